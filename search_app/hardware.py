@@ -1,0 +1,69 @@
+"""What this machine does well: devices, precision, threads. Asked once, shown by `info`."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """`precision` is the one in which BERT runs fastest here without leaving the stated tolerance."""
+
+    processor: str
+    cores: int
+    flags: frozenset[str]
+    device: str
+    precision: str
+
+    @property
+    def has_amx(self) -> bool:
+        return "amx_bf16" in self.flags
+
+
+def detect(device: str = "auto") -> Hardware:
+    """Reads the processor's flags and, through torch, whether there is a CUDA device."""
+    name, flags = _cpu()
+    if device == "auto":
+        device = "cuda" if _cuda_available() else "cpu"
+    # bfloat16 without AMX or AVX512-BF16 is emulated: three times slower than float32.
+    native_bf16 = device.startswith("cuda") or bool(flags & {"amx_bf16", "avx512_bf16"})
+    return Hardware(name, cores(), flags, device, "bfloat16" if native_bf16 else "float32")
+
+
+def cores() -> int:
+    """Cores that this process may use: affinity and, in a container, the cgroup's quota."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()[:2]
+    except (OSError, ValueError):
+        return usable
+    return usable if quota == "max" else max(1, min(usable, int(quota) // int(period)))
+
+
+def set_threads(threads: int = 0) -> int:
+    """The one place that sets the compute threads of this process; 0 takes OMP_NUM_THREADS or all usable cores."""
+    import torch
+
+    threads = threads or int(os.environ.get("OMP_NUM_THREADS") or 0) or cores()
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    return threads
+
+
+def _cpu() -> tuple[str, frozenset[str]]:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine(), frozenset()
+    fields = dict(line.split(":", 1) for line in text.split("\n\n", 1)[0].splitlines() if ":" in line)
+    values = {key.strip(): value.strip() for key, value in fields.items()}
+    return values.get("model name", platform.machine()), frozenset(values.get("flags", "").split())
+
+
+def _cuda_available() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

@@ -1,0 +1,142 @@
+"""What the parts promise each other; structural, nothing inherits from these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_app.types import Answer, Document, Filter, Hit, Matrix, PassageBatch, Rankings
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderStamp:
+    """What makes two encoders' vectors comparable; `digest` is a SHA-256 over weights and tokenizer."""
+
+    model: str
+    digest: str
+    dim: int
+    max_tokens: int
+    precision: str
+
+
+class Encoder(Protocol):
+    """Text to unit vectors."""
+
+    @property
+    def stamp(self) -> EncoderStamp: ...
+
+    def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Character range of every token, without special tokens or truncation: one (n, 2) array a text."""
+        ...
+
+    def encode_passages(self, texts: Sequence[str]) -> Matrix:
+        """float32 (n, dim), unit length, in input order."""
+        ...
+
+    def encode_queries(self, texts: Sequence[str]) -> Matrix:
+        """float32 (n, dim), unit length, in input order."""
+        ...
+
+    @property
+    def truncated_tokens(self) -> int:
+        """Tokens cut off by the model's limit since the encoder was made."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """A file that the index knows: `path` is absolute, `source` as given, `digest` the SHA-256 of its bytes."""
+
+    path: str
+    source: str
+    digest: str
+    size: int
+    modified_ns: int
+    documents: int
+
+
+class KeywordSearch(Protocol):
+    """BM25 over passages."""
+
+    def search_keyword(self, questions: Sequence[str], *, k: int, where: Filter | None = None) -> list[list[Hit]]: ...
+
+
+class PassageStore(KeywordSearch, Protocol):
+    """One collection, open for reading. Scores descend; a filtered search returns min(k, matching) hits."""
+
+    @property
+    def generation(self) -> int: ...
+
+    def search_dense(self, vectors: Matrix, *, k: int, where: Filter | None = None) -> list[list[Hit]]:
+        """Nearest by inner product; `vectors` (n, dim), unit length."""
+        ...
+
+    def search_both(
+        self, questions: Sequence[str], vectors: Matrix, *, k: int, where: Filter | None = None
+    ) -> list[Rankings]:
+        """Both retrievers on one generation."""
+        ...
+
+    def document(self, document_id: str) -> Document | None: ...
+
+    def documents(self, *, limit: int, offset: int = 0) -> list[Document]:
+        """In order of source; `text`, `headings` and `pages` are left empty."""
+        ...
+
+    def counts(self) -> Mapping[str, int]:
+        """`files`, `documents`, `passages`, `vectors`."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """Documents of one file and their passages, or a part of them: a huge file comes as first, …, last part.
+
+    The first part replaces whatever came from `record.path` before; the file counts as indexed with the last.
+    """
+
+    record: FileRecord
+    documents: tuple[Document, ...]
+    batch: PassageBatch
+    first: bool = True
+    last: bool = True
+
+
+class IndexWriter(Protocol):
+    """One collection, open for its one writer. Each call is one transaction and raises the generation."""
+
+    def files(self) -> Iterator[FileRecord]:
+        """Files that are indexed whole."""
+        ...
+
+    def known_vectors(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Vectors that are there already, by `manifest.vector_key`."""
+        ...
+
+    def write(self, changes: Sequence[FileChange]) -> None: ...
+
+    def remove_files(self, paths: Sequence[str]) -> None: ...
+
+    def finish(self) -> None:
+        """Drops vectors that no passage uses and folds the log into the file; the end of a job."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Ranker(Protocol):
+    """Re-orders hits by reading question and passage together."""
+
+    def rank(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]]) -> list[list[Hit]]: ...
+
+
+class Reader(Protocol):
+    """Marks answers in hits; best first, at most `top_k` for each question."""
+
+    def read(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]], *, top_k: int) -> list[list[Answer]]: ...

@@ -1,0 +1,144 @@
+"""All settings, in one frozen object that is built once per process and passed down.
+
+Each can be given as an environment variable: `SEARCH_APP_READER__STRIDE=64` sets `reader.stride`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from search_app.errors import ConfigurationError
+
+BUNDLED = "bundled"
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+_COLLECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EncoderSettings(_Section):
+    """`model`: "bundled", a folder, or a hub name. Prefixes suit models that were trained with them (E5)."""
+
+    model: str = BUNDLED
+    precision: Precision = "auto"
+    device: str = "auto"
+    batch_tokens: int = Field(default=4096, ge=64, description="tokens in one forward pass, padding included")
+    query_prefix: str = ""
+    passage_prefix: str = ""
+
+
+class SplitterSettings(_Section):
+    """Sizes in the encoder's tokens."""
+
+    passage_tokens: int = Field(default=224, ge=16)
+    overlap_tokens: int = Field(default=32, ge=0)
+
+
+class AnalysisSettings(_Section):
+    """`language`: "auto" goes by each document's stated or detected language; else a code for all of them."""
+
+    language: str = "auto"
+
+
+class RetrievalSettings(_Section):
+    """`method` "weighted" adds normalised scores, `dense_weight` for the dense one; "rrf" adds reciprocal ranks."""
+
+    method: Literal["weighted", "rrf"] = "weighted"
+    dense_weight: float = Field(default=0.4, ge=0, le=1)
+    candidates: int = Field(default=50, ge=1, le=1000, description="hits taken from each retriever before fusion")
+
+
+class RankerSettings(_Section):
+    """`model`: a folder or hub name of a sequence classifier over (question, passage); none by default."""
+
+    model: str | None = None
+    top: int = Field(default=20, ge=1)
+    precision: Precision = "auto"
+    device: str = "auto"
+
+
+class ReaderSettings(_Section):
+    """`model`: "bundled", a folder, or a hub name; `passages`: how many hits are read for each question."""
+
+    model: str = BUNDLED
+    precision: Precision = "auto"
+    device: str = "auto"
+    passages: int = Field(default=10, ge=1, le=100)
+    max_tokens: int = Field(default=384, ge=32)
+    stride: int = Field(default=128, ge=0)
+    max_answer_tokens: int = Field(default=30, ge=1)
+    batch_tokens: int = Field(default=4096, ge=64)
+    retrieval_weight: float | None = Field(default=None, description="None: the weight shipped beside the reader")
+
+
+class ApiSettings(_Section):
+    """`key` is required to bind to anything but loopback."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    key: SecretStr | None = None
+    max_body_bytes: int = 1 << 20
+
+
+class LimitSettings(_Section):
+    """What a single request may ask for."""
+
+    question_chars: int = 1000
+    k: int = 100
+    questions: int = 64
+
+
+class Settings(BaseSettings):
+    """`home` is the one folder that holds everything."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SEARCH_APP_", env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
+
+    home: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("search-app")))
+    threads: int = Field(default=0, ge=0, description="compute threads; 0: all usable cores")
+    encoder: EncoderSettings = EncoderSettings()
+    splitter: SplitterSettings = SplitterSettings()
+    analysis: AnalysisSettings = AnalysisSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    ranker: RankerSettings = RankerSettings()
+    reader: ReaderSettings = ReaderSettings()
+    api: ApiSettings = ApiSettings()
+    limits: LimitSettings = LimitSettings()
+
+    def collection_folder(self, name: str) -> Path:
+        """Where the collection lives; the name is checked, so it cannot leave `home`."""
+        return self.home / "collections" / check_collection_name(name)
+
+    def collections(self) -> list[str]:
+        """Names of the collections that hold an index."""
+        return sorted(path.parent.name for path in (self.home / "collections").glob("*/index.db"))
+
+
+def check_collection_name(name: str) -> str:
+    """The name itself, or ConfigurationError."""
+    if not _COLLECTION.fullmatch(name):
+        raise ConfigurationError(
+            f"not a collection name: {name!r}",
+            hint="use 1 to 64 letters, digits, '-' and '_', beginning with a letter or digit",
+            field="collection",
+        )
+    return name
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Environment and overrides (None is left out) as Settings; a wrong one is a ConfigurationError that names it."""
+    try:
+        return Settings(**{key: value for key, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(f"setting {name}: {first['msg']}", field=name) from error

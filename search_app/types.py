@@ -1,0 +1,143 @@
+"""What flows through the program: documents, passages, hits, answers. Frozen, slotted, without behaviour to mock.
+
+Every offset counts characters (code points) of `Document.text`, half-open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+MetaValue = str | int | float | bool | list[str]
+Meta = Mapping[str, MetaValue]
+Matrix = NDArray[np.float32]
+Filter = Mapping[str, object]
+"""A filter in Haystack's grammar: `{"field", "operator", "value"}` or `{"operator": "AND", "conditions": [...]}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Half-open character range."""
+
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start <= self.end:
+            raise ValueError(f"not a span: {self.start}..{self.end}")
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading in a document's text: `level` 1 is the outermost, [start, end) its own line."""
+
+    level: int
+    title: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """`length` characters from `start` of the document stand at `raw_start` of the page's own character list."""
+
+    start: int
+    raw_start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page (`number` from 1) and its range in the document's text; `runs` map it to the original's characters."""
+
+    number: int
+    start: int
+    end: int
+    runs: tuple[Run, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What the user owns. `source` is the path or URL as given; `headings` and `pages` are ordered by `start`."""
+
+    id: str
+    title: str
+    text: str
+    source: str
+    meta: Meta = field(default_factory=dict)
+    language: str = ""
+    headings: tuple[Heading, ...] = ()
+    pages: tuple[Page, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A retrievable piece: `document.text[start:end] == text`. `title` is the path of headings above it."""
+
+    id: str
+    document_id: str
+    title: str
+    text: str
+    start: int
+    end: int
+    page: int | None = None
+    source: str = ""
+    meta: Meta = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PassageBatch:
+    """Passages and their vectors: `embeddings` float32 (n, dim), unit length, row i belongs to passage i."""
+
+    passages: tuple[Passage, ...]
+    embeddings: Matrix
+
+    def __post_init__(self) -> None:
+        if self.embeddings.ndim != 2 or len(self.embeddings) != len(self.passages):
+            raise ValueError(f"{len(self.passages)} passages with embeddings of shape {self.embeddings.shape}")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage that was retrieved. Higher `score` is better; `scores` holds the raw score of each retriever."""
+
+    passage: Passage
+    score: float
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rankings:
+    """What the retrievers found for one question, each best first, all from one `generation` of the index."""
+
+    dense: Sequence[Hit]
+    keyword: Sequence[Hit]
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A marked answer. `span` is in the document's characters; None means "no answer here" (and `text` is empty).
+
+    `confidence` is the probability that the answer is right, or None where the reader has no calibration.
+    """
+
+    text: str
+    span: Span | None
+    score: float
+    confidence: float | None
+    hit: Hit | None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """One question's result. `timings` in seconds by stage; `generation` names the state of the index it came from."""
+
+    question: str
+    hits: tuple[Hit, ...]
+    answers: tuple[Answer, ...]
+    timings: Mapping[str, float]
+    generation: int
