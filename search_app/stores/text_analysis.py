@@ -1,0 +1,150 @@
+"""Language to words: one analysis for a passage and for a question, whatever engine ranks them.
+
+Words are Unicode's alphabetic runs, folded and stemmed by Snowball (Porter for English). Scripts that write without
+spaces become overlapping pairs of characters, as in Lucene's CJK analysis.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import threading
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import Stemmer
+
+DEFAULT_LANGUAGE = "en"
+"""Analysis of a text whose language is neither stated nor recognised."""
+
+STEMMERS = {
+    "ar": "arabic", "ca": "catalan", "da": "danish", "de": "german", "el": "greek", "en": "porter", "es": "spanish",
+    "et": "estonian", "eu": "basque", "fi": "finnish", "fr": "french", "ga": "irish", "hi": "hindi", "hu": "hungarian",
+    "hy": "armenian", "id": "indonesian", "it": "italian", "lt": "lithuanian", "ne": "nepali", "nl": "dutch",
+    "no": "norwegian", "pt": "portuguese", "ro": "romanian", "ru": "russian", "sr": "serbian", "sv": "swedish",
+    "ta": "tamil", "tr": "turkish", "yi": "yiddish",
+}  # fmt: skip
+
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff\u3005\u30fc"
+)
+_RUNS = re.compile(rf"([{_UNSPACED}]+)|((?:[^\W_{_UNSPACED}])+)")
+_MARKS = re.compile(r"[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0640]")
+"""Accents on Latin, Greek and Cyrillic, Hebrew and Arabic points: written or left out at will."""
+_OTHER_MARKS = re.compile(r"(?<=\w)[\u0900-\u0dff\u0f00-\u0fff](?=\w|$)")
+_SCRIPTS = (
+    ("ja", re.compile(r"[\u3040-\u30ff]")),
+    ("ko", re.compile(r"[\uac00-\ud7ff\u1100-\u11ff]")),
+    ("zh", re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")),
+    ("th", re.compile(r"[\u0e00-\u0e7f]")),
+    ("he", re.compile(r"[\u0590-\u05ff]")),
+    ("el", re.compile(r"[\u0370-\u03ff]")),
+    ("hy", re.compile(r"[\u0530-\u058f]")),
+    ("ta", re.compile(r"[\u0b80-\u0bff]")),
+)
+_GROUPS = (
+    (re.compile(r"[\u0400-\u04ff]"), ("ru", "uk", "bg", "sr", "mk", "be", "kk")),
+    (re.compile(r"[\u0600-\u06ff]"), ("ar", "fa", "ur")),
+    (re.compile(r"[\u0900-\u097f]"), ("hi", "ne", "mr")),
+    (
+        re.compile(r"[A-Za-z\u00c0-\u024f]"),
+        ("en", "de", "fr", "es", "it", "pt", "nl", "da", "sv", "no", "fi", "hu", "pl", "cs", "ro", "tr", "ca", "et",
+         "eu", "ga", "id", "lt", "hr", "sk", "sl", "lv", "vi"),
+    ),
+)  # fmt: skip
+_SAMPLE = 2000
+_MIN_LETTERS = 20
+_MIN_PROBABILITY = 0.8
+_detector_lock = threading.Lock()
+
+
+def words(text: str, language: str) -> list[str]:
+    """Terms of `text` in order; `language` is an ISO 639-1 code, unknown ones are not stemmed, "" is English."""
+    language = normalise_language(language) or DEFAULT_LANGUAGE
+    found = list(_terms(text))
+    name = STEMMERS.get(language)
+    return _stemmer(name, threading.get_ident()).stemWords(found) if name else found
+
+
+def analyses(languages: Sequence[str]) -> list[str]:
+    """The different analyses among languages, so that a question is analysed once for each."""
+    return sorted({_analysis(language) for language in languages}) or [DEFAULT_LANGUAGE]
+
+
+def detect_language(text: str) -> str:
+    """ISO 639-1 code, or "" when the text is too short or too mixed to say. Script first, then a classifier."""
+    sample = text[:_SAMPLE]
+    letters = Counter({name: len(pattern.findall(sample)) for name, pattern in _SCRIPTS})
+    total = sum(character.isalpha() for character in sample)
+    if not total:
+        return ""
+    if letters["ja"] + letters["zh"] > total / 3:
+        # Kana decide: Chinese has none, Japanese prose always some.
+        return "ja" if letters["ja"] * 20 > letters["zh"] else "zh"
+    name, count = letters.most_common(1)[0]
+    if count > total / 2:
+        return name
+    for pattern, languages in _GROUPS:
+        if len(pattern.findall(sample)) > total / 2:
+            return _classify(sample, languages) if total >= _MIN_LETTERS else ""
+    return ""
+
+
+def normalise_language(language: str) -> str:
+    """`de-AT`, `DE_de` and `de` are one."""
+    return re.split(r"[-_]", language.strip().lower(), maxsplit=1)[0][:3]
+
+
+def _analysis(language: str) -> str:
+    code = normalise_language(language) or DEFAULT_LANGUAGE
+    return code if code in STEMMERS else "und"
+
+
+def _terms(text: str) -> Iterator[str]:
+    if not text.isascii():
+        text = _MARKS.sub("", unicodedata.normalize("NFKD", text))
+        # Vowel signs of Indic scripts are marks to Python's \w; recomposed Hangul and kana keep one character each.
+        text = unicodedata.normalize("NFC", text)
+    text = text.casefold()
+    if text.isascii() or not _needs_boundaries(text):
+        matches: Iterator[re.Match[str]] = _RUNS.finditer(text)
+        for match in matches:
+            run = match.group(1)
+            if run is None:
+                yield match.group(2)
+            elif len(run) == 1:
+                yield run
+            else:
+                yield from (run[i : i + 2] for i in range(len(run) - 1))
+    else:
+        import apsw.unicode
+
+        yield from apsw.unicode.word_iter(text)
+
+
+def _needs_boundaries(text: str) -> bool:
+    return _OTHER_MARKS.search(text) is not None
+
+
+@functools.lru_cache(maxsize=256)
+def _stemmer(name: str, thread: int) -> Any:
+    # A Stemmer object is not thread-safe, hence the thread in the key.
+    return Stemmer.Stemmer(name)
+
+
+@functools.lru_cache(maxsize=len(_GROUPS))
+def _identifier(languages: tuple[str, ...]) -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier.set_languages(list(languages))
+    return identifier
+
+
+def _classify(sample: str, languages: tuple[str, ...]) -> str:
+    with _detector_lock:
+        language, probability = _identifier(languages).classify(sample)
+    return str(language) if probability >= _MIN_PROBABILITY else ""
