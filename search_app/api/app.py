@@ -1,0 +1,152 @@
+"""The REST server: who may speak to it, what it serves, how it starts and stops."""
+
+from __future__ import annotations
+
+import errno
+import hmac
+import ipaddress
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.datastructures import Headers
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from search_app.api import errors
+from search_app.api.routes import Service, collection_routes, health_routes
+from search_app.errors import ConfigurationError
+from search_app.settings import Settings
+
+SHUTDOWN_SECONDS = 10
+
+
+def create_app(service: Service, settings: Settings) -> FastAPI:
+    """The application; it closes `service` when it stops."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(
+        title="search-app",
+        summary="Semantic search and extractive question answering over your own documents",
+        version=version("search-app"),
+        lifespan=lifespan,
+        max_body_size=settings.api.max_body_bytes,
+    )
+    errors.install(app)
+    app.include_router(health_routes(service))
+    app.include_router(collection_routes(service, settings))
+    if key := _key(settings):
+        app.add_middleware(RequireKey, key=key)
+    if _is_loopback(settings.api.host):
+        # A web page whose name was re-pointed to 127.0.0.1 could read the answers otherwise.
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]"], www_redirect=False)
+    return app
+
+
+class RequireKey:
+    """Turns away what comes without the key, before its body is read; /health stays open to probes."""
+
+    def __init__(self, app: ASGIApp, key: str) -> None:
+        self.app = app
+        self.key = key.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith("/health/") or self._knows(Headers(scope=scope)):
+            await self.app(scope, receive, send)
+            return
+        response = errors.error_response(
+            401,
+            "Unauthorized",
+            "an API key is needed",
+            hint="send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+        await response(scope, receive, send)
+
+    def _knows(self, headers: Headers) -> bool:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        given = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        return hmac.compare_digest(given.encode("latin-1"), self.key)
+
+
+def check_bind(settings: Settings) -> None:
+    """Raises ConfigurationError where the server would be open to others without a key."""
+    if not _is_loopback(settings.api.host) and not _key(settings):
+        raise ConfigurationError(
+            f"refusing to listen on {settings.api.host} without an API key",
+            hint="set SEARCH_APP_API__KEY, or listen on 127.0.0.1",
+            field="api.key",
+        )
+
+
+def serve(
+    settings: Settings,
+    *,
+    open_service: Callable[[Settings], Service] | None = None,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serves until SIGINT or SIGTERM, then lets running requests finish; `ready` is given the address.
+
+    Raises ConfigurationError where the address cannot be used, before any model is loaded.
+    """
+    check_bind(settings)
+    with _listen(settings) as listener:
+        host, port = listener.getsockname()[:2]
+        app = create_app(_open(settings) if open_service is None else open_service(settings), settings)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+            )
+        )
+        if ready is not None:
+            ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+        try:
+            server.run(sockets=[listener])
+        except KeyboardInterrupt:
+            return
+
+
+def _open(settings: Settings) -> Service:
+    # Late, so that a port in use is said at once and not after the models' libraries have loaded.
+    from search_app.bootstrap import open_service
+
+    return open_service(settings)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    host, port = settings.api.host, settings.api.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigurationError(
+                f"port {port} of {host} is in use",
+                hint="stop the program that uses it, or choose another port: SEARCH_APP_API__PORT=8001",
+                field="api.port",
+            ) from error
+        raise ConfigurationError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}", field="api.host"
+        ) from error
+
+
+def _key(settings: Settings) -> str:
+    return settings.api.key.get_secret_value() if settings.api.key else ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,269 @@
+"""The JSON of REST and command line. Offsets count characters (code points) of the document, half-open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
+
+from search_app.settings import LimitSettings
+from search_app.types import Answer, Document, Hit, MetaValue, SearchResult
+
+QUESTION = "What does the global statement do?"
+
+
+class SearchRequest(BaseModel):
+    """A question; `where` is text such as `modified>=2026-01-01 and format=pdf`, or a filter in Haystack's grammar."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"question": QUESTION},
+                {"question": QUESTION, "k": 5, "where": "modified>=2026-01-01"},
+                {"question": QUESTION, "where": {"field": "meta.format", "operator": "==", "value": "pdf"}},
+            ]
+        },
+    )
+
+    question: str
+    k: int = 10
+    where: str | dict[str, Any] | None = Field(default=None, description="which passages may be found")
+
+
+class AnswerRequest(SearchRequest):
+    """A question to be answered from the best `k` passages, with at most `top_k` answers."""
+
+    top_k: int = 3
+
+
+def request_models(limits: LimitSettings) -> tuple[type[SearchRequest], type[AnswerRequest]]:
+    """Both requests with an installation's own limits, so that they stand in its OpenAPI too."""
+    text = StringConstraints(strip_whitespace=True, min_length=1, max_length=limits.question_chars)
+    fields: dict[str, Any] = {
+        "question": (Annotated[str, text], Field(examples=[QUESTION])),
+        "k": (int, Field(default=min(10, limits.k), ge=1, le=limits.k, description="passages to find")),
+    }
+    top_k = (int, Field(default=min(3, limits.k), ge=1, le=limits.k, description="answers to return"))
+    return (
+        create_model("SearchRequest", __base__=SearchRequest, **fields),
+        create_model("AnswerRequest", __base__=AnswerRequest, top_k=top_k, **fields),
+    )
+
+
+class AnswerOut(BaseModel):
+    """A marked answer: `passage[start - passage_start : end - passage_start] == text`.
+
+    "No answer here" has no place: `text` is empty, `start` and `end` are null. `confidence` is a probability, or
+    null where the reader is not calibrated. `url` leads to an original on the web.
+    """
+
+    text: str
+    score: float
+    confidence: float | None
+    source: str | None = None
+    title: str | None = None
+    page: int | None = None
+    start: int | None = None
+    end: int | None = None
+    passage: str | None = None
+    passage_start: int | None = None
+    passage_id: str | None = None
+    document_id: str | None = None
+    url: str | None = None
+
+    @classmethod
+    def of(cls, answer: Answer) -> AnswerOut:
+        marked = cls(text=answer.text, score=float(answer.score), confidence=_probability(answer.confidence))
+        if answer.span is not None:
+            marked = marked.model_copy(update={"start": answer.span.start, "end": answer.span.end})
+        if answer.hit is None:
+            return marked
+        passage = answer.hit.passage
+        return marked.model_copy(
+            update={
+                "source": passage.source,
+                "title": passage.title,
+                "page": passage.page,
+                "passage": passage.text,
+                "passage_start": passage.start,
+                "passage_id": passage.id,
+                "document_id": passage.document_id,
+                "url": web_address(passage.meta),
+            }
+        )
+
+
+class HitOut(BaseModel):
+    """A passage that was found; `scores` holds each retriever's own score, for the retrievers that found it."""
+
+    text: str
+    score: float
+    scores: dict[str, float]
+    source: str
+    title: str
+    page: int | None
+    start: int
+    end: int
+    passage_id: str
+    document_id: str
+    meta: dict[str, MetaValue]
+    url: str | None
+
+    @classmethod
+    def of(cls, hit: Hit) -> HitOut:
+        passage = hit.passage
+        return cls(
+            text=passage.text,
+            score=float(hit.score),
+            scores={name: float(score) for name, score in hit.scores.items()},
+            source=passage.source,
+            title=passage.title,
+            page=passage.page,
+            start=passage.start,
+            end=passage.end,
+            passage_id=passage.id,
+            document_id=passage.document_id,
+            meta=dict(passage.meta),
+            url=web_address(passage.meta),
+        )
+
+
+class SearchResponse(BaseModel):
+    """`timings` in seconds by stage; `generation` names the state of the index that answered."""
+
+    question: str
+    answers: list[AnswerOut]
+    hits: list[HitOut]
+    timings: dict[str, float]
+    generation: int
+
+    @classmethod
+    def of(cls, result: SearchResult) -> SearchResponse:
+        return cls(
+            question=result.question,
+            answers=[AnswerOut.of(answer) for answer in result.answers],
+            hits=[HitOut.of(hit) for hit in result.hits],
+            timings={stage: float(seconds) for stage, seconds in result.timings.items()},
+            generation=result.generation,
+        )
+
+
+class CollectionOut(BaseModel):
+    """One collection; `error` and `hint` say why it cannot be used, then the counts are 0."""
+
+    name: str
+    documents: int = 0
+    passages: int = 0
+    generation: int = 0
+    error: str | None = None
+    hint: str | None = None
+
+
+class CollectionsResponse(BaseModel):
+    collections: list[CollectionOut]
+
+
+class DocumentSummary(BaseModel):
+    id: str
+    title: str
+    source: str
+    language: str
+    meta: dict[str, MetaValue]
+    url: str | None
+
+    @classmethod
+    def of(cls, document: Document) -> DocumentSummary:
+        return cls(**_summary(document))
+
+
+class DocumentsResponse(BaseModel):
+    """Documents `offset` to `offset + limit` of `total`, in order of source."""
+
+    documents: list[DocumentSummary]
+    total: int
+    limit: int
+    offset: int
+
+
+class PageOut(BaseModel):
+    """A page (from 1) and its range in the document's text."""
+
+    number: int
+    start: int
+    end: int
+
+
+class HeadingOut(BaseModel):
+    level: int
+    title: str
+    start: int
+    end: int
+
+
+class DocumentResponse(DocumentSummary):
+    """A document; `text` is its characters `start` to `end` of `length`, all of them unless a part was asked for."""
+
+    text: str
+    start: int
+    end: int
+    length: int
+    pages: list[PageOut]
+    headings: list[HeadingOut]
+
+    @classmethod
+    def part(cls, document: Document, start: int, end: int | None) -> DocumentResponse:
+        length = len(document.text)
+        first = min(start, length)
+        last = length if end is None else max(first, min(end, length))
+        return cls(
+            **_summary(document),
+            text=document.text[first:last],
+            start=first,
+            end=last,
+            length=length,
+            pages=[PageOut(number=page.number, start=page.start, end=page.end) for page in document.pages],
+            headings=[
+                HeadingOut(level=heading.level, title=heading.title, start=heading.start, end=heading.end)
+                for heading in document.headings
+            ],
+        )
+
+
+class HealthResponse(BaseModel):
+    status: str
+
+
+class ErrorOut(BaseModel):
+    """What went wrong and what to do next; `field` names the part of the request at fault."""
+
+    type: str
+    message: str
+    hint: str = ""
+    field: str = ""
+
+
+class ErrorResponse(BaseModel):
+    error: ErrorOut
+
+
+def web_address(meta: Mapping[str, MetaValue]) -> str | None:
+    """`meta["url"]` where it is a web address; never `javascript:` or another scheme."""
+    url = meta.get("url")
+    return url if isinstance(url, str) and url.lower().startswith(("http://", "https://")) else None
+
+
+def _probability(confidence: float | None) -> float | None:
+    return None if confidence is None else float(confidence)
+
+
+def _summary(document: Document) -> dict[str, Any]:
+    return {
+        "id": document.id,
+        "title": document.title,
+        "source": document.source,
+        "language": document.language,
+        "meta": dict(document.meta),
+        "url": web_address(document.meta),
+    }
