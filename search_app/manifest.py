@@ -12,7 +12,7 @@ from search_app.types import Passage
 
 FORMAT = 1
 EXCHANGEABLE_PRECISIONS = frozenset({"float32", "bfloat16", "float16"})
-"""An index made in one of these is served in another: the vectors' cosine stays above 0.999 (tests/search_app/encoders)."""
+"""An index made in one of these is served in another: the cosine of their vectors stays above 0.999 (tested)."""
 
 
 @dataclass(frozen=True, slots=True)

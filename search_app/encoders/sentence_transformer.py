@@ -140,7 +140,7 @@ def _load(model: str) -> tuple[SentenceTransformer, str]:
     elif Path(model).is_dir():
         name = Path(model).resolve().name
         _refuse_other_weights(Path(model), name)
-    transformers.utils.logging.disable_progress_bar()  # it would write over the job's own
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it would write over the job's own
     try:
         loaded = SentenceTransformer(
             path, device="cpu", trust_remote_code=False, model_kwargs={"dtype": torch.float32, "use_safetensors": True}
@@ -166,7 +166,8 @@ def _refuse_other_weights(folder: Path, name: str) -> None:
 
 def _max_tokens(model: SentenceTransformer) -> int:
     """The model's limit, special tokens included."""
-    config = model[0].auto_model.config
+    transformer: Any = model[0]
+    config = transformer.auto_model.config
     positions = getattr(config, "max_position_embeddings", 512)
     if config.model_type in {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "roberta-prelayernorm"}:
         positions -= (config.pad_token_id or 0) + 1  # their positions begin behind the padding id

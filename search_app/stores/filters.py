@@ -1,0 +1,274 @@
+"""Metadata filters in Haystack's grammar: parsed from text, checked, compiled to SQL, or evaluated in Python.
+
+Semantics, the same everywhere: a missing field matches only `!=` and `not in`; numbers compare with numbers, text
+with text (ISO dates so sort as dates), anything else is no match; a list field matches when one of its items does.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from search_app.errors import InvalidQuery
+from search_app.types import Filter, Meta
+
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+}
+OPERATORS = (*_COMPARISONS, "!=", "in", "not in")
+_LOGIC = ("AND", "OR", "NOT")
+_MAX_DEPTH = 20
+_MAX_CONDITIONS = 200
+
+_TOKEN = re.compile(
+    r"""\s*(?:(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<mark>>=|<=|!=|==|=|>|<|\(|\)|\[|\]|,)"""
+    r"""|(?P<word>[^\s()\[\],<>=!"']+))""",
+    re.VERBOSE,
+)
+
+
+def parse_where(text: str) -> Filter:
+    """`author = "Ada" and (size > 1000 or format in [pdf, docx])` as a filter; InvalidQuery where it does not parse."""
+    return _Parser(text).parse()
+
+
+def check(where: Filter, known: Iterable[str] | None = None) -> Filter:
+    """The filter itself, or InvalidQuery; `known` are the collection's field names (None: any field will do)."""
+    names = None if known is None else set(known)
+    for count, (condition, depth) in enumerate(_walk(where, 0), start=1):
+        if depth > _MAX_DEPTH or count > _MAX_CONDITIONS:
+            raise _invalid(f"a filter has at most {_MAX_CONDITIONS} conditions, nested {_MAX_DEPTH} deep")
+        if "field" in condition and names is not None and field_name(condition) not in names:
+            shown = ", ".join(sorted(names)) or "none"
+            raise _invalid(f"no document has the field '{field_name(condition)}'", f"the fields are: {shown}")
+    return where
+
+
+def field_name(condition: Filter) -> str:
+    return str(condition["field"]).removeprefix("meta.")
+
+
+def matches(where: Filter, meta: Meta) -> bool:
+    """The reference: what the compiled SQL must agree with."""
+    if "field" not in where:
+        results = [matches(condition, meta) for condition in _conditions(where)]
+        kind = where["operator"]
+        return all(results) if kind == "AND" else any(results) if kind == "OR" else not all(results)
+    comparison, value = where["operator"], where["value"]
+    stored = meta.get(field_name(where))
+    items = stored if isinstance(stored, list) else [] if stored is None else [stored]
+    if comparison in ("!=", "not in"):
+        excluded = value if isinstance(value, list) else [value]
+        return not any(_same_kind(item, other) and item == other for item in items for other in excluded)
+    wanted = value if isinstance(value, list) else [value]
+    compare = operator.eq if comparison == "in" else _COMPARISONS[str(comparison)]
+    return any(_same_kind(item, other) and compare(item, other) for item in items for other in wanted)
+
+
+def to_sql(where: Filter, column: str) -> tuple[str, list[str | int | float]]:
+    """A condition over the JSON in `column`, and its parameters in order."""
+    if "field" not in where:
+        parts = [to_sql(condition, column) for condition in _conditions(where)]
+        parameters = [value for _, values in parts for value in values]
+        glue = " OR " if where["operator"] == "OR" else " AND "
+        joined = glue.join(f"({sql})" for sql, _ in parts) or ("0" if where["operator"] == "OR" else "1")
+        return (f"NOT ({joined})" if where["operator"] == "NOT" else joined), parameters
+    comparison, value = str(where["operator"]), where["value"]
+    negated = comparison in ("!=", "not in")
+    sign = "=" if negated or comparison in ("==", "in") else comparison
+    values: list[Any] = value if isinstance(value, list) else [value]
+    alternatives: list[str] = []
+    parameters = []
+    for item in values:
+        kinds = (
+            "('text')"
+            if isinstance(item, str)
+            else "('true','false')"
+            if isinstance(item, bool)
+            else ("('integer','real')")
+        )
+        alternatives.append(f"(each.type IN {kinds} AND each.atom {sign} ?)")
+        parameters.append(int(item) if isinstance(item, bool) else item)
+    # json_each lists a scalar once and a list item by item, which is just what a match means; "$.\"name\"" is a
+    # parameter too, so a field name is never part of the statement.
+    found = f"EXISTS (SELECT 1 FROM json_each({column}, ?) AS each WHERE {' OR '.join(alternatives) or '0'})"
+    name = field_name(where).replace('"', '\\"')
+    return (f"NOT {found}" if negated else found), [f'$."{name}"', *parameters]
+
+
+def _walk(where: object, depth: int) -> Iterator[tuple[Filter, int]]:
+    if not isinstance(where, Mapping):
+        raise _invalid(f"a filter is an object, not {type(where).__name__}")
+    if "field" in where:
+        _check_comparison(where)
+        yield where, depth
+        return
+    yield where, depth
+    if where.get("operator") not in _LOGIC:
+        raise _invalid(f"unknown operator {where.get('operator')!r}", f"use one of {', '.join(_LOGIC)}")
+    conditions = where.get("conditions")
+    if not isinstance(conditions, list | tuple):
+        raise _invalid(f"{where['operator']} needs a list of conditions")
+    if depth > _MAX_DEPTH:
+        raise _invalid(f"a filter is nested at most {_MAX_DEPTH} deep")
+    for condition in conditions:
+        yield from _walk(condition, depth + 1)
+
+
+def _check_comparison(where: Filter) -> None:
+    comparison, value, name = where.get("operator"), where.get("value"), where["field"]
+    if not isinstance(name, str) or not name.removeprefix("meta."):
+        raise _invalid("a condition's field is a name")
+    if comparison not in OPERATORS:
+        raise _invalid(f"unknown operator {comparison!r}", f"use one of {', '.join(OPERATORS)}")
+    if comparison in ("in", "not in"):
+        if not isinstance(value, list | tuple) or not all(isinstance(item, str | int | float) for item in value):
+            raise _invalid(f"'{comparison}' needs a list of values for {name}")
+    elif not isinstance(value, str | int | float):
+        raise _invalid(f"{name} {comparison} needs a text or a number")
+
+
+def _conditions(where: Filter) -> list[Filter]:
+    conditions = where["conditions"]
+    assert isinstance(conditions, list | tuple)
+    return list(conditions)
+
+
+def _same_kind(a: object, b: object) -> bool:
+    if isinstance(a, bool) or isinstance(b, bool):
+        return isinstance(a, bool) and isinstance(b, bool)
+    return isinstance(a, str) == isinstance(b, str)
+
+
+def _invalid(message: str, hint: str = "") -> InvalidQuery:
+    return InvalidQuery(f"filter: {message}", hint=hint, field="where")
+
+
+class _Parser:
+    """Recursive descent: or := and ("or" and)*; and := unit ("and" unit)*; unit := "not" unit | "(" or ")" | test."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._tokens: list[tuple[str, str]] = []
+        position = 0
+        while text[position:].strip():
+            match = _TOKEN.match(text, position)
+            if match is None:
+                raise self._error(f"cannot read {text[position : position + 20]!r}")
+            self._tokens.append((str(match.lastgroup), match.group(str(match.lastgroup))))
+            position = match.end()
+        self._next = 0
+        self._depth = 0
+
+    def parse(self) -> Filter:
+        where = self._or()
+        if self._next < len(self._tokens):
+            raise self._error(f"did not expect {self._tokens[self._next][1]!r}")
+        return check(where)
+
+    def _or(self) -> Filter:
+        return self._joined("or", self._and)
+
+    def _and(self) -> Filter:
+        return self._joined("and", self._unit)
+
+    def _joined(self, word: str, part: Callable[[], Filter]) -> Filter:
+        conditions = [part()]
+        while self._take_word(word):
+            conditions.append(part())
+        return conditions[0] if len(conditions) == 1 else {"operator": word.upper(), "conditions": conditions}
+
+    def _unit(self) -> Filter:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise self._error(f"nested deeper than {_MAX_DEPTH}")
+        try:
+            if self._take_word("not"):
+                return {"operator": "NOT", "conditions": [self._unit()]}
+            if self._take_mark("("):
+                inner = self._or()
+                self._need_mark(")")
+                return inner
+            return self._test()
+        finally:
+            self._depth -= 1
+
+    def _test(self) -> Filter:
+        kind, name = self._take("a field name")
+        if kind != "word":
+            raise self._error(f"expected a field name, found {name!r}")
+        comparison = self._comparison()
+        value: object
+        if comparison in ("in", "not in"):
+            self._need_mark("[")
+            items = [self._value()]
+            while self._take_mark(","):
+                items.append(self._value())
+            self._need_mark("]")
+            value = items
+        else:
+            value = self._value()
+        return {"field": f"meta.{name.removeprefix('meta.')}", "operator": comparison, "value": value}
+
+    def _comparison(self) -> str:
+        if self._take_word("in"):
+            return "in"
+        if self._take_word("not"):
+            if not self._take_word("in"):
+                raise self._error("expected 'in' behind 'not'")
+            return "not in"
+        kind, text = self._take("a comparison")
+        if kind != "mark" or text not in (*OPERATORS, "="):
+            raise self._error(f"expected one of = != < <= > >= in, found {text!r}")
+        return "==" if text == "=" else text
+
+    def _value(self) -> str | int | float | bool:
+        kind, text = self._take("a value")
+        if kind == "text":
+            return re.sub(r"\\(.)", r"\1", text[1:-1])
+        if kind == "mark":
+            raise self._error(f"expected a value, found {text!r}")
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        for number in (int, float):
+            try:
+                return number(text)
+            except ValueError:
+                continue
+        return text
+
+    def _take(self, wanted: str) -> tuple[str, str]:
+        if self._next >= len(self._tokens):
+            raise self._error(f"expected {wanted} at the end")
+        self._next += 1
+        return self._tokens[self._next - 1]
+
+    def _take_word(self, word: str) -> bool:
+        following = self._tokens[self._next] if self._next < len(self._tokens) else ("", "")
+        if following[0] == "word" and following[1].lower() == word:
+            self._next += 1
+            return True
+        return False
+
+    def _take_mark(self, mark: str) -> bool:
+        if self._next < len(self._tokens) and self._tokens[self._next] == ("mark", mark):
+            self._next += 1
+            return True
+        return False
+
+    def _need_mark(self, mark: str) -> None:
+        if not self._take_mark(mark):
+            raise self._error(f"expected '{mark}'")
+
+    def _error(self, message: str) -> InvalidQuery:
+        return InvalidQuery(
+            f"filter {self._text!r}: {message}",
+            hint="write for example: modified>=2026-01-01 and format in [pdf, html]",
+            field="where",
+        )

@@ -1,0 +1,230 @@
+"""The embedded store, for reading: SQLite is the truth, FAISS holds its vectors in memory."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+import numpy as np
+from numpy.typing import NDArray
+
+from search_app.errors import IndexNotFound
+from search_app.manifest import Manifest
+from search_app.protocols import FileRecord
+from search_app.stores import filters, text_analysis
+from search_app.stores.connection import connect_reading, rows, translated
+from search_app.stores.faiss import VectorIndex
+from search_app.types import Document, Filter, Heading, Hit, Matrix, Page, Passage, Rankings, Run
+
+INDEX_FILE = "index.db"
+_LOAD_ROWS = 10_000
+_MAX_TERMS = 1_000
+
+
+class SqliteStore:
+    """One collection, open for reading from any number of threads, each with its own connection.
+
+    Every call answers from one generation: the one committed when the call began. FAISS follows the commits of a
+    writer in another process by the difference, without a restart.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._connections: list[apsw.Connection] = []
+        self._index: VectorIndex | None = None
+        self._state = ("", -1)
+        self._newest = 0
+        with self._reading() as db:
+            self.manifest = Manifest.from_json(rows(db, "SELECT json FROM manifest")[0])
+
+    @classmethod
+    def open(cls, folder: Path, *, collection: str) -> SqliteStore:
+        """Raises IndexNotFound, IndexMismatch (another format) or IndexCorrupt."""
+        path = folder / INDEX_FILE
+        if not path.exists():
+            raise IndexNotFound(collection)
+        return cls(path)
+
+    @property
+    def generation(self) -> int:
+        with self._reading() as db:
+            return _int(db, "SELECT generation FROM manifest")
+
+    def search_dense(self, vectors: Matrix, *, k: int, where: Filter | None = None) -> list[list[Hit]]:
+        with self._reading() as db:
+            return self._dense(db, vectors, k, where)[0]
+
+    def search_keyword(self, questions: Sequence[str], *, k: int, where: Filter | None = None) -> list[list[Hit]]:
+        with self._reading() as db:
+            return self._keyword(db, questions, k, where)
+
+    def search_both(
+        self, questions: Sequence[str], vectors: Matrix, *, k: int, where: Filter | None = None
+    ) -> list[Rankings]:
+        with self._reading() as db:
+            dense, generation = self._dense(db, vectors, k, where)
+            keyword = self._keyword(db, questions, k, where)
+        return [Rankings(*both, generation) for both in zip(dense, keyword, strict=True)]
+
+    def document(self, document_id: str) -> Document | None:
+        with self._reading() as db:
+            sql = "SELECT id, title, text, source, meta, language, headings, pages FROM documents WHERE id = ?"
+            found = rows(db, sql, (document_id,))
+        if not found:
+            return None
+        id, title, text, source, meta, language, raw_headings, raw_pages = found[0]
+        headings = tuple(Heading(*values) for values in json.loads(raw_headings))
+        pages = tuple(
+            Page(number, start, end, tuple(Run(*run) for run in runs))
+            for number, start, end, runs in json.loads(raw_pages)
+        )
+        return Document(id, title, text, source, json.loads(meta), language, headings, pages)
+
+    def documents(self, *, limit: int, offset: int = 0) -> list[Document]:
+        with self._reading() as db:
+            found = rows(
+                db,
+                "SELECT id, title, source, meta, language FROM documents ORDER BY source, rowid LIMIT ? OFFSET ?",
+                (limit, offset),
+            )
+        return [
+            Document(id, title, "", source, json.loads(meta), language) for id, title, source, meta, language in found
+        ]
+
+    def files(self) -> Iterator[FileRecord]:
+        """Files that are indexed whole, in order of path."""
+        with self._reading() as db:
+            found = rows(db, f"SELECT {_FILE_COLUMNS} FROM files WHERE digest != '' ORDER BY path")
+        return (FileRecord(*row) for row in found)
+
+    def file_of(self, document_id: str) -> FileRecord | None:
+        with self._reading() as db:
+            sql = f"SELECT {_FILE_COLUMNS} FROM files WHERE id = (SELECT file FROM documents WHERE id = ?)"
+            found = rows(db, sql, (document_id,))
+        return FileRecord(*found[0]) if found else None
+
+    def fields(self) -> dict[str, str]:
+        """Names of the metadata fields and their JSON kind."""
+        with self._reading() as db:
+            return dict(rows(db, "SELECT name, kind FROM fields ORDER BY name"))
+
+    def counts(self) -> Mapping[str, int]:
+        with self._reading() as db:
+            return {name: _int(db, f"SELECT count(*) FROM {name}") for name in _COUNTED}
+
+    def close(self) -> None:
+        with self._lock:
+            for connection in self._connections:
+                connection.close()
+            self._connections.clear()
+            self._local = threading.local()
+
+    @contextmanager
+    def _reading(self) -> Iterator[apsw.Connection]:
+        """A connection inside one read transaction."""
+        with translated(self._path):
+            db: apsw.Connection | None = getattr(self._local, "connection", None)
+            if db is None:
+                db = self._local.connection = connect_reading(self._path)
+                self._connections.append(db)
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                db.execute("ROLLBACK")
+
+    def _dense(self, db: apsw.Connection, vectors: Matrix, k: int, where: Filter | None) -> tuple[list[list[Hit]], int]:
+        with self._lock:
+            # The first SELECT fixes what this transaction sees; under the lock, FAISS can never be ahead of it.
+            lineage, generation = rows(db, "SELECT lineage, generation FROM manifest")[0]
+            index = self._follow(db, str(lineage), int(generation))
+            allowed = None if where is None else _allowed(db, filters.check(where, _fields(db)))
+            scores, ids = index.search(vectors, k, allowed)
+        passages = _passages(db, np.unique(ids).tolist())
+        hits = [
+            [Hit(passages[id], score, {"dense": score}) for id, score in zip(row_ids, row_scores, strict=True)]
+            for row_ids, row_scores in zip(ids.tolist(), scores.tolist(), strict=True)
+        ]
+        return hits, int(generation)
+
+    def _follow(self, db: apsw.Connection, lineage: str, generation: int) -> VectorIndex:
+        """FAISS at this generation: rows are never re-used, so new ones are those beyond the newest it knows."""
+        if self._index is None or lineage != self._state[0]:
+            self._index, self._newest, self._state = VectorIndex(self.manifest.encoder.dim), 0, (lineage, -1)
+        if generation != self._state[1]:
+            if self._index.ids:
+                present = set(rows(db, "SELECT rowid FROM passages"))
+                self._index.remove(self._index.ids - present)
+            new = db.execute(
+                "SELECT p.rowid, v.embedding FROM passages p JOIN vectors v ON v.rowid = p.vector"
+                " WHERE p.rowid > ? ORDER BY p.rowid",
+                (self._newest,),
+            )
+            while batch := list(itertools.islice(new, _LOAD_ROWS)):
+                ids = np.array([row[0] for row in batch], dtype=np.int64)
+                vectors = np.frombuffer(b"".join(row[1] for row in batch), dtype="<f4").reshape(len(batch), -1)
+                self._index.add(ids, vectors)
+                self._newest = int(ids[-1])
+            self._state = (lineage, generation)
+        return self._index
+
+    def _keyword(self, db: apsw.Connection, questions: Sequence[str], k: int, where: Filter | None) -> list[list[Hit]]:
+        condition = ""
+        parameters: list[str | int | float] = []
+        if where is not None:
+            sql, parameters = filters.to_sql(filters.check(where, _fields(db)), "d.meta")
+            condition = f" AND rowid IN (SELECT p.rowid {_JOINED} WHERE {sql})"
+        languages = rows(db, "SELECT DISTINCT language FROM documents")
+        if self.manifest.analysis != "auto":
+            languages = [self.manifest.analysis]
+        results = []
+        for question in questions:
+            match = _match(question, languages)
+            sql = f"SELECT rowid, -rank FROM terms WHERE terms MATCH ?{condition} ORDER BY rank, rowid LIMIT ?"
+            found = rows(db, sql, (match, *parameters, k)) if match else []
+            passages = _passages(db, [id for id, _ in found])
+            results.append([Hit(passages[id], score, {"bm25": score}) for id, score in found])
+        return results
+
+
+_FILE_COLUMNS = "path, source, digest, size, modified_ns, documents"
+_COUNTED = ("files", "documents", "passages", "vectors")
+_JOINED = "FROM passages p JOIN documents d ON d.rowid = p.document"
+
+
+def _match(question: str, languages: Sequence[str]) -> str:
+    """An FTS5 expression that finds any of the question's words; quoted, so no word is read as syntax."""
+    found = dict.fromkeys(
+        word for language in text_analysis.analyses(languages) for word in text_analysis.words(question, language)
+    )
+    return " OR ".join('"' + word.replace('"', '""') + '"' for word in itertools.islice(found, _MAX_TERMS))
+
+
+def _allowed(db: apsw.Connection, where: Filter) -> NDArray[np.int64]:
+    sql, parameters = filters.to_sql(where, "d.meta")
+    return np.array(rows(db, f"SELECT p.rowid {_JOINED} WHERE {sql}", parameters), dtype=np.int64)
+
+
+def _fields(db: apsw.Connection) -> list[str] | None:
+    """None while there is no document: then no field can be wrong."""
+    return rows(db, "SELECT name FROM fields") or None
+
+
+def _passages(db: apsw.Connection, ids: Sequence[int]) -> dict[int, Passage]:
+    sql = (
+        f"SELECT p.rowid, p.id, d.id, p.title, p.text, p.start, p.end, p.page, d.source, d.meta {_JOINED}"
+        " WHERE p.rowid IN (SELECT value FROM json_each(?))"
+    )
+    found = rows(db, sql, (json.dumps(ids),))
+    return {row: Passage(*fields, json.loads(meta)) for row, *fields, meta in found}
+
+
+def _int(db: apsw.Connection, sql: str) -> int:
+    return int(rows(db, sql)[0])

@@ -1,0 +1,137 @@
+"""Stand-ins for the protocols: a deterministic encoder and an exact store, which the real ones are compared with."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_app.protocols import EncoderStamp, FileChange
+from search_app.stores import filters, text_analysis
+from search_app.types import Document, Filter, Hit, Matrix, Passage, Rankings
+
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+
+
+class HashEncoder:
+    """A bag of hashed words: similar texts get similar vectors, without a model. `encoded` lists what it was given."""
+
+    def __init__(self, *, dim: int = 64, max_tokens: int = 256, digest: str = "hash", precision: str = "float32") -> None:
+        self.stamp = EncoderStamp("hash", digest, dim, max_tokens, precision)
+        self.encoded: list[str] = []
+        self.truncated_tokens = 0
+
+    def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        return [
+            np.array([match.span() for match in _TOKEN.finditer(text)], dtype=np.int64).reshape(-1, 2) for text in texts
+        ]
+
+    def encode_passages(self, texts: Sequence[str]) -> Matrix:
+        self.encoded.extend(texts)
+        self.truncated_tokens += sum(
+            max(0, len(_TOKEN.findall(text)) + 2 - self.stamp.max_tokens) for text in texts
+        )
+        return self._vectors(texts)
+
+    def encode_queries(self, texts: Sequence[str]) -> Matrix:
+        return self._vectors(texts)
+
+    def _vectors(self, texts: Sequence[str]) -> Matrix:
+        vectors = np.full((len(texts), self.stamp.dim), 1e-3, dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word in _TOKEN.findall(text.casefold()):
+                digest = hashlib.sha256(word.encode("utf-8", "surrogatepass")).digest()
+                vectors[row, digest[0] % self.stamp.dim] += 1 if digest[1] % 2 else -1
+                vectors[row, digest[2] % self.stamp.dim] += digest[3] / 255
+        result: Matrix = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return result
+
+
+class ExactStore:
+    """Passages in a list, scores by definition: inner product, and BM25 as in SQLite's FTS5 (k1 1.2, b 0.75)."""
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self._documents: dict[str, list[tuple[Document, list[tuple[Passage, NDArray[np.float32]]]]]] = {}
+
+    def write(self, changes: Sequence[FileChange]) -> None:
+        for change in changes:
+            if change.first:
+                self._documents[change.record.path] = []
+            rows = list(zip(change.batch.passages, change.batch.embeddings, strict=True))
+            self._documents.setdefault(change.record.path, []).extend(
+                (document, [row for row in rows if row[0].document_id == document.id]) for document in change.documents
+            )
+        self.generation += bool(changes)
+
+    def remove_files(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            self._documents.pop(path, None)
+        self.generation += bool(paths)
+
+    def search_dense(self, vectors: Matrix, *, k: int, where: Filter | None = None) -> list[list[Hit]]:
+        rows = self._rows(where)
+        results = []
+        for vector in vectors:
+            scored = [Hit(passage, float(embedding @ vector), {}) for _, passage, embedding in rows]
+            results.append(sorted(scored, key=lambda hit: -hit.score)[:k])
+        return results
+
+    def search_keyword(self, questions: Sequence[str], *, k: int, where: Filter | None = None) -> list[list[Hit]]:
+        everything, allowed = self._rows(None), {passage.id for _, passage, _ in self._rows(where)}
+        bags = [
+            text_analysis.words(passage.title, document.language) + text_analysis.words(passage.text, document.language)
+            for document, passage, _ in everything
+        ]
+        average = sum(map(len, bags)) / max(1, len(bags))
+        languages = [document.language for document, _, _ in everything]
+        results = []
+        for question in questions:
+            asked = {
+                word for language in text_analysis.analyses(languages) for word in text_analysis.words(question, language)
+            }
+            found = []
+            for (_, passage, _), bag in zip(everything, bags, strict=True):
+                score = 0.0
+                for word in asked & set(bag):
+                    matching = sum(word in other for other in bags)
+                    idf = max(1e-6, float(np.log((len(bags) - matching + 0.5) / (matching + 0.5))))
+                    count = bag.count(word)
+                    score += idf * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * len(bag) / average))
+                if score and passage.id in allowed:
+                    found.append(Hit(passage, score, {}))
+            results.append(sorted(found, key=lambda hit: -hit.score)[:k])
+        return results
+
+    def search_both(
+        self, questions: Sequence[str], vectors: Matrix, *, k: int, where: Filter | None = None
+    ) -> list[Rankings]:
+        dense, keyword = self.search_dense(vectors, k=k, where=where), self.search_keyword(questions, k=k, where=where)
+        return [Rankings(*both, self.generation) for both in zip(dense, keyword, strict=True)]
+
+    def document(self, document_id: str) -> Document | None:
+        return next((item for file in self._documents.values() for item, _ in file if item.id == document_id), None)
+
+    def documents(self, *, limit: int, offset: int = 0) -> list[Document]:
+        every = sorted((item for file in self._documents.values() for item, _ in file), key=lambda item: item.source)
+        return every[offset : offset + limit]
+
+    def counts(self) -> Mapping[str, int]:
+        rows = self._rows(None)
+        documents = sum(len(file) for file in self._documents.values())
+        return {"files": len(self._documents), "documents": documents, "passages": len(rows), "vectors": len(rows)}
+
+    def close(self) -> None:
+        pass
+
+    def _rows(self, where: Filter | None) -> list[tuple[Document, Passage, NDArray[np.float32]]]:
+        return [
+            (document, passage, embedding)
+            for file in self._documents.values()
+            for document, rows in file
+            for passage, embedding in rows
+            if where is None or filters.matches(where, document.meta)
+        ]
