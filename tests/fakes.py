@@ -19,7 +19,9 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 class HashEncoder:
     """A bag of hashed words: similar texts get similar vectors, without a model. `encoded` lists what it was given."""
 
-    def __init__(self, *, dim: int = 64, max_tokens: int = 256, digest: str = "hash", precision: str = "float32") -> None:
+    def __init__(
+        self, *, dim: int = 64, max_tokens: int = 256, digest: str = "hash", precision: str = "float32"
+    ) -> None:
         self.stamp = EncoderStamp("hash", digest, dim, max_tokens, precision)
         self.encoded: list[str] = []
         self.truncated_tokens = 0
@@ -31,9 +33,7 @@ class HashEncoder:
 
     def encode_passages(self, texts: Sequence[str]) -> Matrix:
         self.encoded.extend(texts)
-        self.truncated_tokens += sum(
-            max(0, len(_TOKEN.findall(text)) + 2 - self.stamp.max_tokens) for text in texts
-        )
+        self.truncated_tokens += sum(max(0, len(_TOKEN.findall(text)) + 2 - self.stamp.max_tokens) for text in texts)
         return self._vectors(texts)
 
     def encode_queries(self, texts: Sequence[str]) -> Matrix:
@@ -91,7 +91,9 @@ class ExactStore:
         results = []
         for question in questions:
             asked = {
-                word for language in text_analysis.analyses(languages) for word in text_analysis.words(question, language)
+                word
+                for language in text_analysis.analyses(languages)
+                for word in text_analysis.words(question, language)
             }
             found = []
             for (_, passage, _), bag in zip(everything, bags, strict=True):

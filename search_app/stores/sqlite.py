@@ -223,7 +223,7 @@ def _passages(db: apsw.Connection, ids: Sequence[int]) -> dict[int, Passage]:
         " WHERE p.rowid IN (SELECT value FROM json_each(?))"
     )
     found = rows(db, sql, (json.dumps(ids),))
-    return {row: Passage(*fields, json.loads(meta)) for row, *fields, meta in found}
+    return {row: Passage(*fields, meta=json.loads(meta)) for row, *fields, meta in found}
 
 
 def _int(db: apsw.Connection, sql: str) -> int:

@@ -1,0 +1,231 @@
+"""One contract, every store: what it must do, and that it agrees with the exact one on the same data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import ExactStore, HashEncoder
+
+from search_app.errors import InvalidQuery
+from search_app.manifest import Manifest, encoded_text
+from search_app.protocols import FileChange, FileRecord
+from search_app.stores.filters import parse_where
+from search_app.stores.sqlite import SqliteStore
+from search_app.stores.sqlite_writer import SqliteWriter
+from search_app.types import Document, Hit, Passage, PassageBatch
+
+ENCODER = HashEncoder(dim=48)
+MANIFEST = Manifest(ENCODER.stamp, "v1 64/8", "auto")
+SUBJECTS = ["river", "engine", "treaty", "violin", "glacier", "market", "comet", "bridge", "parliament", "orchid"]
+VERBS = ["crosses", "improves", "describes", "measures", "surrounds"]
+PLACES = ["Vienna", "Osaka", "Lima", "Nairobi", "Bergen", "Perth", "Quebec"]
+
+
+def change(number: int, *, text: str | None = None, language: str = "en", **meta: Any) -> FileChange:
+    text = text or " ".join(
+        f"The {SUBJECTS[(number + i) % 10]} {VERBS[(number * 3 + i) % 5]} {PLACES[(number * 7 + i * i) % 7]} {number + i}."
+        for i in range(1 + number % 4)
+    )
+    record = FileRecord(f"/docs/{number}.txt", f"docs/{number}.txt", f"digest{number}-{hash(text)}", len(text), 1, 1)
+    stated = {"size": len(text), "number": number, "format": "pdf" if number % 3 else "html", **meta}
+    document = Document(f"doc{number}", f"Title {number}", text, record.source, stated, language)
+    cut = len(text) // 2
+    passages = tuple(
+        Passage(f"p{number}-{start}-{hash(text)}", document.id, document.title, text[start:end], start, end,
+                None, document.source, stated)
+        for start, end in ((0, cut), (cut, len(text)))
+    )  # fmt: skip
+    embeddings = ENCODER.encode_passages([encoded_text(passage) for passage in passages])
+    return FileChange(record, (document,), PassageBatch(passages, embeddings))
+
+
+class Sqlite:
+    """Writer and reader of the embedded store as one, the way two processes would use them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        SqliteWriter(folder, MANIFEST, collection="c").close()
+        self.reader = SqliteStore.open(folder, collection="c")
+
+    def write(self, changes: list[FileChange]) -> None:
+        with SqliteWriter(self._folder, MANIFEST, collection="c") as writer:
+            writer.write(changes)
+
+    def remove_files(self, paths: list[str]) -> None:
+        with SqliteWriter(self._folder, MANIFEST, collection="c") as writer:
+            writer.remove_files(paths)
+            writer.finish()
+
+    def reopen(self) -> None:
+        self.reader.close()
+        self.reader = SqliteStore.open(self._folder, collection="c")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.reader, name)
+
+
+@pytest.fixture(params=["sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    made = Sqlite(tmp_path / "collection")
+    yield made
+    made.reader.close()
+
+
+@pytest.fixture
+def exact() -> ExactStore:
+    return ExactStore()
+
+
+def fill(*stores: Any, count: int = 40) -> None:
+    changes = [change(number) for number in range(count)]
+    for target in stores:
+        target.write(changes)
+
+
+def same(found: list[list[Hit]], expected: list[list[Hit]]) -> None:
+    """Same ids in the same order (equal scores may swap), scores alike and descending."""
+    assert [len(hits) for hits in found] == [len(hits) for hits in expected]
+    for ours, theirs in zip(found, expected, strict=True):
+        scores = [hit.score for hit in ours]
+        assert scores == sorted(scores, reverse=True)
+        np.testing.assert_allclose(scores, [hit.score for hit in theirs], rtol=1e-4, atol=1e-5)
+        for score in {round(score, 4) for score in scores[:-1] if abs(score - scores[-1]) > 1e-3}:
+            ids = {hit.passage.id for hit in ours if abs(hit.score - score) < 1e-3}
+            assert ids == {hit.passage.id for hit in theirs if abs(hit.score - score) < 1e-3}
+        by_id = {hit.passage.id: hit.passage for hit in theirs}
+        assert all(hit.passage == by_id[hit.passage.id] for hit in ours if hit.passage.id in by_id)
+
+
+QUESTIONS = ["Which river crosses Vienna?", "glacier and comet", "Title 7", "engine improves Osaka 12"]
+
+
+def test_dense_hits_are_those_of_the_exact_store(store: Any, exact: ExactStore) -> None:
+    fill(store, exact)
+    vectors = ENCODER.encode_queries(QUESTIONS)
+    same(store.search_dense(vectors, k=10), exact.search_dense(vectors, k=10))
+
+
+def test_keyword_hits_are_those_of_the_exact_store(store: Any, exact: ExactStore) -> None:
+    fill(store, exact)
+    same(store.search_keyword(QUESTIONS, k=200), exact.search_keyword(QUESTIONS, k=200))
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "number < 3", "number >= 10 and number < 30", 'format = "pdf"', "format in [html, docx]", "not (number > 5)",
+        "number = 7 or number = 8", "number not in [1, 2, 3]", "number > 1000", "author = Ada", "format != html",
+    ],
+)  # fmt: skip
+def test_filters_are_exact_before_the_cut(store: Any, exact: ExactStore, where: str) -> None:
+    for target in (store, exact):
+        target.write([change(number, **({"author": "Ada"} if number == 4 else {})) for number in range(40)])
+    vectors = ENCODER.encode_queries(QUESTIONS)
+    condition = parse_where(where)
+    for k in (1, 5, 500):
+        same(store.search_dense(vectors, k=k, where=condition), exact.search_dense(vectors, k=k, where=condition))
+    same(
+        store.search_keyword(QUESTIONS, k=500, where=condition), exact.search_keyword(QUESTIONS, k=500, where=condition)
+    )
+
+
+def test_both_retrievers_answer_from_one_generation(store: Any, exact: ExactStore) -> None:
+    fill(store, exact)
+    vectors = ENCODER.encode_queries(QUESTIONS)
+    for ours, theirs in zip(
+        store.search_both(QUESTIONS, vectors, k=5), exact.search_both(QUESTIONS, vectors, k=5), strict=True
+    ):
+        same([list(ours.dense)], [list(theirs.dense)])
+        assert ours.generation == store.generation == 1
+
+
+def test_an_empty_store_finds_nothing(store: Any) -> None:
+    vectors = ENCODER.encode_queries(QUESTIONS)
+    assert store.search_dense(vectors, k=5) == [[], [], [], []]
+    assert store.search_keyword(QUESTIONS, k=5) == [[], [], [], []]
+    assert store.search_dense(vectors, k=5, where=parse_where("number > 1")) == [[], [], [], []]
+    assert store.counts() == {"files": 0, "documents": 0, "passages": 0, "vectors": 0}
+
+
+def test_more_hits_than_passages_gives_all_passages(store: Any) -> None:
+    fill(store, count=3)
+    (hits,) = store.search_dense(ENCODER.encode_queries(["river"]), k=10**6)
+    assert len(hits) == store.counts()["passages"] == 6
+
+
+def test_a_removed_file_is_gone_from_both_retrievers_at_once(store: Any, exact: ExactStore) -> None:
+    fill(store, exact)
+    vectors = ENCODER.encode_queries(QUESTIONS)
+    store.search_dense(vectors, k=5)
+    for target in (store, exact):
+        target.remove_files(["/docs/3.txt", "/docs/7.txt", "/docs/unknown.txt"])
+    same(store.search_dense(vectors, k=200), exact.search_dense(vectors, k=200))
+    same(store.search_keyword(QUESTIONS, k=200), exact.search_keyword(QUESTIONS, k=200))
+    assert store.document("doc3") is None
+    assert store.counts()["documents"] == 38
+
+
+def test_a_changed_file_replaces_its_passages(store: Any, exact: ExactStore) -> None:
+    fill(store, exact)
+    vectors = ENCODER.encode_queries(["a zeppelin over Trieste"])
+    store.search_dense(vectors, k=5)
+    for target in (store, exact):
+        target.write([change(5, text="A zeppelin floats over Trieste and lands there.")])
+    same(store.search_dense(vectors, k=200), exact.search_dense(vectors, k=200))
+    (hits,) = store.search_keyword(["zeppelin"], k=5)
+    assert [hit.passage.document_id for hit in hits] == ["doc5"]
+    assert store.document("doc5").text == "A zeppelin floats over Trieste and lands there."
+
+
+def test_reopening_changes_nothing(store: Any) -> None:
+    fill(store)
+    vectors = ENCODER.encode_queries(QUESTIONS)
+    before = store.search_both(QUESTIONS, vectors, k=20)
+    store.reopen()
+    assert store.search_both(QUESTIONS, vectors, k=20) == before
+
+
+def test_a_document_comes_back_as_it_was_written(store: Any) -> None:
+    written = change(2, text="Grüße aus Köln 🚀 – 東京\n\nsecond")
+    store.write([written])
+    assert store.document("doc2") == written.documents[0]
+    assert store.documents(limit=10)[0].id == "doc2"
+    assert store.documents(limit=10, offset=1) == []
+
+
+def test_a_filter_on_a_field_that_no_document_has_is_refused_with_the_fields(store: Any) -> None:
+    fill(store, count=2)
+    with pytest.raises(InvalidQuery, match=r"no document has the field 'colour'.*format, number, size"):
+        store.search_keyword(["river"], k=5, where=parse_where("colour = red"))
+
+
+def test_punctuation_and_syntax_in_a_question_are_only_words(store: Any) -> None:
+    fill(store, count=5)
+    questions = ['river" OR title:*', "NEAR(river AND)", "???", "'; DROP TABLE passages; --", "-river ^ + *", "\x00"]
+    results = store.search_keyword(questions, k=5)
+    assert results[0]
+    assert results[2] == results[5] == []
+
+
+PARAGRAPHS = {
+    "de": ("Die Kündigungsfristen betragen drei Monate zum Quartalsende.", "Wie lang ist die Kündigungsfrist?"),
+    "fr": ("Les chevaux sauvages traversent la rivière au printemps.", "Quel cheval traverse une rivière ?"),
+    "ru": ("Учёные измерили температуру ледников в горах Кавказа.", "Какова температура ледника?"),
+    "ar": ("تقع المكتبات العامة في وسط المدينة القديمة.", "أين المكتبة؟"),
+    "zh": ("北京大学的图书馆收藏了很多古代书籍。", "图书馆在哪里"),
+    "ja": ("東京都の図書館には江戸時代の地図が保存されている。", "江戸の地図はどこにありますか"),
+}
+
+
+@pytest.mark.parametrize("language", PARAGRAPHS)
+def test_a_question_in_its_own_language_finds_other_forms_of_its_words(store: Any, language: str) -> None:
+    everything = [
+        change(number, text=text, language=code) for number, (code, (text, _)) in enumerate(PARAGRAPHS.items())
+    ]
+    store.write(everything)
+    (hits,) = store.search_keyword([PARAGRAPHS[language][1]], k=5)
+    assert hits[0].passage.document_id == f"doc{list(PARAGRAPHS).index(language)}"
