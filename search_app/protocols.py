@@ -87,6 +87,14 @@ class PassageStore(KeywordSearch, Protocol):
         """In order of source; `text`, `headings` and `pages` are left empty."""
         ...
 
+    def file_of(self, document_id: str) -> FileRecord | None:
+        """The file that the document came from."""
+        ...
+
+    def fields(self) -> Mapping[str, str]:
+        """Names of the metadata fields and their kind."""
+        ...
+
     def counts(self) -> Mapping[str, int]:
         """`files`, `documents`, `passages`, `vectors`."""
         ...

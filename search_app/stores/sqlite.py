@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import apsw
 import numpy as np
@@ -157,6 +158,7 @@ class SqliteStore:
     def _follow(self, db: apsw.Connection, lineage: str, generation: int) -> VectorIndex:
         """FAISS at this generation: rows are never re-used, so new ones are those beyond the newest it knows."""
         if self._index is None or lineage != self._state[0]:
+            self._require_same_encoder(db)
             self._index, self._newest, self._state = VectorIndex(self.manifest.encoder.dim), 0, (lineage, -1)
         if generation != self._state[1]:
             if self._index.ids:
@@ -174,6 +176,12 @@ class SqliteStore:
                 self._newest = int(ids[-1])
             self._state = (lineage, generation)
         return self._index
+
+    def _require_same_encoder(self, db: apsw.Connection) -> None:
+        """A rebuild in another process may have changed what the vectors mean."""
+        current = Manifest.from_json(rows(db, "SELECT json FROM manifest")[0])
+        current.require_encoder(self.manifest.encoder)
+        self.manifest = current
 
     def _keyword(self, db: apsw.Connection, questions: Sequence[str], k: int, where: Filter | None) -> list[list[Hit]]:
         condition = ""
@@ -223,7 +231,12 @@ def _passages(db: apsw.Connection, ids: Sequence[int]) -> dict[int, Passage]:
         " WHERE p.rowid IN (SELECT value FROM json_each(?))"
     )
     found = rows(db, sql, (json.dumps(ids),))
-    return {row: Passage(*fields, meta=json.loads(meta)) for row, *fields, meta in found}
+    return {row[0]: _passage(row) for row in found}
+
+
+def _passage(row: Sequence[Any]) -> Passage:
+    _, id, document_id, title, text, start, end, page, source, meta = row
+    return Passage(id, document_id, title, text, start, end, page, source, json.loads(meta))
 
 
 def _int(db: apsw.Connection, sql: str) -> int:

@@ -15,7 +15,9 @@ from search_app.stores.sqlite import INDEX_FILE
 _DISAGREEMENTS = {
     "passages without a vector": "SELECT count(*) FROM passages WHERE vector NOT IN (SELECT rowid FROM vectors)",
     "passages without a document": "SELECT count(*) FROM passages WHERE document NOT IN (SELECT rowid FROM documents)",
-    "passages missing from the BM25 index": "SELECT count(*) FROM passages WHERE rowid NOT IN (SELECT id FROM terms_docsize)",
+    "passages missing from the BM25 index": (
+        "SELECT count(*) FROM passages WHERE rowid NOT IN (SELECT id FROM terms_docsize)"
+    ),
     "BM25 entries without a passage": "SELECT count(*) FROM terms_docsize WHERE id NOT IN (SELECT rowid FROM passages)",
     "documents without a file": "SELECT count(*) FROM documents WHERE file NOT IN (SELECT id FROM files)",
     "passages that do not stand at their place": (

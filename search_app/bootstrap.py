@@ -1,0 +1,98 @@
+"""The only place that names concrete classes: settings in, a service out."""
+
+from __future__ import annotations
+
+import os
+
+# Haystack reports usage by default; this program reports nothing to anyone.
+os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "False")
+
+import importlib.metadata
+from typing import Any
+
+from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
+from search_app.hardware import Hardware, detect, set_threads
+from search_app.protocols import PassageStore, Ranker, Reader
+from search_app.service import SearchService
+from search_app.settings import Settings, load_settings
+from search_app.stores import faiss
+from search_app.stores.sqlite import SqliteStore
+
+
+def open_service(settings: Settings | None = None, **overrides: Any) -> SearchService:
+    """A service over the collections under `settings.home`; overrides are settings by name, as `home="docs.index"`.
+
+    Raises ConfigurationError and ModelUnavailable; a missing index shows with the first question.
+    """
+    settings = settings or load_settings(**overrides)
+    set_threads(settings.threads)
+    hardware = detect()
+    encoder = SentenceTransformerEncoder(settings.encoder, hardware)
+
+    def open_store(collection: str) -> PassageStore:
+        store = SqliteStore.open(settings.collection_folder(collection), collection=collection)
+        try:
+            store.manifest.require_encoder(encoder.stamp)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def make_reader() -> Reader:
+        from search_app.readers.extractive import ExtractiveReader
+
+        return ExtractiveReader(settings.reader, hardware)
+
+    def make_ranker() -> Ranker:
+        from search_app.rankers.cross_encoder import CrossEncoderRanker
+
+        return CrossEncoderRanker(settings.ranker, hardware)
+
+    def describe() -> dict[str, Any]:
+        return {"encoder": _fields(encoder.stamp), **describe_installation(settings, hardware)}
+
+    return SearchService(
+        settings, encoder, open_store, make_reader, make_ranker if settings.ranker.model else None, describe
+    )
+
+
+def describe_installation(settings: Settings, hardware: Hardware) -> dict[str, Any]:
+    """What `search-app info` shows: machine, versions, settings, and each collection with its manifest and counts."""
+    return {
+        "home": str(settings.home),
+        "processor": {
+            "name": hardware.processor,
+            "cores": hardware.cores,
+            "device": hardware.device,
+            "precision": hardware.precision,
+            "bfloat16": sorted(hardware.flags & {"amx_bf16", "avx512_bf16"}),
+        },
+        "versions": {
+            name: importlib.metadata.version(name)
+            for name in ("search-app", "torch", "transformers", "sentence-transformers", "haystack-ai", "apsw")
+        },
+        "faiss": faiss.describe(),
+        "reader": settings.reader.model,
+        "ranker": settings.ranker.model,
+        "collections": {name: _describe_collection(settings, name) for name in settings.collections()},
+    }
+
+
+def _describe_collection(settings: Settings, name: str) -> dict[str, Any]:
+    store = SqliteStore.open(settings.collection_folder(name), collection=name)
+    try:
+        manifest = store.manifest
+        return {
+            **store.counts(),
+            "generation": store.generation,
+            "encoder": _fields(manifest.encoder),
+            "splitter": manifest.splitter,
+            "analysis": manifest.analysis,
+            "fields": store.fields(),
+        }
+    finally:
+        store.close()
+
+
+def _fields(stamp: Any) -> dict[str, Any]:
+    return {name: getattr(stamp, name) for name in stamp.__slots__}

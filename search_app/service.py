@@ -1,0 +1,246 @@
+"""The one object behind CLI, API and Python: checks a request, runs the pipeline, returns plain results."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import numpy as np
+from haystack import Pipeline
+from haystack.core.errors import PipelineRuntimeError
+from numpy.typing import NDArray
+
+from search_app.components.convert import MarkedAnswer, to_hit
+from search_app.components.embedders import QueryEmbedder
+from search_app.components.rankers import PassageRanker
+from search_app.components.readers import AnswerReader
+from search_app.components.retrievers import HybridRetriever, RankFusion
+from search_app.errors import InvalidQuery, SearchAppError
+from search_app.observability import collect_timings
+from search_app.pipelines import answer_pipeline, search_pipeline
+from search_app.protocols import Encoder, PassageStore, Ranker, Reader
+from search_app.settings import Settings
+from search_app.types import Answer, Filter, Hit, SearchResult
+
+T = TypeVar("T")
+R = TypeVar("R")
+_BATCH = 16
+_THREADS = 8
+
+
+class MicroBatcher(Generic[T, R]):
+    """Calls from several threads that wait for each other anyway become one call of `compute`.
+
+    Whoever gets the lock computes for all that wait, so one computation runs at a time and none waits idle.
+    """
+
+    def __init__(self, compute: Callable[[list[T]], Sequence[R]], *, most: int = _BATCH) -> None:
+        self._compute = compute
+        self._most = most
+        self._waiting: list[tuple[T, Future[R]]] = []
+        self._guard = threading.Lock()
+        self._computing = threading.Lock()
+
+    def __call__(self, item: T) -> R:
+        future: Future[R] = Future()
+        with self._guard:
+            self._waiting.append((item, future))
+        while not future.done():
+            with self._computing:
+                if not future.done():
+                    self._run()
+        return future.result()
+
+    def _run(self) -> None:
+        with self._guard:
+            batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+        try:
+            for (_, future), result in zip(batch, self._compute([item for item, _ in batch]), strict=True):
+                future.set_result(result)
+        except BaseException as error:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+
+
+class SearchService:
+    """Searches and answers over named collections. Safe to use from any number of threads.
+
+    The collaborators are built by `bootstrap`: `open_store` opens a collection, `make_reader` and `make_ranker` are
+    called when first needed.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        encoder: Encoder,
+        open_store: Callable[[str], PassageStore],
+        make_reader: Callable[[], Reader],
+        make_ranker: Callable[[], Ranker] | None = None,
+        describe: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
+        self.settings = settings
+        self._open_store = open_store
+        self._make_reader = make_reader
+        self._make_ranker = make_ranker
+        self._describe = describe
+        self._encode: MicroBatcher[str, NDArray[np.float32]] = MicroBatcher(
+            lambda texts: list(encoder.encode_queries(texts))
+        )
+        self._lock = threading.RLock()
+        self._stores: dict[str, PassageStore] = {}
+        self._pipelines: dict[tuple[str, bool], Pipeline] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def search(
+        self, question: str, *, collection: str = "default", k: int = 10, where: Filter | None = None
+    ) -> SearchResult:
+        """The k best passages."""
+        return self._run(question, collection, k, None, where)
+
+    def answer(
+        self, question: str, *, collection: str = "default", k: int = 10, top_k: int = 3, where: Filter | None = None
+    ) -> SearchResult:
+        """The k best passages and the `top_k` best answers marked in them."""
+        return self._run(question, collection, k, top_k, where)
+
+    def search_many(
+        self, questions: Sequence[str], *, collection: str = "default", k: int = 10, where: Filter | None = None
+    ) -> list[SearchResult]:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return list(pool.map(lambda question: self._run(question, collection, k, None, where), questions))
+
+    def answer_many(
+        self,
+        questions: Sequence[str],
+        *,
+        collection: str = "default",
+        k: int = 10,
+        top_k: int = 3,
+        where: Filter | None = None,
+    ) -> list[SearchResult]:
+        """As `answer` for each; passages of several questions are read together."""
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return list(pool.map(lambda question: self._run(question, collection, k, top_k, where), questions))
+
+    def store(self, collection: str = "default") -> PassageStore:
+        """Raises IndexNotFound and its like."""
+        with self._lock:
+            if collection not in self._stores:
+                self._stores[collection] = self._open_store(collection)
+            return self._stores[collection]
+
+    def collections(self) -> list[str]:
+        return self.settings.collections()
+
+    @cached_property
+    def reader(self) -> Reader:
+        return self._make_reader()
+
+    def info(self) -> dict[str, Any]:
+        """Machine, models and collections, as `search-app info` shows them."""
+        return self._describe()
+
+    def close(self) -> None:
+        with self._lock:
+            for store in self._stores.values():
+                store.close()
+            self._stores.clear()
+            self._pipelines.clear()
+
+    def _run(self, question: str, collection: str, k: int, top_k: int | None, where: Filter | None) -> SearchResult:
+        self._check(question, k, top_k)
+        pipeline = self._pipeline(collection, reading=top_k is not None)
+        inputs: dict[str, dict[str, Any]] = {
+            "embedder": {"text": question},
+            "retriever": {"query": question, "filters": where, "top_k": k},
+            "fusion": {"top_k": k if top_k is None else max(k, self.settings.reader.passages)},
+        }
+        wanted = {"retriever", "ranker" if self._make_ranker else "fusion"}
+        if self._make_ranker:
+            inputs["ranker"] = {"query": question}
+        if top_k is not None:
+            inputs["reader"] = {"query": question, "top_k": top_k}
+        start = time.perf_counter()
+        with collect_timings() as timings:
+            try:
+                outputs = pipeline.run(inputs, include_outputs_from=wanted)
+            except PipelineRuntimeError as error:
+                cause: BaseException | None = error
+                while cause is not None and not isinstance(cause, SearchAppError):
+                    cause = cause.__cause__
+                if cause is not None:
+                    raise cause from error
+                raise
+        timings["total"] = time.perf_counter() - start
+        documents = outputs["ranker" if self._make_ranker else "fusion"]["documents"]
+        answers: list[MarkedAnswer] = outputs.get("reader", {}).get("answers", [])
+        return SearchResult(
+            question,
+            tuple(to_hit(document) for document in documents[:k]),
+            tuple(answer.answer for answer in answers if answer.answer is not None),
+            timings,
+            outputs["retriever"]["generation"],
+        )
+
+    def _check(self, question: str, k: int, top_k: int | None) -> None:
+        limits = self.settings.limits
+        if not question.strip():
+            raise InvalidQuery("the question is empty", hint="ask something", field="question")
+        if len(question) > limits.question_chars:
+            raise InvalidQuery(
+                f"the question has {len(question)} characters, more than {limits.question_chars}",
+                hint="ask in fewer words, or raise limits.question_chars",
+                field="question",
+            )
+        for name, value in (("k", k), ("top_k", top_k)):
+            if value is not None and not 1 <= value <= limits.k:
+                raise InvalidQuery(f"{name} is {value}, it must be from 1 to {limits.k}", field=name)
+
+    def _pipeline(self, collection: str, *, reading: bool) -> Pipeline:
+        key = collection, reading
+        with self._lock:
+            if key not in self._pipelines:
+                retrieval = self.settings.retrieval
+                search = search_pipeline(
+                    QueryEmbedder(self._encode),
+                    HybridRetriever(self.store(collection), retrieval),
+                    RankFusion(retrieval),
+                    PassageRanker(self._ranker, top=self.settings.ranker.top) if self._ranker else None,
+                )
+                if reading:
+                    answer_pipeline(search, AnswerReader(self._read, passages=self.settings.reader.passages))
+                self._pipelines[key] = search
+            return self._pipelines[key]
+
+    @cached_property
+    def _ranker(self) -> Ranker | None:
+        return self._make_ranker() if self._make_ranker else None
+
+    @cached_property
+    def _batched_read(self) -> MicroBatcher[tuple[str, Sequence[Hit], int], list[Answer]]:
+        reader = self.reader
+
+        def read(batch: list[tuple[str, Sequence[Hit], int]]) -> list[list[Answer]]:
+            questions, hits, counts = zip(*batch, strict=True)
+            answers = reader.read(questions, hits, top_k=max(counts))
+            return [found[:count] for found, count in zip(answers, counts, strict=True)]
+
+        return MicroBatcher(read)
+
+    def _read(self, question: str, hits: Sequence[Hit], top_k: int) -> list[Answer]:
+        with self._lock:
+            batched = self._batched_read
+        return batched((question, hits, top_k))
