@@ -1,0 +1,152 @@
+"""Child processes that never outlive the program: each leads a process group, which ends with the `with` block."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Self
+
+import httpx
+
+from search_app.errors import ConfigurationError, SearchAppError
+
+HOST = "127.0.0.1"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_POLL_S = 0.1
+_GRACE_S = 8.0
+
+
+class Stopped(Exception):
+    """The user pressed Ctrl-C, or the program was told to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """`log` holds what it printed; None: it printed to the terminal."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path | None
+
+    def died(self) -> SearchAppError:
+        lines = self.log.read_text(errors="replace").split("\n") if self.log else []
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        return SearchAppError(
+            f"{self.name} stopped with exit code {self.process.returncode}: {last.removeprefix('error: ')}",
+            hint=f"more in {self.log}" if self.log else "",
+        )
+
+
+class Family:
+    """Starts children, waits for them, ends them. A signal is only noted and ends the next wait with Stopped."""
+
+    def __init__(self) -> None:
+        self._children: list[Child] = []
+        self._stop = threading.Event()
+        self._handlers: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> Self:
+        for number in _SIGNALS:
+            # nohup's wish to outlive the terminal is respected.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                self._handlers[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # Their handlers stay in place until all are gone, so that an impatient second Ctrl-C leaves nobody behind.
+        for child in self._children:
+            _signal(child, signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE_S
+        for child in self._children:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.process.wait(max(0.0, deadline - time.monotonic()))
+            _signal(child, signal.SIGKILL)
+            child.process.wait()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def start(
+        self, name: str, arguments: Sequence[str], *, environment: Mapping[str, str], log: Path | None = None
+    ) -> Child:
+        """`python -m` with these arguments, in a session of its own: the terminal's Ctrl-C reaches only us."""
+        with contextlib.ExitStack() as stack:
+            output = stack.enter_context(log.open("wb")) if log else sys.stderr
+            process = subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        child = Child(name, process, log)
+        self._children.append(child)
+        return child
+
+    def finish(self, child: Child) -> int:
+        """Waits for its end; its exit code."""
+        while child.process.poll() is None:
+            self._pause()
+        return child.process.returncode
+
+    def until_ready(self, child: Child, url: str, *, timeout: float) -> None:
+        """Waits until `url` answers 200; raises if the child dies or `timeout` seconds pass."""
+        deadline = time.monotonic() + timeout
+        with httpx.Client(timeout=2.0, trust_env=False) as client:
+            while True:
+                if child.process.poll() is not None:
+                    raise child.died()
+                with contextlib.suppress(httpx.HTTPError):
+                    if client.get(url).status_code == httpx.codes.OK:
+                        return
+                if time.monotonic() > deadline:
+                    raise SearchAppError(
+                        f"{child.name} was not ready after {timeout:.0f} s", hint=f"its output is in {child.log}"
+                    )
+                self._pause()
+
+    def until_stopped(self) -> None:
+        """Waits for a signal (Stopped); a child that ends by itself is an error."""
+        while True:
+            for child in self._children:
+                if child.process.poll() is not None:
+                    raise child.died()
+            self._pause()
+
+    def _pause(self) -> None:
+        if self._stop.wait(_POLL_S):
+            raise Stopped
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._stop.set()
+
+
+def require_free(port: int, *, option: str) -> None:
+    """ConfigurationError if another program listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"port {port} is in use or not allowed ({error.strerror})",
+                hint=f"stop the program there, or choose another one with {option}",
+                field=option.lstrip("-"),
+            ) from error
+
+
+def _signal(child: Child, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.process.pid, number)
