@@ -13,8 +13,9 @@ from importlib.metadata import version
 import uvicorn
 from fastapi import FastAPI
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from search_app.api import errors
 from search_app.api.routes import Service, collection_routes, health_routes
@@ -37,17 +38,47 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
         summary="Semantic search and extractive question answering over your own documents",
         version=version("search-app"),
         lifespan=lifespan,
-        max_body_size=settings.api.max_body_bytes,
     )
     errors.install(app)
     app.include_router(health_routes(service))
     app.include_router(collection_routes(service, settings))
+    app.add_middleware(LimitBody, most=settings.api.max_body_bytes)
     if key := _key(settings):
         app.add_middleware(RequireKey, key=key)
     if _is_loopback(settings.api.host):
         # A web page whose name was re-pointed to 127.0.0.1 could read the answers otherwise.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]"], www_redirect=False)
     return app
+
+
+class LimitBody:
+    """Refuses a body of more than `most` bytes: by its stated length unread, else as soon as that many have come."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self.app = app
+        self.most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        # Closing spares the server from reading the rest of it.
+        too_large = HTTPException(413, f"the body has more than {self.most} bytes", headers={"Connection": "close"})
+        stated = Headers(scope=scope).get("content-length", "")
+        if stated.isascii() and stated.isdigit() and int(stated) > self.most:
+            await errors.http_error(too_large)(scope, receive, send)
+            return
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.most:
+                raise too_large
+            return message
+
+        await self.app(scope, limited, send)
 
 
 class RequireKey:

@@ -24,6 +24,11 @@ def error_response(
     return JSONResponse(body.model_dump(), status, headers)
 
 
+def http_error(error: HTTPException) -> JSONResponse:
+    name = HTTPStatus(error.status_code).phrase
+    return error_response(error.status_code, name.title().replace(" ", ""), str(error.detail), headers=error.headers)
+
+
 def install(app: FastAPI) -> None:
     """Registers the handlers; the last one hides what it does not know and logs it."""
 
@@ -43,10 +48,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> JSONResponse:
-        name = HTTPStatus(error.status_code).phrase
-        return error_response(
-            error.status_code, name.title().replace(" ", ""), str(error.detail), headers=error.headers
-        )
+        return http_error(error)
 
     @app.exception_handler(Exception)
     def unknown(request: Request, error: Exception) -> JSONResponse:

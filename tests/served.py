@@ -1,0 +1,181 @@
+"""Documents in a real store behind the real API on a real socket; only the reader is scripted, so that each of its
+outcomes can be called up."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import uvicorn
+from fakes import HashEncoder
+
+from search_app.api.app import create_app
+from search_app.errors import IndexNotFound, InvalidQuery
+from search_app.manifest import Manifest, encoded_text
+from search_app.protocols import FileChange, FileRecord
+from search_app.settings import Settings
+from search_app.stores.sqlite import SqliteStore
+from search_app.stores.sqlite_writer import SqliteWriter
+from search_app.types import Answer, Document, Filter, Hit, MetaValue, Page, Passage, PassageBatch, SearchResult, Span
+
+Read = Callable[[str, Sequence[Hit]], list[Answer]]
+
+
+@dataclass
+class Text:
+    """A document to index: paragraphs become passages; `pages` are lengths of its pages in characters."""
+
+    name: str
+    text: str
+    title: str = ""
+    meta: Mapping[str, MetaValue] = field(default_factory=dict)
+    pages: Sequence[int] = ()
+    language: str = "en"
+
+
+def index(settings: Settings, texts: Sequence[Text], *, collection: str = "default") -> None:
+    """Writes each text as a file below `home` and indexes it."""
+    encoder = HashEncoder()
+    folder = settings.home / "files"
+    folder.mkdir(parents=True, exist_ok=True)
+    with SqliteWriter(
+        settings.collection_folder(collection), Manifest(encoder.stamp, "test", "auto"), collection=collection
+    ) as writer:
+        for text in texts:
+            path = folder / text.name
+            path.write_text(text.text, encoding="utf-8", newline="")
+            writer.write([_change(path, text, encoder)])
+        writer.finish()
+
+
+def _change(path: Path, text: Text, encoder: HashEncoder) -> FileChange:
+    identity = hashlib.sha256(text.name.encode()).hexdigest()[:32]
+    pages, position = [], 0
+    for number, length in enumerate(text.pages, start=1):
+        pages.append(Page(number, position, position + length))
+        position += length
+    document = Document(
+        identity,
+        text.title,
+        text.text,
+        text.name,
+        {"format": path.suffix.lstrip("."), **text.meta},
+        text.language,
+        pages=tuple(pages),
+    )
+    passages, start = [], 0
+    for paragraph in text.text.split("\n\n"):
+        end = start + len(paragraph)
+        page = next((page.number for page in pages if page.start <= start < page.end), None)
+        if paragraph.strip():
+            passages.append(
+                Passage(
+                    f"{identity}-{start}", identity, text.title, paragraph, start, end, page, text.name, document.meta
+                )
+            )
+        start = end + 2
+    batch = PassageBatch(tuple(passages), encoder.encode_passages([encoded_text(passage) for passage in passages]))
+    status = path.stat()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    record = FileRecord(str(path), text.name, digest, status.st_size, status.st_mtime_ns, 1)
+    return FileChange(record, (document,), batch)
+
+
+class Marks:
+    """A reader that marks a given text where a hit holds it; `confidence` is the same for all."""
+
+    def __init__(self, *answers: str, confidence: float | None = 0.87) -> None:
+        self.answers = answers
+        self.confidence = confidence
+
+    def __call__(self, question: str, hits: Sequence[Hit]) -> list[Answer]:
+        found = []
+        for rank, wanted in enumerate(self.answers):
+            for hit in hits:
+                start = hit.passage.text.find(wanted)
+                if start >= 0:
+                    span = Span(hit.passage.start + start, hit.passage.start + start + len(wanted))
+                    found.append(Answer(wanted, span, 7.0 - rank, self.confidence, hit))
+                    break
+        return found
+
+
+def no_answer(question: str, hits: Sequence[Hit]) -> list[Answer]:
+    return [Answer("", None, 2.5, 0.91, None)]
+
+
+class ScriptedService:
+    """Retrieval is real, from the store on disk; `read` decides the answers. `calls` lists the questions."""
+
+    def __init__(self, settings: Settings, read: Read | None = None) -> None:
+        self.settings = settings
+        self.read: Read = read or Marks()
+        self.calls: list[str] = []
+        self.closed = False
+        self._encoder = HashEncoder()
+        self._stores: dict[str, SqliteStore] = {}
+
+    def store(self, collection: str) -> SqliteStore:
+        if collection not in self._stores:
+            if collection not in self.settings.collections():
+                raise IndexNotFound(collection)
+            self._stores[collection] = SqliteStore.open(
+                self.settings.collection_folder(collection), collection=collection
+            )
+        return self._stores[collection]
+
+    def collections(self) -> list[str]:
+        return self.settings.collections()
+
+    def search(self, question: str, *, collection: str, k: int, where: Filter | None) -> SearchResult:
+        self.calls.append(question)
+        if question == "explode":
+            raise RuntimeError("secret detail in /etc/shadow")
+        if question == "refuse":
+            raise InvalidQuery("this question is refused", hint="ask another", field="question")
+        vectors = self._encoder.encode_queries([question])
+        both = self.store(collection).search_both([question], vectors, k=k, where=where)[0]
+        scores: dict[str, dict[str, float]] = {}
+        passages: dict[str, Hit] = {}
+        for name, ranking in (("dense", both.dense), ("keyword", both.keyword)):
+            for rank, hit in enumerate(ranking, start=1):
+                passages[hit.passage.id] = hit
+                scores.setdefault(hit.passage.id, {})[name] = hit.score
+                scores[hit.passage.id]["rrf"] = scores[hit.passage.id].get("rrf", 0) + 1 / (60 + rank)
+        hits = [
+            Hit(passages[key].passage, found.pop("rrf"), found)
+            for key, found in sorted(scores.items(), key=lambda item: -item[1]["rrf"])
+        ]
+        return SearchResult(question, tuple(hits[:k]), (), {"retrieve": 0.004}, both.generation)
+
+    def answer(self, question: str, *, collection: str, k: int, top_k: int, where: Filter | None) -> SearchResult:
+        found = self.search(question, collection=collection, k=k, where=where)
+        answers = self.read(question, found.hits)[:top_k] if found.hits else []
+        return replace(found, answers=tuple(answers), timings={"retrieve": 0.004, "read": 0.12})
+
+    def close(self) -> None:
+        self.closed = True
+        for store in self._stores.values():
+            store.close()
+
+
+@contextmanager
+def running(service: ScriptedService, settings: Settings) -> Iterator[str]:
+    """The API's address while it runs."""
+    config = uvicorn.Config(create_app(service, settings), port=0, log_level="critical", access_log=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the API did not start"
+        thread.join(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(15)
