@@ -1,0 +1,183 @@
+"""Measures a reader, a search and a whole answerer on SQuAD files; each is taken as a callable or a protocol."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import ir_measures
+import numpy as np
+from ir_measures import RR, Success
+
+from search_app.evaluation import squad
+from search_app.evaluation.datasets import Dataset, Paragraph, Question
+from search_app.protocols import Reader
+from search_app.types import Answer, Hit, Passage
+
+Progress = Callable[[int, int], None]
+"""Called with how many questions are done and how many there are."""
+
+BATCH = 32
+CUT = 10
+Asked = tuple[Paragraph, Question]
+
+
+def paragraph_id(paragraph: Paragraph) -> str:
+    """What `relevant` compares documents by: the paragraph's text without surrounding white space."""
+    return paragraph.text.strip()
+
+
+def sample(dataset: Dataset, *, limit: int | None = None, seed: int = 0, answerable: bool = False) -> list[Asked]:
+    """The questions, or `limit` of them drawn with `seed`, in the order of the file."""
+    asked = [pair for pair in dataset.questions if pair[1].answers or not answerable]
+    if limit is None or limit >= len(asked):
+        return asked
+    return [asked[i] for i in sorted(random.Random(seed).sample(range(len(asked)), limit))]
+
+
+def evaluate_reader(
+    reader: Reader, dataset: Dataset, *, limit: int | None = None, seed: int = 0, progress: Progress | None = None
+) -> dict[str, float]:
+    """EM and F1 (0–100) on each question's own paragraph.
+
+    Where every question has an answer (v1.1), "no answer here" is passed over, as no answer can be right; else (v2.0)
+    it counts as "", with EM and F1 of either kind beside.
+    """
+    asked = sample(dataset, limit=limit, seed=seed)
+    forced = all(question.answers for _, question in asked)
+    predictions: list[str] = []
+    begin = time.perf_counter()
+    for part in _batches(asked, progress):
+        hits = [[_whole(paragraph)] for paragraph, _ in part]
+        answers = reader.read([question.text for _, question in part], hits, top_k=2)
+        predictions += [_first(found, forced) for found in answers]
+    seconds = time.perf_counter() - begin
+    result = _scores(asked, predictions)
+    if not forced:
+        for name, kind in (("has_answer", True), ("no_answer", False)):
+            rows = [i for i, (_, question) in enumerate(asked) if bool(question.answers) == kind]
+            if rows:
+                part_scores = _scores([asked[i] for i in rows], [predictions[i] for i in rows])
+                result |= {f"{name}_{key}": value for key, value in part_scores.items()}
+    return result | {"seconds": seconds}
+
+
+def evaluate_retrieval(
+    search: Callable[[Sequence[str]], Sequence[Sequence[Hit]]],
+    dataset: Dataset,
+    *,
+    document_key: Callable[[Hit], str],
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, float]:
+    """Success@1, Success@10 and MRR@10 over documents: of a document's passages only the best counts, before the cut.
+
+    `document_key` says which document a hit belongs to, as `paragraph_id` of the gold paragraph; so `search` has to
+    return enough passages for 10 documents.
+    """
+    asked = sample(dataset, limit=limit, seed=seed, answerable=True)
+    qrels: list[ir_measures.Qrel] = []
+    run: list[ir_measures.ScoredDoc] = []
+    begin = time.perf_counter()
+    row = 0
+    for part in _batches(asked, progress):
+        for (paragraph, _), hits in zip(part, search([question.text for _, question in part]), strict=True):
+            query = str(row)
+            row += 1
+            qrels.append(ir_measures.Qrel(query, paragraph_id(paragraph), 1))
+            # By rank: ir-measures breaks ties of scores by document id, which is not the order that was shown.
+            documents = list(dict.fromkeys(document_key(hit) for hit in hits))
+            run += [ir_measures.ScoredDoc(query, name, -float(rank)) for rank, name in enumerate(documents)]
+    seconds = time.perf_counter() - begin
+    measures = ir_measures.calc_aggregate([Success @ 1, Success @ CUT, RR @ CUT], qrels, run)
+    return {
+        "questions": float(len(asked)),
+        "success@1": float(measures[Success @ 1]),
+        "success@10": float(measures[Success @ CUT]),
+        "mrr@10": float(measures[RR @ CUT]),
+        "seconds": seconds,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How well confidences meet frequencies. `bins` rows: lower edge, mean confidence, share right, count."""
+
+    brier: float
+    ece: float
+    bins: tuple[tuple[float, float, float, int], ...]
+
+
+def evaluate_answers(
+    answer: Callable[[Sequence[str]], Sequence[Sequence[Answer]]],
+    dataset: Dataset,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[dict[str, float], Calibration | None]:
+    """EM and F1 (0–100) of the first marked answer from question to answer, and the calibration of its confidence.
+
+    `no_answer_rate` is how often "no answer here" came first; with unanswerable questions in the file (v2.0) there is
+    EM and F1 of what came first, whichever it was, too. An answer is right for the calibration where EM is 1.
+    """
+    asked = sample(dataset, limit=limit, seed=seed)
+    firsts: list[list[Answer]] = []
+    begin = time.perf_counter()
+    for part in _batches(asked, progress):
+        firsts += [list(found) for found in answer([question.text for _, question in part])]
+    seconds = time.perf_counter() - begin
+    rows = [i for i, (_, question) in enumerate(asked) if question.answers]
+    result = _scores([asked[i] for i in rows], [_first(firsts[i], True) for i in rows]) if rows else {}
+    result["no_answer_rate"] = float(np.mean([bool(found) and found[0].span is None for found in firsts]))
+    if len(rows) < len(asked):
+        overall = _scores(asked, [_first(found, False) for found in firsts])
+        result |= {f"with_no_answer_{key}": value for key, value in overall.items()}
+    marked = [
+        (found_first.confidence, squad.exact(found_first.text, asked[i][1].gold) if asked[i][1].answers else 0.0)
+        for i, found in enumerate(firsts)
+        if (found_first := next((one for one in found if one.span), None)) and found_first.confidence is not None
+    ]
+    calibration = calibrate([c for c, _ in marked], [right for _, right in marked]) if marked else None
+    return result | {"seconds": seconds}, calibration
+
+
+def calibrate(confidences: Iterable[float], right: Iterable[float], *, bins: int = 10) -> Calibration:
+    """Brier score and expected calibration error over bins of equal width (Guo et al. 2017)."""
+    said, was = np.array(list(confidences), dtype=np.float64), np.array(list(right), dtype=np.float64)
+    place = np.minimum((said * bins).astype(int), bins - 1)
+    rows = [
+        (b / bins, float(said[place == b].mean()), float(was[place == b].mean()), int((place == b).sum()))
+        for b in range(bins)
+        if (place == b).any()
+    ]
+    ece = sum(count * abs(mean - share) for _, mean, share, count in rows) / len(said)
+    return Calibration(float(np.mean((said - was) ** 2)), float(ece), tuple(rows))
+
+
+def _batches(asked: Sequence[Asked], progress: Progress | None) -> Iterable[Sequence[Asked]]:
+    for begin in range(0, len(asked), BATCH):
+        yield asked[begin : begin + BATCH]
+        if progress:
+            progress(min(begin + BATCH, len(asked)), len(asked))
+
+
+def _whole(paragraph: Paragraph) -> Hit:
+    text = paragraph.text
+    return Hit(Passage(id="0", document_id="0", title="", text=text, start=0, end=len(text)), 0.0)
+
+
+def _first(found: Sequence[Answer], forced: bool) -> str:
+    return next((answer.text for answer in found if answer.span or not forced), "")
+
+
+def _scores(asked: Sequence[Asked], predictions: Sequence[str]) -> dict[str, float]:
+    pairs = [(text, question.gold) for text, (_, question) in zip(predictions, asked, strict=True)]
+    return {
+        "questions": float(len(pairs)),
+        "em": 100 * float(np.mean([squad.exact(text, gold) for text, gold in pairs])),
+        "f1": 100 * float(np.mean([squad.f1(text, gold) for text, gold in pairs])),
+    }

@@ -1,0 +1,74 @@
+"""From token scores to ranked answers: numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSpan:
+    """Tokens start..end, both inclusive; `score` is the sum of its start and end logits."""
+
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A possible answer: characters [start, end) of a document."""
+
+    document_id: str
+    start: int
+    end: int
+    score: float
+    hit: int
+    """Rank of the hit that it was read in."""
+
+
+def best_spans(
+    starts: Floats, ends: Floats, *, first: int, last: int, max_answer_tokens: int, n: int
+) -> list[TokenSpan]:
+    """The n best spans of 1..max_answer_tokens tokens inside tokens [first, last), best first.
+
+    Scores a band of the start x end matrix instead of the whole: (last - first) x max_answer_tokens cells.
+    """
+    size = last - first
+    if size <= 0 or n <= 0:
+        return []
+    width = min(max_answer_tokens, size)
+    padded = np.full(size + width - 1, -np.inf, dtype=np.float32)
+    padded[:size] = ends[first:last]
+    band = starts[first:last, None] + np.lib.stride_tricks.sliding_window_view(padded, width)
+    flat = band.ravel()
+    n = min(n, flat.size)
+    top = np.argpartition(-flat, n - 1)[:n]
+    top = top[np.lexsort((top, -flat[top]))]
+    return [
+        TokenSpan(first + int(i) // width, first + int(i) // width + int(i) % width, float(flat[i]))
+        for i in top
+        if np.isfinite(flat[i])
+    ]
+
+
+def null_score(starts: Floats, ends: Floats) -> float:
+    """How strongly the window says "no answer here": the first token as start and end (Devlin et al. 2019)."""
+    return float(starts[0] + ends[0])
+
+
+def merge(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Best first; of candidates that overlap in one document only the best stays."""
+    kept: list[Candidate] = []
+    by_document: dict[str, list[Candidate]] = {}
+    for candidate in sorted(candidates, key=lambda c: (-c.score, c.hit, c.start, c.end)):
+        others = by_document.setdefault(candidate.document_id, [])
+        if all(candidate.end <= other.start or other.end <= candidate.start for other in others):
+            others.append(candidate)
+            kept.append(candidate)
+    return kept

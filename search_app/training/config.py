@@ -1,0 +1,90 @@
+"""What a training run is: frozen, written down beside the checkpoints, and compared when a run is taken up again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from search_app.errors import ConfigurationError
+from search_app.settings import BUNDLED, Precision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderTraining:
+    """Settings of `train_reader`.
+
+    data: SQuAD JSON files; one that is listed twice counts double.
+    join_words: short paragraphs of one article are joined up to a random 30–100 % of so many words; 0: none.
+    negatives: share of the questions that are also asked of a similar paragraph without their answer.
+    holdout: share of each file, by article, that is kept out for calibration.
+    evaluation: files whose paragraphs must not be trained on.
+    limit: at most so many questions of each file.
+    """
+
+    data: tuple[Path, ...]
+    out: Path
+    model: str = BUNDLED
+    epochs: float = 2.0
+    batch_size: int = 32
+    learning_rate: float = 2e-4
+    max_tokens: int = 384
+    stride: int = 128
+    limit: int | None = None
+    seed: int = 0
+    join_words: int = 0
+    negatives: float = 0.0
+    holdout: float = 0.0
+    evaluation: tuple[Path, ...] = ()
+    precision: Precision = "auto"
+    device: str = "auto"
+    warmup: float = 0.06
+    weight_decay: float = 0.01
+    dropout: float = 0.05
+    clip: float = 1.0
+    checkpoint_minutes: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise ConfigurationError("nothing to train on", hint="give --data FILE", field="data")
+        for name, value, low, high in (
+            ("epochs", self.epochs, 0.0, 1000.0),
+            ("batch_size", self.batch_size, 0, 4096),
+            ("learning_rate", self.learning_rate, 0.0, 1.0),
+            ("max_tokens", self.max_tokens, 31, 1 << 20),
+        ):
+            if not low < value <= high:
+                raise ConfigurationError(f"{name} must be above {low:g} and at most {high:g}: {value:g}", field=name)
+        for name, share in (("negatives", self.negatives), ("holdout", self.holdout)):
+            if not 0 <= share < 1:
+                raise ConfigurationError(f"{name} is a share from 0 to below 1: {share:g}", field=name)
+
+    @property
+    def work(self) -> Path:
+        """Checkpoints, the held-out questions and this record: everything that the finished reader does not need."""
+        return self.out / "work"
+
+    def record(self) -> dict[str, object]:
+        """What decides the result; the pace of checkpoints does not."""
+        values = {**dataclasses.asdict(self), "data": [str(p) for p in self.data], "out": str(self.out)}
+        values["evaluation"] = [str(p) for p in self.evaluation]
+        return {key: value for key, value in values.items() if key not in ("checkpoint_minutes", "out")}
+
+    def claim_folder(self) -> None:
+        """Makes the folder this run's, or raises ConfigurationError where it holds another run."""
+        path = self.work / "run.json"
+        if path.is_file():
+            other = json.loads(path.read_text())
+            changed = sorted(key for key in other.keys() | self.record().keys() if other.get(key) != self.record().get(key))
+            if changed:
+                raise ConfigurationError(
+                    f"{self.out} holds a run with other settings ({', '.join(changed)})",
+                    hint="give the same settings to go on with it, or another --out",
+                    field="out",
+                )
+            return
+        if self.out.exists() and any(self.out.iterdir()):
+            raise ConfigurationError(f"{self.out} is not empty and holds no run", hint="give another --out", field="out")
+        self.work.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(self.record(), indent=1))
