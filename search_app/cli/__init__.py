@@ -1,0 +1,50 @@
+"""`search-app`: ask, serve, evaluate, train. Heavy libraries load inside the commands, so `--help` is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from search_app.cli.ask import answer, search
+from search_app.cli.evaluate import evaluate
+from search_app.cli.run import demo, info, serve
+from search_app.cli.train import train
+from search_app.errors import SearchAppError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(package_name="search-app")
+def cli(debug: bool) -> None:
+    """Ask your own documents a question. Index them first with search-index."""
+
+
+for command in (search, answer, serve, evaluate, train, info, demo):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Exit codes: 0 all well, 1 failure, 2 wrong usage or settings, 3 no or broken index."""
+    os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "False")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    debug = "--debug" in sys.argv
+    if debug:
+        sys.argv.remove("--debug")  # it may stand anywhere on the line
+    try:
+        sys.exit(cli.main(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except SearchAppError as error:
+        if debug:
+            raise
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output went away, as `| head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

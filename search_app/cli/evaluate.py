@@ -1,0 +1,157 @@
+"""`search-app evaluate reader|retrieval|answers` on files in SQuAD's format."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from search_app.cli import options
+
+if TYPE_CHECKING:
+    from search_app.evaluation.datasets import Dataset
+    from search_app.service import SearchService
+
+F = TypeVar("F", bound=Callable[..., Any])
+_PASSAGES = 40
+"""Passages asked for, so that ten documents are among them where documents are cut into several."""
+
+
+@click.group()
+def evaluate() -> None:
+    """Measure the reader, the retrieval, or both together on a SQuAD JSON file."""
+
+
+def _options(command: F) -> F:
+    for option in (
+        options.as_json,
+        click.option("--seed", default=0, show_default=True, help="Of the sample that --limit takes."),
+        click.option("--limit", type=click.IntRange(min=1), help="Ask only so many questions."),
+        click.option(
+            "--data", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), help="SQuAD JSON."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@evaluate.command()
+@_options
+def reader(data: Path, limit: int | None, seed: int, as_json: bool) -> None:
+    """The reader on each question's own paragraph: exact match and F1."""
+    from search_app.evaluation.datasets import load_squad
+    from search_app.evaluation.evaluate import evaluate_reader
+    from search_app.hardware import detect, set_threads
+    from search_app.readers.extractive import ExtractiveReader
+
+    settings = options.load(None)
+    set_threads(settings.threads)
+    dataset = load_squad(data)
+    with _progress() as progress:
+        found = evaluate_reader(
+            ExtractiveReader(settings.reader, detect()), dataset, limit=limit, seed=seed, progress=progress
+        )
+    _print(dict(found), as_json)
+
+
+@evaluate.command()
+@_options
+def retrieval(data: Path, limit: int | None, seed: int, as_json: bool) -> None:
+    """Every paragraph of the file is a document without a title: how often the right one is found."""
+    from search_app.evaluation.evaluate import evaluate_retrieval
+
+    with _corpus(data) as (service, dataset), _progress() as progress:
+
+        def search(questions: Any) -> Any:
+            return [result.hits for result in service.search_many(questions, k=_PASSAGES)]
+
+        store = service.store()
+
+        @functools.cache
+        def text(document_id: str) -> str:
+            document = store.document(document_id)
+            return document.text.strip() if document else ""
+
+        found = evaluate_retrieval(
+            search,
+            dataset,
+            document_key=lambda hit: text(hit.passage.document_id),
+            limit=limit,
+            seed=seed,
+            progress=progress,
+        )
+    _print(dict(found), as_json)
+
+
+@evaluate.command()
+@_options
+def answers(data: Path, limit: int | None, seed: int, as_json: bool) -> None:
+    """From question to answer over all paragraphs of the file: exact match, F1, honesty of the confidence."""
+    from search_app.evaluation.evaluate import evaluate_answers
+
+    with _corpus(data) as (service, dataset), _progress() as progress:
+
+        def answer(questions: Any) -> Any:
+            return [result.answers for result in service.answer_many(questions)]
+
+        found, calibration = evaluate_answers(answer, dataset, limit=limit, seed=seed, progress=progress)
+    shown: dict[str, Any] = dict(found)
+    if calibration:
+        shown["calibration"] = dataclasses.asdict(calibration)
+    _print(shown, as_json)
+
+
+@contextmanager
+def _corpus(data: Path) -> Iterator[tuple[SearchService, Dataset]]:
+    """A service over an index, in a temporary folder, of the file's paragraphs without their titles."""
+    from search_app.bootstrap import open_service
+    from search_app.evaluation.datasets import load_squad
+
+    dataset = load_squad(data)
+    with tempfile.TemporaryDirectory() as folder:
+        corpus, home = Path(folder, "paragraphs.jsonl"), Path(folder, "home")
+        paragraphs = dict.fromkeys(paragraph.text for paragraph in dataset.paragraphs)
+        with corpus.open("w", encoding="utf-8") as out:
+            out.writelines(json.dumps({"text": text}) + "\n" for text in paragraphs)
+        # Indexing is a program of its own: asking never writes an index.
+        command = [sys.executable, "-m", "indexing.cli", "apply", str(corpus), "--home", str(home)]
+        done = subprocess.run(command, stdout=subprocess.DEVNULL)
+        if done.returncode:
+            raise click.ClickException(f"indexing {data} failed with exit code {done.returncode}")
+        with open_service(options.load(home)) as service:
+            yield service, dataset
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    from tqdm import tqdm
+
+    with tqdm(unit="question", disable=not sys.stderr.isatty()) as bar:
+
+        def update(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield update
+
+
+def _print(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for name, value in found.items():
+        if isinstance(value, float):
+            click.echo(f"{name:<24} {value:.3f}".rstrip("0").rstrip("."))
+        elif name == "calibration":
+            click.echo(f"{'calibration error':<24} {value['ece']:.3f}\n{'brier score':<24} {value['brier']:.3f}")
+            for _, said, right, count in value["bins"]:
+                click.echo(f"  said {said:.2f}  right {right:.2f}  {'█' * round(right * 40)} ({count})")
