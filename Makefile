@@ -27,7 +27,7 @@ help: ## this list
 setup: $(STAMP) ## the environment in .venv (GPU=1: with CUDA)
 
 demo: $(STAMP) ## index Python's own documentation and ask it questions in the browser; Ctrl-C stops it
-	@exec $(BIN)/search-app --home .demo demo
+	@exec $(BIN)/search-app demo --home .demo $(ARGS)
 
 test: $(STAMP) ## every test
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(ARGS)

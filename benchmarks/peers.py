@@ -6,16 +6,13 @@ round by round and question by question, so that whatever else the machine does 
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import os
 import statistics
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -26,6 +23,7 @@ import click
 from tqdm import tqdm
 
 from benchmarks import corpus
+from benchmarks.machine import code_digest, measured_line
 from benchmarks.systems import READ, System, make, prepare_weights
 from search_app.hardware import detect, set_threads
 
@@ -145,7 +143,7 @@ def table(summaries: dict[str, Summary]) -> str:
 def page(summaries: dict[str, Summary], data: corpus.Benchmark, about: dict[str, object], command: str) -> str:
     return f"""# Benchmarks
 
-Generated on {date.today().isoformat()} by `{command}` on {about["processor"]}, {about["threads"]} threads; not edited.
+{measured_line(command)}
 
 The same weights for all: all-MiniLM-L6-v2 as the encoder, the bundled reader. The corpus: the {len(data.paragraphs):,}
 paragraphs of `{about["data"]}`, each one document, without titles.
@@ -164,17 +162,13 @@ tokens. The others run as their documentation builds them, in float32; ours in t
 
 
 def _state(data: Path, systems: Sequence[str], threads: int, **sizes: object) -> dict[str, object]:
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout
-
-    code = git("rev-parse", "HEAD") + git("diff", "HEAD", "--", "search_app", "indexing", "benchmarks")
     packages = ("torch", "transformers", "sentence-transformers", "haystack-ai", "txtai")
     installed = {item.metadata["Name"]: item.version for item in importlib.metadata.distributions()}
     return {
         "processor": detect().processor,
         "threads": threads,
         "data": data.name,
-        "code": hashlib.sha256(code.encode()).hexdigest()[:16],
+        "code": code_digest(),
         "versions": {name: installed.get(name) for name in packages},
         "systems": list(systems),
         **sizes,

@@ -1,0 +1,96 @@
+"""Quality on a SQuAD file, measured by `search-app evaluate` and written as a table to docs/evaluation.md."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.corpus import SQUAD
+from benchmarks.machine import measured_line
+
+TASKS = {
+    "reader": ("the reader on the gold paragraph", {"em": "EM", "f1": "F1"}),
+    "retrieval": (
+        "retrieval of the gold paragraph",
+        {"success@1": "Success@1", "success@10": "Success@10", "mrr@10": "MRR@10"},
+    ),
+    "answers": ("question to answer over the corpus", {"em": "EM", "f1": "F1"}),
+}
+
+
+def run(task: str, data: Path, arguments: list[str]) -> dict[str, Any]:
+    """What `search-app evaluate TASK` prints as JSON."""
+    command = [sys.executable, "-m", "search_app.cli", "evaluate", task, "--data", str(data), "--json", *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise click.ClickException(f"search-app evaluate {task} failed with exit code {done.returncode}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+    lines = ["| | questions | | measured | command |", "|---|---:|---|---:|---|"]
+    for task, values in found.items():
+        title, measures = TASKS[task]
+        for key, label in measures.items():
+            shown = f"{values[key]:.3f}" if "@" in key else f"{values[key]:.1f}"
+            lines.append(f"| {title} | {values['questions']:,.0f} | {label} | {shown} | `search-app evaluate {task}` |")
+    return "\n".join(lines)
+
+
+def calibration_table(calibration: dict[str, Any]) -> str:
+    lines = ["| confidence from | mean confidence | share right (EM) | answers |", "|---:|---:|---:|---:|"]
+    lines += [
+        f"| {edge:.1f} | {said:.2f} | {right:.2f} | {count} |" for edge, said, right, count in calibration["bins"]
+    ]
+    return "\n".join(lines)
+
+
+def page(found: dict[str, dict[str, Any]], data: Path, command: str) -> str:
+    text = f"""# Evaluation
+
+{measured_line(command)}
+
+Data: `{data.name}`. The corpus of retrieval and answers is the file's paragraphs, each one document without a title; a
+document's passages are folded into it before the cut, and only the paragraph that a question was asked about is
+relevant. EM and F1 are SQuAD's own, in percent, best over the gold answers.
+
+{table(found)}
+"""
+    if calibration := found.get("answers", {}).get("calibration"):
+        text += f"""
+## Confidence
+
+How often the first answer is exactly right, by the confidence shown with it: expected calibration error
+{calibration["ece"]:.3f}, Brier score {calibration["brier"]:.3f}.
+
+{calibration_table(calibration)}
+"""
+    return text
+
+
+@click.command(help=__doc__)
+@click.option("--data", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=SQUAD)
+@click.option("--limit", type=int, help="Only a sample of so many questions; nothing is written.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("docs/evaluation.md"), show_default=True)
+def main(data: Path, limit: int | None, seed: int, out: Path) -> None:
+    arguments = ["--limit", str(limit), "--seed", str(seed)] if limit else []
+    found = {}
+    for task in TASKS:
+        click.echo(f"search-app evaluate {task} …", err=True)
+        found[task] = run(task, data, arguments)
+    if limit:
+        click.echo(table(found))
+    else:
+        out.write_text(page(found, data, "make evaluate"), encoding="utf-8")
+        click.echo(f"written to {out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""What a table was measured on, and the state of the code that it belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from datetime import date
+
+from search_app.hardware import detect, set_threads
+
+
+def measured_line(command: str) -> str:
+    """For the top of a generated page."""
+    hardware = detect()
+    return (
+        f"Generated on {date.today().isoformat()} by `{command}` on {hardware.processor}, {set_threads()} threads, "
+        f"{hardware.precision}; not edited by hand."
+    )
+
+
+def code_digest() -> str:
+    """Of the commit and of what differs from it."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout
+
+    code = git("rev-parse", "HEAD") + git("diff", "HEAD", "--", "search_app", "indexing", "benchmarks")
+    return hashlib.sha256(code.encode()).hexdigest()[:16]
