@@ -52,8 +52,8 @@ class RetrievalSettings(_Section):
     """`method` "weighted" adds normalised scores, `dense_weight` for the dense one; "rrf" adds reciprocal ranks."""
 
     method: Literal["weighted", "rrf"] = "weighted"
-    dense_weight: float = Field(default=0.4, ge=0, le=1)
-    candidates: int = Field(default=50, ge=1, le=1000, description="hits taken from each retriever before fusion")
+    dense_weight: float = Field(default=0.35, ge=0, le=1)
+    candidates: int = Field(default=100, ge=1, le=1000, description="hits taken from each retriever before fusion")
 
 
 class RankerSettings(_Section):
@@ -99,9 +99,7 @@ class LimitSettings(_Section):
 class Settings(BaseSettings):
     """`home` is the one folder that holds everything."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="SEARCH_APP_", env_nested_delimiter="__", frozen=True, extra="forbid"
-    )
+    model_config = SettingsConfigDict(env_prefix="SEARCH_APP_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
     home: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("search-app")))
     threads: int = Field(default=0, ge=0, description="compute threads; 0: all usable cores")

@@ -66,7 +66,11 @@ def words(text: str, language: str) -> list[str]:
     language = normalise_language(language) or DEFAULT_LANGUAGE
     found = list(_terms(text))
     name = STEMMERS.get(language)
-    return _stemmer(name, threading.get_ident()).stemWords(found) if name else found
+    if not name:
+        return found
+    stems = _stemmer(name, threading.get_ident()).stemWords(found)
+    # Porter would turn "s" into nothing and "as" into "a": short words are words.
+    return [stem if len(word) > 2 else word for word, stem in zip(found, stems, strict=True)]
 
 
 def analyses(languages: Sequence[str]) -> list[str]:

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import apsw
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search_app.errors import InvalidQuery
+from search_app.stores import filters
+from search_app.stores.filters import parse_where
+
+FIELDS = ["size", "author", "tags", "modified", "score.raw", 'odd "name']
+SCALARS = st.one_of(
+    st.integers(-5, 5), st.floats(-5, 5, allow_nan=False), st.sampled_from(["a", "b", "ü", "2026-01-01", "2026-02", ""]),
+    st.booleans(),
+)  # fmt: skip
+METAS = st.dictionaries(
+    st.sampled_from(FIELDS[:5]), st.one_of(SCALARS, st.lists(st.sampled_from(["a", "b", "ü"]), max_size=3))
+)
+COMPARISONS = st.one_of(
+    st.builds(
+        lambda field, operator, value: {"field": f"meta.{field}", "operator": operator, "value": value},
+        st.sampled_from(FIELDS[:5]),
+        st.sampled_from(["==", "!=", "<", "<=", ">", ">="]),
+        SCALARS,
+    ),
+    st.builds(
+        lambda field, operator, value: {"field": f"meta.{field}", "operator": operator, "value": value},
+        st.sampled_from(FIELDS[:5]),
+        st.sampled_from(["in", "not in"]),
+        st.lists(SCALARS, max_size=3),
+    ),
+)
+FILTERS = st.recursive(
+    COMPARISONS,
+    lambda inner: st.builds(
+        lambda operator, conditions: {"operator": operator, "conditions": conditions},
+        st.sampled_from(["AND", "OR", "NOT"]),
+        st.lists(inner, max_size=3),
+    ),
+    max_leaves=6,
+)
+
+
+@given(FILTERS, st.lists(METAS, max_size=8))
+def test_sql_and_python_agree_on_every_filter_and_every_document(where: dict[str, Any], metas: list[Any]) -> None:
+    filters.check(where)
+    db = apsw.Connection(":memory:")
+    db.execute("CREATE TABLE d (meta TEXT)")
+    db.executemany("INSERT INTO d VALUES (?)", [(json.dumps(meta),) for meta in metas])
+    sql, parameters = filters.to_sql(where, "d.meta")
+    found = {row[0] for row in db.execute(f"SELECT rowid FROM d WHERE {sql}", parameters)}
+    assert found == {row for row, meta in enumerate(metas, start=1) if filters.matches(where, meta)}
+
+
+def test_text_becomes_haystacks_grammar() -> None:
+    assert parse_where("modified>=2026-01-01") == {
+        "field": "meta.modified", "operator": ">=", "value": "2026-01-01",
+    }  # fmt: skip
+    assert parse_where('author = "Ada L." and not (size > 10 or format in [pdf, html])') == {
+        "operator": "AND",
+        "conditions": [
+            {"field": "meta.author", "operator": "==", "value": "Ada L."},
+            {
+                "operator": "NOT",
+                "conditions": [
+                    {
+                        "operator": "OR",
+                        "conditions": [
+                            {"field": "meta.size", "operator": ">", "value": 10},
+                            {"field": "meta.format", "operator": "in", "value": ["pdf", "html"]},
+                        ],
+                    }
+                ],
+            },
+        ],
+    }
+    assert parse_where("draft = true")["value"] is True
+    assert parse_where("ratio < 0.5")["value"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "text", ["", "size", "size >", "> 3", "size 3", "(size = 3", "size = 3)", "a = 1 b = 2", "a in b", "a not b", 'a = "',
+             "a in []", "(" * 50 + "a = 1" + ")" * 50],
+)  # fmt: skip
+def test_text_that_does_not_parse_is_an_error_with_an_example(text: str) -> None:
+    with pytest.raises(InvalidQuery, match="filter"):
+        parse_where(text)
+
+
+@given(st.text(max_size=60))
+def test_any_text_parses_or_is_an_invalid_query(text: str) -> None:
+    try:
+        parse_where(text)
+    except InvalidQuery as error:
+        assert error.field == "where"
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"operator": "XOR", "conditions": []},
+        {"operator": "AND"},
+        {"operator": "AND", "conditions": ["x"]},
+        {"field": "meta.a", "operator": "~", "value": 1},
+        {"field": "meta.a", "operator": "==", "value": None},
+        {"field": "meta.a", "operator": "==", "value": {"$gt": 1}},
+        {"field": "meta.a", "operator": "in", "value": "text"},
+        {"field": 7, "operator": "==", "value": 1},
+        {},
+    ],
+)
+def test_a_filter_outside_the_grammar_is_refused(where: dict[str, Any]) -> None:
+    with pytest.raises(InvalidQuery):
+        filters.check(where)
+
+
+def test_a_filter_too_deep_or_too_long_is_refused() -> None:
+    leaf = {"field": "meta.a", "operator": "==", "value": 1}
+    deep: dict[str, Any] = leaf
+    for _ in range(100):
+        deep = {"operator": "NOT", "conditions": [deep]}
+    for where in (deep, {"operator": "OR", "conditions": [leaf] * 1000}):
+        with pytest.raises(InvalidQuery, match="at most"):
+            filters.check(where)
