@@ -10,11 +10,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self
+from typing import IO, Self
 
 import httpx
 
@@ -50,7 +50,8 @@ class Child:
 class Family:
     """Starts children, waits for them, ends them. A signal is only noted and ends the next wait with Stopped."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = dict(environment)
         self._children: list[Child] = []
         self._stop = threading.Event()
         self._handlers: dict[signal.Signals, object] = {}
@@ -78,16 +79,16 @@ class Family:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def start(
-        self, name: str, arguments: Sequence[str], *, environment: Mapping[str, str], log: Path | None = None
+        self, name: str, module: str, *arguments: str, log: Path | None = None, stdout: IO[str] | None = None
     ) -> Child:
-        """`python -m` with these arguments, in a session of its own: the terminal's Ctrl-C reaches only us."""
+        """`python -m module`, in a session of its own, so that Ctrl-C reaches only us; `log` takes all output."""
         with contextlib.ExitStack() as stack:
-            output = stack.enter_context(log.open("wb")) if log else sys.stderr
+            output = stack.enter_context(log.open("wb")) if log else None
             process = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
-                env=dict(environment),
+                [sys.executable, "-m", module, *arguments],
+                env=self._environment,
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=output or stdout,
                 stderr=output,
                 start_new_session=True,
             )
