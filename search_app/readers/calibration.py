@@ -1,25 +1,22 @@
-"""From what was seen when an answer was marked to the probability that it is right. Applied with numpy, fitted elsewhere."""
+"""From what was seen when an answer was marked to the probability that it is right; fitted in training.calibration."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from search_app.errors import ModelUnavailable
+from search_app.readers.spans import Mark, merge
 
 FILE = "reader.json"
 
-ANSWER_FEATURES = ("logit", "above_null", "share", "margin", "retrieval")
+FEATURES = ("logit", "above_null", "share", "margin", "retrieval")
 """Of one answer: its start and end logits, the same above its window's "no answer", its share of exp(score) among all
-candidates of the question, its lead in score over the best other one (negative if behind), its hit's score."""
-
-NO_ANSWER_FEATURES = ("logit", "above_null", "share", "margin", "retrieval")
-"""The same of the question's best answer."""
+answers of the question, its lead in score over the best other one (negative if behind), its hit's score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +35,16 @@ class Logistic:
 
 
 @dataclass(frozen=True, slots=True)
+class Ranked:
+    """An answer in its place; `mark` None is "no answer here", whose `features` are those of the best mark."""
+
+    mark: Mark | None
+    score: float
+    confidence: float | None
+    features: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """How a reader's scores are weighed; what stands in `reader.json` beside the weights.
 
@@ -52,6 +59,34 @@ class Evidence:
     answer: Logistic | None = None
     none: Logistic | None = None
     fitted: Mapping[str, object] = field(default_factory=dict)
+
+    def rank(self, marks: Sequence[Mark], retrieval: Sequence[float]) -> list[Ranked]:
+        """Answers of one question, best first, overlaps merged, "no answer here" where it ranks.
+
+        `retrieval` are the scores of its hits. Without a mark there is nothing to rank.
+        """
+        if not marks:
+            return []
+        logits = np.array([mark.logit for mark in marks], dtype=np.float32)
+        nulls = np.array([mark.null for mark in marks], dtype=np.float32)
+        found = np.array([retrieval[mark.hit] for mark in marks], dtype=np.float32)
+        scores = logits - np.float32(self.null_weight) * nulls + np.float32(self.retrieval_weight) * found
+        kept = merge(marks, scores)
+        best = scores[kept]
+        shares = np.exp(best - best[0])
+        shares /= shares.sum()
+        ranked = []
+        for place, i in enumerate(kept):
+            rival = best[1] if place == 0 and len(best) > 1 else best[0]
+            seen = (logits[i], logits[i] - nulls[i], shares[place], scores[i] - rival, found[i])
+            features = {name: float(value) for name, value in zip(FEATURES, seen, strict=True)}
+            confidence = self.answer.probability(features) if self.answer else None
+            ranked.append(Ranked(marks[i], float(scores[i]), confidence, features))
+        score = (1 - self.null_weight) * float(nulls.min()) + self.no_answer + self.retrieval_weight * max(retrieval)
+        first = ranked[0].features
+        none = Ranked(None, score, self.none.probability(first) if self.none else None, first)
+        ranked.insert(sum(one.score >= score for one in ranked), none)
+        return ranked
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1) + "\n"
@@ -78,19 +113,12 @@ class Evidence:
             ) from error
 
 
-def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Shares that add up to 1."""
-    powers = np.exp(scores - scores.max())
-    shares: NDArray[np.float64] = powers / powers.sum()
-    return shares
-
-
 def _logistic(data: Mapping[str, object] | None) -> Logistic | None:
     if data is None:
         return None
     features, weights, bias = data["features"], data["weights"], data["bias"]
     if not isinstance(features, list) or not isinstance(weights, list) or not isinstance(bias, int | float):
         raise TypeError("a calibrator needs features, weights and bias")
-    if len(features) != len(weights) or not set(features) <= set(ANSWER_FEATURES):
+    if len(features) != len(weights) or not set(features) <= set(FEATURES):
         raise ValueError(f"calibrator features {features} and weights {weights}")
     return Logistic(tuple(features), tuple(float(weight) for weight in weights), float(bias))

@@ -1,40 +1,38 @@
-"""The extractive reader: any BERT-family checkpoint with a question-answering head, over all passages of all questions."""
+"""The extractive reader: any BERT-family checkpoint with a question-answering head, over all hits of all questions."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModelForQuestionAnswering,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedTokenizerFast,
+)
 
 from search_app.errors import ModelUnavailable
 from search_app.hardware import Hardware
 from search_app.readers import spans
-from search_app.readers.calibration import ANSWER_FEATURES, Evidence, softmax
+from search_app.readers.calibration import Evidence, Ranked
 from search_app.readers.windows import Window, WindowMaker, longest_window, stack, takes_token_types
 from search_app.settings import BUNDLED, ReaderSettings
-from search_app.types import Answer, Hit, Span
+from search_app.types import Answer, Hit, Passage, Span
 
 BUNDLED_FOLDER = Path(__file__).parent.parent / "models" / "reader"
 CHECKSUMS = "SHA256SUMS"
 SPANS_A_WINDOW = 20
 PASS_COST = 64
 """What one more forward pass costs, in tokens: below it a batch is better split than padded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One candidate with what was seen when it was marked; `features` are ANSWER_FEATURES. For calibration."""
-
-    answer: Answer
-    features: dict[str, float]
 
 
 class ExtractiveReader:
@@ -66,31 +64,25 @@ class ExtractiveReader:
 
     def read(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]], *, top_k: int) -> list[list[Answer]]:
         """At most `top_k` answers for each question, best first; one of them may be "no answer here"."""
-        return [[reading.answer for reading in readings[:top_k]] for readings in self.examine(questions, hits)]
-
-    def examine(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]]) -> list[list[Reading]]:
-        """All candidates of each question, best first, with the features that a calibrator is fitted on."""
-        pairs = [(i, rank) for i, found in enumerate(hits) for rank in range(len(found))]
-        windows = self._windows(
-            [questions[i] for i, _ in pairs], [hits[i][rank].passage.text for i, rank in pairs]
-        )
-        starts, ends = self._logits(windows)
-        found: list[list[_Marked]] = [[] for _ in questions]
-        nulls: list[list[float]] = [[] for _ in questions]
-        for window, start, end in zip(windows, starts, ends, strict=True):
-            question, rank = pairs[window.pair]
-            null = spans.null_score(start, end)
-            nulls[question].append(null)
-            found[question] += self._mark(window, start, end, null, rank, hits[question][rank])
         return [
-            self._rank(marked, null, hits_of_one)
-            for marked, null, hits_of_one in zip(found, nulls, hits, strict=True)
+            [_answer(ranked, found) for ranked in self.evidence.rank(marks, [hit.score for hit in found])[:top_k]]
+            for marks, found in zip(self.mark(questions, hits), hits, strict=True)
         ]
 
+    def mark(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]]) -> list[list[spans.Mark]]:
+        """The best spans of every window, not yet ranked."""
+        pairs = [(i, rank) for i, found in enumerate(hits) for rank in range(len(found))]
+        windows = self._windows([questions[i] for i, _ in pairs], [hits[i][rank].passage.text for i, rank in pairs])
+        marks: list[list[spans.Mark]] = [[] for _ in questions]
+        for window, starts, ends in zip(windows, *self._logits(windows), strict=True):
+            question, rank = pairs[window.pair]
+            marks[question] += self._mark(window, starts, ends, rank, hits[question][rank].passage)
+        return marks
+
     def _mark(
-        self, window: Window, starts: spans.Floats, ends: spans.Floats, null: float, rank: int, hit: Hit
-    ) -> Iterator[_Marked]:
-        passage = hit.passage
+        self, window: Window, starts: spans.Floats, ends: spans.Floats, rank: int, passage: Passage
+    ) -> Iterator[spans.Mark]:
+        null = spans.null_score(starts, ends)
         for span in spans.best_spans(
             starts,
             ends,
@@ -100,49 +92,9 @@ class ExtractiveReader:
             n=SPANS_A_WINDOW,
         ):
             place = window.characters(span.start, span.end, passage.text)
-            if place.start == place.end:
-                continue
-            score = span.score - self.evidence.null_weight * null + self.evidence.retrieval_weight * hit.score
-            yield _Marked(
-                spans.Candidate(
-                    passage.document_id, passage.start + place.start, passage.start + place.end, score, rank
-                ),
-                span.score,
-                span.score - null,
-            )
-
-    def _rank(self, marked: list[_Marked], nulls: list[float], hits: Sequence[Hit]) -> list[Reading]:
-        if not nulls:
-            return []
-        evidence = self.evidence
-        by_candidate = {one.candidate: one for one in marked}
-        kept = [by_candidate[candidate] for candidate in spans.merge(by_candidate)]
-        readings: list[Reading] = []
-        if kept:
-            scores = np.array([one.candidate.score for one in kept], dtype=np.float64)
-            shares = softmax(scores)
-            for i, one in enumerate(kept):
-                rival = scores[1] if i == 0 and len(scores) > 1 else scores[0]
-                hit = hits[one.candidate.hit]
-                values = (one.logit, one.above_null, float(shares[i]), float(scores[i] - rival), hit.score)
-                readings.append(self._reading(one, hit, dict(zip(ANSWER_FEATURES, values, strict=True))))
-        none = self._no_answer(min(nulls), max(hit.score for hit in hits), readings)
-        place = sum(reading.answer.score >= none.answer.score for reading in readings)
-        readings.insert(place, none)
-        return readings
-
-    def _reading(self, one: _Marked, hit: Hit, features: dict[str, float]) -> Reading:
-        candidate, passage = one.candidate, hit.passage
-        confidence = self.evidence.answer.probability(features) if self.evidence.answer else None
-        text = passage.text[candidate.start - passage.start : candidate.end - passage.start]
-        return Reading(Answer(text, Span(candidate.start, candidate.end), candidate.score, confidence, hit), features)
-
-    def _no_answer(self, null: float, best_hit: float, readings: Sequence[Reading]) -> Reading:
-        evidence = self.evidence
-        score = (1 - evidence.null_weight) * null + evidence.no_answer + evidence.retrieval_weight * best_hit
-        features = readings[0].features if readings else {}
-        confidence = evidence.none.probability(features) if evidence.none and readings else None
-        return Reading(Answer("", None, score, confidence, None), features)
+            if place.start < place.end:
+                start, end = passage.start + place.start, passage.start + place.end
+                yield spans.Mark(passage.document_id, start, end, rank, span.score, null)
 
     def _logits(self, windows: Sequence[Window]) -> tuple[list[spans.Floats], list[spans.Floats]]:
         """Start and end logits of each window, in input order, float32, without those of the padding."""
@@ -172,18 +124,20 @@ class ExtractiveReader:
         return torch.stack([output.start_logits, output.end_logits]).float().cpu().numpy()
 
 
-@dataclass(frozen=True, slots=True)
-class _Marked:
-    candidate: spans.Candidate
-    logit: float
-    above_null: float
+def _answer(ranked: Ranked, hits: Sequence[Hit]) -> Answer:
+    mark = ranked.mark
+    if mark is None:
+        return Answer("", None, ranked.score, ranked.confidence, None)
+    hit = hits[mark.hit]
+    text = hit.passage.text[mark.start - hit.passage.start : mark.end - hit.passage.start]
+    return Answer(text, Span(mark.start, mark.end), ranked.score, ranked.confidence, hit)
 
 
 def plan_batches(lengths: Sequence[int], *, budget: int) -> list[list[int]]:
     """Rows of each batch, so that computed tokens plus PASS_COST for each pass are least.
 
-    Sorted by length, the best batches are runs, so the plan is a shortest path. No batch exceeds `budget` tokens, padding
-    included, except a single row that is longer.
+    Sorted by length, the best batches are runs, so the plan is a shortest path. No batch exceeds `budget` tokens,
+    padding included, except a single row that is longer.
     """
     order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
     cost, cut = [0], [0]
@@ -219,7 +173,9 @@ def _check_folder(folder: Path, name: str) -> None:
             with (folder / file).open("rb") as stream:
                 actual = hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError as error:
-            raise ModelUnavailable(f"reader {name}: {file} cannot be read: {error.strerror}", hint=_REINSTALL) from error
+            raise ModelUnavailable(
+                f"reader {name}: {file} cannot be read: {error.strerror}", hint=_REINSTALL
+            ) from error
         if actual != expected:
             raise ModelUnavailable(f"reader {name}: {file} is not what {CHECKSUMS} says it is", hint=_REINSTALL)
 
@@ -246,7 +202,7 @@ def _load_tokenizer(place: str, name: str) -> tuple[PretrainedConfig, PreTrained
 
 def _load_model(place: str, name: str, config: PretrainedConfig, dtype: torch.dtype) -> Any:
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    verbosity = transformers.utils.logging.get_verbosity()  # type: ignore[no-untyped-call]
+    verbosity = transformers.utils.logging.get_verbosity()
     try:
         # Its report on missing weights would say less than the error below.
         transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -262,7 +218,7 @@ def _load_model(place: str, name: str, config: PretrainedConfig, dtype: torch.dt
     except Exception as error:
         raise _cannot_load(name, error) from error
     finally:
-        transformers.utils.logging.set_verbosity(verbosity)  # type: ignore[no-untyped-call]
+        transformers.utils.logging.set_verbosity(verbosity)
     missing = sorted(report["missing_keys"])
     if missing:
         raise ModelUnavailable(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,15 +21,18 @@ class TokenSpan:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A possible answer: characters [start, end) of a document."""
+class Mark:
+    """A marked answer before it is ranked: characters [start, end) of a document, read in the hit of rank `hit`.
+
+    `logit` is the sum of its start and end logits, `null` the same of "no answer here" in its window.
+    """
 
     document_id: str
     start: int
     end: int
-    score: float
     hit: int
-    """Rank of the hit that it was read in."""
+    logit: float
+    null: float
 
 
 def best_spans(
@@ -62,13 +65,14 @@ def null_score(starts: Floats, ends: Floats) -> float:
     return float(starts[0] + ends[0])
 
 
-def merge(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Best first; of candidates that overlap in one document only the best stays."""
-    kept: list[Candidate] = []
-    by_document: dict[str, list[Candidate]] = {}
-    for candidate in sorted(candidates, key=lambda c: (-c.score, c.hit, c.start, c.end)):
-        others = by_document.setdefault(candidate.document_id, [])
-        if all(candidate.end <= other.start or other.end <= candidate.start for other in others):
-            others.append(candidate)
-            kept.append(candidate)
+def merge(marks: Sequence[Mark], scores: Floats) -> list[int]:
+    """Indices, best score first; of marks that overlap in one document only the best stays."""
+    kept: list[int] = []
+    taken: dict[str, list[Mark]] = {}
+    for i in sorted(range(len(marks)), key=lambda i: (-scores[i], marks[i].hit, marks[i].start, marks[i].end)):
+        mark = marks[i]
+        others = taken.setdefault(mark.document_id, [])
+        if all(mark.end <= other.start or other.end <= mark.start for other in others):
+            others.append(mark)
+            kept.append(i)
     return kept

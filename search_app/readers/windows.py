@@ -75,9 +75,7 @@ class WindowMaker:
             [(cut[question], text) for question, text in zip(questions, texts, strict=True)]
         )
         return [
-            _window(pair, part)
-            for pair, encoding in enumerate(encodings)
-            for part in (encoding, *encoding.overflowing)
+            _window(pair, part) for pair, encoding in enumerate(encodings) for part in (encoding, *encoding.overflowing)
         ]
 
     def _cut(self, question: str) -> str:
@@ -107,7 +105,15 @@ def takes_token_types(config: PretrainedConfig) -> bool:
 def longest_window(config: PretrainedConfig, tokenizer: PreTrainedTokenizerFast) -> int:
     """Tokens that the model has positions for; RoBERTa and its kin count them from behind the padding id."""
     positions = int(getattr(config, "max_position_embeddings", 0) or 512)
-    if config.model_type in {"camembert", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"}:
+    if config.model_type in {
+        "camembert",
+        "mpnet",
+        "roberta",
+        "roberta-prelayernorm",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "xmod",
+    }:
         positions -= (config.pad_token_id or 0) + 1
     return int(min(positions, tokenizer.model_max_length))
 

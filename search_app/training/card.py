@@ -90,10 +90,20 @@ def render(facts: Mapping[str, Any]) -> str:
         if settings["negatives"]
         else ""
     )
+    fixed = (
+        f"AdamW, learning rate {settings['learning_rate']:g} after {settings['warmup']:.0%} warm-up, linear decay, "
+        f"weight decay {settings['weight_decay']:g}, dropout {settings['dropout']:g} (attention 0), "
+        f"gradient norm clipped at {settings['clip']:g}, windows of {settings['max_tokens']} tokens with a stride of "
+        f"{settings['stride']}, a random gold answer each time{joined}{negatives}"
+    )
+    spent = (
+        f"{facts['seconds'] / 3600:.2f} hours in {facts['precision']} on {on}; about "
+        f"{kilowatt_hours(facts['seconds'], threads):.3f} kWh, estimated at {watts}."
+    )
     return f"""# Extractive reader
 
-`{facts["base"]}` ({licence}) fine-tuned to mark the answer to a question in a passage, or to say that there is none. Half-precision
-safetensors; load it in float32 or bfloat16.
+`{facts["base"]}` ({licence}) fine-tuned to mark the answer to a question in a passage, or to say that there is none.
+Half-precision safetensors; load it in float32 or bfloat16.
 
 ## Data
 
@@ -101,20 +111,18 @@ safetensors; load it in float32 or bfloat16.
 |---|---|---|---|---|---|
 {chr(10).join(rows)}
 
-{overlap} Held-out questions (by article where articles are small) were used for calibration only.
+{overlap} Held-out questions (by article where articles are small) served calibration only.
 
 ## Training
 
-{facts["steps"]:,} steps of {settings["batch_size"]} windows ({facts["tokens"] / 1e6:.1f} M tokens with padding), AdamW, learning rate \
-{settings["learning_rate"]:g} after {settings["warmup"]:.0%} warm-up, linear decay, weight decay {settings["weight_decay"]:g}, dropout \
-{settings["dropout"]:g} (attention 0), gradient norm clipped at {settings["clip"]:g}, windows of {settings["max_tokens"]} tokens with a \
-stride of {settings["stride"]}, a random gold answer each time{joined}{negatives}. Last loss {facts["loss"]:.3f}.
+{facts["steps"]:,} steps of {settings["batch_size"]} windows ({facts["tokens"] / 1e6:.1f} M tokens with padding).
+{fixed}. Last loss {facts["loss"]:.3f}.
 
 ```
 {command(settings)}
 ```
 
-{facts["seconds"] / 3600:.2f} hours in {facts["precision"]} on {on}; about {kilowatt_hours(facts["seconds"], threads):.3f} kWh, estimated at {watts}.
+{spent}
 
 ## Measured
 

@@ -76,7 +76,9 @@ class ReaderTraining:
         path = self.work / "run.json"
         if path.is_file():
             other = json.loads(path.read_text())
-            changed = sorted(key for key in other.keys() | self.record().keys() if other.get(key) != self.record().get(key))
+            changed = sorted(
+                key for key in other.keys() | self.record().keys() if other.get(key) != self.record().get(key)
+            )
             if changed:
                 raise ConfigurationError(
                     f"{self.out} holds a run with other settings ({', '.join(changed)})",
@@ -85,6 +87,8 @@ class ReaderTraining:
                 )
             return
         if self.out.exists() and any(self.out.iterdir()):
-            raise ConfigurationError(f"{self.out} is not empty and holds no run", hint="give another --out", field="out")
+            raise ConfigurationError(
+                f"{self.out} is not empty and holds no run", hint="give another --out", field="out"
+            )
         self.work.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(self.record(), indent=1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -137,7 +136,11 @@ def examples(dataset: Dataset, misses: Sequence[tuple[str, str]], windows: Windo
     """Every window of every question, and how many answers do not stand where the file says and were left out."""
     pairs = list(dataset.questions)
     answers = [
-        [(a.start, a.start + len(a.text)) for a in question.answers if a.text and paragraph.text.startswith(a.text, a.start)]
+        [
+            (answer.start, answer.start + len(answer.text))
+            for answer in question.answers
+            if answer.text and paragraph.text.startswith(answer.text, answer.start)
+        ]
         for paragraph, question in pairs
     ]
     misplaced = sum(len(question.answers) - len(good) for (_, question), good in zip(pairs, answers, strict=True))
@@ -185,8 +188,13 @@ class Schedule:
         return -(-len(self.example) // self.batch_size)
 
 
-def schedule(lengths: NDArray[np.int64], targets: NDArray[np.int64], *, batch_size: int, epochs: float, seed: int) -> Schedule:
-    """Each epoch in a new random order; of every 50 batches, rows of like length share a batch; batches are shuffled."""
+def schedule(
+    lengths: NDArray[np.int64], targets: NDArray[np.int64], *, batch_size: int, epochs: float, seed: int
+) -> Schedule:
+    """Each epoch in a new random order; among 50 batches rows of like length share one; then batches are shuffled.
+
+    `lengths` and `targets`: tokens and gold answers of each example.
+    """
     rng = np.random.default_rng(seed)
     total = max(1, round(epochs * len(lengths)))
     rows: list[NDArray[np.int64]] = []
@@ -210,8 +218,3 @@ def padded_tokens(plan: Schedule, lengths: NDArray[np.int64]) -> int:
         int(sizes[i : i + plan.batch_size].max()) * len(sizes[i : i + plan.batch_size])
         for i in range(0, len(sizes), plan.batch_size)
     )
-
-
-def describe(names: Sequence[str]) -> dict[str, int]:
-    """How often each file is listed, in order of first mention."""
-    return dict(Counter(names))

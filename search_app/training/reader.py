@@ -35,7 +35,7 @@ from transformers import (
 from search_app import hardware
 from search_app.errors import ConfigurationError, ModelUnavailable
 from search_app.evaluation.datasets import Dataset, load_squad
-from search_app.readers.windows import WindowMaker
+from search_app.readers.windows import WindowMaker, longest_window, stack, takes_token_types
 from search_app.settings import BUNDLED
 from search_app.training import card, features
 from search_app.training.config import ReaderTraining
@@ -57,18 +57,18 @@ def train_reader(config: ReaderTraining) -> Path:
     precision = machine.precision if config.precision == "auto" else config.precision
     tokenizer, model, base = _base(config)
     datasets, facts = _read(config)
-    rows = _examples(config, datasets, tokenizer)
+    max_tokens = min(config.max_tokens, longest_window(model.config, tokenizer))
+    rows = _examples(config, datasets, WindowMaker(tokenizer, max_tokens=max_tokens, stride=config.stride))
     lengths = np.array([len(row.window) for row in rows], dtype=np.int64)
     choices = np.array([len(row.targets) for row in rows], dtype=np.int64)
-    plan = features.schedule(
-        lengths, choices, batch_size=config.batch_size, epochs=config.epochs, seed=config.seed
-    )
+    plan = features.schedule(lengths, choices, batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
     tokens = features.padded_tokens(plan, -(-lengths // WIDTH_STEP) * WIDTH_STEP)
     _log.info("%d examples, %d steps, %.1f M tokens with padding", len(rows), plan.steps, tokens / 1e6)
 
     clock = _Clock(config.work / "seconds.json", tokens / plan.steps, config.checkpoint_minutes * 60)
     on_cpu = machine.device == "cpu"
     trainer = _InOrder(
+        clock,
         model=model,
         args=TrainingArguments(
             output_dir=str(config.work),
@@ -92,8 +92,7 @@ def train_reader(config: ReaderTraining) -> Path:
             remove_unused_columns=False,
         ),
         train_dataset=_Rows(rows, plan),
-        data_collator=_Collator(tokenizer),
-        callbacks=[clock],
+        data_collator=_Collator(int(tokenizer.pad_token_id or 0), takes_token_types(model.config)),
     )
     trainer.remove_callback(transformers.PrinterCallback)
     last = _last_checkpoint(config.work)
@@ -140,10 +139,7 @@ def _read(config: ReaderTraining) -> tuple[list[Dataset], dict[str, Any]]:
     return [clean[path] for path in config.data], facts
 
 
-def _examples(
-    config: ReaderTraining, datasets: Sequence[Dataset], tokenizer: PreTrainedTokenizerFast
-) -> list[features.Example]:
-    windows = WindowMaker(tokenizer, max_tokens=config.max_tokens, stride=config.stride)
+def _examples(config: ReaderTraining, datasets: Sequence[Dataset], windows: WindowMaker) -> list[features.Example]:
     rows: list[features.Example] = []
     for listing, dataset in enumerate(datasets):
         # A second listing of a file joins its paragraphs anew and meets other near misses.
@@ -206,38 +202,36 @@ class _Rows(TorchDataset[dict[str, Any]]):
 
 @dataclass(frozen=True, slots=True)
 class _Collator:
-    tokenizer: PreTrainedTokenizerFast
+    pad_id: int
+    token_types: bool
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        windows = [row["window"] for row in rows]
-        # oneDNN compiles its kernels anew for every shape, so there had better be few.
-        width = -(-max(len(window) for window in windows) // WIDTH_STEP) * WIDTH_STEP
-        ids = np.full((len(rows), width), self.tokenizer.pad_token_id, dtype=np.int64)
-        types = np.zeros((len(rows), width), dtype=np.int64)
-        mask = np.zeros((len(rows), width), dtype=np.int64)
-        for i, window in enumerate(windows):
-            ids[i, : len(window)] = window.input_ids
-            types[i, : len(window)] = window.token_type_ids
-            mask[i, : len(window)] = 1
-        batch = {"input_ids": ids, "attention_mask": mask}
-        if "token_type_ids" in self.tokenizer.model_input_names:
+        ids, types, mask = stack([row["window"] for row in rows], pad_id=self.pad_id, multiple=WIDTH_STEP)
+        batch = {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "start_positions": np.array([row["start"] for row in rows]),
+            "end_positions": np.array([row["end"] for row in rows]),
+        }
+        if self.token_types:
             batch["token_type_ids"] = types
-        batch["start_positions"] = np.array([row["start"] for row in rows])
-        batch["end_positions"] = np.array([row["end"] for row in rows])
         return {key: torch.from_numpy(value) for key, value in batch.items()}
 
 
 class _InOrder(Trainer):
     """The schedule is the order."""
 
+    def __init__(self, clock: _Clock, **arguments: Any) -> None:
+        super().__init__(callbacks=[clock], **arguments)
+        self._clock = clock
+
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler[int]:
-        return torch.utils.data.SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+        rows: Any = self.train_dataset if train_dataset is None else train_dataset
+        return torch.utils.data.SequentialSampler(rows)
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss: torch.Tensor = super().training_step(*args, **kwargs)
-        for callback in self.callback_handler.callbacks:
-            if isinstance(callback, _Clock):
-                callback.losses.append(loss.detach())
+        self._clock.losses.append(loss.detach())
         return loss
 
 
@@ -304,5 +298,7 @@ def _last_checkpoint(work: Path) -> Path | None:
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Half precision on disk: a reader's answers do not change by it, and it is half of the download."""
-    model.half().save_pretrained(folder)
+    weights: torch.nn.Module = model
+    weights.to(torch.float16)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
