@@ -1,0 +1,83 @@
+"""Haystack components of the indexing path: thin adapters around collaborators built elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+from haystack import component
+
+from indexing.conversion import Conversions
+from indexing.parts import Changes, Parts, SplitPart, SplitParts
+from indexing.splitter import Splitter
+from search_app.manifest import encoded_text, vector_key
+from search_app.protocols import Encoder, FileChange, IndexWriter
+from search_app.types import PassageBatch
+
+
+@component
+class FileConverter:
+    """Takes the next documents out of the files."""
+
+    def __init__(self, conversions: Conversions) -> None:
+        self._conversions = conversions
+
+    @component.output_types(parts=Parts)
+    def run(self, characters: int) -> dict[str, Parts]:
+        return {"parts": self._conversions.take(characters)}
+
+
+@component
+class PassageSplitter:
+    """Documents to passages."""
+
+    def __init__(self, splitter: Splitter) -> None:
+        self._splitter = splitter
+
+    @component.output_types(parts=SplitParts)
+    def run(self, parts: Parts) -> dict[str, SplitParts]:
+        found = iter(self._splitter.split([piece for part in parts.items for piece in part.pieces]))
+        split = (
+            SplitPart(part, tuple(passage for _ in part.pieces for passage in next(found))) for part in parts.items
+        )
+        return {"parts": SplitParts(tuple(split))}
+
+
+@component
+class PassageEmbedder:
+    """Passages to vectors; only texts that the index has no vector of go through the encoder."""
+
+    def __init__(self, encoder: Encoder, writer: IndexWriter) -> None:
+        self._encoder = encoder
+        self._writer = writer
+
+    @component.output_types(changes=Changes)
+    def run(self, parts: SplitParts) -> dict[str, Changes]:
+        stamp = self._encoder.stamp
+        texts = [encoded_text(passage) for split in parts.items for passage in split.passages]
+        keys = [vector_key(text, stamp) for text in texts]
+        known = self._writer.known_vectors(list(dict.fromkeys(keys)))
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        if missing:
+            known |= dict(zip(missing, self._encoder.encode_passages(list(missing.values())), strict=True))
+        matrix = np.array([known[key] for key in keys], dtype=np.float32).reshape(len(keys), stamp.dim)
+        changes = []
+        row = 0
+        for split in parts.items:
+            part, rows = split.part, slice(row, row + len(split.passages))
+            batch = PassageBatch(split.passages, matrix[rows])
+            changes.append(FileChange(part.record, part.documents, batch, first=part.first, last=part.last))
+            row = rows.stop
+        return {"changes": Changes(tuple(changes), len(missing))}
+
+
+@component
+class IndexWriterComponent:
+    """One transaction for what it is given."""
+
+    def __init__(self, writer: IndexWriter) -> None:
+        self._writer = writer
+
+    @component.output_types(changes=Changes)
+    def run(self, changes: Changes) -> dict[str, Changes]:
+        if changes.items:
+            self._writer.write(changes.items)
+        return {"changes": changes}

@@ -1,0 +1,154 @@
+"""Files to parts of bounded size, by way of the sandbox; a file that fails is noted and passed over."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from indexing import sources
+from indexing.converters.content import Content, ConversionError, iso_time
+from indexing.parts import Part, Parts
+from indexing.sandbox import Sandbox, Spool
+from indexing.sources import Skip, SourceFile
+from indexing.splitter import Piece
+from search_app.stores.text_analysis import detect_language, normalise_language
+from search_app.types import Document, MetaValue
+
+_PER_DOCUMENT = 200
+"""Characters that a document counts beside its text: many small ones make a batch too."""
+
+
+class Conversions:
+    """Converts files in order: `take` goes on where the last call stopped.
+
+    `failed`, `skipped` and `warnings` fill up on the way.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[tuple[SourceFile, str]],
+        *,
+        sandbox: Sandbox,
+        pieces: Callable[[Document], Iterator[Piece]],
+        language: str,
+        part_characters: int,
+    ) -> None:
+        self._sandbox, self._pieces, self._language = sandbox, pieces, language
+        self._part_characters = part_characters
+        self._parts = self._all(files)
+        self.converted: list[str] = []
+        self.failed: list[Skip] = []
+        self.skipped: list[Skip] = []
+        self.warnings: list[Skip] = []
+        self.exhausted = False
+        self._dealt_with = 0
+
+    def take(self, characters: int) -> Parts:
+        """The next parts, together about as many characters; none at the end."""
+        taken: list[Part] = []
+        size = 0
+        while size < characters:
+            part = next(self._parts, None)
+            if part is None:
+                self.exhausted = True
+                break
+            taken.append(part)
+            self._dealt_with += part.bytes
+            size += sum(piece.end - piece.start for piece in part.pieces) + _PER_DOCUMENT * (1 + len(part.documents))
+        return Parts(tuple(taken))
+
+    def take_progress(self) -> int:
+        """Bytes of files dealt with since the last call."""
+        done, self._dealt_with = self._dealt_with, 0
+        return done
+
+    def _all(self, files: Sequence[tuple[SourceFile, str]]) -> Iterator[Part]:
+        for file, digest in files:
+            try:
+                yield from self._file(file, digest)
+                continue
+            except FileNotFoundError:
+                self.skipped.append(Skip(file.source, "it vanished while the job ran"))
+            except ConversionError as error:
+                self.failed.append(Skip(file.source, str(error)))
+            except OSError as error:
+                self.failed.append(Skip(file.source, sources.in_words(error)))
+            self._dealt_with += file.size
+
+    def _file(self, file: SourceFile, digest: str) -> Iterator[Part]:
+        stated = sources.sidecar_meta(file.sidecar) if file.sidecar else {}
+        spool = self._sandbox.convert(Path(file.path), file.format, file.size)
+        try:
+            now = sources.refreshed(file)
+            if now != file:
+                spool.discard()
+                file, digest = now, sources.digest(now)
+                spool = self._sandbox.convert(Path(file.path), file.format, file.size)
+                if sources.refreshed(file) != file:
+                    raise ConversionError("it changes while it is being read; run the command again")
+            yield from self._spooled(file, digest, spool, stated)
+        finally:
+            spool.discard()
+
+    def _spooled(self, file: SourceFile, digest: str, spool: Spool, stated: dict[str, MetaValue]) -> Iterator[Part]:
+        record = sources.record_of(file, digest, spool.documents)
+        documents: list[Document] = []
+        pieces: list[Piece] = []
+        total = spool.characters + _PER_DOCUMENT * spool.documents
+        size = 0
+        first = True
+        for item in self._contents(file, spool, stated):
+            if size >= self._part_characters:
+                share = file.size * size // max(1, total)
+                yield Part(record, tuple(documents), tuple(pieces), first, False, share)
+                documents, pieces, size, first = [], [], 0, False
+            if isinstance(item, Document):
+                documents.append(item)
+                size += _PER_DOCUMENT
+            else:
+                pieces.append(item)
+                size += item.end - item.start
+        self.converted.append(file.path)
+        yield Part(record, tuple(documents), tuple(pieces), first, True, file.size * size // max(1, total))
+
+    def _contents(self, file: SourceFile, spool: Spool, stated: dict[str, MetaValue]) -> Iterator[Document | Piece]:
+        """Each document, then its pieces."""
+        empty = True
+        warned = len(self.warnings)
+        for number, content in enumerate(spool):
+            self.warnings.extend(Skip(file.source, warning) for warning in content.warnings)
+            document = self._document(file, content, number, stated)
+            yield document
+            yield from self._pieces(document)
+            empty = empty and not content.text.strip()
+        if empty and len(self.warnings) == warned:
+            self.warnings.append(Skip(file.source, "there is no text in it"))
+
+    def _document(self, file: SourceFile, content: Content, number: int, stated: dict[str, MetaValue]) -> Document:
+        facts: dict[str, MetaValue] = {
+            "modified": iso_time(dt.datetime.fromtimestamp(file.modified_ns / 1e9, dt.UTC)),
+            "size": file.size,
+            "format": file.format,
+        }
+        meta = {**content.meta, **stated, **facts}
+        title = str(stated.get("title") or content.title or Path(file.path).stem)
+        language = normalise_language(str(meta.get("language", "")))
+        if not language:
+            language = detect_language(content.text) if self._language == "auto" else self._language
+        return Document(
+            id=document_id(file.path, number),
+            title=title,
+            text=content.text,
+            source=file.source,
+            meta=meta,
+            language=language,
+            headings=content.headings,
+            pages=content.pages,
+        )
+
+
+def document_id(path: str, number: int) -> str:
+    """By the file's place and the document's number in it, not by content: an edited document keeps its id."""
+    return hashlib.sha256(f"{path}\0{number}".encode()).hexdigest()[:32]

@@ -1,0 +1,176 @@
+"""What a converter hands on: text with headings and pages, and typed plain metadata."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from search_app.types import Heading, MetaValue, Page, Run
+
+_MAX_NAME = 64
+_MAX_VALUE = 4096
+_UNUSABLE = re.compile("[\0\ud800-\udfff]")
+_PDF_DATE = re.compile(r"D:(\d{4})(\d{2})?(\d{2})?(?:(\d{2})(\d{2})(\d{2})?)?(Z|[+-]\d{2})?'?(\d{2})?")
+
+
+class ConversionError(Exception):
+    """Why a file cannot be converted, in words for its owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A document before it has an id; `title` is empty where the file names none."""
+
+    text: str
+    title: str = ""
+    meta: Mapping[str, MetaValue] = field(default_factory=dict)
+    headings: tuple[Heading, ...] = ()
+    pages: tuple[Page, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        values = asdict(self)
+        values["headings"] = [[item.level, item.title, item.start, item.end] for item in self.headings]
+        values["pages"] = [
+            [page.number, page.start, page.end, [[run.start, run.raw_start, run.length] for run in page.runs]]
+            for page in self.pages
+        ]
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Content:
+        return cls(
+            text=values["text"],
+            title=values["title"],
+            meta=values["meta"],
+            headings=tuple(Heading(*item) for item in values["headings"]),
+            pages=tuple(
+                Page(number, start, end, tuple(Run(*run) for run in runs))
+                for number, start, end, runs in values["pages"]
+            ),
+            warnings=tuple(values["warnings"]),
+        )
+
+
+class TextBuilder:
+    """Collects a document's text block by block, a blank line between two, and remembers headings and pages."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._length = 0
+        self._page_start = 0
+        self._group = ""
+        self.headings: list[Heading] = []
+        self.pages: list[Page] = []
+
+    def block(self, text: str, *, group: str = "") -> int:
+        """Appends and returns where the block starts; blocks of one group (list items, rows) stand line under line."""
+        text = clean(text).strip("\n").rstrip()
+        if not text.strip():
+            return self._length
+        if self._length > self._page_start:
+            self._append("\n" if group and group == self._group else "\n\n")
+        self._group = group
+        start = self._length
+        self._append(text)
+        return start
+
+    def heading(self, level: int, title: str) -> None:
+        title = " ".join(clean(title).split())
+        if title:
+            start = self.block(title)
+            self.headings.append(Heading(level, title, start, self._length))
+
+    def end_page(self, number: int) -> None:
+        """What was appended since the last page's end is page `number`."""
+        if self._length > self._page_start:
+            self._append("\n\n")
+        self.pages.append(Page(number, self._page_start, self._length))
+        self._page_start = self._length
+
+    def text(self) -> str:
+        return "".join(self._parts)
+
+    def _append(self, text: str) -> None:
+        self._parts.append(text)
+        self._length += len(text)
+
+
+def clean(text: str) -> str:
+    """One kind of line end; NULs and lone surrogates, which no store keeps, become U+FFFD."""
+    return _UNUSABLE.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def plain_meta(values: Mapping[Any, Any]) -> dict[str, MetaValue]:
+    """Typed plain values: nested objects become `outer.inner`, dates ISO text; what is empty is left out."""
+    return dict(_flat_meta(values, "", 0))
+
+
+def _flat_meta(values: Mapping[Any, Any], prefix: str, depth: int) -> Iterator[tuple[str, MetaValue]]:
+    for key, value in values.items():
+        name = re.sub(r"\s+", "_", clean(str(key)).strip())
+        name = f"{prefix}{name}"
+        if not name or len(name) > _MAX_NAME:
+            continue
+        if isinstance(value, Mapping):
+            if depth < 2:
+                yield from _flat_meta(value, f"{name}.", depth + 1)
+        elif isinstance(value, list | tuple):
+            items = [str(plain) for item in value if (plain := _plain(item)) is not None]
+            if items:
+                yield name, items
+        elif (plain := _plain(value)) is not None:
+            yield name, plain
+
+
+def _plain(value: object) -> str | int | float | bool | None:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else str(value)[:_MAX_VALUE]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dt.datetime):
+        return iso_time(value)
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    if isinstance(value, str):
+        return clean(value).strip()[:_MAX_VALUE] or None
+    return None
+
+
+def iso_time(moment: dt.datetime) -> str:
+    """Seconds in UTC, `2026-01-31T12:00:00Z`, so that text order is time order; a naive time is taken as UTC."""
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(dt.UTC)
+    return moment.replace(tzinfo=None, microsecond=0).isoformat() + "Z"
+
+
+def pdf_date(text: str) -> str:
+    """`D:20260131120000+01'00'` in ISO form, to the day where it has no time; empty where it is none."""
+    match = _PDF_DATE.match(text.strip())
+    if match is None:
+        return ""
+    year, month, day, hour, minute, second, zone, zone_minutes = match.groups()
+    try:
+        if hour is None:
+            return dt.date(int(year), int(month or 1), int(day or 1)).isoformat()
+        shift = (
+            dt.timedelta(hours=int(zone), minutes=int(zone_minutes or 0)) if zone and zone != "Z" else dt.timedelta()
+        )
+        moment = dt.datetime(
+            int(year),
+            int(month or 1),
+            int(day or 1),
+            int(hour),
+            int(minute),
+            int(second or 0),
+            tzinfo=dt.timezone(shift),
+        )
+        return iso_time(moment)
+    except (ValueError, OverflowError):
+        return ""

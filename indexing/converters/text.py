@@ -1,0 +1,43 @@
+"""Plain text and reStructuredText: underlined lines are headings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from indexing.converters.content import Content, clean
+from indexing.converters.decoding import read_text
+from search_app.types import Heading
+
+_UNDERLINED = re.compile(
+    r"^(?P<title>[^\s].{0,199})\n(?P<rule>(?P<mark>[=\-~^\"*+#`'_])(?P=mark){2,})[ \t]*$", re.MULTILINE
+)
+
+
+def convert(path: Path) -> Iterator[Content]:
+    text = clean(read_text(path))
+    headings = underlined_headings(text)
+    title = headings[0].title if headings and not text[: headings[0].start].strip(" \n\t=-~^\"*+#`'_") else ""
+    yield Content(text, title=title, headings=tuple(headings))
+
+
+def underlined_headings(text: str) -> list[Heading]:
+    """A line of its own with a rule beneath at least as long; levels in the order in which the kinds of rule appear."""
+    kinds: list[str] = []
+    headings: list[Heading] = []
+    for match in _UNDERLINED.finditer(text):
+        title, rule = match["title"].rstrip(), match["rule"]
+        if len(rule) < len(title) or not any(character.isalnum() for character in title):
+            continue
+        before = text[max(0, match.start() - 200) : match.start()].splitlines()
+        above = before[-1].strip() if before else ""
+        overlined = above == rule
+        if above and not overlined:
+            continue
+        kind = match["mark"] + ("^" if overlined else "")
+        if kind not in kinds:
+            kinds.append(kind)
+        start = match.start() - (len(rule) + 1 if overlined else 0)
+        headings.append(Heading(kinds.index(kind) + 1, title, max(0, start), match.end()))
+    return headings

@@ -1,0 +1,289 @@
+"""An indexing job: what a run would do, and doing it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from indexing import sources, splitter
+from indexing.conversion import Conversions
+from indexing.sandbox import DEFAULT_LIMITS, Limits, Sandbox
+from indexing.sources import Scan, Skip, SourceFile
+from indexing.splitter import Splitter
+from search_app.errors import IndexNotFound
+from search_app.manifest import Manifest, encoded_text
+from search_app.protocols import Encoder, FileRecord
+from search_app.settings import Settings
+
+BATCH_CHARACTERS = 262_144
+"""Text of one transaction, some 300 to 500 passages: enough to sort by length, little to lose."""
+_SAMPLE = 48
+
+Progress = Callable[[int], None]
+"""Told of each batch how many bytes of files it dealt with."""
+
+
+@dataclass(slots=True)
+class Work:
+    """Files by what is to be done with them, each with the digest of its bytes; `removed` are absolute paths."""
+
+    added: list[tuple[SourceFile, str]] = field(default_factory=list)
+    changed: list[tuple[SourceFile, str]] = field(default_factory=list)
+    unchanged: list[SourceFile] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    skipped: list[Skip] = field(default_factory=list)
+    failed: list[Skip] = field(default_factory=list)
+
+    @property
+    def to_index(self) -> list[tuple[SourceFile, str]]:
+        return self.added + self.changed
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.size for file, _ in self.to_index)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Files counted by outcome, passages written, those of them that went through the encoder, and wall-clock time."""
+
+    added: int
+    changed: int
+    unchanged: int
+    removed: int
+    skipped: int
+    failed: int
+    passages: int
+    passages_encoded: int
+    truncated_tokens: int
+    seconds: float
+    problems: tuple[Skip, ...] = ()
+    warnings: tuple[Skip, ...] = ()
+    skips: tuple[Skip, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `apply` would do; `seconds` is an estimate from a sample of its own passages, `tokens` includes titles."""
+
+    work: Work
+    passages: int
+    tokens: int
+    passages_to_encode: int
+    seconds: float
+    warnings: tuple[Skip, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        names = {
+            "added": [file.source for file, _ in self.work.added],
+            "changed": [file.source for file, _ in self.work.changed],
+            "unchanged": [file.source for file in self.work.unchanged],
+            "removed": list(self.work.removed),
+        }
+        reasons = {
+            name: [asdict(skip) for skip in skips]
+            for name, skips in (
+                ("skipped", self.work.skipped),
+                ("failed", self.work.failed),
+                ("warnings", self.warnings),
+            )
+        }
+        return {
+            **{name: len(items) for name, items in names.items()},
+            "skipped": len(self.work.skipped),
+            "failed": len(self.work.failed),
+            "passages": self.passages,
+            "tokens": self.tokens,
+            "passages_to_encode": self.passages_to_encode,
+            "seconds": round(self.seconds, 1),
+            "files": {**names, **reasons},
+        }
+
+
+def compare(found: Scan, known: Mapping[str, FileRecord]) -> Work:
+    """The scan against what the index knows. A file counts as removed only where it is clearly gone, or empty now."""
+    work = Work(skipped=list(found.skipped), failed=list(found.failed))
+    present = set()
+    for file in found.files:
+        present.add(file.path)
+        record = known.get(file.path)
+        try:
+            if record is not None and sources.surely_unchanged(file, record):
+                work.unchanged.append(file)
+                continue
+            digest = sources.digest(file)
+        except FileNotFoundError:
+            work.skipped.append(Skip(file.source, "it vanished while the job ran"))
+            continue
+        except OSError as error:
+            work.failed.append(Skip(file.source, sources.in_words(error)))
+            continue
+        if record is None:
+            work.added.append((file, digest))
+        elif record.digest != digest:
+            work.changed.append((file, digest))
+        else:
+            work.unchanged.append(file)
+    emptied = set(found.empty)
+    for path in known:
+        if path not in present and found.covers(path) and (path in emptied or sources.has_vanished(path)):
+            work.removed.append(path)
+    return work
+
+
+def manifest_of(settings: Settings, encoder: Encoder) -> Manifest:
+    sizes = settings.splitter
+    version = splitter.version(sizes.passage_tokens, sizes.overlap_tokens)
+    return Manifest(encoder.stamp, version, settings.analysis.language)
+
+
+def splitter_of(settings: Settings, encoder: Encoder) -> Splitter:
+    """Leaves room for the special tokens (two, if the encoder does not say) and the prefix that the encoder adds."""
+    reserved: int = getattr(encoder, "special_tokens", 2)
+    if settings.encoder.passage_prefix:
+        reserved += len(encoder.token_spans([settings.encoder.passage_prefix])[0])
+    return Splitter(
+        encoder.token_spans,
+        passage_tokens=settings.splitter.passage_tokens,
+        overlap_tokens=settings.splitter.overlap_tokens,
+        max_tokens=max(1, encoder.stamp.max_tokens - reserved),
+    )
+
+
+def apply(
+    paths: Sequence[str | Path],
+    *,
+    settings: Settings,
+    encoder: Encoder,
+    collection: str = "default",
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    rebuild: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
+    start: Callable[[Work], None] = lambda work: None,
+    progress: Progress = lambda size: None,
+) -> Summary:
+    """Brings the collection up to date with the PATHs.
+
+    Each batch is one transaction, so a job that is killed has kept what it finished and the next one goes on there.
+    Additions come before removals: the passages of a renamed folder find their vectors still in the index.
+    """
+    from indexing.pipeline import batches, indexing_pipeline
+    from search_app.stores.sqlite_writer import SqliteWriter
+
+    began = time.perf_counter()
+    folder = settings.collection_folder(collection)
+    found = sources.scan(paths, include=include, exclude=exclude)
+    truncated = encoder.truncated_tokens
+    passages = encoded = 0
+    manifest = manifest_of(settings, encoder)
+    with SqliteWriter(folder, manifest, collection=collection, rebuild=rebuild) as writer, Sandbox(limits) as sandbox:
+        work = compare(found, {record.path: record for record in writer.files()})
+        start(work)
+        split = splitter_of(settings, encoder)
+        conversions = _conversions(work, settings, sandbox, split)
+        run = batches(indexing_pipeline(conversions, split, encoder, writer))
+        while not conversions.exhausted:
+            changes = run(BATCH_CHARACTERS)
+            passages += sum(len(change.batch.passages) for change in changes.items)
+            encoded += changes.encoded
+            progress(conversions.take_progress())
+        writer.remove_files(work.removed)
+        writer.finish()
+    converted = set(conversions.converted)
+    return Summary(
+        added=sum(file.path in converted for file, _ in work.added),
+        changed=sum(file.path in converted for file, _ in work.changed),
+        unchanged=len(work.unchanged),
+        removed=len(work.removed),
+        skipped=len(work.skipped) + len(conversions.skipped),
+        failed=len(work.failed) + len(conversions.failed),
+        passages=passages,
+        passages_encoded=encoded,
+        truncated_tokens=encoder.truncated_tokens - truncated,
+        seconds=round(time.perf_counter() - began, 3),
+        problems=tuple(work.failed + conversions.failed),
+        warnings=tuple(conversions.warnings),
+        skips=tuple(work.skipped + conversions.skipped),
+    )
+
+
+def plan(
+    paths: Sequence[str | Path],
+    *,
+    settings: Settings,
+    encoder: Encoder,
+    collection: str = "default",
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    limits: Limits = DEFAULT_LIMITS,
+    start: Callable[[Work], None] = lambda work: None,
+    progress: Progress = lambda size: None,
+) -> Plan:
+    """Converts and splits what `apply` would, writes nothing, and encodes a sample to estimate the time."""
+    from search_app.stores.sqlite import SqliteStore
+
+    began = time.perf_counter()
+    found = sources.scan(paths, include=include, exclude=exclude)
+    known: dict[str, FileRecord] = {}
+    try:
+        store = SqliteStore.open(settings.collection_folder(collection), collection=collection)
+    except IndexNotFound:
+        pass
+    else:
+        try:
+            store.manifest.require(manifest_of(settings, encoder))
+            known = {record.path: record for record in store.files()}
+        finally:
+            store.close()
+    work = compare(found, known)
+    start(work)
+    digests = {record.digest for record in known.values()}
+    split = splitter_of(settings, encoder)
+    passages = tokens = fresh = fresh_tokens = 0
+    sample: list[str] = []
+    with Sandbox(limits) as sandbox:
+        conversions = _conversions(work, settings, sandbox, split)
+        while not conversions.exhausted:
+            for part in conversions.take(BATCH_CHARACTERS).items:
+                texts = [encoded_text(passage) for found in split.split(part.pieces) for passage in found]
+                count = sum(map(len, encoder.token_spans(texts))) if texts else 0
+                passages, tokens = passages + len(texts), tokens + count
+                if part.record.digest not in digests:  # else it is a file that moved, and its vectors are known
+                    fresh, fresh_tokens = fresh + len(texts), fresh_tokens + count
+                    sample.extend(texts[: max(1, _SAMPLE // 8)])
+            progress(conversions.take_progress())
+    work.failed += conversions.failed
+    work.skipped += conversions.skipped
+    converted = set(conversions.converted)
+    work.added = [item for item in work.added if item[0].path in converted]
+    work.changed = [item for item in work.changed if item[0].path in converted]
+    reading = time.perf_counter() - began
+    seconds = reading + fresh_tokens * _seconds_per_token(encoder, sample)
+    return Plan(work, passages, tokens, fresh, seconds, tuple(conversions.warnings))
+
+
+def _conversions(work: Work, settings: Settings, sandbox: Sandbox, split: Splitter) -> Conversions:
+    return Conversions(
+        work.to_index,
+        sandbox=sandbox,
+        pieces=split.pieces,
+        language=settings.analysis.language,
+        part_characters=BATCH_CHARACTERS,
+    )
+
+
+def _seconds_per_token(encoder: Encoder, sample: list[str]) -> float:
+    if not sample:
+        return 0.0
+    sample = sample[:: max(1, len(sample) // _SAMPLE)][:_SAMPLE]
+    encoder.encode_passages(sample[:4])  # the first pass of a model is slower than all the others
+    began = time.perf_counter()
+    encoder.encode_passages(sample)
+    return (time.perf_counter() - began) / max(1, sum(map(len, encoder.token_spans(sample))))

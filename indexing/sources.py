@@ -1,0 +1,254 @@
+"""PATHs to files: what is there, what is left out and why, and whether it changed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import stat
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from indexing.converters import FORMATS
+from indexing.converters.content import ConversionError, plain_meta
+from search_app.errors import ConfigurationError
+from search_app.protocols import FileRecord
+from search_app.types import MetaValue
+
+SIDECAR = ".meta.json"
+_MAX_SIDECAR_BYTES = 1 << 20
+_BLOCK = 1 << 20
+_SETTLED_NS = 2_000_000_000
+"""A file changed this recently may change again within the same tick of the file system's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file to index: `path` absolute, `source` as given, `sidecar` the `NAME.meta.json` beside it."""
+
+    path: str
+    source: str
+    format: str
+    size: int
+    changed_ns: int
+    modified_ns: int
+    sidecar: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A file that is not indexed, or was not converted whole, and the reason."""
+
+    source: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Scan:
+    """What a walk over the PATHs found; `empty` are the absolute paths of files that hold nothing."""
+
+    files: list[SourceFile] = field(default_factory=list)
+    skipped: list[Skip] = field(default_factory=list)
+    failed: list[Skip] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    roots: list[str] = field(default_factory=list)
+
+    def covers(self, path: str) -> bool:
+        """Is the absolute path at or under one of the given PATHs?"""
+        return any(path == root or path.startswith(root.rstrip(os.sep) + os.sep) for root in self.roots)
+
+
+def scan(paths: Sequence[str | Path], *, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Scan:
+    """Walks the PATHs in order of name. Hidden files and folders are left out, links to folders not followed.
+
+    Raises ConfigurationError, before anything else is done, for a PATH that does not exist.
+    """
+    require(paths)
+    found = Scan(roots=[os.path.abspath(given) for given in paths])
+    seen: set[str] = set()
+    for given in paths:
+        source = os.fspath(given)
+        if os.path.isdir(given):
+            candidates = _walk(source, found, exclude)
+        else:
+            candidates = iter([(source, os.path.basename(source))])
+        for name, relative in candidates:
+            path = os.path.abspath(name)
+            if path in seen or (include and not matches(relative, include)) or matches(relative, exclude):
+                continue
+            seen.add(path)
+            _look_at(path, name, found)
+    return found
+
+
+def require(paths: Sequence[str | Path]) -> None:
+    """Raises ConfigurationError for a PATH that does not exist."""
+    for given in paths:
+        if not os.path.exists(given):
+            raise ConfigurationError(
+                f"no such file or folder: {given}", hint="nothing was changed; check the PATH and run the command again"
+            )
+
+
+def matches(relative: str, patterns: Sequence[str]) -> bool:
+    """Does a glob match the file's name or its path below PATH? `*` crosses folders, `**/` may stand for none."""
+    relative = relative.replace(os.sep, "/")
+    names = (relative, relative.rsplit("/", 1)[-1])
+    for pattern in patterns:
+        pattern = pattern.removeprefix("./").rstrip("/")
+        shorter = pattern.removeprefix("**/").replace("/**/", "/")
+        if any(fnmatchcase(name, form) for name in names for form in (pattern, shorter)):
+            return True
+    return False
+
+
+def _walk(root: str, found: Scan, exclude: Sequence[str]) -> Iterator[tuple[str, str]]:
+    pending = [root]
+    while pending:
+        folder = pending.pop()
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            found.failed.append(Skip(folder, f"the folder cannot be listed: {error.strerror}"))
+            continue
+        folders = []
+        for entry in entries:
+            relative = os.path.relpath(entry.path, root)
+            if entry.is_dir(follow_symlinks=False):
+                if not entry.name.startswith(".") and not matches(relative, exclude):
+                    folders.append(entry.path)
+            elif entry.name.startswith("."):
+                found.skipped.append(Skip(entry.path, "hidden file"))
+            else:
+                yield entry.path, relative
+        pending.extend(reversed(folders))
+
+
+def refreshed(file: SourceFile) -> SourceFile:
+    """The same file as it is now. Raises OSError."""
+    status = os.stat(file.path)
+    return _described(file.path, file.source, file.format, status)
+
+
+def _described(path: str, source: str, kind: str, status: os.stat_result) -> SourceFile:
+    changed = status.st_ctime_ns if os.name == "posix" else status.st_mtime_ns
+    return SourceFile(path, source, kind, status.st_size, changed, status.st_mtime_ns, _sidecar_of(path))
+
+
+def _look_at(path: str, source: str, found: Scan) -> None:
+    """Sorts one file into `found`."""
+    name = os.path.basename(path)
+    if not _encodable(path):
+        found.skipped.append(Skip(ascii(source)[1:-1], "its name is not valid UTF-8"))
+        return
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            found.skipped.append(Skip(source, "a loop of symbolic links"))
+        elif os.path.islink(path) and error.errno == errno.ENOENT:
+            found.skipped.append(Skip(source, "a broken symbolic link"))
+        elif error.errno != errno.ENOENT:
+            found.failed.append(Skip(source, in_words(error)))
+        return
+    kind = FORMATS.get(os.path.splitext(name)[1].lower())
+    if stat.S_ISDIR(status.st_mode):
+        found.skipped.append(Skip(source, "a symbolic link to a folder; give the folder itself as a PATH"))
+    elif not stat.S_ISREG(status.st_mode):
+        found.skipped.append(Skip(source, "not a regular file"))
+    elif name.endswith(SIDECAR):
+        if not any(os.path.exists(owner) for owner in _owners(path)):
+            found.skipped.append(Skip(source, "metadata of a file that is not there"))
+    elif kind is None:
+        ending = os.path.splitext(name)[1]
+        found.skipped.append(
+            Skip(source, f"unknown type {ending}" if ending else "unknown type: its name has no ending")
+        )
+    elif status.st_size == 0:
+        found.skipped.append(Skip(source, "empty file"))
+        found.empty.append(path)
+    else:
+        found.files.append(_described(path, source, kind, status))
+
+
+def digest(file: SourceFile) -> str:
+    """SHA-256 of the file's bytes, and of its sidecar's where it has one. Raises OSError."""
+    content = hashlib.sha256()
+    with open(file.path, "rb") as stream:
+        while block := stream.read(_BLOCK):
+            content.update(block)
+    if file.sidecar is not None:
+        content.update(b"\0" + hashlib.sha256(Path(file.sidecar).read_bytes()).digest())
+    return content.hexdigest()
+
+
+def record_of(file: SourceFile, content_digest: str, documents: int) -> FileRecord:
+    """`modified_ns` keeps the inode's change time, which no program can set back; 0 where it cannot be relied upon."""
+    settled = file.sidecar is None and file.changed_ns < time.time_ns() - _SETTLED_NS
+    return FileRecord(file.path, file.source, content_digest, file.size, file.changed_ns if settled else 0, documents)
+
+
+def surely_unchanged(file: SourceFile, known: FileRecord) -> bool:
+    """Without reading it: same size, and nothing has touched it since it was indexed."""
+    return (
+        file.sidecar is None
+        and known.modified_ns != 0
+        and (known.size, known.modified_ns) == (file.size, file.changed_ns)
+    )
+
+
+def has_vanished(path: str) -> bool:
+    """Only a clear "not there" counts: a folder that may not be entered hides its files, it does not delete them."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def sidecar_meta(path: str) -> dict[str, MetaValue]:
+    """Raises ConversionError where it is not a JSON object."""
+    name = os.path.basename(path)
+    try:
+        if os.path.getsize(path) > _MAX_SIDECAR_BYTES:
+            raise ConversionError(f"{name} is larger than {_MAX_SIDECAR_BYTES >> 20} MB")
+        values: Any = json.loads(Path(path).read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ConversionError(f"{name} is not JSON: {error}") from error
+    except OSError as error:
+        raise ConversionError(f"{name}: {in_words(error)}") from error
+    if not isinstance(values, Mapping):
+        raise ConversionError(f"{name} holds no JSON object")
+    return plain_meta(values)
+
+
+def _sidecar_of(path: str) -> str | None:
+    stem = os.path.splitext(path)[0]
+    return next((name for name in (path + SIDECAR, stem + SIDECAR) if os.path.isfile(name)), None)
+
+
+def _owners(sidecar: str) -> list[str]:
+    stem = sidecar.removesuffix(SIDECAR)
+    return [stem, *(stem + ending for ending in FORMATS)]
+
+
+def _encodable(path: str) -> bool:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def in_words(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
+    return error.strerror or str(error)

@@ -1,0 +1,371 @@
+"""Documents to passages, on the encoder's own tokens.
+
+A section (from one heading to the next, within one page) that is too long is cut at a boundary inside it, and its
+halves again. Among boundaries of the same kind the one whose surrounding characters hash highest is taken, so where
+the cuts fall is decided by the text around them and not by a count from the top: editing a paragraph leaves the
+passages before and after it as they were. (The idea of content-defined chunking, e.g. Muthitacharoen et al., LBFS,
+SOSP 2001, applied top-down.) Every non-whitespace character ends up in at least one passage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_app.types import Document, Passage
+
+VERSION = "v1"
+TITLE_SEPARATOR = " › "
+
+TokenSpans = Callable[[Sequence[str]], list[NDArray[np.int64]]]
+
+_PIECE = 65_536
+"""Characters of a section that are tokenised at once, so that memory does not grow with the document."""
+_MAX_TITLE_TOKENS = 64
+_LONG_TOKEN = 64
+_LONG_TOKEN_STEP = 32
+"""WordPiece makes one [UNK] of a word of any length: characters beyond `_LONG_TOKEN` count one token every step."""
+_LINE, _SENTENCE, _ITEM, _PARAGRAPH = 1, 2, 3, 4
+
+_ABBREVIATIONS = (
+    "Mr",
+    "Ms",
+    "Dr",
+    "St",
+    "Sr",
+    "Jr",
+    "vs",
+    "cf",
+    "al",
+    "No",
+    "pp",
+    "Fig",
+    "Mrs",
+    "Prof",
+    "etc",
+    "bzw",
+    "Nr",
+)
+_NO_END = "".join(rf"(?<!\b{word}\.)" for word in [*_ABBREVIATIONS, r"e\.g", r"i\.e", r"z\.B", "[A-Z]"])
+_WIDE = "。！？｡．؟۔।॥։።။។"
+# One set of characters in front, so that the search skips all others at the speed of a scan.
+_BOUNDARY = re.compile(
+    rf"[\n.!?…{_WIDE}](?:"
+    r"(?<=\n)(?:(?P<paragraph>[ \t\u3000]*\n\s*)"
+    r"|(?P<item>(?=[ \t]*(?:[-*•‣–]|\d{1,3}[.)]|[a-z]\))[ \t]))|(?P<line>))"
+    rf"|{_NO_END}(?P<sentence>(?<=[.!?…])[.!?…]*[\"'”’»)\]]*\s++(?![a-z])|(?<=[{_WIDE}])[{_WIDE}]*[」』）”’»)]*\s*)"
+    r")"
+)
+_KINDS = {"paragraph": _PARAGRAPH, "item": _ITEM, "sentence": _SENTENCE, "line": _LINE}
+_SPACE = re.compile(r"\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of one section: passages come from [start, end), overlap may reach back to `lead`."""
+
+    document: Document
+    lead: int
+    start: int
+    end: int
+    path: tuple[str, ...]
+    page: int | None
+
+
+def version(passage_tokens: int, overlap_tokens: int) -> str:
+    """For the manifest: passages of another version do not belong into one index."""
+    return f"{VERSION} {passage_tokens}/{overlap_tokens}"
+
+
+class Splitter:
+    """`max_tokens` is what the encoder takes without its special tokens and prefix: title and text fit into it."""
+
+    def __init__(self, token_spans: TokenSpans, *, passage_tokens: int, overlap_tokens: int, max_tokens: int) -> None:
+        self._token_spans = token_spans
+        self._budget = max_tokens
+        self._title_limit = min(_MAX_TITLE_TOKENS, max(max_tokens - passage_tokens, min(24, max_tokens // 4)))
+        self._limit = max(1, min(passage_tokens, max_tokens - self._title_limit))
+        self._overlap = min(overlap_tokens, self._limit // 2)
+        self._titles: dict[tuple[str, ...], tuple[str, int]] = {}
+
+    def passages(self, document: Document) -> Iterator[Passage]:
+        """All passages of a document in order, a few pieces at a time."""
+        waiting: list[Piece] = []
+        for piece in pieces(document, overlap=self._overlap):
+            waiting.append(piece)
+            if sum(item.end - item.start for item in waiting) >= 4 * _PIECE:
+                yield from (passage for found in self.split(waiting) for passage in found)
+                waiting.clear()
+        yield from (passage for found in self.split(waiting) for passage in found)
+
+    def pieces(self, document: Document) -> Iterator[Piece]:
+        return pieces(document, overlap=self._overlap)
+
+    def split(self, pieces: Sequence[Piece]) -> list[list[Passage]]:
+        """One list of passages for each piece; the tokenizer is called once or twice for all of them."""
+        texts = [piece.document.text[piece.lead : piece.end] for piece in pieces]
+        ranges: list[list[tuple[int, int, int]]] = []
+        for piece, text, spans in zip(pieces, texts, self._token_spans(texts) if texts else [], strict=True):
+            cutter = _Cutter(text, spans, first=piece.start - piece.lead, limit=self._limit, overlap=self._overlap)
+            ranges.append(list(cutter.leaves()))
+        self._fit(pieces, ranges)
+        return [
+            [self._passage(piece, start, end) for start, end, _ in found]
+            for piece, found in zip(pieces, ranges, strict=True)
+        ]
+
+    def _fit(self, pieces: Sequence[Piece], ranges: list[list[tuple[int, int, int]]]) -> None:
+        """Makes offsets absolute, and halves what has more tokens on its own than it had inside its piece."""
+        for row, (piece, found) in enumerate(zip(pieces, ranges, strict=True)):
+            title, title_tokens = self._title(piece.path)
+            text = piece.document.text
+            pending = [(piece.lead + start, piece.lead + end, tokens) for start, end, tokens in found]
+            fitting: list[tuple[int, int, int]] = []
+            doubtful = [item for item in pending if title_tokens + item[2] * 5 // 4 + 8 > self._budget]
+            fitting.extend(item for item in pending if title_tokens + item[2] * 5 // 4 + 8 <= self._budget)
+            while doubtful:
+                encoded = [f"{title}\n{text[start:end]}" if title else text[start:end] for start, end, _ in doubtful]
+                halves: list[tuple[int, int, int]] = []
+                for (start, end, _), spans in zip(doubtful, self._token_spans(encoded), strict=True):
+                    if len(spans) <= self._budget or end - start <= 1:
+                        fitting.append((start, end, len(spans)))
+                    else:
+                        middle = _near_middle(text, start, end)
+                        halves += [(start, middle, 0), (middle, end, 0)]
+                doubtful = halves
+            trimmed = (_trimmed(text, start, end) for start, end, _ in fitting)
+            ranges[row] = sorted((start, end, 0) for start, end in trimmed if start < end)
+
+    def _title(self, path: tuple[str, ...]) -> tuple[str, int]:
+        """The path and its tokens; outer levels are dropped first, the innermost is cut."""
+        if (known := self._titles.get(path)) is not None:
+            return known
+        if len(self._titles) > 10_000:
+            self._titles.clear()
+        result = ("", 0)
+        for outer in range(len(path)):
+            title = TITLE_SEPARATOR.join(path[outer:])
+            spans = self._token_spans([title + "\n"])[0]
+            if len(spans) + 1 <= self._title_limit:
+                result = (title, len(spans) + 1)
+                break
+            if outer == len(path) - 1 and self._title_limit > 2:
+                title = title[: int(spans[self._title_limit - 2][0])][: 8 * self._title_limit].rstrip()
+                tokens = len(self._token_spans([title + "\n"])[0]) + 1
+                result = (title, tokens) if title and tokens <= self._title_limit else ("", 0)
+        self._titles[path] = result
+        return result
+
+    def _passage(self, piece: Piece, start: int, end: int) -> Passage:
+        document = piece.document
+        text = document.text[start:end]
+        identity = f"{document.id}\0{start}\0{end}\0{text}".encode("utf-8", "surrogatepass")
+        return Passage(
+            id=hashlib.sha256(identity).hexdigest()[:32],
+            document_id=document.id,
+            title=self._title(piece.path)[0],
+            text=text,
+            start=start,
+            end=end,
+            page=piece.page,
+            source=document.source,
+            meta=document.meta,
+        )
+
+
+def pieces(document: Document, *, overlap: int) -> Iterator[Piece]:
+    """Sections between headings and page breaks, the long ones in stretches of at most `_PIECE` characters."""
+    text = document.text
+    for start, end, path, page in _sections(document):
+        first = start
+        while start < end:
+            stop = _stretch_end(text, start, end)
+            lead = start if start == first else max(first, start - 8 * overlap)
+            yield Piece(document, lead, start, stop, path, page)
+            start = stop
+
+
+def _sections(document: Document) -> Iterator[tuple[int, int, tuple[str, ...], int | None]]:
+    text, headings, pages = document.text, document.headings, document.pages
+    breaks = {0, len(text)} | {place for page in pages for place in (page.start, page.end)}
+    cuts = sorted({place for place in breaks | {heading.start for heading in headings} if 0 <= place <= len(text)})
+    stack: list[tuple[int, str]] = []
+    next_heading = next_page = 0
+    waiting: int | None = None
+    for start, end in pairwise(cuts):
+        body = start
+        while next_heading < len(headings) and headings[next_heading].start <= start:
+            heading = headings[next_heading]
+            while stack and stack[-1][0] >= heading.level:
+                stack.pop()
+            stack.append((heading.level, heading.title))
+            body = max(body, heading.end)
+            next_heading += 1
+        while next_page < len(pages) and pages[next_page].end <= start:
+            next_page += 1
+        begin = start if waiting is None else waiting
+        waiting = None
+        if body > start and end not in breaks and not text[body:end].strip():
+            waiting = begin  # a heading straight above the next one stays with it
+            continue
+        page = pages[next_page].number if next_page < len(pages) and pages[next_page].start <= start else None
+        yield begin, end, _path(document.title, [title for _, title in stack]), page
+
+
+def _path(title: str, headings: list[str]) -> tuple[str, ...]:
+    levels = [level for level in headings if level]
+    if title and (not levels or " ".join(levels[0].split()) != " ".join(title.split())):
+        levels.insert(0, title)
+    return tuple(levels)
+
+
+def _stretch_end(text: str, start: int, end: int) -> int:
+    if end - start <= _PIECE:
+        return end
+    low, high = start + _PIECE // 2, start + _PIECE
+    best = (0, 0, high)
+    for match in _BOUNDARY.finditer(text, low, high):
+        place = match.end()
+        if place >= high:
+            continue  # it may go on behind the window
+        around = text[max(0, place - 16) : place + 16].encode("utf-8", "surrogatepass")
+        best = max(best, (_KINDS[str(match.lastgroup)], zlib.crc32(around), place))
+    if best[0] == 0 and (space := max(text.rfind(" ", low, high), text.rfind("\n", low, high))) > 0:
+        return space + 1
+    return best[2]
+
+
+class _Cutter:
+    """Cuts one piece; offsets count from the beginning of `text`, tokens before `first` serve as overlap only."""
+
+    def __init__(self, text: str, spans: NDArray[np.int64], *, first: int, limit: int, overlap: int) -> None:
+        self._text, self._first, self._limit, self._overlap = text, first, limit, overlap
+        self._units = _unit_starts(spans[:, 0], len(text))
+        marks = [(match.end(), _KINDS[str(match.lastgroup)]) for match in _BOUNDARY.finditer(text)]
+        marks = [(place, kind) for place, kind in marks if 0 < place < len(text)]
+        self._places = np.array([place for place, _ in marks], dtype=np.int64)
+        self._kinds = np.array([kind for _, kind in marks], dtype=np.int64)
+        self._tokens = self._count(self._places)
+        self._keys = (self._kinds.astype(np.uint64) << np.uint64(32)) | _hashes(text, self._places)
+        self._paragraphs = self._places[self._kinds == _PARAGRAPH]
+
+    def leaves(self) -> Iterator[tuple[int, int, int]]:
+        """(start, end, tokens) in order, overlap included."""
+        pending = [(self._first, len(self._text))]
+        while pending:
+            start, end = pending.pop()
+            first, last = self._count_one(start), self._count_one(end)
+            if last - first <= self._limit:
+                begin = self._overlap_start(start)
+                tokens = last - self._count_one(begin)
+                if tokens <= self._limit or end - start <= 1:
+                    yield begin, end, tokens
+                    continue
+            cut = self._best_cut(start, end, first, last)
+            if cut is not None:
+                pending += [(cut, end), (start, cut)]
+            else:
+                yield from self._even(start, end, first, last)
+
+    def _best_cut(self, start: int, end: int, first: int, last: int) -> int | None:
+        low, high = np.searchsorted(self._places, [start + 1, end])
+        if low == high:
+            return None
+        margin = self._limit // 4
+        inner_low = low + np.searchsorted(self._tokens[low:high], first + margin)
+        inner_high = low + np.searchsorted(self._tokens[low:high], last - margin, side="right")
+        if inner_low < inner_high:
+            low, high = inner_low, inner_high
+        keys = self._keys[low:high]
+        best = np.flatnonzero(keys == keys.max())
+        return int(self._places[low + best[len(best) // 2]])  # the middle one, where a text repeats itself
+
+    def _even(self, start: int, end: int, first: int, last: int) -> Iterator[tuple[int, int, int]]:
+        """A stretch without any boundary, in parts of about the same length, between words where there are any."""
+        room = max(1, self._limit - self._overlap)
+        parts = max(2, -(-(last - first) // room))
+        places = [start]
+        for part in range(1, parts):
+            target = int(self._units[min(len(self._units) - 1, first + (last - first) * part // parts)])
+            space = None
+            for match in _SPACE.finditer(self._text, max(places[-1] + 1, target - 40), target):
+                space = match.end()
+            place = space if space is not None else target
+            if places[-1] < place < end:
+                places.append(place)
+        places.append(end)
+        for left, right in pairwise(places):
+            begin = self._overlap_start(left)
+            yield begin, right, self._count_one(right) - self._count_one(begin)
+
+    def _overlap_start(self, start: int) -> int:
+        """Where a passage that begins at `start` begins with its overlap: not across a paragraph's end."""
+        if self._overlap == 0 or start == 0:
+            return start
+        units = self._count_one(start)
+        earliest = int(self._units[units - self._overlap]) if units >= self._overlap else 0
+        paragraph = int(np.searchsorted(self._paragraphs, start, side="right"))
+        if paragraph:
+            earliest = max(earliest, int(self._paragraphs[paragraph - 1]))
+        if earliest >= start:
+            return start
+        low, high = np.searchsorted(self._places, [earliest, start])
+        if low < high:
+            sentences = np.flatnonzero(self._kinds[low:high] >= _SENTENCE)
+            return int(self._places[low + (sentences[0] if len(sentences) else 0)])
+        if earliest == 0 or self._text[earliest - 1].isspace():
+            return earliest
+        word = _SPACE.search(self._text, earliest, start)
+        return word.end() if word is not None and word.end() < start else earliest
+
+    def _count(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.searchsorted(self._units, places).astype(np.int64)
+
+    def _count_one(self, place: int) -> int:
+        return int(np.searchsorted(self._units, place))
+
+
+def _unit_starts(starts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Where tokens begin, and further points in stretches that the tokenizer makes one token or none of."""
+    bounds = np.concatenate(([0], starts, [length]))
+    gaps = np.flatnonzero(np.diff(bounds) > _LONG_TOKEN)
+    if not len(gaps):
+        return starts
+    extra = [np.arange(bounds[gap] + _LONG_TOKEN_STEP, bounds[gap + 1], _LONG_TOKEN_STEP) for gap in gaps]
+    return np.sort(np.concatenate([starts, *extra]))
+
+
+def _hashes(text: str, places: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """32 bits from the eight characters before and the sixteen after each place."""
+    if not len(places):
+        return np.zeros(0, dtype=np.uint64)
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
+    offsets = np.arange(-8, 16)
+    windows = codes[np.clip(places[:, None] + offsets, 0, len(codes) - 1)]
+    factors = np.random.default_rng(0).integers(1, 2**62, len(offsets), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    mixed = (windows * factors).sum(axis=1, dtype=np.uint64)
+    mixed ^= mixed >> np.uint64(29)
+    result: NDArray[np.uint64] = (mixed * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
+    return result
+
+
+def _near_middle(text: str, start: int, end: int) -> int:
+    middle = (start + end) // 2
+    space = _SPACE.search(text, middle, min(end - 1, middle + 40))
+    return space.end() if space is not None and space.end() < end else middle
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    piece = text[start:end]
+    stripped = piece.strip()
+    if not stripped:
+        return start, start
+    begin = start + len(piece) - len(piece.lstrip())
+    return begin, begin + len(stripped)
