@@ -76,7 +76,7 @@ class ExactStore:
         rows = self._rows(where)
         results = []
         for vector in vectors:
-            scored = [Hit(passage, float(embedding @ vector), {}) for _, passage, embedding in rows]
+            scored = [Hit(passage, s := float(embedding @ vector), {"dense": s}) for _, passage, embedding in rows]
             results.append(sorted(scored, key=lambda hit: -hit.score)[:k])
         return results
 
@@ -104,7 +104,7 @@ class ExactStore:
                     count = bag.count(word)
                     score += idf * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * len(bag) / average))
                 if score and passage.id in allowed:
-                    found.append(Hit(passage, score, {}))
+                    found.append(Hit(passage, score, {"bm25": score}))
             results.append(sorted(found, key=lambda hit: -hit.score)[:k])
         return results
 

@@ -10,11 +10,16 @@ from haystack import Document, ExtractedAnswer
 from search_app.types import Answer, Hit, Passage
 
 
-@dataclass
+# Both subclasses call Haystack's own __init__: it warns of every attribute that is set outside of it.
+@dataclass(init=False, repr=False, eq=False)
 class HitDocument(Document):
     """A Haystack document that remembers its hit, so nothing is rebuilt between our own components."""
 
     hit: Hit | None = None
+
+    def __init__(self, *, hit: Hit | None = None, **fields: Any) -> None:
+        super().__init__(**fields)
+        self.hit = hit
 
     def __deepcopy__(self, memo: dict[int, Any]) -> HitDocument:
         # Pipeline.run deep-copies every input; a hit is frozen, so sharing it is safe and saves milliseconds.
@@ -59,11 +64,15 @@ def to_hit(document: Document) -> Hit:
     return Hit(passage, score, meta.get("scores") or {})
 
 
-@dataclass
+@dataclass(init=False, repr=False, eq=False)
 class MarkedAnswer(ExtractedAnswer):
     """A Haystack answer that remembers ours."""
 
     answer: Answer | None = None
+
+    def __init__(self, *, answer: Answer | None = None, **fields: Any) -> None:
+        super().__init__(**fields)
+        self.answer = answer
 
     def __deepcopy__(self, memo: dict[int, Any]) -> MarkedAnswer:
         return self

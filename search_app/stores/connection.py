@@ -85,7 +85,7 @@ def _connect_read_only(path: Path) -> apsw.Connection:
         db = apsw.Connection(str(path), vfs=_VFS, flags=apsw.SQLITE_OPEN_READONLY)
         db.set_busy_timeout(_BUSY_MS)
         db.execute("SELECT 1 FROM sqlite_schema").fetchall()
-    except apsw.CantOpenError as error:
+    except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError) as error:
         log = path.with_name(path.name + "-wal")
         if log.exists() and log.stat().st_size:
             raise IndexUnavailable(
@@ -104,6 +104,20 @@ def _load_checksums() -> None:
 
 
 def _require_checksums(db: apsw.Connection, path: Path) -> None:
+    _require_length(path)
     db.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # reads the header, without which there is no answer
     if not db.pragma("checksum_verification"):
         raise IndexCorrupt(f"{path} has no page checksums: it is not an index of this program", hint="remove the file")
+
+
+def _require_length(path: Path) -> None:
+    """SQLite reads a page that is cut off as if zeros followed, and no checksum is looked at."""
+    log = path.with_name(path.name + "-wal")
+    if log.exists() and log.stat().st_size:
+        return  # a checkpoint may be on its way
+    with path.open("rb") as file:
+        header = file.read(32)
+    size = int.from_bytes(header[16:18], "big")
+    expected = int.from_bytes(header[28:32], "big") * (65536 if size == 1 else size)
+    if path.stat().st_size < max(expected, 512):
+        raise IndexCorrupt(f"{path} is cut off", hint="run: search-index apply --rebuild PATH")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -14,8 +15,8 @@ from search_app.stores.filters import parse_where
 
 FIELDS = ["size", "author", "tags", "modified", "score.raw", 'odd "name']
 SCALARS = st.one_of(
-    st.integers(-5, 5), st.floats(-5, 5, allow_nan=False), st.sampled_from(["a", "b", "ü", "2026-01-01", "2026-02", ""]),
-    st.booleans(),
+    st.integers(-5, 5), st.floats(-5, 5, allow_nan=False), st.booleans(),
+    st.sampled_from(["a", "b", "ü", "2026-01-01", "2026-02", ""]),
 )  # fmt: skip
 METAS = st.dictionaries(
     st.sampled_from(FIELDS[:5]), st.one_of(SCALARS, st.lists(st.sampled_from(["a", "b", "ü"]), max_size=3))
@@ -83,8 +84,8 @@ def test_text_becomes_haystacks_grammar() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "size", "size >", "> 3", "size 3", "(size = 3", "size = 3)", "a = 1 b = 2", "a in b", "a not b", 'a = "',
-             "a in []", "(" * 50 + "a = 1" + ")" * 50],
+    "text", ["", "size", "size >", "> 3", "size 3", "(size = 3", "size = 3)", "a = 1 b = 2", "a in b", "a not b",
+             'a = "', "a in []", "(" * 50 + "a = 1" + ")" * 50],
 )  # fmt: skip
 def test_text_that_does_not_parse_is_an_error_with_an_example(text: str) -> None:
     with pytest.raises(InvalidQuery, match="filter"):
@@ -93,10 +94,8 @@ def test_text_that_does_not_parse_is_an_error_with_an_example(text: str) -> None
 
 @given(st.text(max_size=60))
 def test_any_text_parses_or_is_an_invalid_query(text: str) -> None:
-    try:
-        parse_where(text)
-    except InvalidQuery as error:
-        assert error.field == "where"
+    with contextlib.suppress(InvalidQuery):
+        filters.check(parse_where(text))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,329 @@
+"""What the embedded store promises beyond the contract: crashes, damage, locks, rights, rebuilds."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import HashEncoder
+
+from search_app.errors import IndexMismatch, IndexNotFound, SearchAppError
+from search_app.manifest import Manifest, encoded_text, vector_key
+from search_app.protocols import FileChange, FileRecord
+from search_app.stores.sqlite import INDEX_FILE, SqliteStore
+from search_app.stores.sqlite_verify import verify
+from search_app.stores.sqlite_writer import SqliteWriter
+from search_app.types import Document, Passage, PassageBatch
+
+ENCODER = HashEncoder(dim=32)
+MANIFEST = Manifest(ENCODER.stamp, "v1 64/8", "auto")
+
+
+def change(number: int, text: str = "") -> FileChange:
+    text = text or f"Paragraph {number} tells of river {number % 7} and of mountain {number % 11}."
+    document = Document(f"d{number}", "", text, f"{number}.txt", {"number": number}, "en")
+    passages = (Passage(f"p{number}-{hash(text)}", document.id, "", text, 0, len(text)),)
+    batch = PassageBatch(passages, ENCODER.encode_passages([text]))
+    return FileChange(FileRecord(f"/{number}.txt", f"{number}.txt", f"sha{number}", 1, 1, 1), (document,), batch)
+
+
+def build(folder: Path, count: int = 30) -> Path:
+    with SqliteWriter(folder, MANIFEST, collection="c") as writer:
+        writer.write([change(number) for number in range(count)])
+        writer.finish()
+    return folder
+
+
+def ids(folder: Path) -> list[str]:
+    store = SqliteStore.open(folder, collection="c")
+    try:
+        return sorted(document.id for document in store.documents(limit=10_000))
+    finally:
+        store.close()
+
+
+def test_no_index_names_the_command_that_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(IndexNotFound, match=r"run: search-index apply --collection notes PATH"):
+        SqliteStore.open(tmp_path, collection="notes")
+
+
+def test_a_second_writer_is_refused_with_the_firsts_process_id(tmp_path: Path) -> None:
+    with SqliteWriter(tmp_path, MANIFEST, collection="c"):
+        code = textwrap.dedent(f"""
+            from test_sqlite import SqliteWriter, MANIFEST, Path
+            try:
+                SqliteWriter(Path({str(tmp_path)!r}), MANIFEST, collection="c")
+            except Exception as error:
+                print(error)
+        """)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=_environment())
+    assert f"another job (process {os.getpid()}) is writing to collection 'c'" in done.stdout, done.stderr
+    SqliteWriter(tmp_path, MANIFEST, collection="c").close()
+
+
+def test_the_lock_of_a_killed_writer_is_taken_over(tmp_path: Path) -> None:
+    code = f"""
+from test_sqlite import *
+writer = SqliteWriter(Path({str(tmp_path)!r}), MANIFEST, collection="c")
+writer.write([change(1)])
+print("written", flush=True)
+signal.pause()
+"""
+    with _python(code) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "written\n"
+        process.kill()
+    with SqliteWriter(tmp_path, MANIFEST, collection="c") as writer:
+        assert [record.path for record in writer.files()] == ["/1.txt"]
+
+
+def test_a_kill_in_the_middle_loses_nothing_that_was_committed(tmp_path: Path) -> None:
+    code = f"""
+from test_sqlite import *
+writer = SqliteWriter(Path({str(tmp_path)!r}), MANIFEST, collection="c")
+for number in range(10_000):
+    writer.write([change(number)])
+    print(number, flush=True)
+"""
+    generator = random.Random(5)
+    for _ in range(3):
+        shutil.rmtree(tmp_path)
+        with _python(code) as process:
+            assert process.stdout is not None
+            reported = -1
+            for line in process.stdout:
+                reported = int(line)
+                if reported >= generator.randrange(5, 60):
+                    process.send_signal(signal.SIGKILL)
+                    break
+        assert verify(tmp_path, collection="c") == []
+        survived = ids(tmp_path)
+        assert set(survived) >= {f"d{number}" for number in range(reported + 1)}
+        with SqliteWriter(tmp_path, MANIFEST, collection="c") as writer:
+            writer.write([change(number) for number in range(100)])
+            writer.finish()
+        assert len(ids(tmp_path)) == max(100, len(survived))
+        assert verify(tmp_path, collection="c") == []
+
+
+def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
+    folder = build(tmp_path / "c", 60)
+    sound = (folder / INDEX_FILE).read_bytes()
+    assert verify(folder, collection="c") == []
+    generator = random.Random(1)
+    for _ in range(60):
+        place = generator.randrange(len(sound))
+        damaged = bytearray(sound)
+        damaged[place] ^= 1 << generator.randrange(8)
+        (folder / INDEX_FILE).write_bytes(damaged)
+        problems = _problems(folder)
+        assert problems, f"bit flip at {place} went unnoticed"
+
+
+@pytest.mark.parametrize("size", [0, 100, 4096, 0.5, -1])
+def test_a_truncated_index_is_found(tmp_path: Path, size: float) -> None:
+    folder = build(tmp_path / "c", 60)
+    sound = (folder / INDEX_FILE).read_bytes()
+    keep = int(len(sound) * size) if isinstance(size, float) else size if size >= 0 else len(sound) + int(size)
+    (folder / INDEX_FILE).write_bytes(sound[:keep])
+    assert _problems(folder)
+
+
+def _problems(folder: Path) -> list[str]:
+    try:
+        return verify(folder, collection="c")
+    except SearchAppError as error:
+        return [str(error)]
+
+
+def test_a_read_only_folder_is_searched_and_not_written(tmp_path: Path) -> None:
+    folder = build(tmp_path / "c")
+    build(tmp_path / "warm", 1)
+    tmp_path.chmod(0o755)
+    for path in (folder, *folder.iterdir()):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    code = f"""
+from test_sqlite import *
+SqliteStore.open(Path({str(tmp_path / "warm")!r}), collection="c").search_keyword(["x"], k=1)  # imports, while it may
+if os.getuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+store = SqliteStore.open(Path({str(folder)!r}), collection="c")
+vectors = ENCODER.encode_queries(["river"])
+print(len(store.search_keyword(["river"], k=100)[0]), len(store.search_dense(vectors, k=5)[0]))
+store.close()
+try:
+    SqliteWriter(Path({str(folder)!r}), MANIFEST, collection="c")
+except SearchAppError as error:
+    print(type(error).__name__, error)
+"""
+    for parent in tmp_path.parents:  # pytest's own folders are private
+        if parent.stat().st_uid == os.getuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o055)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=_environment())
+    assert done.stdout.splitlines()[:1] == ["30 5"], done.stderr
+    assert "ConfigurationError" in done.stdout
+    assert "cannot be written; check the folder's permissions" in done.stdout
+    assert sorted(path.name for path in folder.iterdir()) == [INDEX_FILE, "writer.lock", "writer.pid"]
+
+
+def test_an_index_of_another_format_is_refused_with_both_versions(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    with SqliteWriter(folder, dataclasses.replace(MANIFEST, format=99), collection="c"):
+        pass
+    for open_it in (
+        lambda: SqliteStore.open(folder, collection="c"),
+        lambda: SqliteWriter(folder, MANIFEST, collection="c"),
+    ):
+        with pytest.raises(IndexMismatch, match="format 99, this program reads format 1"):
+            open_it()
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (dataclasses.replace(MANIFEST, splitter="v1 99/8"), "splitter: the index was built with v1 64/8, .* v1 99/8"),
+        (dataclasses.replace(MANIFEST, analysis="de"), "analysis: the index was built with auto, the settings say de"),
+        (Manifest(HashEncoder(dim=32, digest="other").stamp, "v1 64/8", "auto"), "encoder: .*hash.*other"),
+        (Manifest(HashEncoder(dim=32, precision="int8").stamp, "v1 64/8", "auto"), "precision: .*float32.*int8"),
+    ],
+)
+def test_other_settings_than_the_indexs_are_refused_with_both_values(
+    tmp_path: Path, other: Manifest, message: str
+) -> None:
+    build(tmp_path)
+    with pytest.raises(IndexMismatch, match=message) as caught:
+        SqliteWriter(tmp_path, other, collection="c")
+    assert "search-index apply --rebuild" in caught.value.hint
+
+
+def test_bfloat16_vectors_may_join_a_float32_index(tmp_path: Path) -> None:
+    build(tmp_path)
+    SqliteWriter(
+        tmp_path, Manifest(HashEncoder(dim=32, precision="bfloat16").stamp, "v1 64/8", "auto"), collection="c"
+    ).close()
+
+
+def test_a_rebuild_serves_the_old_index_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    folder = build(tmp_path)
+    reader = SqliteStore.open(folder, collection="c")
+    before = reader.generation
+    other = dataclasses.replace(MANIFEST, splitter="v2")
+    with SqliteWriter(folder, other, collection="c", rebuild=True) as writer:
+        writer.write([change(100), change(101)])
+        assert len(reader.search_keyword(["river"], k=100)[0]) == 30
+        writer.finish()
+        assert [hit.passage.document_id for hit in reader.search_keyword(["river 3"], k=1)[0]] == ["d101"]
+        (dense,) = reader.search_dense(ENCODER.encode_queries(["river"]), k=100)
+        assert {hit.passage.document_id for hit in dense} == {"d100", "d101"}
+        assert reader.generation > before
+    reader.close()
+    assert verify(folder, collection="c") == []
+    assert SqliteStore.open(folder, collection="c").manifest.splitter == "v2"
+    assert not list(folder.glob("rebuild*"))
+
+
+def test_an_interrupted_rebuild_leaves_the_old_index_and_is_taken_up_again(tmp_path: Path) -> None:
+    folder = build(tmp_path)
+    with SqliteWriter(folder, MANIFEST, collection="c", rebuild=True) as writer:
+        writer.write([change(100)])
+    assert len(ids(folder)) == 30
+    with SqliteWriter(folder, MANIFEST, collection="c", rebuild=True) as writer:
+        assert [record.path for record in writer.files()] == ["/100.txt"]
+        writer.finish()
+    assert ids(folder) == ["d100"]
+
+
+def test_a_running_reader_refuses_an_index_that_was_rebuilt_with_another_encoder(tmp_path: Path) -> None:
+    folder = build(tmp_path)
+    reader = SqliteStore.open(folder, collection="c")
+    reader.search_dense(ENCODER.encode_queries(["river"]), k=1)
+    other = HashEncoder(dim=32, digest="other")
+    with SqliteWriter(folder, Manifest(other.stamp, "v1 64/8", "auto"), collection="c", rebuild=True) as writer:
+        writer.finish()
+    with pytest.raises(IndexMismatch):
+        reader.search_dense(ENCODER.encode_queries(["river"]), k=1)
+    reader.close()
+
+
+def test_vectors_are_found_again_by_the_text_that_was_encoded(tmp_path: Path) -> None:
+    folder = build(tmp_path, 3)
+    key = vector_key(encoded_text(change(1).batch.passages[0]), ENCODER.stamp)
+    with SqliteWriter(folder, MANIFEST, collection="c") as writer:
+        found = writer.known_vectors([key, "unknown"])
+        assert list(found) == [key]
+        np.testing.assert_array_equal(found[key], change(1).batch.embeddings[0])
+        writer.remove_files(["/1.txt"])
+        assert writer.known_vectors([key]), "a removed passage's vector stays until the job ends"
+        writer.finish()
+        assert writer.known_vectors([key]) == {}
+
+
+def test_readers_see_whole_commits_only_while_a_writer_works(tmp_path: Path) -> None:
+    folder = build(tmp_path, 10)
+    reader = SqliteStore.open(folder, collection="c")
+    stop = threading.Event()
+    errors: list[str] = []
+    vectors = ENCODER.encode_queries(["river"])
+
+    def read() -> None:
+        while not stop.is_set():
+            (found,) = reader.search_both(["paragraph"], vectors, k=1000)
+            dense = {hit.passage.document_id for hit in found.dense}
+            keyword = {hit.passage.document_id for hit in found.keyword}
+            if dense != keyword or len(dense) % 5:
+                errors.append(f"{len(dense)} dense, {len(keyword)} keyword in generation {found.generation}")
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    with SqliteWriter(folder, MANIFEST, collection="c") as writer:
+        for start in range(10, 160, 5):
+            writer.write([change(number) for number in range(start, start + 5)])
+            if start % 20 == 0:
+                writer.remove_files([f"/{number}.txt" for number in range(start - 10, start - 5)])
+        writer.finish()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    reader.close()
+    assert errors == []
+
+
+def test_a_full_disk_is_one_clear_line_and_the_old_state_serves(tmp_path: Path) -> None:
+    folder = build(tmp_path, 30)
+    code = f"""
+from test_sqlite import *
+import resource
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+try:
+    with SqliteWriter(Path({str(folder)!r}), MANIFEST, collection="c") as writer:
+        for number in range(1000, 3000):
+            writer.write([change(number, "words " * 400 + str(number))])
+except SearchAppError as error:
+    print(type(error).__name__, error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=_environment())
+    assert INDEX_FILE in done.stdout, done.stderr
+    assert ("no space left" in done.stdout) or ("cannot write" in done.stdout), done.stdout
+    assert verify(folder, collection="c") == []
+    assert {f"d{number}" for number in range(30)} <= set(ids(folder))
+
+
+def _environment() -> dict[str, str]:
+    here = Path(__file__).resolve()
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parent), str(here.parents[2])])}
+
+
+def _python(code: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=_environment())

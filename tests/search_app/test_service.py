@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import ExactStore, HashEncoder
+
+from search_app.errors import BackendUnavailable, IndexNotFound, InvalidQuery
+from search_app.manifest import encoded_text
+from search_app.protocols import FileChange, FileRecord
+from search_app.service import MicroBatcher, SearchService
+from search_app.settings import RankerSettings, RetrievalSettings, Settings
+from search_app.stores.filters import parse_where
+from search_app.types import Answer, Document, Filter, Hit, Passage, PassageBatch, Rankings, Span
+
+ENCODER = HashEncoder()
+FACTS = {
+    "geo": ["The Danube crosses Vienna.", "Lima lies on the coast of Peru.", "Bergen is rainy."],
+    "law": ["The treaty was signed in Lima.", "A notice period is three months."],
+}
+
+
+class FirstWordReader:
+    """Marks the first word of every passage."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def read(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]], *, top_k: int) -> list[list[Answer]]:
+        self.calls.append(len(questions))
+        answers = []
+        for found in hits:
+            marked = []
+            for hit in found:
+                word = hit.passage.text.split()[0]
+                start = hit.passage.start
+                marked.append(Answer(word, Span(start, start + len(word)), hit.score, None, hit))
+            answers.append(marked[:top_k])
+        return answers
+
+
+class ReverseRanker:
+    def rank(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]]) -> list[list[Hit]]:
+        return [
+            [Hit(hit.passage, float(-i), {**hit.scores, "ranker": float(-i)}) for i, hit in enumerate(reversed(found))]
+            for found in hits
+        ]
+
+
+def store_of(texts: Sequence[str]) -> ExactStore:
+    store = ExactStore()
+    for number, text in enumerate(texts):
+        document = Document(f"d{number}", "", text, f"{number}.txt", {"number": number})
+        passages = (Passage(f"p{number}", document.id, "", text, 0, len(text), None, document.source, document.meta),)
+        batch = PassageBatch(passages, ENCODER.encode_passages([encoded_text(passages[0])]))
+        store.write([FileChange(FileRecord(f"/{number}", f"{number}.txt", "x", 1, 1, 1), (document,), batch)])
+    return store
+
+
+class Bench:
+    def __init__(self, tmp_path: Path, **settings: Any) -> None:
+        self.reader = FirstWordReader()
+        self.opened: list[str] = []
+        made = Settings(home=tmp_path, **settings)
+        ranker = ReverseRanker if made.ranker.model else None
+        self.service = SearchService(made, ENCODER, self.open, lambda: self.reader, ranker)
+
+    def open(self, collection: str) -> Any:
+        self.opened.append(collection)
+        if collection not in FACTS:
+            raise IndexNotFound(collection)
+        return store_of(FACTS[collection])
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.service.close()
+
+
+def test_an_answer_is_marked_in_the_best_passage(bench: Bench) -> None:
+    result = bench.service.answer("Which river crosses Vienna?", collection="geo")
+    assert result.hits[0].passage.text == FACTS["geo"][0]
+    assert set(result.hits[0].scores) == {"dense", "bm25"}
+    best = result.answers[0]
+    assert (best.text, best.span) == ("The", Span(0, 3))
+    assert set(result.timings) == {"encode", "retrieve", "fuse", "read", "total"}
+    assert result.generation == 3
+
+
+def test_a_search_reads_nothing(bench: Bench) -> None:
+    result = bench.service.search("Vienna", collection="geo", k=2)
+    assert len(result.hits) == 2
+    assert result.answers == ()
+    assert bench.reader.calls == []
+
+
+def test_a_question_to_one_collection_never_sees_another(bench: Bench) -> None:
+    for collection, texts in FACTS.items():
+        result = bench.service.answer("Lima", collection=collection, k=50)
+        assert {hit.passage.text for hit in result.hits} == set(texts)
+    assert sorted(bench.opened) == ["geo", "law"]
+
+
+def test_k_limits_the_hits_and_not_what_is_read(bench: Bench) -> None:
+    result = bench.service.answer("Lima", collection="geo", k=1, top_k=3)
+    assert len(result.hits) == 1
+    assert len(result.answers) == 3
+
+
+def test_a_filter_reaches_both_retrievers(bench: Bench) -> None:
+    where: Filter = parse_where("number >= 1")
+    result = bench.service.search("The Danube crosses Vienna", collection="geo", where=where)
+    assert [hit.passage.id for hit in result.hits if hit.passage.id == "p0"] == []
+    assert len(result.hits) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"question": ""}, "question"), ({"question": " \n"}, "question"), ({"question": "x" * 100_000}, "question"),
+        ({"k": 0}, "k"), ({"k": 10**6}, "k"), ({"k": -1}, "k"), ({"top_k": 0}, "top_k"),
+    ],
+)  # fmt: skip
+def test_a_request_outside_the_limits_is_refused_by_field(bench: Bench, arguments: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidQuery) as caught:
+        bench.service.answer(**{"question": "Lima", "collection": "geo", **arguments})
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("question", ["?", "x", "维也纳在哪里？", "\x00", "🚀"])
+def test_any_question_of_one_character_and_up_has_a_result(bench: Bench, question: str) -> None:
+    assert len(bench.service.answer(question, collection="geo").hits) == 3
+
+
+def test_our_errors_come_out_of_the_pipeline_as_they_are(bench: Bench) -> None:
+    with pytest.raises(IndexNotFound):
+        bench.service.search("Lima", collection="nowhere")
+
+    def fail(*args: Any, **kwargs: Any) -> list[Rankings]:
+        raise BackendUnavailable("the server is down")
+
+    bench.service.store("geo").search_both = fail  # type: ignore[method-assign]
+    with pytest.raises(BackendUnavailable, match="down"):
+        bench.service.search("Lima", collection="geo")
+
+
+def test_a_ranker_reorders_the_hits(tmp_path: Path) -> None:
+    plain = Bench(tmp_path).service.search("Lima Peru coast", collection="geo")
+    bench = Bench(tmp_path, ranker=RankerSettings(model="any"))
+    ranked = bench.service.search("Lima Peru coast", collection="geo")
+    assert [hit.passage.id for hit in ranked.hits] == [hit.passage.id for hit in plain.hits][::-1]
+    assert "ranker" in ranked.hits[0].scores
+    assert "rank" in ranked.timings
+    assert bench.service.answer("Lima", collection="geo").answers
+
+
+def test_fusion_is_a_setting(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, retrieval=RetrievalSettings(method="rrf"))
+    assert bench.service.search("Lima", collection="geo").hits[0].passage.text == FACTS["geo"][1]
+
+
+def test_many_questions_give_the_results_of_each(bench: Bench) -> None:
+    questions = ["Vienna", "Lima", "Bergen rain", "Peru"] * 5
+    many = bench.service.answer_many(questions, collection="geo", k=2, top_k=1)
+    for question, result in zip(questions, many, strict=True):
+        alone = bench.service.answer(question, collection="geo", k=2, top_k=1)
+        assert (result.question, result.hits, result.answers) == (question, alone.hits, alone.answers)
+
+
+def test_waiting_calls_are_computed_together_one_batch_at_a_time() -> None:
+    running, most, batches = 0, 0, []
+
+    def square(numbers: list[int]) -> list[int]:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        batches.append(len(numbers))
+        time.sleep(0.01)
+        running -= 1
+        return [number * number for number in numbers]
+
+    batcher: MicroBatcher[int, int] = MicroBatcher(square, most=8)
+    with ThreadPoolExecutor(24) as pool:
+        assert list(pool.map(batcher, range(100))) == [number * number for number in range(100)]
+    assert most == 1
+    assert max(batches) <= 8
+    assert len(batches) < 60
+
+
+def test_a_failed_batch_fails_its_callers_and_no_others() -> None:
+    def refuse_odd(numbers: list[int]) -> list[int]:
+        if any(number % 2 for number in numbers):
+            raise InvalidQuery("odd")
+        return numbers
+
+    batcher: MicroBatcher[int, int] = MicroBatcher(refuse_odd, most=1)
+    outcomes: dict[int, str] = {}
+
+    def call(number: int) -> None:
+        try:
+            outcomes[number] = str(batcher(number))
+        except InvalidQuery as error:
+            outcomes[number] = error.message
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == {number: "odd" if number % 2 else str(number) for number in range(10)}
