@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -22,14 +21,13 @@ from transformers import (
 
 from search_app.errors import ModelUnavailable
 from search_app.hardware import Hardware
-from search_app.readers import spans
+from search_app.readers import checksums, spans
 from search_app.readers.calibration import Evidence, Ranked
 from search_app.readers.windows import Window, WindowMaker, longest_window, stack, takes_token_types
 from search_app.settings import BUNDLED, ReaderSettings
 from search_app.types import Answer, Hit, Passage, Span
 
 BUNDLED_FOLDER = Path(__file__).parent.parent / "models" / "reader"
-CHECKSUMS = "SHA256SUMS"
 SPANS_A_WINDOW = 20
 PASS_COST = 64
 """What one more forward pass costs, in tokens: below it a batch is better split than padded."""
@@ -164,23 +162,7 @@ def _check_folder(folder: Path, name: str) -> None:
             f"reader {name} has no safetensors weights" + (f", only {', '.join(others)}" if others else ""),
             hint="convert them with transformers: AutoModelForQuestionAnswering.from_pretrained(…).save_pretrained(…)",
         )
-    sums = folder / CHECKSUMS
-    if not sums.is_file():
-        return
-    for line in sums.read_text(encoding="ascii").splitlines():
-        expected, _, file = line.partition("  ")
-        try:
-            with (folder / file).open("rb") as stream:
-                actual = hashlib.file_digest(stream, "sha256").hexdigest()
-        except OSError as error:
-            raise ModelUnavailable(
-                f"reader {name}: {file} cannot be read: {error.strerror}", hint=_REINSTALL
-            ) from error
-        if actual != expected:
-            raise ModelUnavailable(f"reader {name}: {file} is not what {CHECKSUMS} says it is", hint=_REINSTALL)
-
-
-_REINSTALL = "restore the file: git checkout, or pip install --force-reinstall search-app"
+    checksums.verify(folder, f"reader {name}")
 
 
 def _load_tokenizer(place: str, name: str) -> tuple[PretrainedConfig, PreTrainedTokenizerFast]:

@@ -17,6 +17,7 @@ from search_app.errors import ConfigurationError
 from search_app.evaluation import squad
 from search_app.evaluation.datasets import Paragraph, Question
 from search_app.evaluation.evaluate import paragraph_id
+from search_app.readers import checksums
 from search_app.readers.calibration import FEATURES, FILE, Evidence, Logistic, Ranked
 from search_app.readers.extractive import ExtractiveReader
 from search_app.readers.spans import Mark
@@ -112,12 +113,14 @@ def calibrate_reader(
     sources: Sequence[tuple[str, Sequence[tuple[Paragraph, Question]], Search]],
     progress: Callable[[int, int], None] | None = None,
 ) -> Evidence:
-    """Fits on all sources (name, questions, search over their own texts) and writes `reader.json` into `folder`."""
+    """Fits on all sources (name, questions, search over their own texts) and writes `reader.json`
+    into `folder`."""
     cases: list[Case] = []
     for _, asked, search in sources:
         cases += read_cases(reader, asked, search, progress)
     evidence = fit(cases, {"files": [name for name, _, _ in sources]})
     (folder / FILE).write_text(evidence.to_json(), encoding="utf-8")
+    checksums.write(folder)
     return evidence
 
 

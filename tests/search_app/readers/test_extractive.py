@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from checkpoints import ARCHITECTURES, make_checkpoint
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoModel
+
+from search_app.errors import ModelUnavailable
+from search_app.hardware import Hardware
+from search_app.readers import checksums
+from search_app.readers.calibration import FILE, Evidence
+from search_app.readers.extractive import BUNDLED_FOLDER, PASS_COST, ExtractiveReader, plan_batches
+from search_app.settings import ReaderSettings
+from search_app.types import Hit, Passage, Span
+
+PLAIN = Hardware("test", 1, frozenset(), "cpu", "float32")
+TEXT = (
+    "The treaty was signed in Vienna in 1815. Ann Müller, a glaciologist from Osaka, wrote the first history of the "
+    "river. The library keeps 4,200 old maps \U0001f5fa of the harbour."
+)
+
+
+def _hit(text: str, *, document: str = "d", start: int = 0, score: float = 0.0) -> Hit:
+    return Hit(Passage(f"{document}-{start}", document, "", text, start, start + len(text)), score)
+
+
+@pytest.fixture(scope="module")
+def reader() -> ExtractiveReader:
+    return ExtractiveReader(ReaderSettings(), PLAIN)
+
+
+def test_the_bundled_reader_marks_the_answer_in_its_passage(reader: ExtractiveReader) -> None:
+    questions = ["Where was the treaty signed?", "Who wrote the history of the river?", "How many maps are kept?"]
+    answers = reader.read(questions, [[_hit(TEXT)]] * 3, top_k=1)
+    assert [found[0].text for found in answers] == ["Vienna", "Ann Müller", "4,200"]
+
+
+def test_spans_count_characters_of_the_document_not_of_the_passage(reader: ExtractiveReader) -> None:
+    document = "\u4e2d\U0001f600 Before. " + TEXT + " After."
+    start = document.index("The library")
+    hit = _hit(document[start : start + 90], start=start)
+    (answer,) = reader.read(["How many maps are kept?"], [[hit]], top_k=1)[0]
+    assert answer.span is not None
+    assert document[answer.span.start : answer.span.end] == answer.text == "4,200"
+    assert answer.hit is hit
+
+
+def test_the_answer_is_found_among_passages_that_do_not_hold_it(reader: ExtractiveReader) -> None:
+    others = [
+        _hit("The glacier melts slowly in the long summer of the north.", document="x"),
+        _hit("Copper is a metal that conducts electricity well.", document="y"),
+    ]
+    (answer, *_) = reader.read(["Where was the treaty signed?"], [[*others, _hit(TEXT)]], top_k=3)[0]
+    assert answer.text == "Vienna"
+    assert answer.hit is not None
+    assert answer.hit.passage.document_id == "d"
+
+
+def test_the_same_place_read_in_two_overlapping_passages_is_one_answer(reader: ExtractiveReader) -> None:
+    half = len("The treaty was signed in Vienna in 1815.")
+    hits = [_hit(TEXT[: half + 60]), _hit(TEXT)]
+    answers = [answer for answer in reader.read(["Where was the treaty signed?"], [hits], top_k=20)[0] if answer.span]
+    spans = [answer.span for answer in answers if answer.span]
+    assert spans[0] == Span(25, 31)
+    assert all(a.end <= b.start or b.end <= a.start for i, a in enumerate(spans) for b in spans[:i])
+
+
+def test_an_answer_beyond_the_first_window_of_a_long_passage_is_found(reader: ExtractiveReader) -> None:
+    text = "Copper is a metal that conducts electricity well. " * 90 + TEXT
+    before = reader.windows
+    (answer,) = reader.read(["Who wrote the history of the river?"], [[_hit(text)]], top_k=1)[0]
+    assert answer.text == "Ann Müller"
+    assert reader.windows - before > 2
+
+
+def test_no_answer_may_be_longer_than_the_setting_allows() -> None:
+    reader = ExtractiveReader(ReaderSettings(max_answer_tokens=2), PLAIN)
+    for answer in reader.read(["Who wrote the history of the river?"], [[_hit(TEXT)]], top_k=50)[0]:
+        assert len(answer.text.replace(",", " ").replace(".", " ").split()) <= 2
+
+
+def test_no_answer_here_is_an_answer_without_text_span_and_hit(reader: ExtractiveReader) -> None:
+    found = reader.read(["Where was the treaty signed?"], [[_hit(TEXT)]], top_k=500)[0]
+    (none,) = [answer for answer in found if answer.span is None]
+    assert (none.text, none.hit) == ("", None)
+    assert [answer.score for answer in found] == sorted((answer.score for answer in found), reverse=True)
+
+
+def test_questions_in_one_call_get_what_they_get_alone(reader: ExtractiveReader) -> None:
+    questions = ["Where was the treaty signed?", "Who wrote the history?", "What does the library keep?"]
+    hits = [[_hit(TEXT), _hit("Copper is a metal.", document="x")], [_hit(TEXT)], [_hit(TEXT[40:], start=40)]]
+    together = reader.read(questions, hits, top_k=3)
+    for question, found, answers in zip(questions, hits, together, strict=True):
+        (alone,) = reader.read([question], [found], top_k=3)
+        assert [(a.text, a.span) for a in alone] == [(a.text, a.span) for a in answers]
+        assert [a.score for a in alone] == pytest.approx([a.score for a in answers], abs=1e-3)
+
+
+def test_questions_of_one_call_share_forward_passes(reader: ExtractiveReader) -> None:
+    passes, windows = reader.forward_passes, reader.windows
+    reader.read(["Where was the treaty signed?"] * 12, [[_hit(TEXT)]] * 12, top_k=1)
+    assert reader.windows - windows == 12
+    assert reader.forward_passes - passes == 1
+
+
+def test_empty_calls_and_empty_passages_have_no_answer(reader: ExtractiveReader) -> None:
+    assert reader.read([], [], top_k=3) == []
+    assert reader.read(["Where?"], [[]], top_k=3) == [[]]
+    assert reader.read(["Where?"], [[_hit("")]], top_k=3) == [[]]
+    assert reader.read(["Where?"], [[_hit("\u2003\n ")]], top_k=3) == [[]]
+
+
+def test_questions_of_any_kind_are_read(reader: ExtractiveReader) -> None:
+    questions = ["?", "这条河有多长？", "why " * 3000, "\U0001f600\u0301", "\x00"]
+    for found in reader.read(questions, [[_hit(TEXT)]] * len(questions), top_k=3):
+        for answer in found:
+            assert answer.span is None or TEXT[answer.span.start : answer.span.end] == answer.text
+
+
+def test_half_precision_marks_what_full_precision_marks(reader: ExtractiveReader) -> None:
+    half = ExtractiveReader(ReaderSettings(precision="bfloat16"), PLAIN)
+    questions = ["Where was the treaty signed?", "Who wrote the history of the river?", "How many maps are kept?"]
+    for a, b in zip(*(r.read(questions, [[_hit(TEXT)]] * 3, top_k=1) for r in (reader, half)), strict=True):
+        assert a[0].span == b[0].span
+        assert a[0].score == pytest.approx(b[0].score, abs=0.5)
+
+
+def test_a_retrieval_weight_in_the_settings_replaces_the_shipped_one(reader: ExtractiveReader) -> None:
+    weighted = ExtractiveReader(ReaderSettings(retrieval_weight=100.0), PLAIN)
+    hits = [_hit(TEXT, score=0.1), _hit("Copper is a metal that conducts electricity.", document="x", score=0.9)]
+    (answer,) = weighted.read(["Where was the treaty signed?"], [hits], top_k=1)[0]
+    assert answer.hit is hits[1]
+
+
+def test_confidence_is_a_probability_where_the_reader_was_calibrated_and_none_elsewhere(
+    reader: ExtractiveReader, tmp_path: Path
+) -> None:
+    folder = make_checkpoint("bert", tmp_path / "plain", reader=True)
+    plain = ExtractiveReader(ReaderSettings(model=str(folder)), PLAIN)
+    assert all(a.confidence is None for a in plain.read(["Where?"], [[_hit(TEXT)]], top_k=5)[0])
+    shutil.copy(BUNDLED_FOLDER / FILE, folder)
+    for answer in ExtractiveReader(ReaderSettings(model=str(folder)), PLAIN).read(["Where?"], [[_hit(TEXT)]], top_k=5)[
+        0
+    ]:
+        assert answer.confidence is not None
+        assert 0 <= answer.confidence <= 1
+    known = reader.read(["Where was the treaty signed?"], [[_hit(TEXT, score=1.0)]], top_k=1)[0][0]
+    unknown = reader.read(["What is the wingspan of an albatross?"], [[_hit(TEXT, score=0.2)]], top_k=1)[0][0]
+    assert known.confidence is not None
+    assert known.confidence > 0.5
+    assert unknown.span is None or (unknown.confidence is not None and unknown.confidence < known.confidence)
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_every_architecture_is_read_with_right_offsets(name: str, tmp_path: Path) -> None:
+    folder = make_checkpoint(name, tmp_path / name, reader=True)
+    reader = ExtractiveReader(ReaderSettings(model=str(folder)), PLAIN)
+    text = "東京都の図書館には江戸時代の地図がある。 " + TEXT * 3
+    hit = _hit(text, start=7)
+    found = reader.read(["Who wrote the treaty?", "図書館はどこにありますか。"], [[hit], [hit]], top_k=5)
+    assert reader.windows > 2
+    for answers in found:
+        assert any(answer.span for answer in answers)
+        for answer in answers:
+            if answer.span:
+                assert text[answer.span.start - 7 : answer.span.end - 7] == answer.text == answer.text.strip() != ""
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta", "distilbert"])
+def test_padding_does_not_change_what_a_window_scores(name: str, tmp_path: Path) -> None:
+    folder = make_checkpoint(name, tmp_path / name, reader=True)
+    reader = ExtractiveReader(ReaderSettings(model=str(folder)), PLAIN)
+    short, long = _hit("Vienna is a city."), _hit(TEXT[:120], document="long")
+    (marks,) = reader.mark(["Where?"], [[short]])
+    (both,) = reader.mark(["Where?"], [[short, long]])
+    alone = {(m.start, m.end): m.logit for m in marks}
+    assert alone == {(m.start, m.end): pytest.approx(m.logit, abs=1e-4) for m in both if m.hit == 0}
+
+
+def test_a_checkpoint_without_a_trained_head_is_refused(tmp_path: Path) -> None:
+    folder = make_checkpoint("bert", tmp_path / "encoder", reader=False)
+    with pytest.raises(ModelUnavailable, match=r"not trained to mark answers.*search-app train reader"):
+        ExtractiveReader(ReaderSettings(model=str(folder)), PLAIN)
+
+
+@pytest.mark.parametrize("weights", ["tf_model.h5", "pytorch_model.bin", "flax_model.msgpack"])
+def test_weights_that_are_not_safetensors_are_refused_with_what_to_do(tmp_path: Path, weights: str) -> None:
+    folder = make_checkpoint("bert", tmp_path / "other", reader=True)
+    (folder / "model.safetensors").rename(folder / weights)
+    with pytest.raises(ModelUnavailable, match=rf"only {weights}; convert them"):
+        ExtractiveReader(ReaderSettings(model=str(folder)), PLAIN)
+
+
+def test_a_tokenizer_without_offsets_is_refused(tmp_path: Path) -> None:
+    folder = make_checkpoint("roberta", tmp_path / "tweets", reader=True)
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertweetTokenizer"}))
+    (folder / "vocab.txt").write_text("the 1\n")
+    (folder / "bpe.codes").write_text("t h 1\n")
+    with pytest.raises(ModelUnavailable, match=r"has no character offsets|cannot be loaded") as caught:
+        ExtractiveReader(ReaderSettings(model=str(folder)), PLAIN)
+    assert "tokenizer.json" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_hub_name_that_is_not_here_is_one_clear_line() -> None:
+    with pytest.raises(ModelUnavailable) as caught:
+        ExtractiveReader(ReaderSettings(model="nobody/has-this-reader"), PLAIN)
+    assert "nobody/has-this-reader" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_configuration_cannot_choose_which_code_runs(tmp_path: Path) -> None:
+    folder = make_checkpoint("bert", tmp_path / "foreign", reader=True)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {
+        "_attn_implementation": "nobody/kernel",
+        "_attn_implementation_internal": "nobody/kernel",
+        "auto_map": {"AutoModelForQuestionAnswering": "evil.Model", "AutoConfig": "evil.Config"},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "evil.py").write_text("raise SystemExit('ran')")
+    reader = ExtractiveReader(ReaderSettings(model=str(folder)), PLAIN)
+    assert reader.read(["Where?"], [[_hit(TEXT)]], top_k=1)[0]
+
+
+def test_damaged_weights_are_an_error_and_not_an_answer(tmp_path: Path) -> None:
+    folder = make_checkpoint("bert", tmp_path / "damaged", reader=True)
+    checksums.write(folder)
+    ExtractiveReader(ReaderSettings(model=str(folder)), PLAIN)
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(ModelUnavailable, match=r"model\.safetensors is damaged"):
+        ExtractiveReader(ReaderSettings(model=str(folder)), PLAIN)
+
+
+def test_the_bundled_reader_is_what_its_checksums_say() -> None:
+    assert (BUNDLED_FOLDER / checksums.FILE).is_file()
+    checksums.verify(BUNDLED_FOLDER, "bundled")
+    assert Evidence.load(BUNDLED_FOLDER).answer is not None
+
+
+def test_half_precision_files_are_computed_in_the_precision_asked_for(tmp_path: Path) -> None:
+    folder = make_checkpoint("bert", tmp_path / "half", reader=True)
+    model = AutoModel.from_pretrained(folder)
+    assert model.dtype == torch.float32
+    reader = ExtractiveReader(ReaderSettings(), PLAIN)
+    assert reader.precision == "float32"
+    assert next(reader._model.parameters()).dtype == torch.float32
+
+
+@given(lengths=st.lists(st.integers(1, 400), max_size=60), budget=st.integers(64, 4096))
+def test_batches_hold_every_row_once_within_the_budget(lengths: list[int], budget: int) -> None:
+    batches = plan_batches(lengths, budget=budget)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= budget
+
+
+@given(lengths=st.lists(st.integers(1, 400), min_size=1, max_size=9))
+def test_no_other_way_to_cut_the_sorted_rows_costs_less(lengths: list[int]) -> None:
+    ordered = np.sort(lengths)
+
+    def cost(cuts: list[int]) -> int:
+        edges = [0, *cuts, len(ordered)]
+        return sum(PASS_COST + (b - a) * int(ordered[b - 1]) for a, b in zip(edges, edges[1:], strict=False))
+
+    least = min(
+        cost([i + 1 for i in range(len(ordered) - 1) if mask >> i & 1]) for mask in range(1 << (len(ordered) - 1))
+    )
+    planned = plan_batches(lengths, budget=1 << 20)
+    assert sum(PASS_COST + len(b) * max(lengths[row] for row in b) for b in planned) == least
