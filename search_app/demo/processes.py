@@ -100,6 +100,8 @@ class Family:
         """Waits for its end; its exit code."""
         while child.process.poll() is None:
             self._pause()
+        _signal(child, signal.SIGKILL)  # what it may have left behind
+        self._children.remove(child)
         return child.process.returncode
 
     def until_ready(self, child: Child, url: str, *, timeout: float) -> None:
