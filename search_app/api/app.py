@@ -6,6 +6,7 @@ import errno
 import hmac
 import ipaddress
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -140,12 +141,15 @@ def serve(
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             )
         )
-        if ready is not None:
-            ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+        (ready or _announce)(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
         try:
             server.run(sockets=[listener])
         except KeyboardInterrupt:
             return
+
+
+def _announce(url: str) -> None:
+    print(f"serving at {url} (try it at {url}/docs); Ctrl-C stops it", file=sys.stderr, flush=True)
 
 
 def _open(settings: Settings) -> Service:
@@ -160,6 +164,8 @@ def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
+    except OverflowError as error:
+        raise ConfigurationError(f"not a port: {port}", field="api.port") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ConfigurationError(

@@ -1,0 +1,354 @@
+from __future__ import annotations
+
+import html
+import re
+import socket
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+from served import Marks, Read, ScriptedService, Text, index, no_answer, running
+from streamlit.testing.v1 import AppTest
+
+import ui
+from search_app.settings import ApiSettings, Settings
+from ui import session
+from ui.client import API_KEY_VARIABLE, API_URL_VARIABLE
+
+APP = Path(ui.__file__).with_name("app.py")
+SECOND = 30.0
+
+GLOBAL = "The global statement makes names refer to globals.\n\nIt would be impossible to assign to a global otherwise."
+PAYLOADS = "<script>window.ran=1</script> <img src=x onerror=window.ran=1> **bold** [link](javascript:run) payload word"
+TEXTS = [
+    Text("guide/global.txt".replace("/", "-"), GLOBAL, "Statements › global", {"author": "Ada", "size": 100}),
+    Text("cities.md", "ירושלים היא בירת ישראל.", "ערים", {"size": 2000}, language="he"),
+    Text("hostile.html", PAYLOADS, "<img src=x onerror=window.ran=1>", {"author": "<b onclick=run()>Eve</b>"}),
+    Text("long.txt", "word " * 3000 + "needle " + "w" * 5000, "Long", {"url": "https://example.org/long?a=1&b=2"}),
+    Text("report.pdf", "Intro on page one.\n\nFigures on page two.", "Report", {"size": 500}, pages=(20, 20)),
+]
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    settings = Settings(home=tmp_path_factory.mktemp("home"))
+    index(settings, TEXTS)
+    index(settings, [Text("fruit.txt", "Bananas are yellow.", "Fruit")], collection="fruit")
+    return settings
+
+
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture
+def opened(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """Runs the app against the API, with a reader; keywords are the address's query parameters."""
+    running_apis = []
+
+    def start(read: Read | None = None, *, on: Settings = settings, page: str = "", **query: str) -> AppTest:
+        api = running(ScriptedService(on, read), on)
+        monkeypatch.setenv(API_URL_VARIABLE, api.__enter__())
+        running_apis.append(api)
+        session.client.clear()
+        app = AppTest.from_file(APP, default_timeout=SECOND)
+        if page:
+            app.run()
+            app.switch_page(f"pages/{page}.py")
+        app.query_params.update(query)
+        return app.run()
+
+    yield start
+    session.client.clear()
+    for api in running_apis:
+        api.__exit__(None, None, None)
+
+
+def markup(app: AppTest) -> str:
+    assert not app.exception
+    return "\n".join(element.body for element in app.get("html"))
+
+
+def shown(app: AppTest) -> str:
+    return html.unescape(re.sub(r"<[^>]*>", " ", markup(app)))
+
+
+def marks(app: AppTest) -> list[str]:
+    return [html.unescape(mark) for mark in re.findall("<mark>(.*?)</mark>", markup(app))]
+
+
+def ask(app: AppTest, question: str) -> AppTest:
+    app.text_input(key="q").set_value(question)
+    return app.run()
+
+
+def test_the_first_page_says_what_is_indexed(opened: Open) -> None:
+    app = opened()
+    assert app.caption[0].value.startswith("5 documents in ")
+    assert app.selectbox(key="collection").options == ["default", "fruit"]
+
+
+def test_an_answer_is_marked_in_its_passage_with_confidence_and_place(opened: Open) -> None:
+    app = ask(opened(Marks("names refer to globals")), "What does the global statement do?")
+    assert marks(app) == ["names refer to globals"]
+    assert "87%" in shown(app)
+    assert "width:87%" in markup(app)
+    assert "guide-global.txt" in shown(app)
+    assert "Statements › global" in shown(app)
+    assert "retrieve 4 ms" in shown(app)
+    assert "read 120 ms" in shown(app)
+    assert "The <mark>" not in markup(app)  # marked by offsets: "The global statement makes <mark>names refer…"
+    assert "makes <mark>names refer to globals</mark>." in markup(app)
+
+
+def test_a_reader_without_calibration_shows_no_percentage(opened: Open) -> None:
+    app = ask(opened(Marks("names refer", confidence=None)), "global statement")
+    assert marks(app) == ["names refer"]
+    assert "sa-confidence" not in markup(app)
+    assert "%" not in shown(app)
+
+
+def test_hits_say_which_retriever_found_them(opened: Open) -> None:
+    app = ask(opened(Marks()), "global statement names")
+    first = next(element.body for element in app.get("html") if "sa-hit" in element.body)
+    assert re.search(r"dense -?\d", html.unescape(re.sub("<[^>]*>", "", first)))
+    assert re.search(r"BM25 \d", html.unescape(re.sub("<[^>]*>", "", first)))
+
+
+def test_a_page_number_is_shown_for_a_pdf(opened: Open) -> None:
+    app = ask(opened(Marks("Figures")), "figures page two")
+    assert "page 2" in shown(app)
+
+
+def test_the_number_of_hits_and_answers_is_what_was_asked_for(opened: Open) -> None:
+    app = ask(opened(Marks("global", "names", "otherwise")), "global names")
+    app.number_input(key="answers").set_value(1)
+    app.number_input(key="passages").set_value(2)
+    app.run()
+    assert markup(app).count("sa-answer") == 1
+    assert markup(app).count("sa-hit") == 2
+
+
+def test_another_collection_shows_only_its_own_passages(opened: Open) -> None:
+    app = ask(opened(Marks("yellow", "global")), "global yellow")
+    app.selectbox(key="collection").set_value("fruit")
+    app.run()
+    assert marks(app) == ["yellow"]
+    assert "global.txt" not in shown(app)
+
+
+def test_a_filter_leaves_what_matches(opened: Open) -> None:
+    app = ask(opened(Marks()), "page")
+    app.text_input(key="where").set_value("size>=500")
+    app.run()
+    assert "report.pdf" in shown(app)
+    assert "global.txt" not in shown(app)
+
+
+def test_a_filter_that_does_not_parse_says_so(opened: Open) -> None:
+    app = ask(opened(Marks()), "page")
+    app.text_input(key="where").set_value("size >")
+    app.run()
+    assert 'role="alert"' in markup(app)
+    assert "sa-hit" not in markup(app)
+
+
+def test_a_filter_that_matches_nothing_says_so(opened: Open) -> None:
+    app = ask(opened(Marks()), "page")
+    app.text_input(key="where").set_value("size>99999")
+    app.run()
+    assert "The filter may leave nothing" in shown(app)
+
+
+def test_no_answer_is_said_and_the_passages_are_still_there(opened: Open) -> None:
+    app = ask(opened(no_answer), "Who won in 1936?")
+    assert "No answer in these documents" in shown(app)
+    assert "91%" in shown(app)
+    assert not marks(app)
+    assert "sa-hit" in markup(app)
+
+
+def test_a_search_can_be_linked(opened: Open) -> None:
+    app = opened(Marks("Bananas"), q="bananas", collection="fruit", answers="1", passages="2", where='format = "txt"')
+    assert marks(app) == ["Bananas"]
+    assert app.text_input(key="q").value == "bananas"
+    assert app.text_input(key="where").value == 'format = "txt"'
+
+
+@pytest.mark.parametrize("query", [{"collection": "nosuch"}, {"answers": "many"}, {"passages": "-5"}, {"q": ""}])
+def test_a_link_with_nonsense_still_opens_the_page(opened: Open, query: dict[str, str]) -> None:
+    app = opened(Marks(), **query)
+    assert "Ask your documents" in shown(app)
+    assert app.selectbox(key="collection").value == "default"
+
+
+def test_a_question_over_the_limit_is_refused_with_the_field(opened: Open) -> None:
+    app = ask(opened(Marks()), "x" * 100_000)
+    assert 'role="alert"' in markup(app)
+    assert "uestion" in shown(app)
+
+
+def test_hostile_text_is_shown_and_not_run(opened: Open) -> None:
+    app = ask(opened(Marks("onerror=window.ran=1> **bold**")), "payload word")
+    assert PAYLOADS in shown(app).replace("  ", " ").replace(" onerror", " onerror")
+    assert not re.search(r"<(script|img|b onclick|svg)", markup(app))
+    assert marks(app) == ["onerror=window.ran=1> **bold**"]
+
+
+def test_hostile_text_never_becomes_markdown(opened: Open) -> None:
+    app = ask(opened(Marks("payload")), "payload word")
+    assert not any("window.ran" in element.value for element in app.markdown)
+
+
+def test_right_to_left_text_sets_its_own_direction(opened: Open) -> None:
+    app = ask(opened(Marks("ירושלים")), "ירושלים")
+    card = next(element.body for element in app.get("html") if "sa-answer" in element.body)
+    assert 'class="sa-card" dir="auto"' in card
+    assert marks(app) == ["ירושלים"]
+
+
+def test_long_text_is_cut_around_the_answer(opened: Open) -> None:
+    app = ask(opened(Marks("needle")), "needle word")
+    card = next(element.body for element in app.get("html") if "sa-answer" in element.body)
+    assert "…" in card
+    assert len(card) < 3000
+    assert marks(app) == ["needle"]
+
+
+def test_an_original_on_the_web_is_a_link(opened: Open) -> None:
+    app = ask(opened(Marks("needle")), "needle word")
+    assert "https://example.org/long?a=1&b=2" in {element.proto.url for element in app.get("link_button")}
+
+
+def links_to_document(app: AppTest) -> list[dict[str, list[str]]]:
+    found = re.findall('href="(document[^"]*)" target="_self"', markup(app))
+    return [parse_qs(urlparse(html.unescape(link)).query) for link in found]
+
+
+def test_show_in_document_opens_where_the_answer_stands(opened: Open) -> None:
+    app = ask(opened(Marks("needle")), "needle word")
+    place = {name: values[0] for name, values in links_to_document(app)[0].items()}
+    app = opened(page="document", **place)
+    assert marks(app) == ["needle"]
+    reading = next(element.body for element in app.get("html") if "sa-reading" in element.body)
+    before = html.unescape(re.sub("<[^>]*>", "", reading.split("<mark>")[0]))
+    assert len(before) < 1000, "the answer stands on the first screen"
+    assert {link["first"][0] for link in links_to_document(app)} >= {"6300"}
+
+
+def test_every_part_of_a_long_document_can_be_reached(opened: Open) -> None:
+    app = opened(page="documents")
+    place = next(link for link in links_to_document(app) if link["id"][0].startswith("default/"))
+    assert place
+    long = next(link for link in links_to_document(app) if "start" not in link)
+    assert long
+    seen, first = "", 0
+    document_id = place_of(app, "long.txt")
+    while True:
+        app = opened(page="document", id=document_id, first=str(first))
+        reading = next(element.body for element in app.get("html") if "sa-reading" in element.body)
+        text = re.search('<div class="sa-text" dir="auto">(.*?)</div>', reading)
+        assert text is not None
+        seen += html.unescape(text[1])
+        later = [int(link["first"][0]) for link in links_to_document(app) if int(link["first"][0]) > first]
+        if not later:
+            break
+        first = later[0]
+    assert seen == TEXTS[3].text
+
+
+def place_of(app: AppTest, source: str) -> str:
+    """The id of a document on the documents page."""
+    bodies = [element.body for element in app.get("html")]
+    at = next(number for number, body in enumerate(bodies) if f">{source}<" in body)
+    found = re.search('href="document\\?id=([^"]*)"', bodies[at + 1])
+    assert found is not None
+    return parse_qs("id=" + html.unescape(found[1]))["id"][0]
+
+
+def test_a_document_of_pages_shows_their_numbers(opened: Open) -> None:
+    app = ask(opened(Marks("Figures")), "figures page two")
+    place = {name: values[0] for name, values in links_to_document(app)[0].items()}
+    app = opened(page="document", **place)
+    assert marks(app) == ["Figures"]
+    assert re.search("Page 1.*Intro.*Page 2.*Figures", shown(app), re.DOTALL)
+
+
+def test_hostile_text_in_the_document_view_is_text(opened: Open) -> None:
+    document = place_of(opened(page="documents"), "hostile.html")
+    app = opened(page="document", id=document, start="0", end="29")
+    assert marks(app) == ["<script>window.ran=1</script>"]
+    assert not re.search(r"<(script|img|b onclick)", markup(app))
+    assert "<b onclick=run()>Eve</b>" in shown(app)
+
+
+@pytest.mark.parametrize("query", [{}, {"id": "default/nosuch"}, {"id": "nosuch/x"}, {"id": "../../etc"}, {"id": "/"}])
+def test_a_document_that_is_not_there_is_said(opened: Open, query: dict[str, str]) -> None:
+    assert 'role="alert"' in markup(opened(page="document", **query))
+
+
+@pytest.mark.parametrize(
+    "place", [{"start": "-1"}, {"start": "x"}, {"start": "9" * 40}, {"end": "٣"}, {"first": "1e9"}]
+)
+def test_a_nonsense_place_still_shows_the_document(opened: Open, place: dict[str, str]) -> None:
+    document = place_of(opened(page="documents"), "cities.md")
+    app = opened(page="document", id=document, **place)
+    assert "sa-reading" in markup(app)
+
+
+def test_documents_are_listed_with_their_fields(opened: Open) -> None:
+    app = opened(page="documents")
+    assert "5 documents" in {caption.value for caption in app.caption}
+    assert "author Ada" in re.sub(r"\s+", " ", shown(app))
+
+
+def test_without_an_index_the_command_is_shown(opened: Open, tmp_path: Path) -> None:
+    for page in ("", "documents"):
+        app = opened(on=Settings(home=tmp_path), page=page)
+        assert "No index for collection" in shown(app)
+        assert app.code[0].value == "search-index apply PATH"
+
+
+def test_an_empty_collection_shows_the_command(opened: Open, tmp_path: Path) -> None:
+    empty = Settings(home=tmp_path)
+    index(empty, [], collection="notes")
+    app = opened(on=empty)
+    assert "This collection is empty" in shown(app)
+    assert app.code[0].value == "search-index apply --collection notes PATH"
+
+
+def test_an_api_that_is_down_is_said_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    monkeypatch.setenv(API_URL_VARIABLE, f"http://127.0.0.1:{port}")
+    session.client.clear()
+    app = AppTest.from_file(APP, default_timeout=SECOND).run()
+    assert f"does not answer at http://127.0.0.1:{port}" in shown(app)
+    assert app.code[0].value == "search-app serve"
+    session.client.clear()
+
+
+def test_the_ui_sends_the_key(opened: Open, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    locked = settings.model_copy(update={"api": ApiSettings(key="s3cret")})
+    assert API_KEY_VARIABLE in shown(opened(on=locked))
+    monkeypatch.setenv(API_KEY_VARIABLE, "s3cret")
+    assert "documents in" in opened(on=locked).caption[0].value
+
+
+def test_no_page_lets_html_or_scripts_through_streamlit() -> None:
+    for source in Path(ui.__file__).parent.rglob("*.py"):
+        code = source.read_text()
+        assert "unsafe_allow" not in code
+        assert "components" not in code
+
+
+def test_the_server_is_locked_down_by_the_file_beside_the_app() -> None:
+    config = tomllib.loads((APP.parent / ".streamlit" / "config.toml").read_text())
+    server = config["server"]
+    assert server["allowedHosts"] == ["localhost", "127.0.0.1", "[::1]"]
+    assert (server["enableXsrfProtection"], server["enableCORS"]) == (True, True)
+    assert (server["enableStaticServing"], server["enableAgentApi"]) == (False, False)
+    assert (server["maxUploadSize"], server["maxMessageSize"]) == (20, 20)
+    assert config["client"]["showErrorDetails"] == "none"
+    assert config["browser"]["gatherUsageStats"] is False

@@ -1,0 +1,19 @@
+"""The search page and its neighbours; run by `search-app demo`, or with the command that `ui.launch` builds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+st.set_page_config(page_title="Search", page_icon=Path(__file__).with_name("icon.svg"), layout="centered")
+st.html(Path(__file__).with_name("style.css"))
+page = st.navigation(
+    [
+        st.Page("pages/search.py", title="Search", icon=":material/search:", default=True),
+        st.Page("pages/documents.py", title="Documents", icon=":material/folder_open:"),
+        st.Page("pages/document.py", title="Document", icon=":material/description:", visibility="hidden"),
+    ],
+    position="top",
+)
+page.run()

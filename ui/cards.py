@@ -1,0 +1,176 @@
+"""Answers, hits and documents as HTML; whatever comes from a document or the API goes through `highlight.escape`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+from urllib.parse import urlencode
+
+from search_app.api.schemas import AnswerOut, DocumentResponse, DocumentSummary, HitOut, SearchResponse
+from search_app.types import MetaValue
+from ui.highlight import escape, excerpt, marked
+
+ANSWER_MARGIN = 600
+HIT_CHARACTERS = 420
+RETRIEVERS = {"dense": "dense", "keyword": "BM25", "bm25": "BM25"}
+STAGES_SHOWN_FROM = 0.0005  # seconds
+
+
+def answer(item: AnswerOut) -> str:
+    """An answer that has a place; the mark stands where its offsets say."""
+    passage, start, end = item.passage or "", item.start or 0, item.end or 0
+    offset = item.passage_start or 0
+    text, first, last = excerpt(passage, start - offset, end - offset, margin=ANSWER_MARGIN)
+    return (
+        '<article class="sa-card" dir="auto">'
+        f'<div class="sa-head"><div class="sa-answer">{escape(item.text)}</div>{_confidence(item)}</div>'
+        f'<p class="sa-passage" dir="auto">{marked(text, first, last)}</p>'
+        f"{_place(item.title, item.source, item.page, score=item.score)}"
+        "</article>"
+    )
+
+
+def hit(rank: int, item: HitOut) -> str:
+    text, _, _ = excerpt(item.text, 0, 0, margin=HIT_CHARACTERS)
+    badges = "".join(
+        f'<span class="sa-badge sa-{escape(RETRIEVERS.get(name, name))}" title="{escape(_badge_title(name))}">'
+        f"{escape(RETRIEVERS.get(name, name))} {score:.3g}</span>"
+        for name, score in item.scores.items()
+    )
+    return (
+        '<article class="sa-card sa-hit" dir="auto">'
+        f'<div class="sa-rank">{rank}</div><div class="sa-body">'
+        f'<p class="sa-passage">{escape(text)}</p>'
+        f"{_place(item.title, item.source, item.page, score=item.score)}"
+        f'<div class="sa-badges">{badges}</div>'
+        "</div></article>"
+    )
+
+
+def no_answer(confidence: float | None) -> str:
+    certainty = "" if confidence is None else f" ({confidence:.0%} sure)"
+    return (
+        '<div class="sa-notice" role="status"><strong>No answer in these documents'
+        f"{certainty}.</strong> The closest passages are below.</div>"
+    )
+
+
+def nothing_found(filtered: bool) -> str:
+    advice = "The filter may leave nothing to search." if filtered else "Try other words."
+    return f'<div class="sa-notice" role="status"><strong>Nothing found.</strong> {advice}</div>'
+
+
+def problem(message: str) -> str:
+    return f'<div class="sa-notice sa-problem" role="alert">{escape(message[:1].upper() + message[1:])}</div>'
+
+
+def timings(response: SearchResponse) -> str:
+    """The whole time and its stages, in seconds or milliseconds."""
+    stages = dict(response.timings)
+    total = stages.pop("total", None) or sum(stages.values())
+    parts = [f"{escape(name)} {_duration(seconds)}" for name, seconds in stages.items() if seconds > STAGES_SHOWN_FROM]
+    parts.append(f"index generation {response.generation}")
+    return f'<div class="sa-timings"><strong>{_duration(total)}</strong> · {" · ".join(parts)}</div>'
+
+
+def summary(item: DocumentSummary) -> str:
+    return (
+        '<article class="sa-card sa-document">'
+        f'<div class="sa-title" dir="auto">{escape(item.title or name_of(item.source))}</div>'
+        f'<div class="sa-place"><span class="sa-source" dir="auto">{escape(item.source)}</span></div>'
+        f"{_meta(item.meta, item.language)}"
+        "</article>"
+    )
+
+
+def document(item: DocumentResponse, start: int, end: int) -> str:
+    """The part of a document that `item` holds, page by page, with [start, end) of the document marked."""
+    pieces = []
+    for number, first, last in _pages(item):
+        text = item.text[first - item.start : last - item.start]
+        heading = "" if number is None else f'<div class="sa-page">Page {number}</div>'
+        pieces.append(f'{heading}<div class="sa-text" dir="auto">{marked(text, start - first, end - first)}</div>')
+    before = '<div class="sa-more">…</div>' if item.start > 0 else ""
+    after = '<div class="sa-more">…</div>' if item.end < item.length else ""
+    return f'<div class="sa-reading">{before}{"".join(pieces)}{after}</div>'
+
+
+def document_head(item: DocumentResponse) -> str:
+    return (
+        f'<h1 class="sa-document-title" dir="auto">{escape(item.title or name_of(item.source))}</h1>'
+        f'<div class="sa-place"><span class="sa-source" dir="auto">{escape(item.source)}</span>'
+        f"<span>{item.length:,} characters</span></div>"
+        f"{_meta(item.meta, item.language)}"
+    )
+
+
+def place_link(
+    label: str, collection: str, document_id: str, start: int | None = None, end: int | None = None, **more: int
+) -> str:
+    """A real link: Streamlit's own page links leave the browser's back button at an address that never was."""
+    place = {"id": f"{collection}/{document_id}", "start": start, "end": end, **more}
+    query = urlencode({name: value for name, value in place.items() if value is not None})
+    return f'<a class="sa-link" href="{escape(f"document?{query}")}" target="_self">{escape(label)}</a>'
+
+
+def name_of(source: str) -> str:
+    """The last part of a path or URL."""
+    return PurePosixPath(source.replace("\\", "/")).name or source
+
+
+def _pages(item: DocumentResponse) -> Iterable[tuple[int | None, int, int]]:
+    """(number, start, end) of what `item` holds, gaps between pages included in the page before them."""
+    inside = [page for page in item.pages if page.end > item.start and page.start < item.end]
+    if not inside:
+        yield None, item.start, item.end
+        return
+    starts = [max(item.start, inside[0].start), *(page.start for page in inside[1:])]
+    starts[0] = item.start
+    for page, first, last in zip(inside, starts, [*starts[1:], item.end], strict=True):
+        yield page.number, first, last
+
+
+def _place(title: str | None, source: str | None, page: int | None, *, score: float) -> str:
+    parts = []
+    if title:
+        parts.append(f'<span class="sa-title" dir="auto">{escape(title)}</span>')
+    if source:
+        parts.append(f'<span class="sa-source" dir="auto">{escape(source)}</span>')
+    if page is not None:
+        parts.append(f"<span>page {page}</span>")
+    parts.append(f'<span class="sa-score">score {score:.3g}</span>')
+    return f'<div class="sa-place">{"".join(parts)}</div>'
+
+
+def _confidence(item: AnswerOut) -> str:
+    if item.confidence is None:
+        return ""
+    percent = f"{item.confidence:.0%}"
+    return (
+        '<div class="sa-confidence" title="how likely this answer is right">'
+        f'<span class="sa-bar"><span style="width:{100 * min(max(item.confidence, 0), 1):.0f}%"></span></span>'
+        f'<span class="sa-percent">{percent}</span></div>'
+    )
+
+
+def _badge_title(name: str) -> str:
+    return {"dense": "found by its meaning", "BM25": "found by its words"}.get(RETRIEVERS.get(name, name), name)
+
+
+def _meta(meta: Mapping[str, MetaValue], language: str) -> str:
+    shown = {name: value for name, value in meta.items() if name not in ("url", "title")}
+    if language and "language" not in shown:
+        shown["language"] = language
+    chips = "".join(
+        f'<span class="sa-chip"><b>{escape(name)}</b> <span dir="auto">{escape(_value(value))}</span></span>'
+        for name, value in shown.items()
+    )
+    return f'<div class="sa-meta">{chips}</div>' if chips else ""
+
+
+def _value(value: MetaValue) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"

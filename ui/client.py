@@ -1,0 +1,120 @@
+"""The REST API as Python calls; everything that can go wrong is an ApiError that says what to do."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from search_app.api.schemas import (
+    CollectionOut,
+    CollectionsResponse,
+    DocumentResponse,
+    DocumentsResponse,
+    ErrorResponse,
+    HealthResponse,
+    SearchResponse,
+)
+
+API_URL_VARIABLE = "SEARCH_APP_UI_API_URL"
+API_KEY_VARIABLE = "SEARCH_APP_API__KEY"
+DEFAULT_API_URL = "http://127.0.0.1:8000"
+CONNECT_SECONDS = 3.0
+ANSWER_SECONDS = 120.0  # the first question loads the models
+
+Response = TypeVar("Response", bound=BaseModel)
+
+
+class ApiError(Exception):
+    """The API said no; `hint` is what to do next."""
+
+    def __init__(self, message: str, *, hint: str = "", field: str = "", status: int = 0) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.field = field
+        self.status = status
+
+
+class ApiUnreachable(ApiError):
+    """Nobody answers at the API's address."""
+
+
+class Client:
+    """Thread-safe; one serves all sessions."""
+
+    def __init__(self, url: str, key: str = "") -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            trust_env=False,  # a proxy for the web has no business between this UI and its API
+        )
+
+    @classmethod
+    def from_environment(cls) -> Client:
+        return cls(os.environ.get(API_URL_VARIABLE) or DEFAULT_API_URL, os.environ.get(API_KEY_VARIABLE, ""))
+
+    def answer(self, collection: str, question: str, *, k: int, top_k: int, where: str = "") -> SearchResponse:
+        body = {"question": question, "k": k, "top_k": top_k, "where": where or None}
+        return self._call(SearchResponse, "POST", f"/v1/collections/{quote(collection, safe='')}/answer", json=body)
+
+    def collections(self) -> list[CollectionOut]:
+        return self._call(CollectionsResponse, "GET", "/v1/collections").collections
+
+    def require_ready(self) -> None:
+        """Raises the ApiError that says what is missing."""
+        self._call(HealthResponse, "GET", "/health/ready")
+
+    def documents(self, collection: str, *, limit: int, offset: int) -> DocumentsResponse:
+        path = f"/v1/collections/{quote(collection, safe='')}/documents"
+        return self._call(DocumentsResponse, "GET", path, params={"limit": limit, "offset": offset})
+
+    def document(self, collection: str, document_id: str, *, start: int, end: int) -> DocumentResponse:
+        path = _document_path(collection, document_id)
+        return self._call(DocumentResponse, "GET", path, params={"start": start, "end": end})
+
+    def original(self, collection: str, document_id: str) -> bytes:
+        """The bytes of the file that the document was read from."""
+        return self._send("GET", f"{_document_path(collection, document_id)}/original").content
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _call(self, model: type[Response], method: str, path: str, **arguments: Any) -> Response:
+        response = self._send(method, path, **arguments)
+        try:
+            return model.model_validate_json(response.content)
+        except ValidationError as error:
+            raise ApiError(
+                f"what answers at {self.url} is not this program's API", hint=f"check {API_URL_VARIABLE}"
+            ) from error
+
+    def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        try:
+            response = self._http.request(method, self.url + path, **arguments)
+        except httpx.TimeoutException as error:
+            raise ApiUnreachable(f"the search API at {self.url} did not answer in time") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ApiUnreachable(
+                f"the search API does not answer at {self.url}", hint="run: search-app serve"
+            ) from error
+        if response.is_success:
+            return response
+        try:
+            problem = ErrorResponse.model_validate_json(response.content).error
+        except ValidationError:
+            raise ApiError(
+                f"{self.url} answered with HTTP status {response.status_code}",
+                hint=f"check {API_URL_VARIABLE}",
+                status=response.status_code,
+            ) from None
+        hint = f"set {API_KEY_VARIABLE} for the UI too" if response.status_code == 401 else problem.hint
+        raise ApiError(problem.message, hint=hint, field=problem.field, status=response.status_code)
+
+
+def _document_path(collection: str, document_id: str) -> str:
+    return f"/v1/collections/{quote(collection, safe='')}/documents/{quote(document_id, safe='')}"

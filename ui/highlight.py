@@ -1,0 +1,54 @@
+"""Text with a marked range as HTML that cannot do anything: every character of a document is escaped here."""
+
+from __future__ import annotations
+
+import html
+import re
+
+# NUL and lone surrogates cannot travel to the browser; one sign for one sign, so that offsets stay true.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+
+
+LONGEST_WORD = 40
+
+
+def escape(text: str) -> str:
+    """As text content or a quoted attribute; line breaks as references, since Streamlit trims and dedents HTML."""
+    safe = html.escape(_UNPRINTABLE.sub("\ufffd", text), quote=True)
+    return safe.replace("\r", "&#13;").replace("\n", "&#10;").replace("\t", "&#9;")
+
+
+def segments(text: str, start: int, end: int) -> tuple[str, str, str]:
+    """`text` before, inside and after [start, end), in code points; a range beyond the text is cut to it."""
+    first = min(max(start, 0), len(text))
+    last = min(max(end, first), len(text))
+    return text[:first], text[first:last], text[last:]
+
+
+def marked(text: str, start: int, end: int) -> str:
+    """`text` escaped, with [start, end) in a <mark>; none where the range is empty or lies outside."""
+    before, inside, after = segments(text, start, end)
+    if not inside:
+        return escape(text)
+    return f"{escape(before)}<mark>{escape(inside)}</mark>{escape(after)}"
+
+
+def excerpt(text: str, start: int, end: int, *, margin: int) -> tuple[str, int, int]:
+    """At most `margin` characters either side of [start, end), cut between words and marked with "…".
+
+    Returns the excerpt and the range within it.
+    """
+    before, inside, after = segments(text, start, end)
+    if len(before) > margin:
+        kept = before[len(before) - margin :]
+        before = "…" + kept[_first_space(kept) :].lstrip()
+    if len(after) > margin:
+        kept = after[:margin]
+        after = kept[: len(kept) - _first_space(kept[::-1])].rstrip() + "…"
+    return before + inside + after, len(before), len(before) + len(inside)
+
+
+def _first_space(text: str) -> int:
+    """Where the first white space stands; 0 where none is near (languages without spaces, endless words)."""
+    found = re.search(r"\s", text[:LONGEST_WORD])
+    return found.start() if found else 0
