@@ -96,7 +96,9 @@ def load_squad(path: Path) -> Dataset:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"no {error} in it" if isinstance(error, KeyError) else str(error)
         raise ConfigurationError(
-            f"{path} is not SQuAD JSON: {what}", hint="expected data/paragraphs/qas as in SQuAD v1.1 or v2.0", field="data"
+            f"{path} is not SQuAD JSON: {what}",
+            hint="expected data/paragraphs/qas as in SQuAD v1.1 or v2.0",
+            field="data",
         ) from error
     dataset = Dataset(path.stem, articles)
     if next(dataset.questions, None) is None:
