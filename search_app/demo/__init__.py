@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -16,8 +17,10 @@ _SOME_FILES_FAILED = 1
 _READY_S = 180.0
 
 
-def run_demo(home: Path, *, ask: str | None, port: int, ui_port: int) -> int:
-    """Indexes the demo's documents under `home`, then answers `ask`, or serves until Ctrl-C; the exit code."""
+def run_demo(
+    home: Path, *, ask: str | None, port: int, ui_port: int, write: Callable[[Path], int] = write_documents
+) -> int:
+    """Indexes what `write` puts under `home`, then answers `ask`, or serves until Ctrl-C; the exit code."""
     if ask is None:
         if port == ui_port:
             raise ConfigurationError(
@@ -26,7 +29,7 @@ def run_demo(home: Path, *, ask: str | None, port: int, ui_port: int) -> int:
         require_free(port, option="--port")
         require_free(ui_port, option="--ui-port")
     documents = home / "documents"
-    click.echo(f"{write_documents(documents)} documents under {documents}", err=True)
+    click.echo(f"{write(documents)} documents under {documents}", err=True)
     environment = {
         **os.environ,
         "SEARCH_APP_HOME": str(home),

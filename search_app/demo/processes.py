@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -143,10 +144,9 @@ def require_free(port: int, *, option: str) -> None:
         try:
             probe.bind((HOST, port))
         except OSError as error:
+            problem = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
             raise ConfigurationError(
-                f"port {port} is in use or not allowed ({error.strerror})",
-                hint=f"stop the program there, or choose another one with {option}",
-                field=option.lstrip("-"),
+                f"port {port} {problem}", hint=f"stop the program there, or choose another with {option}"
             ) from error
 
 
