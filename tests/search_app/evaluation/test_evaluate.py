@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from search_app.evaluation.datasets import Article, Dataset, GoldAnswer, Paragraph, Question
+from search_app.evaluation.evaluate import (
+    calibrate,
+    evaluate_answers,
+    evaluate_reader,
+    evaluate_retrieval,
+    paragraph_id,
+    sample,
+)
+from search_app.types import Answer, Hit, Passage, Span
+
+VIENNA, OSAKA = "The treaty was signed in Vienna.", "The library stands in Osaka."
+
+
+def _dataset(*, impossible: bool = False) -> Dataset:
+    first = [Question("1", "Where was it signed?", (GoldAnswer("Vienna", 25),))]
+    if impossible:
+        first.append(Question("2", "Who signed it?", ()))
+    second = [Question("3", "Where does it stand?", (GoldAnswer("in Osaka", 19), GoldAnswer("Osaka", 22)))]
+    return Dataset("d", (Article("", (Paragraph(VIENNA, tuple(first)), Paragraph(OSAKA, tuple(second)))),))
+
+
+def _answer(text: str, confidence: float | None = None) -> Answer:
+    return Answer(text, Span(0, len(text)) if text else None, 1.0, confidence, None)
+
+
+def _hit(document: str, start: int = 0) -> Hit:
+    return Hit(Passage(f"{document}-{start}", document, "", "text", start, start + 4), 1.0)
+
+
+class _Scripted:
+    """A reader that answers what it was told, by passage."""
+
+    def __init__(self, answers: dict[str, list[Answer]]) -> None:
+        self._answers = answers
+
+    def read(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]], *, top_k: int) -> list[list[Answer]]:
+        return [self._answers[found[0].passage.text][:top_k] for found in hits]
+
+
+def test_a_reader_is_scored_on_the_gold_paragraph_with_no_answer_passed_over() -> None:
+    reader = _Scripted({VIENNA: [_answer(""), _answer("Vienna")], OSAKA: [_answer("stands in Osaka")]})
+    seen: list[tuple[int, int]] = []
+    found = evaluate_reader(reader, _dataset(), progress=lambda done, total: seen.append((done, total)))
+    assert (found["questions"], found["em"]) == (2, 50)
+    assert found["f1"] == pytest.approx(100 * (1 + 0.8) / 2)
+    assert seen == [(2, 2)]
+
+
+def test_where_silence_can_be_right_it_counts_and_both_kinds_are_told_apart() -> None:
+    reader = _Scripted({VIENNA: [_answer(""), _answer("Vienna")], OSAKA: [_answer("Osaka")]})
+    found = evaluate_reader(reader, _dataset(impossible=True))
+    assert found["em"] == pytest.approx(200 / 3)
+    assert found["no_answer_em"] == 100
+    assert (found["has_answer_em"], found["has_answer_questions"]) == (50, 2)
+
+
+def test_passages_are_folded_to_documents_before_the_cut() -> None:
+    fill = [_hit("other", start) for start in range(0, 80, 4)]
+    ranking = {
+        "Where was it signed?": [*fill, _hit(VIENNA)],
+        "Where does it stand?": [_hit(OSAKA), _hit(VIENNA)],
+    }
+    found = evaluate_retrieval(
+        lambda questions: [ranking[question] for question in questions],
+        _dataset(),
+        document_key=lambda hit: hit.passage.document_id,
+    )
+    assert (found["success@1"], found["success@10"], found["mrr@10"]) == (0.5, 1.0, 0.75)
+
+
+def test_a_document_at_the_eleventh_place_was_not_found() -> None:
+    found = evaluate_retrieval(
+        lambda questions: [[*(_hit(f"other {i}") for i in range(10)), _hit(VIENNA), _hit(OSAKA)] for _ in questions],
+        _dataset(),
+        document_key=lambda hit: hit.passage.document_id,
+    )
+    assert (found["success@10"], found["mrr@10"]) == (0, 0)
+
+
+def test_equal_scores_keep_the_order_that_was_shown() -> None:
+    found = evaluate_retrieval(
+        lambda questions: [[_hit("zzz"), _hit(VIENNA), _hit(OSAKA)] for _ in questions],
+        _dataset(),
+        document_key=lambda hit: hit.passage.document_id,
+    )
+    assert found["mrr@10"] == pytest.approx((1 / 2 + 1 / 3) / 2)
+
+
+def test_answers_are_scored_with_their_confidence() -> None:
+    script = {
+        "Where was it signed?": [_answer(""), _answer("Vienna", 0.9)],
+        "Who signed it?": [_answer("Ann", 0.2)],
+        "Where does it stand?": [_answer("Osaka", 0.7)],
+    }
+    found, calibration = evaluate_answers(
+        lambda questions: [script[question] for question in questions], _dataset(impossible=True)
+    )
+    assert (found["questions"], found["em"]) == (2, 100)
+    assert found["no_answer_rate"] == pytest.approx(1 / 3)
+    assert found["with_no_answer_em"] == pytest.approx(100 / 3)
+    assert calibration is not None
+    assert calibration.brier == pytest.approx((0.01 + 0.04 + 0.09) / 3)
+
+
+def test_without_confidence_there_is_no_calibration() -> None:
+    found, calibration = evaluate_answers(lambda questions: [[_answer("Vienna")] for _ in questions], _dataset())
+    assert found["em"] == 50
+    assert calibration is None
+
+
+def test_a_question_without_any_answer_scores_nothing() -> None:
+    found, _ = evaluate_answers(lambda questions: [[] for _ in questions], _dataset())
+    assert (found["em"], found["f1"], found["no_answer_rate"]) == (0, 0, 0)
+
+
+def test_honest_confidences_have_no_calibration_error() -> None:
+    honest = calibrate([0.25] * 4 + [0.75] * 4, [1, 0, 0, 0, 1, 1, 1, 0])
+    assert honest.ece == pytest.approx(0)
+    assert [(edge, count) for edge, _, _, count in honest.bins] == [(0.2, 4), (0.7, 4)]
+    boastful = calibrate([1.0] * 4, [1, 0, 0, 0])
+    assert boastful.ece == pytest.approx(0.75)
+    assert boastful.brier == pytest.approx(0.75)
+
+
+def test_a_sample_depends_on_its_seed_alone_and_keeps_the_order() -> None:
+    questions = tuple(Question(str(i), "q", (GoldAnswer("x", 0),)) for i in range(100))
+    dataset = Dataset("d", (Article("", (Paragraph("x", questions),)),))
+    one = [int(q.id) for _, q in sample(dataset, limit=10, seed=1)]
+    assert one == sorted(one) == [int(q.id) for _, q in sample(dataset, limit=10, seed=1)]
+    assert one != [int(q.id) for _, q in sample(dataset, limit=10, seed=2)]
+    assert len(sample(dataset, limit=1000)) == 100
+
+
+def test_a_paragraph_is_known_by_its_text() -> None:
+    assert paragraph_id(Paragraph(" a b\n", ())) == "a b"
