@@ -56,7 +56,7 @@ def reader(data: Path, limit: int | None, seed: int, as_json: bool) -> None:
     settings = options.load(None)
     set_threads(settings.threads)
     dataset = load_squad(data)
-    with _progress() as progress:
+    with progress_bar() as progress:
         found = evaluate_reader(
             ExtractiveReader(settings.reader, detect()), dataset, limit=limit, seed=seed, progress=progress
         )
@@ -69,7 +69,7 @@ def retrieval(data: Path, limit: int | None, seed: int, as_json: bool) -> None:
     """Every paragraph of the file is a document without a title: how often the right one is found."""
     from search_app.evaluation.evaluate import evaluate_retrieval
 
-    with _corpus(data) as (service, dataset), _progress() as progress:
+    with corpus(data) as (service, dataset), progress_bar() as progress:
 
         def search(questions: Any) -> Any:
             return [result.hits for result in service.search_many(questions, k=_PASSAGES)]
@@ -98,7 +98,7 @@ def answers(data: Path, limit: int | None, seed: int, as_json: bool) -> None:
     """From question to answer over all paragraphs of the file: exact match, F1, honesty of the confidence."""
     from search_app.evaluation.evaluate import evaluate_answers
 
-    with _corpus(data) as (service, dataset), _progress() as progress:
+    with corpus(data) as (service, dataset), progress_bar() as progress:
 
         def answer(questions: Any) -> Any:
             return [result.answers for result in service.answer_many(questions)]
@@ -111,19 +111,19 @@ def answers(data: Path, limit: int | None, seed: int, as_json: bool) -> None:
 
 
 @contextmanager
-def _corpus(data: Path) -> Iterator[tuple[SearchService, Dataset]]:
+def corpus(data: Path) -> Iterator[tuple[SearchService, Dataset]]:
     """A service over an index, in a temporary folder, of the file's paragraphs without their titles."""
     from search_app.bootstrap import open_service
     from search_app.evaluation.datasets import load_squad
 
     dataset = load_squad(data)
     with tempfile.TemporaryDirectory() as folder:
-        corpus, home = Path(folder, "paragraphs.jsonl"), Path(folder, "home")
+        texts, home = Path(folder, "paragraphs.jsonl"), Path(folder, "home")
         paragraphs = dict.fromkeys(paragraph.text for paragraph in dataset.paragraphs)
-        with corpus.open("w", encoding="utf-8") as out:
+        with texts.open("w", encoding="utf-8") as out:
             out.writelines(json.dumps({"text": text}) + "\n" for text in paragraphs)
         # Indexing is a program of its own: asking never writes an index.
-        command = [sys.executable, "-m", "indexing.cli", "apply", str(corpus), "--home", str(home)]
+        command = [sys.executable, "-m", "indexing.cli", "apply", str(texts), "--home", str(home)]
         done = subprocess.run(command, stdout=subprocess.DEVNULL)
         if done.returncode:
             raise click.ClickException(f"indexing {data} failed with exit code {done.returncode}")
@@ -132,7 +132,7 @@ def _corpus(data: Path) -> Iterator[tuple[SearchService, Dataset]]:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
+def progress_bar() -> Iterator[Callable[[int, int], None]]:
     from tqdm import tqdm
 
     with tqdm(unit="question", disable=not sys.stderr.isatty()) as bar:

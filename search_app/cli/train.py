@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from search_app.service import SearchService
+    from search_app.types import Hit
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -40,3 +47,42 @@ def reader(data: tuple[Path, ...], out: Path, evaluation: tuple[Path, ...], **va
 
     folder = train_reader(ReaderTraining(data=data, out=out, evaluation=evaluation, **values))  # type: ignore[arg-type]
     click.echo(f"the reader is in {folder}; use it with SEARCH_APP_READER__MODEL={folder}")
+
+
+@train.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--data", multiple=True, type=_FILE, help="Only these of the files that it was trained on; default: all of them."
+)
+def calibrate(folder: Path, data: tuple[Path, ...]) -> None:
+    """Fit the confidence of a reader that was trained with --holdout; FOLDER is its --out.
+
+    Asks the held-out questions of all paragraphs of their file, with the search that is in force.
+    """
+    from search_app.cli import options
+    from search_app.cli.evaluate import corpus, progress_bar
+    from search_app.evaluation.datasets import load_squad
+    from search_app.hardware import detect, set_threads
+    from search_app.readers.extractive import ExtractiveReader
+    from search_app.training.calibration import fit, read_cases, write
+    from search_app.training.reader import held_out
+
+    settings = options.load(None)
+    set_threads(settings.threads)
+    reading = settings.reader.model_copy(update={"model": str(folder), "retrieval_weight": None})
+    reader = ExtractiveReader(reading, detect())
+    cases = []
+    names = []
+    for path, questions in held_out(folder, data):
+        asked = list(load_squad(questions).questions)
+        with corpus(path) as (service, _), progress_bar() as progress:
+            search = partial(_hits, service, settings.reader.passages)
+            cases += read_cases(reader, asked, search, progress)
+        names.append(path.name)
+    evidence = fit(cases, {"files": names})
+    write(evidence, folder)
+    click.echo(f"{folder}: {evidence.fitted}")
+
+
+def _hits(service: SearchService, k: int, questions: Sequence[str]) -> list[tuple[Hit, ...]]:
+    return [result.hits for result in service.search_many(questions, k=k)]

@@ -107,21 +107,10 @@ def fit(cases: Sequence[Case], about: Mapping[str, object]) -> Evidence:
     return replace(evidence, answer=answer, none=none, fitted=dict(about) | facts)
 
 
-def calibrate_reader(
-    reader: ExtractiveReader,
-    folder: Path,
-    sources: Sequence[tuple[str, Sequence[tuple[Paragraph, Question]], Search]],
-    progress: Callable[[int, int], None] | None = None,
-) -> Evidence:
-    """Fits on all sources (name, questions, search over their own texts) and writes `reader.json`
-    into `folder`."""
-    cases: list[Case] = []
-    for _, asked, search in sources:
-        cases += read_cases(reader, asked, search, progress)
-    evidence = fit(cases, {"files": [name for name, _, _ in sources]})
+def write(evidence: Evidence, folder: Path) -> None:
+    """As `reader.json` into the reader's folder, with new checksums."""
     (folder / FILE).write_text(evidence.to_json(), encoding="utf-8")
     checksums.write(folder)
-    return evidence
 
 
 def _case(question: Question, hits: Sequence[Hit], marks: Sequence[Mark], answerable: bool) -> Case:

@@ -121,6 +121,22 @@ def train_reader(config: ReaderTraining) -> Path:
     return config.out
 
 
+def held_out(folder: Path, only: Sequence[Path] = ()) -> list[tuple[Path, Path]]:
+    """(training file, its held-out questions) of a run; raises ConfigurationError where nothing was held out."""
+    record = folder / "work" / "run.json"
+    if not record.is_file():
+        raise ConfigurationError(
+            f"{folder} holds no training run", hint="give the --out folder of: search-app train reader"
+        )
+    files = [
+        path for path in dict.fromkeys(map(Path, json.loads(record.read_text())["data"])) if path in only or not only
+    ]
+    pairs = [(path, held) for path in files if (held := folder / "work" / f"holdout-{path.stem}.json").is_file()]
+    if not pairs:
+        raise ConfigurationError(f"no questions were held out in {folder}", hint="train with --holdout 0.05")
+    return pairs
+
+
 def _read(config: ReaderTraining) -> tuple[list[Dataset], dict[str, Any]]:
     """The training files without held-out and overlapping paragraphs, one per listing; and what was found."""
     evaluation = [load_squad(path) for path in config.evaluation]
@@ -139,6 +155,8 @@ def _read(config: ReaderTraining) -> tuple[list[Dataset], dict[str, Any]]:
             "overlapping_paragraphs": dropped,
         }
     for dataset in held:
+        if next(dataset.questions, None) is None:
+            continue
         (config.work / f"holdout-{dataset.name}.json").write_text(dataset.to_json(), encoding="utf-8")
     return [clean[path] for path in config.data], facts
 

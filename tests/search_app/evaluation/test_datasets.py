@@ -53,7 +53,7 @@ def test_both_versions_are_read_and_written_back(tmp_path: Path) -> None:
         '{"data": 3}',
         '{"data": [{"title": "A"}]}',
         '{"data": [{"paragraphs": [{"context": 1, "qas": []}]}]}',
-        '{"data": [{"paragraphs": [{"context": "x", "qas": [{"id": 1, "question": "q", "answers": [{"text": "x"}]}]}]}]}',
+        '{"data": [{"paragraphs": [{"context": "x", "qas": [{"id": 1, "question": "q", "answers": [3]}]}]}]}',
     ],
 )
 def test_another_file_is_named_with_what_was_expected(tmp_path: Path, content: str) -> None:

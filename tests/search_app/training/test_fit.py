@@ -13,12 +13,12 @@ from search_app.readers.calibration import Evidence
 from search_app.readers.extractive import ExtractiveReader
 from search_app.readers.spans import Mark
 from search_app.settings import ReaderSettings
-from search_app.training.calibration import Case, calibrate_reader, fit
+from search_app.training.calibration import Case, fit, read_cases, write
 from search_app.types import Hit, Passage
 
 
 def _cases(count: int, seed: int) -> list[Case]:
-    """Two passages a question. The right answer lies above its null and in the better hit; its bare logit is the lower."""
+    """Two passages a question. The right answer lies above its null, the wrong one's bare logit is higher."""
     rng = random.Random(seed)
     cases = []
     for i in range(count):
@@ -87,7 +87,8 @@ def test_a_real_reader_is_calibrated_on_real_readings(tmp_path: Path) -> None:
         return found
 
     reader = ExtractiveReader(ReaderSettings(), Hardware("test", 1, frozenset(), "cpu", "float32"))
-    evidence = calibrate_reader(reader, tmp_path, [("made", asked, search)])
+    evidence = fit(read_cases(reader, asked, search), {"files": ["made"]})
+    write(evidence, tmp_path)
     assert Evidence.load(tmp_path) == evidence
     assert evidence.fitted["answerable"] == evidence.fitted["unanswerable"] == 60
     assert evidence.fitted["f1"] == 100
