@@ -44,9 +44,7 @@ class Manifest:
         if ours.precision != stamp.precision and not {ours.precision, stamp.precision} <= EXCHANGEABLE_PRECISIONS:
             raise _mismatch("encoder precision", ours.precision, stamp.precision)
         if (ours.digest, ours.dim) != (stamp.digest, stamp.dim):
-            raise _mismatch(
-                "encoder", f"{ours.model} ({ours.digest[:12]})", f"{stamp.model} ({stamp.digest[:12]})"
-            )
+            raise _mismatch("encoder", f"{ours.model} ({ours.digest[:12]})", f"{stamp.model} ({stamp.digest[:12]})")
 
     def require(self, other: Manifest) -> None:
         """Raises IndexMismatch unless documents may be added under `other`."""

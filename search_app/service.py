@@ -20,7 +20,7 @@ from search_app.components.embedders import QueryEmbedder
 from search_app.components.rankers import PassageRanker
 from search_app.components.readers import AnswerReader
 from search_app.components.retrievers import HybridRetriever, RankFusion
-from search_app.errors import InvalidQuery, SearchAppError
+from search_app.errors import SearchAppError
 from search_app.observability import collect_timings
 from search_app.pipelines import answer_pipeline, search_pipeline
 from search_app.protocols import Encoder, PassageStore, Ranker, Reader
@@ -161,7 +161,7 @@ class SearchService:
             self._pipelines.clear()
 
     def _run(self, question: str, collection: str, k: int, top_k: int | None, where: Filter | None) -> SearchResult:
-        self._check(question, k, top_k)
+        self.settings.limits.check(question, k, top_k)
         pipeline = self._pipeline(collection, reading=top_k is not None)
         inputs: dict[str, dict[str, Any]] = {
             "embedder": {"text": question},
@@ -194,20 +194,6 @@ class SearchService:
             timings,
             outputs["retriever"]["generation"],
         )
-
-    def _check(self, question: str, k: int, top_k: int | None) -> None:
-        limits = self.settings.limits
-        if not question.strip():
-            raise InvalidQuery("the question is empty", hint="ask something", field="question")
-        if len(question) > limits.question_chars:
-            raise InvalidQuery(
-                f"the question has {len(question)} characters, more than {limits.question_chars}",
-                hint="ask in fewer words, or raise limits.question_chars",
-                field="question",
-            )
-        for name, value in (("k", k), ("top_k", top_k)):
-            if value is not None and not 1 <= value <= limits.k:
-                raise InvalidQuery(f"{name} is {value}, it must be from 1 to {limits.k}", field=name)
 
     def _pipeline(self, collection: str, *, reading: bool) -> Pipeline:
         key = collection, reading

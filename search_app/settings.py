@@ -13,7 +13,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from search_app.errors import ConfigurationError
+from search_app.errors import ConfigurationError, InvalidQuery
 
 BUNDLED = "bundled"
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -93,7 +93,20 @@ class LimitSettings(_Section):
 
     question_chars: int = 1000
     k: int = 100
-    questions: int = 64
+
+    def check(self, question: str, k: int, top_k: int | None = None) -> None:
+        """Raises InvalidQuery, with the name of the field, for a request outside of the limits."""
+        if not question.strip():
+            raise InvalidQuery("the question is empty", hint="ask something", field="question")
+        if len(question) > self.question_chars:
+            raise InvalidQuery(
+                f"the question has {len(question)} characters, more than {self.question_chars}",
+                hint="ask in fewer words, or raise limits.question_chars",
+                field="question",
+            )
+        for name, value in (("k", k), ("top_k", top_k)):
+            if value is not None and not 1 <= value <= self.k:
+                raise InvalidQuery(f"{name} is {value}, it must be from 1 to {self.k}", field=name)
 
 
 class Settings(BaseSettings):

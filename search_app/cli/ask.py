@@ -45,18 +45,23 @@ def answer(
 
 
 def _ask(question: str, home: Path | None, collection: str, where: str | None, as_json: bool, **counts: int) -> None:
+    from search_app.stores.filters import parse_where
+    from search_app.stores.sqlite import SqliteStore
+
+    # What is wrong with the call or the index is said before the models' libraries load.
+    settings = options.load(home)
+    questions = [line.strip() for line in sys.stdin if line.strip()] if question == "-" else [question]
+    for each in questions:
+        settings.limits.check(each, **counts)
+    condition = parse_where(where) if where else None
+    SqliteStore.open(settings.collection_folder(collection), collection=collection).close()
+
     from search_app.api.schemas import SearchResponse
     from search_app.bootstrap import open_service
-    from search_app.settings import check_collection_name
-    from search_app.stores.filters import parse_where
 
-    check_collection_name(collection)
-    condition = parse_where(where) if where else None
     arguments: dict[str, Any] = {"collection": collection, "where": condition, **counts}
-    with open_service(options.load(home)) as service:
-        service.store(collection)  # no index: say so before any model is used
+    with open_service(settings) as service:
         many = service.answer_many if "top_k" in counts else service.search_many
-        questions = [line.strip() for line in sys.stdin if line.strip()] if question == "-" else [question]
         for result in many(questions, **arguments):
             if as_json:
                 click.echo(SearchResponse.of(result).model_dump_json(indent=None if question == "-" else 2))

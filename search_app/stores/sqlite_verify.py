@@ -51,7 +51,7 @@ def _problems(db: apsw.Connection) -> list[str]:
     problems += [f"{count} {what}" for what, sql in _DISAGREEMENTS.items() if (count := rows(db, sql)[0])]
     dim = Manifest.from_json(rows(db, "SELECT json FROM manifest")[0]).encoder.dim
     for key, blob in db.execute("SELECT key, embedding FROM vectors"):
-        vector = np.frombuffer(blob, dtype="<f4")  # type: ignore[arg-type]
+        vector = np.frombuffer(blob, dtype="<f4")
         if vector.shape != (dim,) or abs(float(np.linalg.norm(vector)) - 1) > _UNIT:
             problems.append(f"vector {str(key)[:12]} is not a unit vector of {dim} numbers")
     return problems

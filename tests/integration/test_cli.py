@@ -1,0 +1,181 @@
+"""Both command lines as a user runs them: real processes, real models, real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FACTS = {
+    "rivers.md": "# Rivers\n\nThe Danube crosses Vienna and flows into the Black Sea.\n\n"
+    "## Length\n\nThe Danube is 2,850 kilometres long.\n",
+    "notice.html": "<html><head><title>Contract</title><meta name='author' content='Ada'></head>"
+    "<body><h1>Ending</h1><p>The notice period is three months to the end of a quarter.</p></body></html>",
+    "ports.csv": "port,country\nLima,Peru\nBergen,Norway\n",
+}
+
+
+def run(*arguments: str, home: Path, stdin: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    program = "search_app.cli" if arguments[0] in {"search", "answer", "evaluate", "info", "train"} else "indexing.cli"
+    code = f"from {program} import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        input=stdin,
+        env={**os.environ, "SEARCH_APP_HOME": str(home), **env},
+        timeout=200,
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three files in the collection `default`, one other in `other`."""
+    folder = tmp_path_factory.mktemp("cli")
+    documents, others = folder / "documents", folder / "others"
+    for place in (documents, others):
+        place.mkdir()
+    for name, text in FACTS.items():
+        (documents / name).write_text(text, encoding="utf-8")
+    (others / "secret.txt").write_text("The Danube password is swordfish.", encoding="utf-8")
+    applied = run("apply", str(documents), "--json", home=folder)
+    assert applied.returncode == 0, applied.stderr
+    assert json.loads(applied.stdout)["added"] == 3
+    assert run("apply", str(others), "--collection", "other", home=folder).returncode == 0
+    return folder
+
+
+def ask(home: Path, *arguments: str, stdin: str | None = None) -> Any:
+    done = run("answer", *arguments, "--json", home=home, stdin=stdin)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_an_answer_comes_as_json_with_its_place(home: Path) -> None:
+    found = ask(home, "How long is the Danube?")
+    assert set(found) == {"question", "answers", "hits", "timings", "generation"}
+    best = found["answers"][0]
+    assert "2,850 kilometres" in best["text"]
+    assert best["source"].endswith("documents/rivers.md")
+    begin = best["start"] - best["passage_start"]
+    assert best["passage"][begin : begin + len(best["text"])] == best["text"]
+    assert best["confidence"] is None or 0 <= best["confidence"] <= 1
+    assert found["hits"][0]["title"].endswith("Length")
+    assert set(found["hits"][0]["scores"]) <= {"dense", "bm25"}
+
+
+def test_a_question_to_one_collection_never_returns_anothers_passages(home: Path) -> None:
+    for collection, own in (("default", False), ("other", True)):
+        found = ask(home, "What is the Danube password?", "--collection", collection, "--k", "50")
+        assert any("secret.txt" in hit["source"] for hit in found["hits"]) == own
+        assert len({hit["source"] for hit in found["hits"]} & {"secret.txt"}) <= own
+
+
+def test_a_filter_leaves_only_what_matches(home: Path) -> None:
+    found = ask(home, "Danube", "--where", "author = Ada")
+    assert [Path(hit["source"]).name for hit in found["hits"]] == ["notice.html"]
+    done = run("search", "Danube", "--where", "colour = red", home=home)
+    assert done.returncode == 2
+    assert "no document has the field 'colour'; the fields are:" in done.stderr
+
+
+def test_questions_from_standard_input_are_answered_line_by_line(home: Path) -> None:
+    done = run("answer", "-", "--json", home=home, stdin="How long is the Danube?\n\nWhere is Bergen?\n")
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [result["question"] for result in results] == ["How long is the Danube?", "Where is Bergen?"]
+
+
+def test_people_see_the_answer_marked_in_its_passage(home: Path) -> None:
+    done = run("answer", "How long is the notice period?", "--top-k", "1", home=home)
+    assert done.returncode == 0, done.stderr
+    assert "three months" in done.stdout
+    assert "[three months" in " ".join(done.stdout.split())
+    assert "notice.html" in done.stdout
+    listed = run("search", "notice period", "--k", "2", home=home)
+    assert "  1. " in listed.stdout
+    assert "  2. " in listed.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("search", "x", "--collection", "nowhere"), 3, "error: no index for collection 'nowhere'; run: search-index apply"),
+        (("search", "x", "--collection", "../x"), 2, "not a collection name: '../x'"),
+        (("search", ""), 2, "the question is empty"),
+        (("search", "x" * 100_000), 2, "the question has 100000 characters"),
+        (("search", "x", "--k", "0"), 2, "k is 0, it must be from 1 to 100"),
+        (("search", "x", "--k", "1000000"), 2, "k is 1000000"),
+        (("answer", "x", "--top-k", "0"), 2, "top_k is 0"),
+        (("search",), 2, "Missing argument 'QUESTION'"),
+        (("search", "x", "--where", "a >"), 2, "write for example: modified>=2026-01-01"),
+    ],
+)  # fmt: skip
+def test_a_wrong_call_is_one_clear_line(home: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
+    done = run(*arguments, home=home)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_setting_is_named(home: Path) -> None:
+    done = run("search", "x", home=home, SEARCH_APP_RETRIEVAL__DENSE_WEIGHT="7")
+    assert done.returncode == 2
+    assert "error: setting retrieval.dense_weight" in done.stderr
+
+
+def test_a_damaged_index_is_refused_with_what_to_do(home: Path, tmp_path: Path) -> None:
+    place = tmp_path / "collections" / "default"
+    place.mkdir(parents=True)
+    sound = (home / "collections" / "default" / "index.db").read_bytes()
+    (place / "index.db").write_bytes(sound[: len(sound) // 2])
+    done = run("search", "x", home=tmp_path)
+    assert done.returncode == 3
+    assert "run: search-index" in done.stderr
+
+
+def test_info_describes_the_machine_and_the_collections(home: Path) -> None:
+    found = json.loads(run("info", "--json", home=home).stdout)
+    assert found["processor"]["precision"] in {"bfloat16", "float32"}
+    assert found["collections"]["default"]["documents"] == 4
+    assert found["collections"]["other"]["passages"] == 1
+    assert found["collections"]["default"]["encoder"]["model"] == "all-MiniLM-L6-v2"
+    assert "all-MiniLM-L6-v2" in run("info", home=home).stdout
+
+
+@pytest.mark.parametrize("measure", ["reader", "retrieval", "answers"])
+def test_evaluate_measures_a_file(measure: str, tmp_path: Path) -> None:
+    paragraphs = [
+        {
+            "context": text,
+            "qas": [{"id": str(i), "question": question, "answers": [{"text": gold, "answer_start": text.index(gold)}]}],
+        }
+        for i, (text, question, gold) in enumerate(
+            [
+                ("The Danube is 2,850 kilometres long.", "How long is the Danube?", "2,850 kilometres"),
+                ("Lima is the capital of Peru.", "What is the capital of Peru?", "Lima"),
+            ]
+        )
+    ]
+    data = tmp_path / "squad.json"
+    data.write_text(json.dumps({"version": "1.1", "data": [{"title": "Facts", "paragraphs": paragraphs}]}))
+    done = run("evaluate", measure, "--data", str(data), "--limit", "2", "--json", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["questions"] == 2
+    assert found["success@1" if measure == "retrieval" else "em"] >= (1 if measure == "retrieval" else 50)
+
+
+@pytest.mark.parametrize("program", ["search_app.cli", "indexing.cli"])
+def test_help_loads_no_heavy_library(program: str) -> None:
+    code = (
+        f"import sys\nfrom {program} import main\nsys.argv = ['x', '--help']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "print([name for name in ('torch', 'haystack', 'transformers', 'streamlit', 'fastapi') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.endswith("[]\n"), done.stdout + done.stderr
