@@ -1,0 +1,58 @@
+"""One contract for every ranker: the same hits, best first, whatever is asked beside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkpoints import ARCHITECTURES, CORPUS, make_checkpoint
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from search_app.errors import ModelUnavailable
+from search_app.hardware import Hardware
+from search_app.rankers.cross_encoder import CrossEncoderRanker
+from search_app.settings import RankerSettings
+from search_app.types import Hit, Passage
+
+CPU = Hardware("test", 1, frozenset(), "cpu", "float32")
+HITS = [Hit(Passage(f"p{i}", "d", "", text, 0, len(text)), 1 / (i + 1), {"bm25": i}) for i, text in enumerate(CORPUS)]
+KINDS = [name for name in ARCHITECTURES if name not in {"multilingual", "japanese"}]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def ranker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = make_checkpoint(request.param, tmp_path_factory.mktemp("ranker"), reader=False)
+    config = AutoConfig.from_pretrained(folder, num_labels=1)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    return CrossEncoderRanker(RankerSettings(model=str(folder)), CPU)
+
+
+def test_the_same_hits_come_back_best_first_with_their_raw_scores(ranker: Any) -> None:
+    (ranked,) = ranker.rank(["Which river crosses Vienna?"], [HITS])
+    assert sorted(hit.passage.id for hit in ranked) == [hit.passage.id for hit in HITS]
+    scores = [hit.score for hit in ranked]
+    assert scores == sorted(scores, reverse=True)
+    assert len(set(scores)) > 1
+    by_id = {hit.passage.id: hit for hit in HITS}
+    assert all(hit.scores == {**by_id[hit.passage.id].scores, "ranker": hit.score} for hit in ranked)
+
+
+def test_questions_ranked_together_are_ranked_as_alone(ranker: Any) -> None:
+    questions = ["Which river?", "What is the notice period?", "nothing"]
+    together = ranker.rank(questions, [HITS, HITS[:2], []])
+    assert together[2] == []
+    for question, hits, ranked in zip(questions[:2], (HITS, HITS[:2]), together, strict=False):
+        (alone,) = ranker.rank([question], [hits])
+        assert [hit.passage.id for hit in alone] == [hit.passage.id for hit in ranked]
+        assert [hit.score for hit in alone] == pytest.approx([hit.score for hit in ranked], abs=1e-4)
+
+
+def test_nothing_to_rank_is_nothing(ranker: Any) -> None:
+    assert ranker.rank([], []) == []
+    assert ranker.rank(["x"], [[]]) == [[]]
+
+
+def test_a_ranker_that_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match="give a folder or hub name"):
+        CrossEncoderRanker(RankerSettings(model=str(tmp_path)), CPU)
