@@ -75,7 +75,9 @@ def read_cases(
                 without = {rank: place for place, rank in enumerate(r for r in range(len(found)) if r not in own)}
                 rest = [replace(mark, hit=without[mark.hit]) for mark in seen if mark.hit in without]
                 if rest:
-                    cases.append(_case(question, [found[rank] for rank in without], rest, False))
+                    # Scores are relative to the best hit, so without it the next one would have got its score.
+                    shifted = [replace(found[rank], score=found[place].score) for rank, place in without.items()]
+                    cases.append(_case(question, shifted, rest, False))
         if progress:
             progress(min(begin + BATCH, len(asked)), len(asked))
     return cases
