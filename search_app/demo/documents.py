@@ -47,5 +47,6 @@ def _readmes() -> Iterator[tuple[str, str]]:
             continue
         text = metadata["Description"]
         if len(text) >= _SHORTEST_README:
-            markdown = "Description-Content-Type" in metadata and "markdown" in metadata["Description-Content-Type"]
-            yield f"packages/{_UNSAFE.sub('-', metadata['Name'])}.{'md' if markdown else 'txt'}", text
+            kind = metadata.get("Description-Content-Type", "text/x-rst")
+            ending = "md" if "markdown" in kind else "rst" if "rst" in kind else "txt"
+            yield f"packages/{_UNSAFE.sub('-', metadata['Name'])}.{ending}", text

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LOCKED_EXTRAS = ("cpu", "elasticsearch", "train", "dev")
+
+
+def lock(name: str) -> dict[str, Version]:
+    lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith("#")]
+    return {canonicalize_name(package): Version(version) for package, version in (line.split("==") for line in lines)}
+
+
+@pytest.mark.parametrize("extra", ["", *LOCKED_EXTRAS])
+def test_the_lock_satisfies_pyproject_and_whatever_that_drags_in(extra: str) -> None:
+    pins = lock("requirements.lock")
+    named = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
+    todo = [Requirement(line) for line in named]
+    seen: set[tuple[str, frozenset[str]]] = set()
+    while todo:
+        requirement = todo.pop()
+        name = canonicalize_name(requirement.name)
+        assert name in pins, f"{requirement} is not in the lock"
+        assert requirement.specifier.contains(pins[name]), f"the lock has {name} {pins[name]}, not {requirement}"
+        key = name, frozenset(requirement.extras)
+        if key in seen:
+            continue
+        seen.add(key)
+        for line in importlib.metadata.requires(name) or []:
+            needed = Requirement(line)
+            if needed.marker is None or any(
+                needed.marker.evaluate({"extra": extra}) for extra in ("", *requirement.extras)
+            ):
+                todo.append(needed)
+
+
+def test_the_lock_is_what_the_tests_run_with() -> None:
+    installed = {
+        canonicalize_name(item.metadata["Name"]): Version(Version(item.version).public)
+        for item in importlib.metadata.distributions()
+    }
+    different = {
+        name: (str(version), str(installed.get(name)))
+        for name, version in lock("requirements.lock").items()
+        if installed.get(name) != version
+    }
+    assert not different, "locked and installed versions differ: run make setup, or write the lock anew"
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-peers.lock"])
+def test_no_package_of_cuda_is_locked(name: str) -> None:
+    pins = lock(name)
+    assert not [package for package in pins if package.startswith(("nvidia", "cuda", "triton", "faiss-gpu"))]
+    assert pins.get("torch", Version("2.13.0")) == Version("2.13.0")
+
+
+@pytest.mark.parametrize("module", ["search_app.cli", "indexing.cli"])
+def test_help_loads_neither_torch_nor_haystack(module: str) -> None:
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", f"from {module} import main; main()", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    print(f"{module} --help took {time.perf_counter() - start:.2f} s")
+    imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    assert "click" in imported
+    assert not imported & {
+        "torch",
+        "haystack",
+        "transformers",
+        "sentence_transformers",
+        "faiss",
+        "streamlit",
+        "fastapi",
+    }
+    assert "Usage:" in done.stdout
+
+
+def test_without_faiss_the_message_names_the_extra() -> None:
+    code = "import sys; sys.modules['faiss'] = None; from search_app.stores.faiss import VectorIndex; VectorIndex(3)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "MissingExtra" in done.stderr
+    assert "pip install 'search-app[cpu]'" in done.stderr
+
+
+class TestMake:
+    """The Makefile on machines that lack something."""
+
+    @pytest.fixture
+    def checkout(self, tmp_path: Path) -> Path:
+        for name in ("Makefile", "requirements.lock", "requirements-peers.lock", "pyproject.toml"):
+            shutil.copy(ROOT / name, tmp_path)
+        return tmp_path
+
+    @pytest.fixture
+    def tools(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        folder = tmp_path_factory.mktemp("bin")
+        for name in ("awk", "df", "dirname", "mkdir", "rm", "sh", "touch", "grep", "uname"):
+            (folder / name).symlink_to(str(shutil.which(name)))
+        return folder
+
+    def setup(self, checkout: Path, tools: Path) -> str:
+        """What `make setup` says on stderr, with nothing but `tools` on PATH."""
+        make = shutil.which("make")
+        assert make
+        environment = {"PATH": str(tools), "HOME": str(checkout)}
+        done = subprocess.run(
+            [make, "setup"], cwd=checkout, env=environment, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 2
+        assert not (checkout / ".venv").exists()
+        return done.stderr
+
+    @staticmethod
+    def script(path: Path, body: str) -> None:
+        path.write_text(f"#!/bin/sh\n{body}\n")
+        path.chmod(0o755)
+
+    def test_a_missing_lock_is_named(self, checkout: Path, tools: Path) -> None:
+        (checkout / "requirements.lock").unlink()
+        assert "error: requirements.lock is missing" in self.setup(checkout, tools)
+
+    def test_an_old_python_is_not_enough(self, checkout: Path, tools: Path) -> None:
+        self.script(tools / "python3", "exit 1")
+        assert "error: no Python 3.11 or newer on PATH" in self.setup(checkout, tools)
+
+    def test_a_python_without_venv_is_named(self, checkout: Path, tools: Path) -> None:
+        self.script(tools / "python3", 'case "$2" in *ensurepip*) exit 1;; esac')
+        assert "error: python3 cannot make environments" in self.setup(checkout, tools)
+
+    def test_a_disk_that_is_nearly_full_is_named(self, checkout: Path, tools: Path) -> None:
+        (tools / "df").unlink()
+        self.script(tools / "df", 'echo header; echo "disk 100 90 1048576 99% /"')
+        self.script(tools / "python3", "exit 0")
+        assert "error: the disk is nearly full: 4 GB are needed here, 1 GB are free" in self.setup(checkout, tools)
+
+
+def test_ci_and_the_targets_of_the_makefile_can_be_run() -> None:
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for target in ("setup", "demo", "test", "check", "bench", "bench-peers", "evaluate", "format", "clean"):
+        assert f"make {target} " in done.stdout

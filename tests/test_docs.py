@@ -1,0 +1,195 @@
+"""What the documents promise: README's commands run, links lead somewhere, .env.example is every setting."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import BaseModel
+
+from search_app.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+ELSEWHERE = {
+    "git clone": ".ci/run",
+    "make demo": "tests/integration/test_demo.py",
+    ".venv/bin/search-app demo": "tests/integration/test_demo.py",
+    "pip install torch": "Makefile",
+    "pip install -c": "tests/integration/test_install.py",
+}
+"""Commands that need a network or minutes, and where they, or what they do, are run instead."""
+SERVERS = {"search-app serve": "/health/ready", "python -m ui": "/_stcore/health"}
+
+QUESTIONS = {
+    "data": [
+        {
+            "title": "Leave",
+            "paragraphs": [
+                {
+                    "context": f"Employees of the {name} office have {days} days of annual leave.",
+                    "qas": [
+                        {
+                            "id": name,
+                            "question": f"How many days of annual leave has the {name} office?",
+                            "answers": [
+                                {"text": str(days), "answer_start": len(f"Employees of the {name} office have ")}
+                            ],
+                        }
+                    ],
+                }
+                for name, days in (("Bergen", 25), ("Kyoto", 20), ("Quito", 22), ("Tartu", 28))
+            ],
+        }
+    ]
+}
+
+
+@dataclass
+class Desk:
+    """A folder with documents, and what it takes to run README's commands there."""
+
+    folder: Path
+    environment: dict[str, str]
+    ports: dict[str, int]
+    servers: list[subprocess.Popen[bytes]]
+
+    def run(self, command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-c", self._local(command)],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+
+    def serve(self, command: str, health: str) -> None:
+        port = self.ports["8501" if command == "python -m ui" else "8000"]
+        arguments = f" --port {port}" + (self._local(" --api-url http://127.0.0.1:8000") if "ui" in command else "")
+        self.servers.append(
+            subprocess.Popen(
+                shlex.split(command + arguments),
+                cwd=self.folder,
+                env=self.environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        )
+        deadline = time.monotonic() + 120
+        while True:
+            assert self.servers[-1].poll() is None, f"{command} ended with {self.servers[-1].returncode}"
+            assert time.monotonic() < deadline, f"{command} is not ready"
+            try:
+                if httpx.get(f"http://127.0.0.1:{port}{health}").status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.2)
+
+    def _local(self, command: str) -> str:
+        for usual, port in self.ports.items():
+            command = command.replace(f"127.0.0.1:{usual}", f"127.0.0.1:{port}")
+        return command
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    folder = tmp_path_factory.mktemp("desk")
+    (folder / "handbook").mkdir()
+    (folder / "handbook" / "leave.md").write_text(
+        "---\nauthor: Ada Byron\n---\n# Leave\n\nEmployees have 27 days of annual leave.\n\n"
+        "## Parental leave\n\nParental leave lasts up to fourteen months.\n"
+    )
+    (folder / "handbook" / "travel.txt").write_text("Trains are booked in second class.\n")
+    (folder / "minutes").mkdir()
+    (folder / "minutes" / "2026-01.txt").write_text("Grace Hopper was elected as the chair of the board.\n")
+    (folder / "questions.json").write_text(json.dumps(QUESTIONS))
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "SEARCH_APP_HOME": str(folder / "home"),
+    }
+    desk = Desk(folder, environment, {"8000": _free_port(), "8501": _free_port()}, [])
+    yield desk
+    for server in desk.servers:
+        server.terminate()
+    for server in desk.servers:
+        server.wait(30)
+
+
+@pytest.mark.timeout(600)
+def test_readme_runs_from_top_to_bottom(desk: Desk) -> None:
+    said: dict[str, str] = {}
+    for language, block in BLOCK.findall(README):
+        commands = block.splitlines() if language == "sh" else [f"python -c {shlex.quote(block)}"]
+        for command in commands:
+            if command in SERVERS:
+                desk.serve(command, SERVERS[command])
+            elif not any(command.startswith(known) for known in ELSEWHERE):
+                done = desk.run(command)
+                assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+                said[command] = done.stdout
+    assert len(said) > 10
+    printed = next(output for command, output in said.items() if command.startswith("python -c"))
+    assert "handbook/leave.md" in printed
+    assert "Grace Hopper" in said['search-app answer "Who was elected?" --collection minutes']
+    assert "leave.md" in next(output for command, output in said.items() if "Ada" in command or "Nobody" in command)
+
+
+def test_what_readme_does_not_run_here_is_run_where_it_says() -> None:
+    commands = [line for language, block in BLOCK.findall(README) if language == "sh" for line in block.splitlines()]
+    for known, place in ELSEWHERE.items():
+        assert any(command.startswith(known) for command in commands), f"README no longer has: {known}"
+        assert (ROOT / place).exists()
+
+
+@pytest.mark.parametrize(
+    "page", [path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))]
+)
+def test_every_link_leads_to_a_file(page: str) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)\s#]+)", (ROOT / page).read_text())
+    missing = [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
+    assert not missing
+
+
+def test_env_example_lists_every_setting_with_its_default() -> None:
+    lines = re.findall(r"^(# )?(SEARCH_APP_\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert {name for _, name, _ in lines} == set(_names(Settings, "SEARCH_APP_"))
+    given = {name: value for commented, name, value in lines if not commented}
+    code = "from search_app.settings import Settings; print(Settings(home='/').model_dump_json())"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SEARCH_APP_")}
+    with_file, without = (
+        subprocess.run(
+            [sys.executable, "-c", code], env={**clean, **extra}, capture_output=True, text=True, check=True
+        ).stdout
+        for extra in (given, {})
+    )
+    assert json.loads(with_file) == json.loads(without)
+
+
+def _names(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _names(field.annotation, f"{prefix}{name.upper()}__")
+        else:
+            yield prefix + name.upper()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
