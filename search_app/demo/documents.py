@@ -47,6 +47,6 @@ def _readmes() -> Iterator[tuple[str, str]]:
             continue
         text = metadata["Description"]
         if len(text) >= _SHORTEST_README:
-            kind = metadata.get("Description-Content-Type", "text/x-rst")
+            kind = next(iter(metadata.get_all("Description-Content-Type") or ()), "text/x-rst")
             ending = "md" if "markdown" in kind else "rst" if "rst" in kind else "txt"
             yield f"packages/{_UNSAFE.sub('-', metadata['Name'])}.{ending}", text

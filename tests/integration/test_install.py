@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,29 @@ def test_without_faiss_the_message_names_the_extra() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "MissingExtra" in done.stderr
     assert "pip install 'search-app[cpu]'" in done.stderr
+
+
+def test_the_wheel_carries_the_reader_and_the_pages_with_their_looks(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for package in ("search_app", "indexing", "ui"):
+        shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path, source],
+        check=True,
+        capture_output=True,
+    )
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        carried = set(wheel.namelist())
+    tracked = {
+        path.relative_to(source).as_posix()
+        for package in ("search_app", "indexing", "ui")
+        for path in (source / package).rglob("*")
+        if path.is_file()
+    }
+    assert not tracked - carried
+    assert "search_app/models/reader/model.safetensors" in carried
 
 
 class TestMake:
