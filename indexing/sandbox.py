@@ -96,7 +96,9 @@ class Sandbox:
         return reply
 
     def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
+        if self._process is not None and self._process.poll() is not None:
+            self._stop()
+        if self._process is None:
             path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
             self._process = subprocess.Popen(
                 # -P: a document folder's own lxml.py must not be imported because someone stands in that folder.

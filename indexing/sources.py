@@ -178,14 +178,14 @@ def _look_at(path: str, source: str, found: Scan) -> None:
 
 
 def digest(file: SourceFile) -> str:
-    """SHA-256 of the file's bytes, and of its sidecar's where it has one. Raises OSError."""
+    """SHA-256 of the file's bytes, then "+" and that of its sidecar where it has one. Raises OSError."""
     content = hashlib.sha256()
     with open(file.path, "rb") as stream:
         while block := stream.read(_BLOCK):
             content.update(block)
-    if file.sidecar is not None:
-        content.update(b"\0" + hashlib.sha256(Path(file.sidecar).read_bytes()).digest())
-    return content.hexdigest()
+    if file.sidecar is None:
+        return content.hexdigest()
+    return f"{content.hexdigest()}+{hashlib.sha256(Path(file.sidecar).read_bytes()).hexdigest()}"
 
 
 def record_of(file: SourceFile, content_digest: str, documents: int) -> FileRecord:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -55,12 +55,15 @@ _ABBREVIATIONS = (
 )
 _NO_END = "".join(rf"(?<!\b{word}\.)" for word in [*_ABBREVIATIONS, r"e\.g", r"i\.e", r"z\.B", "[A-Z]"])
 _WIDE = "。！？｡．؟۔।॥։።။។"
+_MARKER = r"(?:[-*•‣–]|\d{1,3}[.)]|[a-z]\))[ \t]"
+_BREAK = rf"\n(?![^\S\n]*(?:\n|{_MARKER}))"
 # One set of characters in front, so that the search skips all others at the speed of a scan.
 _BOUNDARY = re.compile(
     rf"[\n.!?…{_WIDE}](?:"
-    r"(?<=\n)(?:(?P<paragraph>[ \t\u3000]*\n\s*)"
-    r"|(?P<item>(?=[ \t]*(?:[-*•‣–]|\d{1,3}[.)]|[a-z]\))[ \t]))|(?P<line>))"
-    rf"|{_NO_END}(?P<sentence>(?<=[.!?…])[.!?…]*[\"'”’»)\]]*\s++(?![a-z])|(?<=[{_WIDE}])[{_WIDE}]*[」』）”’»)]*\s*)"
+    rf"(?<=\n)(?:(?P<paragraph>[^\S\n]*\n\s*)|(?P<item>(?=[ \t]*{_MARKER}))|(?P<line>))"
+    rf"|{_NO_END}(?P<sentence>"
+    rf"(?<=[.!?…])[.!?…]*[\"'”’»)\]]*(?:[^\S\n]++(?!\n)|[^\S\n]*+{_BREAK})(?![a-z])"
+    rf"|(?<=[{_WIDE}])[{_WIDE}]*[」』）”’»)]*[^\S\n]*+(?:{_BREAK})?)"
     r")"
 )
 _KINDS = {"paragraph": _PARAGRAPH, "item": _ITEM, "sentence": _SENTENCE, "line": _LINE}
@@ -115,33 +118,34 @@ class Splitter:
         for piece, text, spans in zip(pieces, texts, self._token_spans(texts) if texts else [], strict=True):
             cutter = _Cutter(text, spans, first=piece.start - piece.lead, limit=self._limit, overlap=self._overlap)
             ranges.append(list(cutter.leaves()))
-        self._fit(pieces, ranges)
         return [
-            [self._passage(piece, start, end) for start, end, _ in found]
-            for piece, found in zip(pieces, ranges, strict=True)
+            [self._passage(piece, start, end) for start, end in found]
+            for piece, found in zip(pieces, self._fit(pieces, ranges), strict=True)
         ]
 
-    def _fit(self, pieces: Sequence[Piece], ranges: list[list[tuple[int, int, int]]]) -> None:
+    def _fit(
+        self, pieces: Sequence[Piece], ranges: Sequence[Sequence[tuple[int, int, int]]]
+    ) -> Iterator[list[tuple[int, int]]]:
         """Makes offsets absolute, and halves what has more tokens on its own than it had inside its piece."""
-        for row, (piece, found) in enumerate(zip(pieces, ranges, strict=True)):
+        for piece, found in zip(pieces, ranges, strict=True):
             title, title_tokens = self._title(piece.path)
             text = piece.document.text
-            pending = [(piece.lead + start, piece.lead + end, tokens) for start, end, tokens in found]
-            fitting: list[tuple[int, int, int]] = []
-            doubtful = [item for item in pending if title_tokens + item[2] * 5 // 4 + 8 > self._budget]
-            fitting.extend(item for item in pending if title_tokens + item[2] * 5 // 4 + 8 <= self._budget)
+            fitting: list[tuple[int, int]] = []
+            doubtful: list[tuple[int, int]] = []
+            for start, end, tokens in found:
+                sure = title_tokens + tokens * 5 // 4 + 8 <= self._budget
+                (fitting if sure else doubtful).append((piece.lead + start, piece.lead + end))
             while doubtful:
-                encoded = [f"{title}\n{text[start:end]}" if title else text[start:end] for start, end, _ in doubtful]
-                halves: list[tuple[int, int, int]] = []
-                for (start, end, _), spans in zip(doubtful, self._token_spans(encoded), strict=True):
+                encoded = [f"{title}\n{text[start:end]}" if title else text[start:end] for start, end in doubtful]
+                halves: list[tuple[int, int]] = []
+                for (start, end), spans in zip(doubtful, self._token_spans(encoded), strict=True):
                     if len(spans) <= self._budget or end - start <= 1:
-                        fitting.append((start, end, len(spans)))
+                        fitting.append((start, end))
                     else:
                         middle = _near_middle(text, start, end)
-                        halves += [(start, middle, 0), (middle, end, 0)]
+                        halves += [(start, middle), (middle, end)]
                 doubtful = halves
-            trimmed = (_trimmed(text, start, end) for start, end, _ in fitting)
-            ranges[row] = sorted((start, end, 0) for start, end in trimmed if start < end)
+            yield list(_distinct(_trimmed(text, start, end) for start, end in fitting))
 
     def _title(self, path: tuple[str, ...]) -> tuple[str, int]:
         """The path and its tokens; outer levels are dropped first, the innermost is cut."""
@@ -247,7 +251,8 @@ class _Cutter:
 
     def __init__(self, text: str, spans: NDArray[np.int64], *, first: int, limit: int, overlap: int) -> None:
         self._text, self._first, self._limit, self._overlap = text, first, limit, overlap
-        self._units = _unit_starts(spans[:, 0], len(text))
+        self._extra = _extra_units(spans[:, 0], len(text))
+        self._units = np.sort(np.concatenate([spans[:, 0], self._extra])) if len(self._extra) else spans[:, 0]
         marks = [(match.end(), _KINDS[str(match.lastgroup)]) for match in _BOUNDARY.finditer(text)]
         marks = [(place, kind) for place, kind in marks if 0 < place < len(text)]
         self._places = np.array([place for place, _ in marks], dtype=np.int64)
@@ -264,9 +269,8 @@ class _Cutter:
             first, last = self._count_one(start), self._count_one(end)
             if last - first <= self._limit:
                 begin = self._overlap_start(start)
-                tokens = last - self._count_one(begin)
-                if tokens <= self._limit or end - start <= 1:
-                    yield begin, end, tokens
+                if last - self._count_one(begin) <= self._limit or end - start <= 1:
+                    yield self._leaf(begin, end)
                     continue
             cut = self._best_cut(start, end, first, last)
             if cut is not None:
@@ -303,7 +307,13 @@ class _Cutter:
         places.append(end)
         for left, right in pairwise(places):
             begin = self._overlap_start(left)
-            yield begin, right, self._count_one(right) - self._count_one(begin)
+            yield self._leaf(begin, right)
+
+    def _leaf(self, start: int, end: int) -> tuple[int, int, int]:
+        tokens = self._count_one(end) - self._count_one(start)
+        low, high = np.searchsorted(self._extra, [start, end])
+        # A part of a word that was one [UNK] as a whole may have as many tokens as characters.
+        return start, end, tokens + (end - start if low < high else 0)
 
     def _overlap_start(self, start: int) -> int:
         """Where a passage that begins at `start` begins with its overlap: not across a paragraph's end."""
@@ -332,14 +342,12 @@ class _Cutter:
         return int(np.searchsorted(self._units, place))
 
 
-def _unit_starts(starts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """Where tokens begin, and further points in stretches that the tokenizer makes one token or none of."""
+def _extra_units(starts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Points inside stretches that the tokenizer makes one token of, or none."""
     bounds = np.concatenate(([0], starts, [length]))
     gaps = np.flatnonzero(np.diff(bounds) > _LONG_TOKEN)
-    if not len(gaps):
-        return starts
     extra = [np.arange(bounds[gap] + _LONG_TOKEN_STEP, bounds[gap + 1], _LONG_TOKEN_STEP) for gap in gaps]
-    return np.sort(np.concatenate([starts, *extra]))
+    return np.concatenate([np.zeros(0, dtype=np.int64), *extra])
 
 
 def _hashes(text: str, places: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -369,3 +377,12 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
         return start, start
     begin = start + len(piece) - len(piece.lstrip())
     return begin, begin + len(stripped)
+
+
+def _distinct(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """In order, without empty ones and those that stand inside another: halving may leave a bare overlap."""
+    reached = -1
+    for start, end in sorted(ranges, key=lambda span: (span[0], -span[1])):
+        if start < end and end > reached:
+            yield start, end
+            reached = end

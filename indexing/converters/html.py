@@ -117,14 +117,16 @@ def _walk(root: Any, builder: TextBuilder, *, skip: frozenset[str]) -> None:
     for event, element in etree.iterwalk(root, events=("start", "end")):
         tag = element.tag if isinstance(element.tag, str) else ""
         trafilatura_head = tag == "head" and element.get("rend") is not None
-        block = tag in _BLOCKS or (tag == "code" and "\n" in (element.text or ""))
+        # trafilatura makes <quote> of <pre>; its <code> may be a word in a sentence.
+        code = tag == "pre" or (tag in ("code", "quote") and "\n" in (element.text or "").strip())
+        block = tag in _BLOCKS or code
         if event == "start":
             if hidden or (tag in skip and not trafilatura_head):
                 hidden += 1
                 continue
             if block:
                 flush()
-            if tag == "pre" or (tag == "code" and block):
+            if code:
                 verbatim += 1
             elif tag in ("tr", "row"):
                 cells = []
@@ -137,7 +139,7 @@ def _walk(root: Any, builder: TextBuilder, *, skip: frozenset[str]) -> None:
         else:
             if block:
                 flush(level=_level(element, tag))
-            if tag == "pre" or (tag == "code" and block):
+            if code:
                 verbatim = max(0, verbatim - 1)
             elif tag in ("tr", "row"):
                 row, cells = cells or [], None

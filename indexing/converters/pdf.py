@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,9 +22,7 @@ def convert(path: Path) -> Iterator[Content]:
     try:
         pdf = pypdfium2.PdfDocument(path)
     except pypdfium2.PdfiumError as error:
-        if "password" in str(error).lower() or "security" in str(error).lower():
-            raise ConversionError("it is encrypted; save a copy without a password") from error
-        raise ConversionError(f"PDFium cannot read it: {error}") from error
+        raise ConversionError(_why(path)) from error
     with pdf:
         if len(pdf) == 0:
             raise ConversionError("it has no pages")
@@ -36,6 +35,16 @@ def _require_pdf(path: Path) -> None:
     if b"%PDF-" not in head:
         kind = "a ZIP archive" if head.startswith(b"PK") else "something else"
         raise ConversionError(f"it is not a PDF: it begins like {kind}")
+
+
+def _why(path: Path) -> str:
+    """Why PDFium refused it; its own error code may be the one of an earlier file."""
+    data = path.read_bytes()
+    if b"/Encrypt" in data:
+        return "it is encrypted; save a copy without a password"
+    if re.search(rb"/Count\s+0\b", data) and not re.search(rb"/Type\s*/Page\b", data):
+        return "it has no pages"
+    return "it is damaged: PDFium cannot read it"
 
 
 def _content(pdf: pypdfium2.PdfDocument) -> Content:
