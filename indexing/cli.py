@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from search_app.settings import Settings
 
 _SHOWN = 20
+_DEBUG = "indexing.debug"
 
 
 class _Group(click.Group):
@@ -32,7 +33,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except SearchAppError as error:
-            if "--debug" in sys.argv:
+            if ctx.meta.get(_DEBUG):
                 raise
             click.echo(f"error: {error}", err=True)
             ctx.exit(error.exit_code)
@@ -41,9 +42,13 @@ class _Group(click.Group):
             ctx.exit(130)
 
 
+def _remember_debug(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    ctx.meta[_DEBUG] = value  # shared with the group, which is where errors end
+
+
 def _common(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.option("--debug", is_flag=True, help="Show tracebacks."),
+        click.option("--debug", is_flag=True, expose_value=False, callback=_remember_debug, help="Show tracebacks."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
         click.option("--collection", default="default", show_default=True, help="The index to work on."),
         click.option("--home", type=click.Path(path_type=Path), help="Folder of all collections [SEARCH_APP_HOME]."),
@@ -75,7 +80,7 @@ def cli() -> None:
 @_common
 def plan(
     paths: tuple[str, ...], include: tuple[str, ...], exclude: tuple[str, ...], encoder: str | None,
-    home: Path | None, collection: str, as_json: bool, debug: bool,
+    home: Path | None, collection: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Say what apply would do to the index, and how long it would take."""
     from indexing import job
@@ -117,7 +122,7 @@ def plan(
 @_common
 def apply(
     paths: tuple[str, ...], include: tuple[str, ...], exclude: tuple[str, ...], encoder: str | None, rebuild: bool,
-    home: Path | None, collection: str, as_json: bool, debug: bool,
+    home: Path | None, collection: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Bring the index up to date with the files under PATH."""
     from indexing import job
@@ -150,7 +155,7 @@ def apply(
 
 @cli.command()
 @_common
-def verify(home: Path | None, collection: str, as_json: bool, debug: bool) -> None:
+def verify(home: Path | None, collection: str, as_json: bool) -> None:
     """Read the whole index and check that it is sound."""
     from search_app.settings import load_settings
     from search_app.stores.sqlite_verify import verify as problems_of
@@ -169,7 +174,7 @@ def verify(home: Path | None, collection: str, as_json: bool, debug: bool) -> No
 
 @cli.command()
 @_common
-def info(home: Path | None, collection: str, as_json: bool, debug: bool) -> None:
+def info(home: Path | None, collection: str, as_json: bool) -> None:
     """Describe the index: what built it and what is in it."""
     from search_app.settings import load_settings
     from search_app.stores.sqlite import SqliteStore
