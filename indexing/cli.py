@@ -139,7 +139,7 @@ def apply(
     if as_json:
         _print_json(summary.to_dict())
     else:
-        _reasons("skipped", summary.skips)
+        _reasons("skipped", summary.skips, shown=_SHOWN)
         _reasons("warning", summary.warnings)
         _reasons("failed", summary.problems)
         click.echo(
@@ -245,15 +245,15 @@ class _Progress:
             self._bar.close()
 
 
-def _list(name: str, sources: Sequence[str]) -> None:
-    for source in sources[:_SHOWN]:
-        click.echo(f"{name:<8} {source}")
-    if len(sources) > _SHOWN:
-        click.echo(f"{name:<8} … and {len(sources) - _SHOWN} more (--json names them all)")
+def _list(name: str, lines: Sequence[str], *, shown: int = _SHOWN) -> None:
+    for line in lines[:shown]:
+        click.echo(f"{name:<8} {line}")
+    if len(lines) > shown:
+        click.echo(f"{name:<8} … and {len(lines) - shown} more (--json names them all)")
 
 
-def _reasons(name: str, skips: Sequence[Skip]) -> None:
-    _list(name, [f"{skip.source}: {skip.reason}" for skip in skips])
+def _reasons(name: str, skips: Sequence[Skip], *, shown: int = sys.maxsize) -> None:
+    _list(name, [f"{skip.source}: {skip.reason}" for skip in skips], shown=shown)
 
 
 def _duration(seconds: float) -> str:

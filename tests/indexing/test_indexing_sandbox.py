@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -138,3 +139,51 @@ def test_jsonl_is_converted_in_bounded_memory(tmp_path: Path) -> None:
         spool = sandbox.convert(large, "jsonl", large.stat().st_size)
         assert spool.documents == 30_000
         assert next(iter(spool)).text.startswith("record 0 ")
+
+
+def test_a_thousand_damaged_pdfs_hurt_nobody(tmp_path: Path, good: Path) -> None:
+    whole = samples.pdf(tmp_path / "whole.pdf", [["one", "two"], ["three"]], outline=True).read_bytes()
+    rng = random.Random(4)
+    path = tmp_path / "damaged.pdf"
+    outcomes = {"text": 0, "reason": 0}
+    with Sandbox(Limits(memory=1 << 30, seconds=10)) as sandbox:
+        for _ in range(1000):
+            data = bytearray(whole)
+            for _ in range(rng.choice([1, 5, 50])):
+                data[rng.randrange(len(data))] = rng.randrange(256)
+            path.write_bytes(data[: rng.choice([len(data), rng.randrange(len(data))])])
+            try:
+                spool = sandbox.convert(path, "pdf", len(data))
+            except ConversionError as error:
+                outcomes["reason"] += bool(str(error))
+            else:
+                outcomes["text"] += all(isinstance(content.text, str) for content in spool)
+                spool.discard()
+        assert text(sandbox, good) == "all is well"
+    assert sum(outcomes.values()) == 1000
+    assert min(outcomes.values()) > 50
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        [b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [2 0 R] /Count 1 >>"],
+        [b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+         b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Contents 4 0 R >>",
+         b"<< /Length 1000000000 >>\nstream\nBT ET\nendstream"],
+        [b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [3 0 R] /Count 2147483647 >>",
+         b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] >>"],
+    ],
+    ids=["a page tree that is its own child", "a stream of a declared gigabyte", "two billion declared pages"],
+)  # fmt: skip
+def test_a_hostile_pdf_ends_in_text_or_a_reason(tmp_path: Path, good: Path, objects: list[bytes]) -> None:
+    path = samples.raw_pdf(tmp_path / "hostile.pdf", objects)
+    with Sandbox(Limits(memory=1 << 30, seconds=3)) as sandbox:
+        try:
+            spool = sandbox.convert(path, "pdf", 1)
+        except ConversionError as error:
+            reason = str(error)
+        else:
+            reason = "".join(warning for content in spool for warning in content.warnings)
+        assert reason
+        assert text(sandbox, good) == "all is well"
