@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
+import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +25,7 @@ from click.testing import CliRunner, Result
 from fakes import HashEncoder
 
 from indexing import job
-from indexing.cli import cli
+from indexing.cli import _Progress, cli
 from indexing.job import splitter_of
 from search_app.errors import IndexNotFound
 from search_app.manifest import encoded_text
@@ -94,6 +100,21 @@ def test_a_folder_is_planned_applied_verified_and_described(home: Path, docs: Pa
     assert {"modified", "size", "format"} <= set(info["fields"])
 
 
+def test_a_terminal_sees_the_progress_and_the_time_left(home: Path, many: Path) -> None:
+    theirs, ours = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    with os.fdopen(ours, "w") as terminal, contextlib.redirect_stderr(terminal):
+        bar = _Progress(False, "indexing")
+        job.apply([many], settings=Settings(home=home), encoder=HashEncoder(), start=bar.start, progress=bar.update)
+        bar.close()
+        terminal.flush()
+        shown = os.read(theirs, 1 << 16).decode()
+    os.close(theirs)
+    assert "indexing:   0%" in shown
+    assert "100%" in shown
+    assert re.search(r"\d\d:\d\d<\d\d:\d\d", shown)  # elapsed and left
+
+
 def test_errors_are_one_line_with_an_exit_code(home: Path, docs: Path) -> None:
     for arguments, code, words in [
         (["apply", docs / "nowhere"], 2, "no such file or folder"),
@@ -153,7 +174,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from fakes import HashEncoder
 from indexing import job
-from indexing.cli import cli
+from indexing.cli import _Progress, cli
 from search_app.settings import Settings
 class Slow(HashEncoder):
     def encode_passages(self, texts):
