@@ -49,7 +49,10 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """A file that the index knows: `path` is absolute, `source` as given, `digest` the SHA-256 of its bytes."""
+    """A file that the index knows: `path` is absolute, `source` as given.
+
+    `digest` is the SHA-256 of its bytes; a file with metadata beside it adds "+" and the SHA-256 of that.
+    """
 
     path: str
     source: str
@@ -120,7 +123,7 @@ class IndexWriter(Protocol):
     """One collection, open for its one writer. Each call is one transaction and raises the generation."""
 
     def files(self) -> Iterator[FileRecord]:
-        """Files that are indexed whole."""
+        """All files; `digest` is empty and `modified_ns` 0 where a job ended half-way through the file."""
         ...
 
     def known_vectors(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:

@@ -100,9 +100,9 @@ class SqliteStore:
         ]
 
     def files(self) -> Iterator[FileRecord]:
-        """Files that are indexed whole, in order of path."""
+        """In order of path; `digest` is empty where a job ended half-way through the file."""
         with self._reading() as db:
-            found = rows(db, f"SELECT {_FILE_COLUMNS} FROM files WHERE digest != '' ORDER BY path")
+            found = rows(db, f"SELECT {_FILE_COLUMNS} FROM files ORDER BY path")
         return (FileRecord(*row) for row in found)
 
     def file_of(self, document_id: str) -> FileRecord | None:

@@ -81,7 +81,7 @@ class SqliteWriter:
         self.close()
 
     def files(self) -> Iterator[FileRecord]:
-        sql = "SELECT path, source, digest, size, modified_ns, documents FROM files WHERE digest != '' ORDER BY path"
+        sql = "SELECT path, source, digest, size, modified_ns, documents FROM files ORDER BY path"
         with translated(self._path):
             found = rows(self._db, sql)
         return (FileRecord(*row) for row in found)
@@ -176,7 +176,7 @@ class SqliteWriter:
         db.execute(
             "UPDATE files SET source = ?, digest = ?, size = ?, modified_ns = ?, documents = ? WHERE id = ?",
             (
-                record.source, record.digest if change.last else "", record.size, record.modified_ns,
+                record.source, record.digest if change.last else "", record.size, record.modified_ns if change.last else 0,
                 record.documents, file,
             ),
         )  # fmt: skip

@@ -327,3 +327,15 @@ def _environment() -> dict[str, str]:
 
 def _python(code: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=_environment())
+
+
+def test_a_half_written_file_is_known_as_such_and_can_be_removed(tmp_path: Path) -> None:
+    whole = change(1)
+    with SqliteWriter(tmp_path, MANIFEST, collection="c") as writer:
+        writer.write([dataclasses.replace(whole, last=False)])
+    with SqliteWriter(tmp_path, MANIFEST, collection="c") as writer:
+        assert [(record.digest, record.modified_ns) for record in writer.files()] == [("", 0)]
+        writer.write([change(2)])
+        writer.remove_files(["/1.txt"])
+        writer.finish()
+    assert ids(tmp_path) == ["d2"]
