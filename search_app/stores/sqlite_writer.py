@@ -176,8 +176,8 @@ class SqliteWriter:
         db.execute(
             "UPDATE files SET source = ?, digest = ?, size = ?, modified_ns = ?, documents = ? WHERE id = ?",
             (
-                record.source, record.digest if change.last else "", record.size, record.modified_ns if change.last else 0,
-                record.documents, file,
+                record.source, record.digest if change.last else "", record.size,
+                record.modified_ns if change.last else 0, record.documents, file,
             ),
         )  # fmt: skip
         numbers = {document.id: self._insert_document(db, file, document) for document in change.documents}
