@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from urllib.parse import urlencode
 
 from search_app.api.schemas import AnswerOut, DocumentResponse, DocumentSummary, HitOut, SearchResponse
 from search_app.types import MetaValue
-from ui.highlight import escape, excerpt, marked
+from ui.highlight import escape, excerpt, marked, unwrapped
 
 ANSWER_MARGIN = 600
 HIT_CHARACTERS = 420
@@ -24,7 +25,7 @@ def answer(item: AnswerOut) -> str:
     return (
         '<article class="sa-card" dir="auto">'
         f'<div class="sa-head"><div class="sa-answer">{escape(item.text)}</div>{_confidence(item)}</div>'
-        f'<p class="sa-passage" dir="auto">{marked(text, first, last)}</p>'
+        f'<p class="sa-passage" dir="auto">{_compact(marked(unwrapped(text), first, last))}</p>'
         f"{_place(item.title, item.source, item.page, score=item.score)}"
         "</article>"
     )
@@ -40,7 +41,7 @@ def hit(rank: int, item: HitOut) -> str:
     return (
         '<article class="sa-card sa-hit" dir="auto">'
         f'<div class="sa-rank">{rank}</div><div class="sa-body">'
-        f'<p class="sa-passage">{escape(text)}</p>'
+        f'<p class="sa-passage">{_compact(escape(unwrapped(text)))}</p>'
         f"{_place(item.title, item.source, item.page, score=item.score)}"
         f'<div class="sa-badges">{badges}</div>'
         "</div></article>"
@@ -50,8 +51,8 @@ def hit(rank: int, item: HitOut) -> str:
 def no_answer(confidence: float | None) -> str:
     certainty = "" if confidence is None else f" ({confidence:.0%} sure)"
     return (
-        '<div class="sa-notice" role="status"><strong>No answer in these documents'
-        f"{certainty}.</strong> The closest passages are below.</div>"
+        '<div class="sa-notice" role="status">'
+        f"<strong>Probably no answer in these documents{certainty}.</strong> What comes closest is below.</div>"
     )
 
 
@@ -128,6 +129,11 @@ def _pages(item: DocumentResponse) -> Iterable[tuple[int | None, int, int]]:
     starts[0] = item.start
     for page, first, last in zip(inside, starts, [*starts[1:], item.end], strict=True):
         yield page.number, first, last
+
+
+def _compact(markup: str) -> str:
+    """Blank lines taken out, which `escape` left as references."""
+    return re.sub(r"(?:&#10; *){2,}", "&#10;", markup)
 
 
 def _place(title: str | None, source: str | None, page: int | None, *, score: float) -> str:

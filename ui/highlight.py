@@ -9,6 +9,9 @@ import re
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
+# A line break inside a paragraph: not before a blank line, an indented line, a list item, a table or a heading.
+_WRAP = re.compile(r"(?<!\n)\n(?![\s\-*+•·#>|=~`]|\d+[.)])")
+
 LONGEST_WORD = 40
 
 
@@ -46,6 +49,11 @@ def excerpt(text: str, start: int, end: int, *, margin: int) -> tuple[str, int, 
         kept = after[:margin]
         after = kept[: len(kept) - _first_space(kept[::-1])].rstrip() + "…"
     return before + inside + after, len(before), len(before) + len(inside)
+
+
+def unwrapped(text: str) -> str:
+    """Hard-wrapped lines joined, code point for code point, so that offsets stay true; lists and code keep theirs."""
+    return _WRAP.sub(" ", text)
 
 
 def _first_space(text: str) -> int:

@@ -47,12 +47,6 @@ CollectionName = Annotated[str, AfterValidator(_collection_name), Path(examples=
 DocumentId = Annotated[str, Path(min_length=1, max_length=256)]
 
 
-class Store(PassageStore, Protocol):
-    def file_of(self, document_id: str) -> FileRecord | None:
-        """The file that the document was read from."""
-        ...
-
-
 class Service(Protocol):
     """What the routes need of `search_app.service.SearchService`."""
 
@@ -60,7 +54,7 @@ class Service(Protocol):
 
     def answer(self, question: str, *, collection: str, k: int, top_k: int, where: Filter | None) -> SearchResult: ...
 
-    def store(self, collection: str) -> Store: ...
+    def store(self, collection: str) -> PassageStore: ...
 
     def collections(self) -> Sequence[str]: ...
 
@@ -207,7 +201,7 @@ def _open_indexed(record: FileRecord) -> BinaryIO:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_size != record.size:
             raise gone
-        if hashlib.file_digest(file, "sha256").hexdigest() != record.digest:
+        if hashlib.file_digest(file, "sha256").hexdigest() != record.digest.partition("+")[0]:
             raise gone
         file.seek(0)
     except OSError:

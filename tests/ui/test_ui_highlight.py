@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ui.highlight import escape, excerpt, marked, segments
+from ui.highlight import escape, excerpt, marked, segments, unwrapped
 
 NASTY = st.text(
     alphabet=st.characters() | st.sampled_from(list("<>&\"'`/= \n\t\0\u202e\u2066\u200f\ud800\U0001f9d1\u0301")),
@@ -95,3 +95,16 @@ def test_a_payload_is_text_on_both_sides_of_the_mark_and_in_it(payload: str) -> 
     markup = marked(text, len(payload), 2 * len(payload))
     assert markup.count("<") == 2
     assert shown(markup) == text
+
+
+@given(NASTY)
+def test_unwrapping_moves_no_character(text: str) -> None:
+    joined = unwrapped(text)
+    assert len(joined) == len(text)
+    assert all(new == old or (old, new) == ("\n", " ") for old, new in zip(text, joined, strict=True))
+
+
+def test_unwrapping_joins_paragraphs_and_leaves_lists_and_code() -> None:
+    assert unwrapped("a wrapped\nline\n\n- one\n- two\n\n    code\n    more") == (
+        "a wrapped line\n\n- one\n- two\n\n    code\n    more"
+    )

@@ -4,7 +4,7 @@ import html
 import re
 import socket
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 import ui
 from search_app.settings import ApiSettings, Settings
+from search_app.types import Answer, Hit
 from ui import session
 from ui.client import API_KEY_VARIABLE, API_URL_VARIABLE
 
@@ -163,10 +164,25 @@ def test_a_filter_that_matches_nothing_says_so(opened: Open) -> None:
 
 def test_no_answer_is_said_and_the_passages_are_still_there(opened: Open) -> None:
     app = ask(opened(no_answer), "Who won in 1936?")
-    assert "No answer in these documents" in shown(app)
-    assert "91%" in shown(app)
+    assert "Probably no answer in these documents (91% sure)" in shown(app)
     assert not marks(app)
     assert "sa-hit" in markup(app)
+
+
+@pytest.mark.parametrize(
+    ("silence", "best", "said"),
+    [(0.6, 0.3, True), (0.2, 0.7, False), (None, 0.7, True), (0.9, None, True)],
+)
+def test_no_answer_is_said_when_it_is_likelier_and_the_closest_is_shown(
+    opened: Open, silence: float | None, best: float | None, said: bool
+) -> None:
+    def read(question: str, hits: Sequence[Hit]) -> list[Answer]:
+        return [Answer("", None, 9.0, silence, None), *Marks("names refer", confidence=best)(question, hits)]
+
+    app = ask(opened(read), "What does the global statement do?")
+    assert ("Probably no answer" in shown(app)) == said
+    assert marks(app) == ["names refer"]
+    assert app.subheader[0].value == ("Possible answers" if said else "Answers")
 
 
 def test_a_search_can_be_linked(opened: Open) -> None:

@@ -86,15 +86,24 @@ def _show(response: SearchResponse, collection: str, *, filtered: bool) -> None:
         st.html(cards.nothing_found(filtered))
         return
     placed = [item for item in response.answers if item.start is not None]
-    if not response.answers or response.answers[0].start is None:
-        st.html(cards.no_answer(response.answers[0].confidence if response.answers else None))
-    elif placed:
-        st.subheader("Answers", anchor=False)
+    silence = next((item for item in response.answers if item.start is None), None)
+    silent = not placed or (silence is not None and _outweighs(silence, placed[0], response.answers[0]))
+    if silent:
+        st.html(cards.no_answer(silence.confidence if silence else None))
+    if placed:
+        st.subheader("Possible answers" if silent else "Answers", anchor=False)
         for number, item in enumerate(placed):
             _answer(number, item, collection)
     st.subheader("Passages", anchor=False)
     for number, hit in enumerate(response.hits, start=1):
         _hit(number, hit, collection)
+
+
+def _outweighs(silence: AnswerOut, best: AnswerOut, first: AnswerOut) -> bool:
+    """Whether "no answer here" is likelier than the best answer; without confidence the reader's order decides."""
+    if silence.confidence is not None and best.confidence is not None:
+        return silence.confidence >= best.confidence
+    return first is silence
 
 
 def _answer(number: int, item: AnswerOut, collection: str) -> None:

@@ -1,0 +1,284 @@
+"""The whole way in a real browser: files on disk, the real models, API and UI as processes, Chromium.
+
+`SEARCH_APP_SCREENSHOT=docs/images/search.png` keeps the picture that the README shows.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from search_app.demo.documents import write_documents
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[dev]'")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
+]
+
+QUESTION = "How long does it take to tokenize a GB of text?"
+ANSWER = "less than 20 seconds"
+INCLUDED = [
+    f"python/{topic}.txt" for topic in ("global", "nonlocal", "assert", "del", "pass", "with", "yield", "lambda")
+]
+INCLUDED += [f"packages/{name}.*" for name in ("tokenizers", "httpx", "uvicorn", "fastapi", "pypdfium2")]
+SCRIPT = "<script>window.ran = 'script'</script>"
+IMAGE = "<img src=x onerror=\"window.ran = 'image'\">"
+HOSTILE = f"The password of the vault is {SCRIPT} swordfish {IMAGE} and nobody else knows the password of the vault.\n"
+HEBREW = "ירושלים היא עיר הבירה של מדינת ישראל. הכנסת שוכנת בירושלים ובה מאה ועשרים חברים.\n"
+KEY = {"X-API-Key": "key-of-the-browser-test"}
+START_S = 180
+
+
+@dataclass
+class Site:
+    url: str
+    api: str
+    documents: Path
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"ended with {process.returncode}:\n{log.read_text()}"
+        try:
+            if httpx.get(url, trust_env=False, timeout=5).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.2)
+    pytest.fail(f"{url} was not ready after {START_S} s:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    documents = folder / "documents"
+    write_documents(documents)
+    (documents / "vault.txt").write_text(HOSTILE, encoding="utf-8")
+    (documents / "vault.txt.meta.json").write_text('{"title": "<img src=x onerror=window.ran=1>"}')
+    (documents / "hebrew.txt").write_text(HEBREW, encoding="utf-8")
+    includes = [f"--include={name}" for name in [*INCLUDED, "vault.txt", "hebrew.txt"]]
+    ports = {"api": free_port(), "ui": free_port()}
+    api = f"http://127.0.0.1:{ports['api']}"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SEARCH_APP_")} | {
+        "SEARCH_APP_HOME": str(folder / "home"),
+        "SEARCH_APP_API__KEY": KEY["X-API-Key"],
+    }
+    subprocess.run(
+        [sys.executable, "-m", "indexing.cli", "apply", "documents", *includes],
+        cwd=folder,
+        env=environment,
+        check=True,
+        timeout=START_S,
+    )
+    started = {
+        "api": (["search_app.cli", "serve", "--port", str(ports["api"])], f"{api}/health/ready"),
+        "ui": (
+            ["ui", "--port", str(ports["ui"]), "--api-url", api],
+            f"http://127.0.0.1:{ports['ui']}/_stcore/health",
+        ),
+    }
+    with ExitStack() as stack:
+        running = []
+        for name, (arguments, url) in started.items():
+            log = folder / f"{name}.log"
+            output = stack.enter_context(log.open("wb"))
+            process = subprocess.Popen(
+                [sys.executable, "-m", *arguments], cwd=folder, env=environment, stdout=output, stderr=output
+            )
+            stack.callback(end, process)
+            running.append((url, process, log))
+        for url, process, log in running:
+            wait_for(url, process, log)
+        yield Site(f"http://127.0.0.1:{ports['ui']}", api, documents)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[playwright.Browser]:
+    # Chromium's own sandbox does not start for root.
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(
+            executable_path=CHROMIUM, args=[*sandbox, "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: playwright.Browser) -> Iterator[playwright.Page]:
+    """A window that notes every request to another machine in `window.strangers` of its test."""
+    window = browser.new_page(viewport={"width": 1100, "height": 1000})
+    window.set_default_timeout(60_000)
+    strangers: list[str] = []
+    dialogs: list[str] = []
+    window.on("request", lambda request: strangers.append(request.url) if is_stranger(request.url) else None)
+    window.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    yield window
+    assert strangers == [], "the page loads nothing from other machines"
+    assert dialogs == []
+    window.close()
+
+
+def is_stranger(url: str) -> bool:
+    return url.startswith(("http", "ws")) and "//127.0.0.1:" not in url
+
+
+def ask(page: playwright.Page, site: Site, question: str) -> None:
+    page.goto(site.url)
+    box = page.get_by_role("textbox", name="Question")
+    box.fill(question)
+    box.press("Enter")
+    page.locator(".sa-hit").first.wait_for()
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_a_question_gets_an_answer_marked_in_its_passage(page: playwright.Page, site: Site) -> None:
+    ask(page, site, QUESTION)
+    mark = page.locator(".sa-passage mark").first
+    mark.wait_for()
+    assert mark.is_visible()
+    assert words(mark.inner_text()) == words(page.locator(".sa-answer").first.inner_text())
+    assert words(mark.inner_text()) == ANSWER
+    assert mark.evaluate("mark => getComputedStyle(mark).backgroundColor") == "rgb(255, 229, 138)"
+    answered = httpx.post(
+        f"{site.api}/v1/collections/default/answer",
+        json={"question": QUESTION},
+        headers=KEY,
+        trust_env=False,
+        timeout=60,
+    ).json()
+    assert answered["answers"][0]["text"] == mark.inner_text()
+    confident = [item for item in answered["answers"] if item["text"] and item["confidence"] is not None]
+    assert page.locator(".sa-percent").count() == len(confident)
+    assert "documents/packages/tokenizers.md" in page.locator(".sa-source").all_inner_texts()
+    badges = page.locator(".sa-hit").first.locator(".sa-badge").all_inner_texts()
+    assert {badge.split()[0] for badge in badges} <= {"dense", "BM25"}
+    assert badges
+    if picture := os.environ.get("SEARCH_APP_SCREENSHOT"):
+        page.set_viewport_size({"width": 1100, "height": 1120})
+        page.goto(f"{page.url}&answers=1")
+        page.locator(".sa-hit").nth(2).wait_for()
+        page.wait_for_timeout(500)
+        page.screenshot(path=picture)
+
+
+def test_a_search_stands_in_the_address_and_can_be_linked(page: playwright.Page, site: Site) -> None:
+    ask(page, site, QUESTION)
+    page.wait_for_url("**/?q=*")
+    address = page.url
+    page.goto("about:blank")
+    page.goto(address)
+    page.locator(".sa-passage mark").first.wait_for()
+    assert page.get_by_role("textbox", name="Question").input_value() == QUESTION
+
+
+def test_show_in_document_opens_at_the_answer_and_back_returns(page: playwright.Page, site: Site) -> None:
+    ask(page, site, QUESTION)
+    page.locator(".sa-passage mark").first.wait_for()
+    answer = page.locator(".sa-passage mark").first.inner_text()
+    page.get_by_text("Show in document").first.click()
+    mark = page.locator(".sa-reading mark").first
+    mark.wait_for()
+    assert words(mark.inner_text()) == words(answer)
+    box = mark.bounding_box()
+    assert box is not None
+    assert 0 <= box["y"] < 1000, "the answer stands on the first screen"
+    page.go_back()
+    page.locator(".sa-passage mark").first.wait_for()
+    assert page.get_by_role("textbox", name="Question").input_value() == QUESTION
+
+
+def test_the_original_is_the_file_that_was_indexed(page: playwright.Page, site: Site) -> None:
+    ask(page, site, "password of the vault")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Original").first.click()
+    name = download.value.suggested_filename
+    assert Path(download.value.path()).read_bytes() == (site.documents / name).read_bytes()
+
+
+def test_indexed_html_never_runs(page: playwright.Page, site: Site) -> None:
+    ask(page, site, "What is the password of the vault?")
+    found = page.locator(".sa-passage", has_text="swordfish").first
+    found.wait_for()
+    assert SCRIPT in words(found.inner_text())
+    assert IMAGE in words(found.inner_text())
+    assert page.evaluate("window.ran") is None
+    page.get_by_text("Show in document").first.click()
+    reading = page.locator(".sa-reading")
+    reading.wait_for()
+    assert SCRIPT in reading.inner_text()
+    page.wait_for_timeout(500)
+    assert page.evaluate("window.ran") is None
+    page.goto(f"{site.url}/documents")
+    page.get_by_text("<img src=x onerror=window.ran=1>").first.wait_for()
+    page.wait_for_timeout(500)
+    assert page.evaluate("window.ran") is None
+
+
+def test_right_to_left_text_stands_on_the_right(page: playwright.Page, site: Site) -> None:
+    ask(page, site, "היכן שוכנת הכנסת?")
+    card = page.locator(".sa-card", has_text="ירושלים").first
+    card.wait_for()
+    assert card.evaluate("card => getComputedStyle(card).direction") == "rtl"
+
+
+def test_the_ui_turns_away_a_page_under_another_name(site: Site) -> None:
+    def status(host: str) -> int:
+        connection = http.client.HTTPConnection(site.url.removeprefix("http://"), timeout=20)
+        connection.request(
+            "GET",
+            "/_stcore/stream",
+            headers={
+                "Host": host,
+                "Upgrade": "websocket",
+                "Connection": "Upgrade",
+                "Sec-WebSocket-Version": "13",
+                "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+            },
+        )
+        answer = connection.getresponse().status
+        connection.close()
+        return answer
+
+    assert status("127.0.0.1") == 101
+    assert status("evil.example.org") == 403
+
+
+def test_the_api_behind_the_ui_is_locked(site: Site) -> None:
+    assert httpx.get(f"{site.api}/v1/collections", trust_env=False).status_code == 401
