@@ -42,7 +42,7 @@ def run_demo(
             if (code := family.finish(indexing)) not in (0, _SOME_FILES_FAILED):
                 return code
             if ask is not None:
-                return family.finish(family.start("answering", "search_app.cli", "answer", "--top-k", "1", "--", ask))
+                return family.finish(family.start("answering", "search_app.cli", "answer", "--", ask))
             _serve(family, home / "logs", port, ui_port)
     except Stopped:
         click.echo("stopped", err=True)
