@@ -19,8 +19,7 @@ def search_pipeline(
     pipeline.add_component("retriever", retriever)
     pipeline.add_component("fusion", fusion)
     pipeline.connect("embedder.embedding", "retriever.query_embedding")
-    pipeline.connect("retriever.dense", "fusion.dense")
-    pipeline.connect("retriever.keyword", "fusion.keyword")
+    pipeline.connect("retriever.rankings", "fusion.rankings")
     if ranker is not None:
         pipeline.add_component("ranker", ranker)
         pipeline.connect("fusion.documents", "ranker.documents")

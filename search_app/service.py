@@ -192,7 +192,7 @@ class SearchService:
             tuple(to_hit(document) for document in documents[:k]),
             tuple(answer.answer for answer in answers if answer.answer is not None),
             timings,
-            outputs["retriever"]["generation"],
+            outputs["retriever"]["rankings"].generation,
         )
 
     def _pipeline(self, collection: str, *, reading: bool) -> Pipeline:

@@ -146,9 +146,13 @@ def check_collection_name(name: str) -> str:
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Environment and overrides (None is left out) as Settings; a wrong one is a ConfigurationError that names it."""
+    """Environment and overrides (None is left out) as Settings; a wrong one is a ConfigurationError that names it.
+
+    An override of a section is a mapping, which goes over what the environment says of that section.
+    """
+    given = {key: value for key, value in overrides.items() if value is not None}
     try:
-        return Settings(**{key: value for key, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+        return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])

@@ -117,6 +117,10 @@ class Rankings:
     keyword: Sequence[Hit]
     generation: int
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Rankings:
+        # A Haystack pipeline copies every input; nothing in here can change, so the copy may be itself.
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

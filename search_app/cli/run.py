@@ -18,10 +18,10 @@ from search_app.cli import options
 def serve(home: Path | None, host: str | None, port: int | None) -> None:
     """Serve the REST API."""
     from search_app.api.app import serve
+    from search_app.settings import load_settings
 
-    settings = options.load(home)
-    changed = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    serve(settings.model_copy(update={"api": settings.api.model_copy(update=changed)}))
+    api = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    serve(load_settings(home=home, api=api or None))
 
 
 @click.command()

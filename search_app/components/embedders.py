@@ -18,7 +18,8 @@ class QueryEmbedder:
     def __init__(self, encode: Callable[[str], NDArray[np.float32]]) -> None:
         self._encode = encode
 
-    @component.output_types(embedding=list[float])
-    def run(self, text: str) -> dict[str, list[float]]:
+    # An array, not a list of floats: the pipeline copies its inputs, and a list item by item.
+    @component.output_types(embedding=NDArray[np.float32])
+    def run(self, text: str) -> dict[str, NDArray[np.float32]]:
         with stage("encode"):
-            return {"embedding": self._encode(text).tolist()}
+            return {"embedding": self._encode(text)}

@@ -25,6 +25,8 @@ from search_app.types import Document, Filter, Heading, Hit, Matrix, Page, Passa
 INDEX_FILE = "index.db"
 _LOAD_ROWS = 10_000
 _MAX_TERMS = 1_000
+Scored = list[tuple[int, float]]
+"""Row numbers of passages and their scores, best first."""
 
 
 class SqliteStore:
@@ -60,18 +62,19 @@ class SqliteStore:
 
     def search_dense(self, vectors: Matrix, *, k: int, where: Filter | None = None) -> list[list[Hit]]:
         with self._reading() as db:
-            return self._dense(db, vectors, k, where)[0]
+            found, _ = self._dense(db, vectors, k, where)
+            return _hits(db, dense=found)[0]
 
     def search_keyword(self, questions: Sequence[str], *, k: int, where: Filter | None = None) -> list[list[Hit]]:
         with self._reading() as db:
-            return self._keyword(db, questions, k, where)
+            return _hits(db, bm25=self._keyword(db, questions, k, where))[0]
 
     def search_both(
         self, questions: Sequence[str], vectors: Matrix, *, k: int, where: Filter | None = None
     ) -> list[Rankings]:
         with self._reading() as db:
-            dense, generation = self._dense(db, vectors, k, where)
-            keyword = self._keyword(db, questions, k, where)
+            found, generation = self._dense(db, vectors, k, where)
+            dense, keyword = _hits(db, dense=found, bm25=self._keyword(db, questions, k, where))
         return [Rankings(*both, generation) for both in zip(dense, keyword, strict=True)]
 
     def document(self, document_id: str) -> Document | None:
@@ -141,19 +144,16 @@ class SqliteStore:
             finally:
                 db.execute("ROLLBACK")
 
-    def _dense(self, db: apsw.Connection, vectors: Matrix, k: int, where: Filter | None) -> tuple[list[list[Hit]], int]:
+    def _dense(self, db: apsw.Connection, vectors: Matrix, k: int, where: Filter | None) -> tuple[list[Scored], int]:
         with self._lock:
             # The first SELECT fixes what this transaction sees; under the lock, FAISS can never be ahead of it.
             lineage, generation = rows(db, "SELECT lineage, generation FROM manifest")[0]
             index = self._follow(db, str(lineage), int(generation))
             allowed = None if where is None else _allowed(db, filters.check(where, _fields(db)))
             scores, ids = index.search(vectors, k, allowed)
-        passages = _passages(db, np.unique(ids).tolist())
-        hits = [
-            [Hit(passages[id], score, {"dense": score}) for id, score in zip(row_ids, row_scores, strict=True)]
-            for row_ids, row_scores in zip(ids.tolist(), scores.tolist(), strict=True)
-        ]
-        return hits, int(generation)
+        return [list(zip(*row, strict=True)) for row in zip(ids.tolist(), scores.tolist(), strict=True)], int(
+            generation
+        )
 
     def _follow(self, db: apsw.Connection, lineage: str, generation: int) -> VectorIndex:
         """FAISS at this generation: rows are never re-used, so new ones are those beyond the newest it knows."""
@@ -183,7 +183,7 @@ class SqliteStore:
         current.require_encoder(self.manifest.encoder)
         self.manifest = current
 
-    def _keyword(self, db: apsw.Connection, questions: Sequence[str], k: int, where: Filter | None) -> list[list[Hit]]:
+    def _keyword(self, db: apsw.Connection, questions: Sequence[str], k: int, where: Filter | None) -> list[Scored]:
         condition = ""
         parameters: list[str | int | float] = []
         if where is not None:
@@ -192,19 +192,23 @@ class SqliteStore:
         languages = rows(db, "SELECT DISTINCT language FROM documents")
         if self.manifest.analysis != "auto":
             languages = [self.manifest.analysis]
-        results = []
-        for question in questions:
-            match = _match(question, languages)
-            sql = f"SELECT rowid, -rank FROM terms WHERE terms MATCH ?{condition} ORDER BY rank, rowid LIMIT ?"
-            found = rows(db, sql, (match, *parameters, k)) if match else []
-            passages = _passages(db, [id for id, _ in found])
-            results.append([Hit(passages[id], score, {"bm25": score}) for id, score in found])
-        return results
+        sql = f"SELECT rowid, -rank FROM terms WHERE terms MATCH ?{condition} ORDER BY rank, rowid LIMIT ?"
+        matches = [_match(question, languages) for question in questions]
+        return [rows(db, sql, (match, *parameters, k)) if match else [] for match in matches]
 
 
 _FILE_COLUMNS = "path, source, digest, size, modified_ns, documents"
 _COUNTED = ("files", "documents", "passages", "vectors")
 _JOINED = "FROM passages p JOIN documents d ON d.rowid = p.document"
+
+
+def _hits(db: apsw.Connection, **found: list[Scored]) -> list[list[list[Hit]]]:
+    """Hits of each retriever, for each question; a passage that several found is read once."""
+    passages = _passages(db, sorted({id for rankings in found.values() for ranking in rankings for id, _ in ranking}))
+    return [
+        [[Hit(passages[id], score, {name: score}) for id, score in ranking] for ranking in rankings]
+        for name, rankings in found.items()
+    ]
 
 
 def _match(question: str, languages: Sequence[str]) -> str:
