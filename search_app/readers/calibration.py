@@ -49,8 +49,9 @@ class Evidence:
     """How a reader's scores are weighed; what stands in `reader.json` beside the weights.
 
     An answer's score is logit - null_weight * null + retrieval_weight * hit.score, in logits; "no answer here" scores
-    (1 - null_weight) * (lowest null) + no_answer + retrieval_weight * (best hit.score). The defaults are what SQuAD
-    v2.0's baseline does with one passage and suit a checkpoint that nothing was measured for.
+    (1 - null_weight) * (lowest null) + no_answer + retrieval_weight * (best hit.score), and stands before the best
+    answer if its confidence is higher, where there are confidences. The defaults are what SQuAD v2.0's baseline does
+    with one passage and suit a checkpoint that nothing was measured for.
     """
 
     null_weight: float = 0.0
@@ -85,7 +86,11 @@ class Evidence:
         score = (1 - self.null_weight) * float(nulls.min()) + self.no_answer + self.retrieval_weight * max(retrieval)
         first = ranked[0].features
         none = Ranked(None, score, self.none.probability(first) if self.none else None, first)
-        ranked.insert(sum(one.score >= score for one in ranked), none)
+        place = sum(one.score >= score for one in ranked)
+        if none.confidence is not None and ranked[0].confidence is not None:
+            # Where both are probabilities, what comes first is what is likelier to be right.
+            place = 0 if none.confidence > ranked[0].confidence else max(1, place)
+        ranked.insert(place, none)
         return ranked
 
     def to_json(self) -> str:

@@ -27,6 +27,8 @@ NULL_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 RETRIEVAL_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 BATCH = 16
 FEWEST = 50
+UNANSWERABLE_SHARE = 0.2
+"""Of the questions that people ask, how many their documents do not answer: an assumption, as good as one can be."""
 
 Search = Callable[[Sequence[str]], Sequence[Sequence[Hit]]]
 """As many hits for each question as the reader is to read, best first."""
@@ -101,10 +103,16 @@ def fit(cases: Sequence[Case], about: Mapping[str, object]) -> Evidence:
     evidence = grid[int(np.argmax(f1))]
     evidence = replace(evidence, no_answer=_threshold(answerable, unanswerable, evidence))
 
-    ranked = [(case, _marked(case, evidence)) for case in cases]
-    seen = [(case, answer) for case, found in ranked for answer in found[:3] if case.answerable]
-    answer = _logistic([a.features for _, a in seen], [case.right(a) for case, a in seen])
-    none = _logistic([found[0].features for _, found in ranked], [float(not case.answerable) for case, _ in ranked])
+    ranked = [(case, found) for case in cases if (found := _marked(case, evidence))]
+    share = UNANSWERABLE_SHARE / (1 - UNANSWERABLE_SHARE) * len(answerable) / len(unanswerable)
+    weights = [1.0 if case.answerable else share for case, _ in ranked]
+    seen = [
+        (case, answer, weight) for (case, found), weight in zip(ranked, weights, strict=True) for answer in found[:3]
+    ]
+    answer = _logistic([a.features for _, a, _ in seen], [case.right(a) for case, a, _ in seen], [w for *_, w in seen])
+    none = _logistic(
+        [found[0].features for _, found in ranked], [float(not case.answerable) for case, _ in ranked], weights
+    )
     facts = {"answerable": len(answerable), "unanswerable": len(unanswerable), "f1": round(100 * float(max(f1)), 2)}
     return replace(evidence, answer=answer, none=none, fitted=dict(about) | facts)
 
@@ -135,7 +143,7 @@ def _marked_f1(case: Case, evidence: Evidence) -> float:
 
 
 def _threshold(answerable: Sequence[Case], unanswerable: Sequence[Case], evidence: Evidence) -> float:
-    """The `no_answer` at which most first places are right, answerable and unanswerable cases weighing the same."""
+    """The `no_answer` at which most first places are right, with UNANSWERABLE_SHARE of unanswerable cases."""
     lead: list[float] = []
     gain: list[float] = []
     for cases in (answerable, unanswerable):
@@ -147,7 +155,8 @@ def _threshold(answerable: Sequence[Case], unanswerable: Sequence[Case], evidenc
                 continue
             # From here on "no answer" comes first: what that wins or loses.
             lead.append(first.score - none.score)
-            gain.append((case.right(none) - case.right(first)) / len(cases))
+            share = 1 - UNANSWERABLE_SHARE if cases is answerable else UNANSWERABLE_SHARE
+            gain.append((case.right(none) - case.right(first)) * share / len(cases))
     order = np.argsort(lead)
     total = np.concatenate([[0.0], np.cumsum(np.array(gain)[order])])
     best = int(np.argmax(total))
@@ -157,12 +166,15 @@ def _threshold(answerable: Sequence[Case], unanswerable: Sequence[Case], evidenc
     return float(at[best - 1] + at[min(best, len(at) - 1)]) / 2
 
 
-def _logistic(rows: Sequence[Mapping[str, float]], labels: Sequence[float]) -> Logistic:
+def _logistic(
+    rows: Sequence[Mapping[str, float]], labels: Sequence[float], sample_weights: Sequence[float]
+) -> Logistic:
     """Fitted on standardised features; the scaling is folded into the weights."""
     x: NDArray[np.float64] = np.array([[row[name] for name in FEATURES] for row in rows])
     mean, deviation = x.mean(axis=0), x.std(axis=0)
     deviation[deviation == 0] = 1
-    model = LogisticRegression(C=1.0, max_iter=1000).fit((x - mean) / deviation, np.array(labels) > 0.5)
+    model = LogisticRegression(C=1.0, max_iter=1000)
+    model.fit((x - mean) / deviation, np.array(labels) > 0.5, sample_weight=np.array(sample_weights))
     weights = model.coef_[0] / deviation
     bias = float(model.intercept_[0] - weights @ mean)
     return Logistic(FEATURES, tuple(float(weight) for weight in weights), bias)
