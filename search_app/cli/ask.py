@@ -93,7 +93,8 @@ def show_answer(answer: Answer) -> None:
         return
     passage = answer.hit.passage
     start, end = answer.span.start - passage.start, answer.span.end - passage.start
-    click.echo(f"\n  {click.style(answer.text, fg='green', bold=True)}{confidence}")
+    text = re.sub(r"\s+", " ", answer.text)
+    click.echo(f"\n  {click.style(text, fg='green', bold=True)}{confidence}")
     click.secho(f"  {_place(answer.hit)}", dim=True)
     before, after = _shortened(passage.text[:start], keep_end=True), _shortened(passage.text[end:], keep_end=False)
     marked = (
