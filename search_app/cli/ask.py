@@ -97,9 +97,7 @@ def show_answer(answer: Answer) -> None:
     click.echo(f"\n  {click.style(text, fg='green', bold=True)}{confidence}")
     click.secho(f"  {_place(answer.hit)}", dim=True)
     before, after = _shortened(passage.text[:start], keep_end=True), _shortened(passage.text[end:], keep_end=False)
-    marked = (
-        click.style(passage.text[start:end], reverse=True) if sys.stdout.isatty() else f"[{passage.text[start:end]}]"
-    )
+    marked = click.style(text, reverse=True) if sys.stdout.isatty() else f"[{text}]"
     click.echo(click.wrap_text(f"{before}{marked}{after}", 100, "    ", "    ", preserve_paragraphs=False))
 
 
