@@ -92,7 +92,8 @@ class ExtractiveReader:
             place = window.characters(span.start, span.end, passage.text)
             if place.start < place.end:
                 start, end = passage.start + place.start, passage.start + place.end
-                yield spans.Mark(passage.document_id, start, end, rank, span.score, null)
+                said = " ".join(passage.text[place.start : place.end].casefold().split())
+                yield spans.Mark(passage.document_id, start, end, rank, span.score, null, said)
 
     def _logits(self, windows: Sequence[Window]) -> tuple[list[spans.Floats], list[spans.Floats]]:
         """Start and end logits of each window, in input order, float32, without those of the padding."""

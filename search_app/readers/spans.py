@@ -24,7 +24,8 @@ class TokenSpan:
 class Mark:
     """A marked answer before it is ranked: characters [start, end) of a document, read in the hit of rank `hit`.
 
-    `logit` is the sum of its start and end logits, `null` the same of "no answer here" in its window.
+    `logit` is the sum of its start and end logits, `null` the same of "no answer here" in its window. Marks of equal
+    `text` say the same, wherever they stand; "" is unlike any other.
     """
 
     document_id: str
@@ -33,6 +34,7 @@ class Mark:
     hit: int
     logit: float
     null: float
+    text: str = ""
 
 
 def best_spans(
@@ -66,13 +68,17 @@ def null_score(starts: Floats, ends: Floats) -> float:
 
 
 def merge(marks: Sequence[Mark], scores: Floats) -> list[int]:
-    """Indices, best score first; of marks that overlap in one document only the best stays."""
+    """Indices, best score first; of marks that overlap in one document or say the same only the best stays."""
     kept: list[int] = []
     taken: dict[str, list[Mark]] = {}
+    said: set[str] = set()
     for i in sorted(range(len(marks)), key=lambda i: (-scores[i], marks[i].hit, marks[i].start, marks[i].end)):
         mark = marks[i]
         others = taken.setdefault(mark.document_id, [])
-        if all(mark.end <= other.start or other.end <= mark.start for other in others):
-            others.append(mark)
-            kept.append(i)
+        if mark.text in said or any(mark.start < other.end and other.start < mark.end for other in others):
+            continue
+        others.append(mark)
+        kept.append(i)
+        if mark.text:
+            said.add(mark.text)
     return kept

@@ -66,3 +66,12 @@ def test_what_is_merged_never_overlaps_and_nothing_better_was_dropped(rows: list
     assert not any(overlap(i, j) for i in kept for j in kept if i != j)
     for i in set(range(len(marks))) - set(kept):
         assert any(overlap(i, j) and scores[j] >= scores[i] for j in kept)
+
+
+def test_the_same_words_from_two_documents_are_one_answer() -> None:
+    marks = [
+        Mark("a", 0, 5, 0, 1.0, 0.0, "lima"),
+        Mark("b", 7, 11, 1, 3.0, 0.0, "lima"),
+        Mark("c", 0, 3, 2, 2.0, 0.0, "ulm"),
+    ]
+    assert merge(marks, np.array([1.0, 3.0, 2.0], np.float32)) == [1, 2]
