@@ -27,7 +27,7 @@ PLACES = ["Vienna", "Osaka", "Lima", "Nairobi", "Bergen", "Perth", "Quebec"]
 
 def change(number: int, *, text: str | None = None, language: str = "en", **meta: Any) -> FileChange:
     text = text or " ".join(
-        f"The {SUBJECTS[(number + i) % 10]} {VERBS[(number * 3 + i) % 5]} {PLACES[(number * 7 + i * i) % 7]} {number + i}."
+        f"The {SUBJECTS[(number + i) % 10]} {VERBS[(number * 3 + i) % 5]} {PLACES[(number * 7 + i * i) % 7]} {i}."
         for i in range(1 + number % 4)
     )
     record = FileRecord(f"/docs/{number}.txt", f"docs/{number}.txt", f"digest{number}-{hash(text)}", len(text), 1, 1)

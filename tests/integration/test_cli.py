@@ -104,7 +104,7 @@ def test_people_see_the_answer_marked_in_its_passage(home: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("search", "x", "--collection", "nowhere"), 3, "error: no index for collection 'nowhere'; run: search-index apply"),
+        (("search", "x", "--collection", "nowhere"), 3, "error: no index for collection 'nowhere'; run: search-index"),
         (("search", "x", "--collection", "../x"), 2, "not a collection name: '../x'"),
         (("search", ""), 2, "the question is empty"),
         (("search", "x" * 100_000), 2, "the question has 100000 characters"),
@@ -152,7 +152,9 @@ def test_evaluate_measures_a_file(measure: str, tmp_path: Path) -> None:
     paragraphs = [
         {
             "context": text,
-            "qas": [{"id": str(i), "question": question, "answers": [{"text": gold, "answer_start": text.index(gold)}]}],
+            "qas": [
+                {"id": str(i), "question": question, "answers": [{"text": gold, "answer_start": text.index(gold)}]}
+            ],
         }
         for i, (text, question, gold) in enumerate(
             [

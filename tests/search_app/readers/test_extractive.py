@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -272,7 +273,7 @@ def test_no_other_way_to_cut_the_sorted_rows_costs_less(lengths: list[int]) -> N
 
     def cost(cuts: list[int]) -> int:
         edges = [0, *cuts, len(ordered)]
-        return sum(PASS_COST + (b - a) * int(ordered[b - 1]) for a, b in zip(edges, edges[1:], strict=False))
+        return sum(PASS_COST + (b - a) * int(ordered[b - 1]) for a, b in itertools.pairwise(edges))
 
     least = min(
         cost([i + 1 for i in range(len(ordered) - 1) if mask >> i & 1]) for mask in range(1 << (len(ordered) - 1))
