@@ -167,7 +167,8 @@ def _batches(asked: Sequence[Asked], progress: Progress | None) -> Iterable[Sequ
 
 def _whole(paragraph: Paragraph) -> Hit:
     text = paragraph.text
-    return Hit(Passage(id="0", document_id="0", title="", text=text, start=0, end=len(text)), 0.0)
+    # 1 is what fusion gives to a passage that both retrievers find first.
+    return Hit(Passage(id="0", document_id="0", title="", text=text, start=0, end=len(text)), 1.0)
 
 
 def _first(found: Sequence[Answer], forced: bool) -> str:

@@ -83,8 +83,8 @@ class Evidence:
             features = {name: float(value) for name, value in zip(FEATURES, seen, strict=True)}
             confidence = self.answer.probability(features) if self.answer else None
             ranked.append(Ranked(marks[i], float(scores[i]), confidence, features))
-        score = (1 - self.null_weight) * float(nulls.min()) + self.no_answer + self.retrieval_weight * max(retrieval)
         first = ranked[0].features
+        score = ranked[0].score - first["above_null"] + self.no_answer
         none = Ranked(None, score, self.none.probability(first) if self.none else None, first)
         place = sum(one.score >= score for one in ranked)
         if none.confidence is not None and ranked[0].confidence is not None:

@@ -18,21 +18,21 @@ def test_answers_are_ranked_by_logits_where_nothing_was_fitted() -> None:
     ranked = Evidence().rank(_marks(), [0.9, 0.1])
     assert [(one.mark.document_id, one.mark.start) if one.mark else None for one in ranked] == [
         ("b", 0),
-        ("a", 0),
         None,
+        ("a", 0),
     ]
-    assert [one.score for one in ranked] == pytest.approx([7.0, 6.0, 1.0])
+    assert [one.score for one in ranked] == pytest.approx([7.0, 6.5, 6.0])
     assert all(one.confidence is None for one in ranked)
 
 
 def test_the_null_and_the_retrieval_weigh_in_when_asked() -> None:
-    ranked = Evidence(null_weight=1.0, retrieval_weight=2.0, no_answer=3.0).rank(_marks(), [0.9, 0.1])
-    assert [one.score for one in ranked] == pytest.approx([6.8, 4.8, 0.7])
-    assert [one.mark.document_id if one.mark else None for one in ranked] == ["a", None, "b"]
+    ranked = Evidence(null_weight=1.0, retrieval_weight=2.0, no_answer=6.0).rank(_marks(), [0.9, 0.1])
+    assert [one.score for one in ranked] == pytest.approx([7.8, 6.8, 0.7])
+    assert [one.mark.document_id if one.mark else None for one in ranked] == [None, "a", "b"]
 
 
 def test_features_are_those_of_the_answer_among_its_rivals() -> None:
-    first, second, none = Evidence().rank(_marks(), [0.9, 0.1])
+    first, none, second = Evidence().rank(_marks(), [0.9, 0.1])
     assert first.features["margin"] == pytest.approx(1.0)
     assert second.features["margin"] == pytest.approx(-1.0)
     assert first.features["share"] + second.features["share"] == pytest.approx(1.0)
