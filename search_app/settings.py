@@ -1,23 +1,38 @@
 """All settings, in one frozen object that is built once per process and passed down.
 
-Each can be given as an environment variable: `SEARCH_APP_READER__STRIDE=64` sets `reader.stride`.
+Each can be given as an environment variable: `SEARCH_APP_READER__STRIDE=64` sets `reader.stride`. Secrets can be files
+instead: with SEARCH_APP_SECRETS_DIR=DIR, the content of `DIR/search_app_api__key` is `api.key`.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    NestedSecretsSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from search_app.errors import ConfigurationError, InvalidQuery
 
 BUNDLED = "bundled"
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+VectorIndexType = Literal["flat", "hnsw", "int8_hnsw", "int4_hnsw", "bbq_hnsw", "int8_flat", "int4_flat", "bbq_flat"]
+SECRETS_VARIABLE = "SEARCH_APP_SECRETS_DIR"
 _COLLECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+def _separated(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 class _Section(BaseModel):
@@ -79,6 +94,31 @@ class ReaderSettings(_Section):
     retrieval_weight: float | None = Field(default=None, description="None: the weight shipped beside the reader")
 
 
+class ElasticsearchSettings(_Section):
+    """Where `store` is "elasticsearch". `vectors` is how a new index keeps them; one that is there keeps its own way.
+
+    `timeout` is the deadline of a question, retries and other hosts included; `patience` that of each step of a job,
+    which rides out a node that is away for that long. `fallback` answers from the embedded index of the same name
+    while no host can be reached.
+    """
+
+    urls: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_separated)] = ("http://127.0.0.1:9200",)
+    api_key: SecretStr | None = None
+    username: str | None = None
+    password: SecretStr | None = None
+    ca: Path | None = Field(default=None, description="certificate authority of the hosts, PEM")
+    prefix: str = Field(default="search-app", pattern=r"^[a-z][a-z0-9-]{0,40}$", description="of every index's name")
+    vectors: VectorIndexType = "int8_hnsw"
+    candidates: int = Field(default=200, ge=10, le=10_000, description="vectors that a shard compares at least")
+    oversample: float = Field(default=3.0, ge=1, le=10, description="quantised vectors re-ranked exactly, times k")
+    shards: int = Field(default=1, ge=1, le=1024)
+    replicas: str = Field(default="0-1", pattern=r"^\d+(-(\d+|all))?$", description="a number or a range by nodes")
+    max_fields: int = Field(default=500, ge=10, le=5000, description="distinct metadata fields of a collection")
+    timeout: float = Field(default=5.0, gt=0, description="seconds")
+    patience: float = Field(default=120.0, gt=0, description="seconds")
+    fallback: bool = False
+
+
 class ApiSettings(_Section):
     """`key` is required to bind to anything but loopback."""
 
@@ -115,6 +155,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SEARCH_APP_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
     home: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("search-app")))
+    store: Literal["embedded", "elasticsearch"] = "embedded"
     threads: int = Field(default=0, ge=0, description="compute threads; 0: all usable cores")
     encoder: EncoderSettings = EncoderSettings()
     splitter: SplitterSettings = SplitterSettings()
@@ -124,6 +165,24 @@ class Settings(BaseSettings):
     reader: ReaderSettings = ReaderSettings()
     api: ApiSettings = ApiSettings()
     limits: LimitSettings = LimitSettings()
+    elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        folder = os.environ.get(SECRETS_VARIABLE)
+        if not folder:
+            return init_settings, env_settings
+        secrets = NestedSecretsSettingsSource(
+            file_secret_settings, secrets_dir=folder, secrets_dir_missing="error", secrets_nested_delimiter="__"
+        )
+        return init_settings, env_settings, secrets
 
     def collection_folder(self, name: str) -> Path:
         """Where the collection lives; the name is checked, so it cannot leave `home`."""
@@ -153,6 +212,8 @@ def load_settings(**overrides: object) -> Settings:
     given = {key: value for key, value in overrides.items() if value is not None}
     try:
         return Settings(**given)  # type: ignore[arg-type]
+    except SettingsError as error:
+        raise ConfigurationError(f"settings: {error}", hint=f"check {SECRETS_VARIABLE}") from error
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
