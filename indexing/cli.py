@@ -1,4 +1,4 @@
-"""search-index plan | apply | verify | info"""
+"""search-index plan | apply | verify | info | rollback"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from indexing.sources import Skip
     from search_app.protocols import Encoder
     from search_app.settings import Settings
+    from search_app.stores.catalog import Catalog
 
 _SHOWN = 20
 _DEBUG = "indexing.debug"
@@ -157,10 +159,8 @@ def apply(
 @_common
 def verify(home: Path | None, collection: str, as_json: bool) -> None:
     """Read the whole index and check that it is sound."""
-    from search_app.settings import load_settings
-    from search_app.stores.sqlite_verify import verify as problems_of
-
-    problems = problems_of(load_settings(home=home).collection_folder(collection), collection=collection)
+    with closing(_catalog(home, collection)) as catalog:
+        problems = catalog.verify(collection)
     if as_json:
         _print_json({"collection": collection, "sound": not problems, "problems": problems})
     elif not problems:
@@ -176,23 +176,15 @@ def verify(home: Path | None, collection: str, as_json: bool) -> None:
 @_common
 def info(home: Path | None, collection: str, as_json: bool) -> None:
     """Describe the index: what built it and what is in it."""
-    from search_app.settings import load_settings
-    from search_app.stores.sqlite import SqliteStore
-
-    folder = load_settings(home=home).collection_folder(collection)
-    store = SqliteStore.open(folder, collection=collection)
-    try:
+    with closing(_catalog(home, collection)) as catalog, closing(catalog.open(collection)) as store:
         facts: dict[str, Any] = {
             "collection": collection,
-            "folder": str(folder),
-            "bytes": sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
+            **catalog.describe(collection),
             "generation": store.generation,
             **dict(store.counts()),
             **asdict(store.manifest),
             "fields": store.fields(),
         }
-    finally:
-        store.close()
     if as_json:
         _print_json(facts)
         return
@@ -200,6 +192,26 @@ def info(home: Path | None, collection: str, as_json: bool) -> None:
         if isinstance(value, dict):
             value = ", ".join(f"{key} {item}" for key, item in value.items()) or "none"
         click.echo(f"{name:<12} {value}")
+
+
+@cli.command()
+@_common
+def rollback(home: Path | None, collection: str, as_json: bool) -> None:
+    """Serve the index again as it was before the last job (Elasticsearch); a second time undoes it."""
+    with closing(_catalog(home, collection)) as catalog:
+        generation = catalog.rollback(collection)
+    if as_json:
+        _print_json({"collection": collection, "generation": generation})
+    else:
+        click.echo(f"collection '{collection}' is what it was before its last job, now generation {generation}")
+
+
+def _catalog(home: Path | None, collection: str) -> Catalog:
+    from search_app.settings import check_collection_name, load_settings
+    from search_app.stores.catalog import open_catalog
+
+    check_collection_name(collection)
+    return open_catalog(load_settings(home=home))
 
 
 def _prepare(paths: Sequence[str], home: Path | None, collection: str, model: str | None) -> tuple[Settings, Encoder]:

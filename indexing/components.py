@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from haystack import component
 
@@ -71,13 +73,12 @@ class PassageEmbedder:
 
 @component
 class IndexWriterComponent:
-    """One transaction for what it is given."""
+    """Writes what it is given, and hands on what the store would not take."""
 
     def __init__(self, writer: IndexWriter) -> None:
         self._writer = writer
 
     @component.output_types(changes=Changes)
     def run(self, changes: Changes) -> dict[str, Changes]:
-        if changes.items:
-            self._writer.write(changes.items)
-        return {"changes": changes}
+        rejected = self._writer.write(changes.items) if changes.items else []
+        return {"changes": replace(changes, rejected=tuple(rejected))}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from indexing.sources import Scan, Skip, SourceFile
 from indexing.splitter import Splitter
 from search_app.errors import IndexNotFound
 from search_app.manifest import Manifest, encoded_text
-from search_app.protocols import Encoder, FileRecord
-from search_app.settings import Settings
+from search_app.protocols import Encoder, FileRecord, Rejection
+from search_app.settings import Settings, check_collection_name
+from search_app.stores.catalog import open_catalog
 
 BATCH_CHARACTERS = 163_840
 """Text of one transaction, some 250 passages: enough to sort by length, little to lose, a few seconds' work."""
@@ -171,19 +173,23 @@ def apply(
 ) -> Summary:
     """Brings the collection up to date with the PATHs.
 
-    Each batch is one transaction, so a job that is killed has kept what it finished and the next one goes on there.
+    A job that is killed has kept the batches that it finished, and the next one goes on there.
     Additions come before removals: the passages of a renamed folder find their vectors still in the index.
     """
     from indexing.pipeline import batches, indexing_pipeline
-    from search_app.stores.sqlite_writer import SqliteWriter
 
     began = time.perf_counter()
-    folder = settings.collection_folder(collection)
+    check_collection_name(collection)
     found = sources.scan(paths, include=include, exclude=exclude)
     truncated = encoder.truncated_tokens
     passages = encoded = 0
+    rejected: list[Rejection] = []
     manifest = manifest_of(settings, encoder)
-    with SqliteWriter(folder, manifest, collection=collection, rebuild=rebuild) as writer, Sandbox(limits) as sandbox:
+    with (
+        closing(open_catalog(settings)) as catalog,
+        catalog.writer(collection, manifest, rebuild=rebuild) as writer,
+        Sandbox(limits) as sandbox,
+    ):
         work = compare(found, {record.path: record for record in writer.files()})
         start(work)
         split = splitter_of(settings, encoder)
@@ -193,22 +199,26 @@ def apply(
             changes = run(BATCH_CHARACTERS)
             passages += sum(len(change.batch.passages) for change in changes.items)
             encoded += changes.encoded
+            rejected += changes.rejected
             progress(conversions.take_progress())
         writer.remove_files(work.removed)
         writer.finish()
-    converted = set(conversions.converted)
+    refused = {rejection.path for rejection in rejected}
+    converted = set(conversions.converted) - refused
     return Summary(
         added=sum(file.path in converted for file, _ in work.added),
         changed=sum(file.path in converted for file, _ in work.changed),
         unchanged=len(work.unchanged),
         removed=len(work.removed),
         skipped=len(work.skipped) + len(conversions.skipped),
-        failed=len(work.failed) + len(conversions.failed),
+        failed=len(work.failed) + len(conversions.failed) + len(refused),
         passages=passages,
         passages_encoded=encoded,
         truncated_tokens=encoder.truncated_tokens - truncated,
         seconds=round(time.perf_counter() - began, 3),
-        problems=tuple(work.failed + conversions.failed),
+        problems=tuple(
+            work.failed + conversions.failed + [Skip(rejection.source, rejection.reason) for rejection in rejected]
+        ),
         warnings=tuple(conversions.warnings),
         skips=tuple(work.skipped + conversions.skipped),
     )
@@ -227,21 +237,18 @@ def plan(
     progress: Progress = lambda size: None,
 ) -> Plan:
     """Converts and splits what `apply` would, writes nothing, and encodes a sample to estimate the time."""
-    from search_app.stores.sqlite import SqliteStore
-
     began = time.perf_counter()
     found = sources.scan(paths, include=include, exclude=exclude)
     known: dict[str, FileRecord] = {}
-    try:
-        store = SqliteStore.open(settings.collection_folder(collection), collection=collection)
-    except IndexNotFound:
-        pass
-    else:
+    with closing(open_catalog(settings)) as catalog:
         try:
-            store.manifest.require(manifest_of(settings, encoder))
-            known = {record.path: record for record in store.files()}
-        finally:
-            store.close()
+            store = catalog.open(check_collection_name(collection))
+        except IndexNotFound:
+            pass
+        else:
+            with closing(store):
+                store.manifest.require(manifest_of(settings, encoder))
+                known = {record.path: record for record in store.files()}
     work = compare(found, known)
     start(work)
     digests = {record.digest for record in known.values()}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from indexing.splitter import Piece
-from search_app.protocols import FileChange, FileRecord
+from search_app.protocols import FileChange, FileRecord, Rejection
 from search_app.types import Document, Passage
 
 
@@ -47,7 +47,8 @@ class SplitParts(_Immutable):
 
 @dataclass(frozen=True, slots=True)
 class Changes(_Immutable):
-    """One transaction; `encoded` passages went through the encoder, the other vectors were known."""
+    """One batch; `encoded` passages went through the encoder, the other vectors were known."""
 
     items: tuple[FileChange, ...]
     encoded: int
+    rejected: tuple[Rejection, ...] = ()

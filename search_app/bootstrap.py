@@ -8,15 +8,17 @@ import os
 os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "False")
 
 import importlib.metadata
+from contextlib import closing
 from typing import Any
 
 from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
+from search_app.errors import BackendUnavailable
 from search_app.hardware import Hardware, detect, set_threads
 from search_app.protocols import PassageStore, Ranker, Reader
 from search_app.service import SearchService
 from search_app.settings import Settings, load_settings
 from search_app.stores import faiss
-from search_app.stores.sqlite import SqliteStore
+from search_app.stores.catalog import Catalog, open_catalog
 
 
 def open_service(settings: Settings | None = None, **overrides: Any) -> SearchService:
@@ -29,8 +31,10 @@ def open_service(settings: Settings | None = None, **overrides: Any) -> SearchSe
     hardware = detect()
     encoder = SentenceTransformerEncoder(settings.encoder, hardware)
 
+    catalog = open_catalog(settings)
+
     def open_store(collection: str) -> PassageStore:
-        store = SqliteStore.open(settings.collection_folder(collection), collection=collection)
+        store = catalog.open(collection)
         try:
             store.manifest.require_encoder(encoder.stamp)
         except BaseException:
@@ -52,7 +56,14 @@ def open_service(settings: Settings | None = None, **overrides: Any) -> SearchSe
         return {"encoder": _fields(encoder.stamp), **describe_installation(settings, hardware)}
 
     return SearchService(
-        settings, encoder, open_store, make_reader, make_ranker if settings.ranker.model else None, describe
+        settings,
+        encoder,
+        open_store,
+        make_reader,
+        make_ranker if settings.ranker.model else None,
+        describe,
+        collections=catalog.names,
+        close=catalog.close,
     )
 
 
@@ -74,15 +85,24 @@ def describe_installation(settings: Settings, hardware: Hardware) -> dict[str, A
         "faiss": faiss.describe(),
         "reader": settings.reader.model,
         "ranker": settings.ranker.model,
-        "collections": {name: _describe_collection(settings, name) for name in settings.collections()},
+        "store": settings.store,
+        "collections": _describe_collections(settings),
     }
 
 
-def _describe_collection(settings: Settings, name: str) -> dict[str, Any]:
-    store = SqliteStore.open(settings.collection_folder(name), collection=name)
-    try:
+def _describe_collections(settings: Settings) -> dict[str, Any]:
+    with closing(open_catalog(settings)) as catalog:
+        try:
+            return {name: _describe_collection(catalog, name) for name in catalog.names()}
+        except BackendUnavailable as error:
+            return {"error": str(error)}
+
+
+def _describe_collection(catalog: Catalog, name: str) -> dict[str, Any]:
+    with closing(catalog.open(name)) as store:
         manifest = store.manifest
         return {
+            **catalog.describe(name),
             **store.counts(),
             "generation": store.generation,
             "encoder": _fields(manifest.encoder),
@@ -90,8 +110,6 @@ def _describe_collection(settings: Settings, name: str) -> dict[str, Any]:
             "analysis": manifest.analysis,
             "fields": store.fields(),
         }
-    finally:
-        store.close()
 
 
 def _fields(stamp: Any) -> dict[str, Any]:

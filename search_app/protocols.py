@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +91,10 @@ class PassageStore(KeywordSearch, Protocol):
         """In order of source; `text`, `headings` and `pages` are left empty."""
         ...
 
+    def files(self) -> Iterator[FileRecord]:
+        """In order of path; `digest` is empty where a job ended half-way through the file."""
+        ...
+
     def file_of(self, document_id: str) -> FileRecord | None:
         """The file that the document came from."""
         ...
@@ -119,8 +124,27 @@ class FileChange:
     last: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """What a store would not take; the rest of the batch went in."""
+
+    path: str
+    source: str
+    reason: str
+
+
 class IndexWriter(Protocol):
-    """One collection, open for its one writer. Each call is one transaction and raises the generation."""
+    """One collection, open for its one writer.
+
+    The embedded store makes each call one transaction that raises the generation; Elasticsearch publishes with
+    `finish`. Either way a job that was killed loses nothing that it had reported.
+    """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
     def files(self) -> Iterator[FileRecord]:
         """All files; `digest` is empty and `modified_ns` 0 where a job ended half-way through the file."""
@@ -130,12 +154,12 @@ class IndexWriter(Protocol):
         """Vectors that are there already, by `manifest.vector_key`."""
         ...
 
-    def write(self, changes: Sequence[FileChange]) -> None: ...
+    def write(self, changes: Sequence[FileChange]) -> list[Rejection]: ...
 
     def remove_files(self, paths: Sequence[str]) -> None: ...
 
     def finish(self) -> None:
-        """Drops vectors that no passage uses and folds the log into the file; the end of a job."""
+        """The end of a job: tidies up and, where that is still to be done, publishes."""
         ...
 
     def close(self) -> None: ...

@@ -83,12 +83,17 @@ class SearchService:
         make_reader: Callable[[], Reader],
         make_ranker: Callable[[], Ranker] | None = None,
         describe: Callable[[], dict[str, Any]] = dict,
+        *,
+        collections: Callable[[], Sequence[str]] | None = None,
+        close: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings = settings
         self._open_store = open_store
         self._make_reader = make_reader
         self._make_ranker = make_ranker
         self._describe = describe
+        self._collections = collections or settings.collections
+        self._close = close
         self._encode: MicroBatcher[str, NDArray[np.float32]] = MicroBatcher(
             lambda texts: list(encoder.encode_queries(texts))
         )
@@ -143,7 +148,7 @@ class SearchService:
             return self._stores[collection]
 
     def collections(self) -> list[str]:
-        return self.settings.collections()
+        return list(self._collections())
 
     @cached_property
     def reader(self) -> Reader:
@@ -159,6 +164,7 @@ class SearchService:
                 store.close()
             self._stores.clear()
             self._pipelines.clear()
+        self._close()
 
     def _run(self, question: str, collection: str, k: int, top_k: int | None, where: Filter | None) -> SearchResult:
         self.settings.limits.check(question, k, top_k)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +46,9 @@ def answer(
 
 
 def _ask(question: str, home: Path | None, collection: str, where: str | None, as_json: bool, **counts: int) -> None:
+    from search_app.settings import check_collection_name
+    from search_app.stores.catalog import open_catalog
     from search_app.stores.filters import parse_where
-    from search_app.stores.sqlite import SqliteStore
 
     # What is wrong with the call or the index is said before the models' libraries load.
     settings = options.load(home)
@@ -54,7 +56,8 @@ def _ask(question: str, home: Path | None, collection: str, where: str | None, a
     for each in questions:
         settings.limits.check(each, **counts)
     condition = parse_where(where) if where else None
-    SqliteStore.open(settings.collection_folder(collection), collection=collection).close()
+    with closing(open_catalog(settings)) as catalog:
+        catalog.open(check_collection_name(collection)).close()
 
     from search_app.api.schemas import SearchResponse
     from search_app.bootstrap import open_service

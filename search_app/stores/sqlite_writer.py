@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from search_app.errors import ConfigurationError, IndexBusy
 from search_app.manifest import Manifest, encoded_text, vector_key
-from search_app.protocols import FileChange, FileRecord
+from search_app.protocols import FileChange, FileRecord, Rejection
 from search_app.stores import text_analysis
 from search_app.stores.connection import connect_writing, rows, translated
 from search_app.stores.sqlite import INDEX_FILE
@@ -98,12 +98,13 @@ class SqliteWriter:
                 found.update((key, np.frombuffer(blob, dtype="<f4")) for key, blob in batch)
         return found
 
-    def write(self, changes: Sequence[FileChange]) -> None:
-        if not changes:
-            return
-        with self._transaction() as db:
-            for change in changes:
-                self._write_file(db, change)
+    def write(self, changes: Sequence[FileChange]) -> list[Rejection]:
+        """All of it or, with an error, nothing: there is never a rejection."""
+        if changes:
+            with self._transaction() as db:
+                for change in changes:
+                    self._write_file(db, change)
+        return []
 
     def remove_files(self, paths: Sequence[str]) -> None:
         if not paths:

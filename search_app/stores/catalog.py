@@ -1,0 +1,90 @@
+"""All collections of an installation, on whichever store the settings name."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from search_app.errors import ConfigurationError
+from search_app.manifest import Manifest
+from search_app.protocols import IndexWriter, PassageStore
+from search_app.settings import Settings
+
+
+class Index(PassageStore, Protocol):
+    """A collection that is open for reading, with what built it."""
+
+    @property
+    def manifest(self) -> Manifest: ...
+
+
+class Catalog(Protocol):
+    """Opens collections; errors are those of `search_app.errors`, at the first use of what cannot be reached."""
+
+    def names(self) -> list[str]: ...
+
+    def describe(self, name: str) -> dict[str, object]:
+        """Where the collection lives and what it takes there, for `info`."""
+        ...
+
+    def open(self, name: str) -> Index: ...
+
+    def writer(self, name: str, manifest: Manifest, *, rebuild: bool = False) -> IndexWriter: ...
+
+    def verify(self, name: str) -> list[str]:
+        """What is wrong with the index, in words; nothing for a sound one."""
+        ...
+
+    def rollback(self, name: str) -> int:
+        """Serves the index as it was before the last job; returns the new generation."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def open_catalog(settings: Settings) -> Catalog:
+    """Connects to nothing yet. Raises MissingExtra where the store's library is not installed."""
+    if settings.store == "embedded":
+        return EmbeddedCatalog(settings)
+    from search_app.stores.elasticsearch.catalog import ElasticsearchCatalog
+
+    return ElasticsearchCatalog(settings)
+
+
+class EmbeddedCatalog:
+    """One folder with one SQLite file a collection."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def names(self) -> list[str]:
+        return self._settings.collections()
+
+    def describe(self, name: str) -> dict[str, object]:
+        folder = self._settings.collection_folder(name)
+        size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) if folder.is_dir() else 0
+        return {"folder": str(folder), "bytes": size}
+
+    def open(self, name: str) -> Index:
+        from search_app.stores.sqlite import SqliteStore
+
+        return SqliteStore.open(self._settings.collection_folder(name), collection=name)
+
+    def writer(self, name: str, manifest: Manifest, *, rebuild: bool = False) -> IndexWriter:
+        from search_app.stores.sqlite_writer import SqliteWriter
+
+        return SqliteWriter(self._settings.collection_folder(name), manifest, collection=name, rebuild=rebuild)
+
+    def verify(self, name: str) -> list[str]:
+        from search_app.stores.sqlite_verify import verify
+
+        return verify(self._settings.collection_folder(name), collection=name)
+
+    def rollback(self, name: str) -> int:
+        raise ConfigurationError(
+            "the embedded store keeps no earlier index",
+            hint="index the earlier files again, or copy the folder beforehand",
+            field="store",
+        )
+
+    def close(self) -> None:
+        pass
