@@ -1,9 +1,16 @@
-"""Connections to an index file: page checksums on, and SQLite's errors in this program's words."""
+"""Connections to an index file: page checksums on, and SQLite's errors in this program's words.
+
+The log (-wal) and the shared memory (-shm) stay when the last connection closes: with both there, SQLite reads a
+folder that is mounted read-only while a process elsewhere writes to it.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +23,11 @@ from search_app.errors import ConfigurationError, IndexBusy, IndexCorrupt, Index
 
 _VFS = "cksmvfs"
 _BUSY_MS = 10_000
+_LOG_BYTES = 64 << 20  # kept of the log after a large transaction
+_RECOVERY_S = 1.0
+_FILES = ("", "-wal", "-shm")
+
+Signature = tuple[tuple[int, int, int] | None, ...]
 
 
 def connect_writing(path: Path) -> apsw.Connection:
@@ -29,6 +41,7 @@ def connect_writing(path: Path) -> apsw.Connection:
             db.reserve_bytes(reserve=8)  # where the checksum of each page lives
         db.pragma("journal_mode", "wal")
         db.pragma("synchronous", "full")
+        _keep_log(db)
         db.pragma("foreign_keys", True)
         if not new:
             _require_checksums(db, path)
@@ -42,11 +55,84 @@ def connect_reading(path: Path) -> apsw.Connection:
         if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK):
             db = apsw.Connection(str(path), vfs=_VFS, flags=apsw.SQLITE_OPEN_READWRITE)
             db.set_busy_timeout(_BUSY_MS)
+            _keep_log(db)
             db.pragma("query_only", True)
         else:
             db = _connect_read_only(path)
         _require_checksums(db, path)
     return db
+
+
+class Reader:
+    """One thread's connection for reading, opened anew where another index lies under the name now."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._busy = threading.Lock()
+        self._db: apsw.Connection | None = None
+        self._signature: Signature = ()
+
+    @contextmanager
+    def transaction(self) -> Iterator[apsw.Connection]:
+        """A connection that sees the index as it is at the first SELECT, until the end of the block."""
+        with self._busy, translated(self._path):
+            db = self._begin()
+            try:
+                yield db
+            except apsw.Error:
+                self.require_unchanged()  # torn by what happened meanwhile, not damaged
+                raise
+            finally:
+                db.execute("ROLLBACK")
+            self.require_unchanged()
+
+    def require_unchanged(self) -> None:
+        """Raises IndexBusy where SQLite was told that nobody writes, and somebody has begun to."""
+        if self._signature and self._signature != _signature(self._path):
+            raise IndexBusy(f"{self._path} was changed while it was read", hint="ask again")
+
+    def close(self) -> None:
+        with self._busy:
+            self._close()
+
+    def close_if_idle(self) -> None:
+        if self._busy.acquire(blocking=False):
+            try:
+                self._close()
+            finally:
+                self._busy.release()
+
+    def _begin(self) -> apsw.Connection:
+        deadline = time.monotonic() + _RECOVERY_S
+        while True:
+            try:
+                db = self._open()
+                db.execute("SELECT 1 FROM sqlite_schema").fetchall()
+                db.execute("BEGIN")
+                return db
+            except apsw.ReadOnlyError as error:
+                # A writer has just come and makes the shared memory, or one was killed doing so.
+                self._close()
+                if time.monotonic() > deadline:
+                    raise IndexBusy(
+                        f"{self._path} was left unfinished by a writer",
+                        hint="run from where it may be written: search-index info",
+                    ) from error
+            time.sleep(0.005)
+
+    def _open(self) -> apsw.Connection:
+        if self._signature and self._signature != _signature(self._path):
+            self._close()
+        if self._db is None:
+            before = _signature(self._path)
+            self._db = connect_reading(self._path)
+            self._signature = before if self._db.open_flags & apsw.SQLITE_OPEN_URI else ()
+        return self._db
+
+    def _close(self) -> None:
+        db, self._db, self._signature = self._db, None, ()
+        if db is not None:
+            db.close()
 
 
 def rows(db: apsw.Connection, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
@@ -92,10 +178,28 @@ def _connect_read_only(path: Path) -> apsw.Connection:
                 f"{path.parent} is read-only and holds changes that are not folded into the index yet",
                 hint="run once from where it may be written: search-index info",
             ) from error
-        # Nobody can write here, so nothing can change under the reader.
+        # SQLite looks for changes no more; `Reader` does.
         uri = f"{path.resolve().as_uri()}?immutable=1"
         db = apsw.Connection(uri, vfs=_VFS, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
     return db
+
+
+def _keep_log(db: apsw.Connection) -> None:
+    on = ctypes.c_int(1)
+    db.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, ctypes.addressof(on))
+    db.pragma("journal_size_limit", _LOG_BYTES)  # and the last one to close leaves an empty log
+
+
+def _signature(path: Path) -> Signature:
+    return tuple(_stat(path.with_name(path.name + suffix)) for suffix in _FILES)
+
+
+def _stat(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 @functools.cache

@@ -54,6 +54,13 @@ def field_name(condition: Filter) -> str:
     return str(condition["field"]).removeprefix("meta.")
 
 
+def field_kinds(meta: Meta) -> Iterator[tuple[str, str]]:
+    """Each field's name and its kind in words for people."""
+    for name, value in meta.items():
+        kind = {bool: "true or false", int: "number", float: "number", list: "list"}.get(type(value), "text")
+        yield name, kind
+
+
 def matches(where: Filter, meta: Meta) -> bool:
     """The reference: what the compiled SQL must agree with."""
     if "field" not in where:

@@ -14,11 +14,11 @@ import apsw
 import numpy as np
 from numpy.typing import NDArray
 
-from search_app.errors import IndexNotFound
+from search_app.errors import IndexBusy, IndexNotFound
 from search_app.manifest import Manifest
 from search_app.protocols import FileRecord
 from search_app.stores import filters, text_analysis
-from search_app.stores.connection import connect_reading, rows, translated
+from search_app.stores.connection import Reader, rows
 from search_app.stores.faiss import VectorIndex
 from search_app.types import Document, Filter, Heading, Hit, Matrix, Page, Passage, Rankings, Run
 
@@ -40,7 +40,7 @@ class SqliteStore:
         self._path = path
         self._lock = threading.Lock()
         self._local = threading.local()
-        self._connections: list[apsw.Connection] = []
+        self._readers: list[Reader] = []
         self._index: VectorIndex | None = None
         self._state = ("", -1)
         self._newest = 0
@@ -53,7 +53,10 @@ class SqliteStore:
         path = folder / INDEX_FILE
         if not path.exists():
             raise IndexNotFound(collection)
-        return cls(path)
+        try:
+            return cls(path)
+        except apsw.SQLError as error:  # its first job has only just begun
+            raise IndexNotFound(collection) from error
 
     @property
     def generation(self) -> int:
@@ -124,31 +127,39 @@ class SqliteStore:
             return {name: _int(db, f"SELECT count(*) FROM {name}") for name in _COUNTED}
 
     def close(self) -> None:
-        with self._lock:
-            for connection in self._connections:
-                connection.close()
-            self._connections.clear()
-            self._local = threading.local()
+        readers, self._readers, self._local = self._readers, [], threading.local()
+        for reader in readers:
+            reader.close()
 
     @contextmanager
     def _reading(self) -> Iterator[apsw.Connection]:
         """A connection inside one read transaction."""
-        with translated(self._path):
-            db: apsw.Connection | None = getattr(self._local, "connection", None)
-            if db is None:
-                db = self._local.connection = connect_reading(self._path)
-                self._connections.append(db)
-            db.execute("BEGIN")
-            try:
+        try:
+            with self._reader().transaction() as db:
                 yield db
-            finally:
-                db.execute("ROLLBACK")
+        except IndexBusy:
+            # What a killed writer left can be taken up by nobody as long as one of them is open.
+            for reader in list(self._readers):
+                reader.close_if_idle()
+            raise
+
+    def _reader(self) -> Reader:
+        reader: Reader | None = getattr(self._local, "reader", None)
+        if reader is None:
+            reader = self._local.reader = Reader(self._path)
+            self._readers.append(reader)
+        return reader
 
     def _dense(self, db: apsw.Connection, vectors: Matrix, k: int, where: Filter | None) -> tuple[list[Scored], int]:
         with self._lock:
             # The first SELECT fixes what this transaction sees; under the lock, FAISS can never be ahead of it.
             lineage, generation = rows(db, "SELECT lineage, generation FROM manifest")[0]
-            index = self._follow(db, str(lineage), int(generation))
+            try:
+                index = self._follow(db, str(lineage), int(generation))
+                self._reader().require_unchanged()
+            except BaseException:
+                self._index = None
+                raise
             allowed = None if where is None else _allowed(db, filters.check(where, _fields(db)))
             scores, ids = index.search(vectors, k, allowed)
         return [list(zip(*row, strict=True)) for row in zip(ids.tolist(), scores.tolist(), strict=True)], int(

@@ -21,8 +21,9 @@ from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.protocols import FileChange, FileRecord, Rejection
 from search_app.stores import text_analysis
 from search_app.stores.connection import connect_writing, rows, translated
+from search_app.stores.filters import field_kinds
 from search_app.stores.sqlite import INDEX_FILE
-from search_app.types import Document, Matrix, Meta, Passage
+from search_app.types import Document, Matrix, Passage
 
 _SCHEMA = """
 CREATE TABLE manifest (json TEXT NOT NULL, lineage TEXT NOT NULL, generation INTEGER NOT NULL);
@@ -205,7 +206,7 @@ class SqliteWriter:
             ),
         )  # fmt: skip
         row = db.last_insert_rowid()
-        db.executemany("INSERT OR IGNORE INTO fields VALUES (?, ?)", list(_kinds(document.meta)))
+        db.executemany("INSERT OR IGNORE INTO fields VALUES (?, ?)", list(field_kinds(document.meta)))
         return row
 
     def _insert_passage(
@@ -250,12 +251,6 @@ def _clear_file(db: apsw.Connection, file: int) -> None:
     db.execute(f"DELETE FROM terms WHERE rowid IN ({passages})", (file,))
     db.execute(f"DELETE FROM passages WHERE rowid IN ({passages})", (file,))
     db.execute("DELETE FROM documents WHERE file = ?", (file,))
-
-
-def _kinds(meta: Meta) -> Iterator[tuple[str, str]]:
-    for name, value in meta.items():
-        kind = {bool: "true or false", int: "number", float: "number", list: "list"}.get(type(value), "text")
-        yield name, kind
 
 
 def _lock(folder: Path, collection: str) -> FileLock:

@@ -35,6 +35,7 @@ _RUNS = re.compile(rf"([{_UNSPACED}]+)|((?:[^\W_{_UNSPACED}])+)")
 _MARKS = re.compile(r"[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0640]")
 """Accents on Latin, Greek and Cyrillic, Hebrew and Arabic points: written or left out at will."""
 _OTHER_MARKS = re.compile(r"(?<=\w)[\u0900-\u0dff\u0f00-\u0fff](?=\w|$)")
+_PARTING = re.compile(r"[^\w\s\u0900-\u0dff\u0f00-\u0fff]|_")
 _SCRIPTS = (
     ("ja", re.compile(r"[\u3040-\u30ff]")),
     ("ko", re.compile(r"[\uac00-\ud7ff\u1100-\u11ff]")),
@@ -73,6 +74,11 @@ def words(text: str, language: str) -> list[str]:
     return [stem if len(word) > 2 else word for word, stem in zip(found, stems, strict=True)]
 
 
+def plain(text: str) -> str:
+    """Folded, and with a space for all that parts words here: for an engine that stems, and would split otherwise."""
+    return _PARTING.sub(" ", _folded(text))
+
+
 def analyses(languages: Sequence[str]) -> list[str]:
     """The different analyses among languages, so that a question is analysed once for each."""
     return sorted({_analysis(language) for language in languages}) or [DEFAULT_LANGUAGE]
@@ -107,12 +113,16 @@ def _analysis(language: str) -> str:
     return code if code in STEMMERS else "und"
 
 
-def _terms(text: str) -> Iterator[str]:
+def _folded(text: str) -> str:
     if not text.isascii():
         text = _MARKS.sub("", unicodedata.normalize("NFKD", text))
         # Vowel signs of Indic scripts are marks to Python's \w; recomposed Hangul and kana keep one character each.
         text = unicodedata.normalize("NFC", text)
-    text = text.casefold()
+    return text.casefold()
+
+
+def _terms(text: str) -> Iterator[str]:
+    text = _folded(text)
     if text.isascii() or not _needs_boundaries(text):
         matches: Iterator[re.Match[str]] = _RUNS.finditer(text)
         for match in matches:

@@ -1,0 +1,115 @@
+"""Bulk requests that ride out a full queue or a lost node and tell what was refused.
+
+The client's own helper ends with the first connection that breaks. Each entry has its own id, so sending it twice
+changes nothing.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from search_app.errors import BackendUnavailable
+from search_app.stores.elasticsearch.connection import Connection, dumps, reason
+
+_BYTES = 4 << 20
+_ENTRIES = 2_000
+_IN_FLIGHT = 3
+_LONGEST_PAUSE = 5.0
+_LATER = frozenset({429, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line to index; `owner` is given back with a refusal."""
+
+    id: str
+    line: bytes
+    owner: tuple[str, str, str]
+
+
+Refusals = list[tuple[Entry, str]]
+
+
+class BulkWriter:
+    """Sends entries to one index, at most three requests at a time: who produces faster waits."""
+
+    def __init__(self, connection: Connection, index: str) -> None:
+        self._connection = connection
+        self._index = index
+        self._pool = ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="bulk")
+
+    def send(self, entries: Iterable[Entry]) -> Refusals:
+        """Returns when all are on disk, or refused. Raises BackendUnavailable when the patience is over."""
+        refused: Refusals = []
+        running: deque[Future[Refusals]] = deque()
+        try:
+            for batch in _batches(entries):
+                if len(running) >= _IN_FLIGHT:
+                    refused += running.popleft().result()
+                running.append(self._pool.submit(self._send, batch))
+            while running:
+                refused += running.popleft().result()
+        finally:
+            for future in running:
+                future.cancel()
+        return refused
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def _send(self, batch: Sequence[Entry]) -> Refusals:
+        refused: Refusals = []
+        patience = self._connection.settings.patience
+        deadline = time.monotonic() + patience
+        pause = 0.1
+        while batch:
+            lines: list[Any] = [part for entry in batch for part in (dumps({"index": {"_id": entry.id}}), entry.line)]
+            answer = self._connection.job(
+                lambda client: client.bulk(  # the lambda runs before `lines` changes
+                    index=self._index,
+                    operations=lines,  # noqa: B023
+                    filter_path="errors,items.*.status,items.*.error",
+                )
+            )
+            if not answer["errors"]:
+                break
+            later: list[Entry] = []
+            why = ""
+            for entry, item in zip(batch, answer["items"], strict=True):
+                result: dict[str, Any] = item["index"]
+                if result["status"] in _LATER:
+                    later.append(entry)
+                    why = reason(result)
+                elif "error" in result:
+                    refused.append((entry, reason(result)))
+            if len(later) < len(batch):
+                deadline = time.monotonic() + patience  # it goes on
+            if later:
+                if time.monotonic() + pause > deadline:
+                    raise BackendUnavailable(
+                        f"Elasticsearch took nothing for {patience:g} seconds: {why}",
+                        hint="run the same command again to go on",
+                    )
+                time.sleep(pause * random.uniform(0.5, 1.0))
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            batch = later
+        return refused
+
+
+def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    batch: list[Entry] = []
+    size = 0
+    for entry in entries:
+        if batch and (size + len(entry.line) > _BYTES or len(batch) >= _ENTRIES):
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
+        size += len(entry.line)
+    if batch:
+        yield batch

@@ -1,0 +1,71 @@
+"""All collections of an installation on one Elasticsearch cluster."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from search_app.errors import ConfigurationError, IndexNotFound
+from search_app.manifest import Manifest
+from search_app.protocols import IndexWriter
+from search_app.settings import Settings, check_collection_name
+from search_app.stores.elasticsearch.connection import Connection
+from search_app.stores.elasticsearch.indices import all_indices, collections
+from search_app.stores.elasticsearch.lease import Lease
+from search_app.stores.elasticsearch.store import ElasticsearchStore
+from search_app.stores.elasticsearch.verify import verify
+from search_app.stores.elasticsearch.writer import ElasticsearchWriter, swap
+
+
+class ElasticsearchCatalog:
+    """One connection for all of them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._connection = Connection(settings.elasticsearch)
+
+    def names(self) -> list[str]:
+        return collections(self._connection)
+
+    def describe(self, name: str) -> dict[str, object]:
+        indices = all_indices(self._connection, check_collection_name(name))
+        if indices.live is None:
+            raise IndexNotFound(name)
+        index = indices.live.index
+        statistics = self._connection.job(
+            lambda client: client.indices.stats(index=index, metric="store", filter_path="_all.primaries.store")
+        )
+        return {
+            "elasticsearch": self._connection.where,
+            "index": index,
+            "previous": indices.live.previous,
+            "vectors": indices.live.vectors,
+            "bytes": statistics["_all"]["primaries"]["store"]["size_in_bytes"],
+        }
+
+    def open(self, name: str) -> ElasticsearchStore:
+        return ElasticsearchStore(self._connection, check_collection_name(name))
+
+    def writer(self, name: str, manifest: Manifest, *, rebuild: bool = False) -> IndexWriter:
+        return ElasticsearchWriter(self._connection, manifest, collection=check_collection_name(name), rebuild=rebuild)
+
+    def verify(self, name: str) -> list[str]:
+        return verify(self._connection, check_collection_name(name))
+
+    def rollback(self, name: str) -> int:
+        lease = Lease(self._connection, check_collection_name(name))
+        try:
+            indices = all_indices(self._connection, name)
+            live, earlier = indices.live, indices.previous
+            if live is None:
+                raise IndexNotFound(name)
+            if earlier is None:
+                raise ConfigurationError(f"collection '{name}' has no earlier index to go back to")
+            restored = replace(earlier, generation=live.generation + 1, previous=live.index)
+            self._connection.job(lambda client: client.indices.put_mapping(index=restored.index, meta=restored.meta()))
+            lease.require()
+            swap(self._connection, name, live, restored)
+            return restored.generation
+        finally:
+            lease.release()
+
+    def close(self) -> None:
+        self._connection.close()

@@ -1,0 +1,88 @@
+"""Which index serves a collection, and which lie beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from search_app.errors import BackendUnavailable
+from search_app.stores.elasticsearch import schema
+from search_app.stores.elasticsearch.connection import Connection, ExpectedStatus, Request
+from search_app.stores.elasticsearch.schema import Build
+
+
+@dataclass(frozen=True, slots=True)
+class Indices:
+    """Of one collection: the `live` index, and every other one of its name by what it is."""
+
+    live: Build | None
+    others: Mapping[str, Build | None]
+
+    @property
+    def previous(self) -> Build | None:
+        """What `rollback` goes back to."""
+        return None if self.live is None else self.others.get(self.live.previous)
+
+    @property
+    def building(self) -> Build | None:
+        """The newest that a job left unfinished."""
+        found = [build for build in self.others.values() if build is not None and build.state == "building"]
+        return max(found, key=lambda build: build.index, default=None)
+
+
+def live_build(connection: Connection, collection: str) -> Build | None:
+    """One small request; None where the collection has no index. For those who answer questions."""
+    name = schema.alias(connection.settings.prefix, collection)
+    try:
+        found = connection.question(
+            lambda client: client.indices.get(index=name, features="mappings", filter_path="*.mappings._meta")
+        )
+    except ExpectedStatus:
+        return None
+    return _one(name, found)
+
+
+def all_indices(connection: Connection, collection: str) -> Indices:
+    """For jobs: what there is under the collection's name, the alias resolved in the same answer."""
+    name = schema.alias(connection.settings.prefix, collection)
+    found: Mapping[str, Any] = connection.job(
+        lambda client: client.indices.get(
+            index=f"{name}.*",
+            features="aliases,mappings",
+            filter_path="*.aliases,*.mappings._meta",
+            expand_wildcards="open,closed,hidden",
+        )
+    )
+    builds = {index: Build.of(index, about.get("mappings", {})) for index, about in found.items()}
+    served = [index for index, about in found.items() if name in about.get("aliases", {})]
+    live = builds[served[0]] if served else None
+    return Indices(live, {index: build for index, build in builds.items() if index not in served})
+
+
+def collections(connection: Connection, *, ask: bool = True) -> list[str]:
+    """Names of all collections with a live index."""
+    prefix = connection.settings.prefix
+    request: Request = lambda client: client.indices.get_alias(  # noqa: E731
+        index=f"{prefix}.*", filter_path="*.aliases"
+    )
+    try:
+        found = connection.question(request) if ask else connection.job(request)
+    except ExpectedStatus:
+        return []
+    pattern = re.compile(re.escape(prefix) + r"\.[^.]+")
+    names = {name for about in found.values() for name in about.get("aliases", {}) if pattern.fullmatch(name)}
+    return sorted(schema.collection_of(prefix, name) for name in names)
+
+
+def _one(name: str, found: Mapping[str, Any]) -> Build | None:
+    for index, about in found.items():
+        build = Build.of(index, about.get("mappings", {}))
+        if build is not None:
+            return build
+    if found:
+        raise BackendUnavailable(
+            f"the index {name} was not made by this program", hint="set another SEARCH_APP_ELASTICSEARCH__PREFIX"
+        )
+    return None

@@ -1,0 +1,343 @@
+"""What an index looks like: its names, its mapping, and documents, passages and files as entries of it.
+
+All of a collection is one index, so that one alias swap publishes all of it: entries of the kinds `file`, `document`,
+`text` (what follows of a very long document) and `passage`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_app.manifest import Manifest, encoded_text, vector_key
+from search_app.protocols import FileRecord
+from search_app.settings import ElasticsearchSettings
+from search_app.stores import text_analysis
+from search_app.stores.elasticsearch.connection import dumps
+from search_app.types import Document, Heading, Hit, Meta, Page, Passage, Run
+
+QUANTISED = frozenset({"int8_hnsw", "int4_hnsw", "bbq_hnsw", "int8_flat", "int4_flat", "bbq_flat"})
+TEXT_CHARACTERS = 1_000_000
+"""Of a document's text in one entry: a request has at most 100 MB."""
+_LONGEST_TERM = 8_000
+"""Bytes of UTF-8; Lucene takes 32,766."""
+_INT64 = 1 << 63
+_BUILD = "search_app"
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """An index that is or will be published: what its mapping says of itself.
+
+    `base` is the index that it began as a copy of, `previous` the one that it took the alias from. `state` is
+    "building", then "ready".
+    """
+
+    index: str
+    manifest: str
+    generation: int
+    state: str
+    vectors: str
+    base: str = ""
+    previous: str = ""
+    fields: Mapping[str, str] | None = None
+    analyses: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, index: str, mapping: Mapping[str, Any]) -> Build | None:
+        """None for an index that this program did not make."""
+        about = mapping.get("_meta", {}).get(_BUILD)
+        if about is None:
+            return None
+        return cls(index, **{**about, "analyses": tuple(about.get("analyses", ()))})
+
+    def meta(self) -> dict[str, Any]:
+        about = asdict(self)
+        del about["index"]
+        return {_BUILD: {**about, "analyses": sorted(self.analyses), "fields": dict(self.fields or {})}}
+
+
+# --- names
+
+
+def alias(prefix: str, collection: str) -> str:
+    """Names are lower case in Elasticsearch, so a capital letter is written as "=" and its small one."""
+    return f"{prefix}." + re.sub("[A-Z]", lambda match: "=" + match.group().lower(), collection)
+
+
+def collection_of(prefix: str, name: str) -> str:
+    return re.sub("=([a-z])", lambda match: match.group(1).upper(), name.removeprefix(f"{prefix}."))
+
+
+def new_index(prefix: str, collection: str) -> str:
+    return f"{alias(prefix, collection)}.{time.strftime('%Y%m%d%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+
+
+def leases(prefix: str) -> str:
+    return f"{prefix}-leases"
+
+
+# --- mapping
+
+
+def index_body(build: Build, settings: ElasticsearchSettings) -> dict[str, Any]:
+    dim = Manifest.from_json(build.manifest).encoder.dim
+    keyword = {"type": "keyword"}
+    return {
+        "settings": {
+            "number_of_shards": settings.shards,
+            **replicas(settings),
+            **WHILE_BUILDING,
+            "mapping.total_fields.limit": 1000 + 5 * settings.max_fields,
+            "analysis": _analysis(),
+        },
+        "mappings": {
+            "_meta": build.meta(),
+            "dynamic": False,
+            # Only searched, never shown: the text stands in `text`, the vector as it was in `vector`.
+            "_source": {"excludes": ["embedding", "vector", "words", "m"]},
+            "properties": {
+                **dict.fromkeys(("kind", "file", "revision", "document", "key", "path", "sort", "digest"), keyword),
+                "order": {"type": "long"},
+                "passages": {"type": "long"},
+                "vector": {"type": "binary", "store": True},
+                "embedding": {
+                    "type": "dense_vector",
+                    "dims": dim,
+                    "index": True,
+                    "similarity": "dot_product",
+                    "index_options": {"type": build.vectors},
+                },
+                "words": {
+                    "properties": {
+                        name: {"type": "text", "analyzer": _analyzer(name), "index_options": "freqs"}
+                        for name in ANALYSES
+                    }
+                },
+                "m": {"type": "object", "dynamic": "strict"},
+            },
+        },
+    }
+
+
+def replicas(settings: ElasticsearchSettings) -> dict[str, Any]:
+    if "-" in settings.replicas:
+        return {"auto_expand_replicas": settings.replicas}
+    return {"auto_expand_replicas": False, "number_of_replicas": int(settings.replicas)}
+
+
+WHILE_BUILDING: dict[str, Any] = {"refresh_interval": -1, "blocks.write": False}
+WHEN_READY: dict[str, Any] = {"refresh_interval": None, "blocks.write": True}
+
+ANALYSES = (*sorted(text_analysis.STEMMERS), "th", "und")
+
+
+def analysis_of(language: str) -> str:
+    """The analysis of a language: its own stemmer, words of a dictionary for Thai, else only words."""
+    code = text_analysis.normalise_language(language) or text_analysis.DEFAULT_LANGUAGE
+    return code if code in ANALYSES else "und"
+
+
+def _analyzer(name: str) -> str:
+    return "thai" if name == "th" else f"words_{name}"
+
+
+def _analysis() -> dict[str, Any]:
+    words = ["cjk_width", "lowercase", "cjk_bigram"]
+    analyzers = {
+        _analyzer(name): {
+            "type": "custom",
+            "tokenizer": "standard",
+            "filter": [*words, "porter_stem" if name == "en" else f"stem_{name}"],
+        }
+        for name in text_analysis.STEMMERS
+    }
+    analyzers["words_und"] = {"type": "custom", "tokenizer": "standard", "filter": words}
+    stemmers = {
+        f"stem_{name}": {"type": "snowball", "language": stemmer.capitalize()}
+        for name, stemmer in text_analysis.STEMMERS.items()
+        if name != "en"
+    }
+    return {"analyzer": analyzers, "filter": stemmers}
+
+
+# --- metadata
+
+_KINDS = {bool: "b", int: "i", float: "d", str: "t"}
+_TYPES = {"b": "boolean", "i": "long", "d": "double", "t": "keyword"}
+
+
+def field_path(name: str, kind: str) -> str:
+    """Where values of one kind stand: Elasticsearch wants one type a field, and knows no names but plain ones."""
+    safe = re.sub(r"[^A-Za-z0-9_-]", lambda match: "%" + match.group().encode("utf-8", "replace").hex(), name)
+    if len(safe) > 200:
+        safe = "~" + hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
+    return f"m.{kind}.{safe}"
+
+
+def field_mappings(paths: set[str]) -> dict[str, Any]:
+    """A mapping of new metadata fields."""
+    kinds: dict[str, Any] = {}
+    for path in sorted(paths):
+        _, kind, name = path.split(".", 2)
+        kinds.setdefault(kind, {"properties": {}})["properties"][name] = {"type": _TYPES[kind]}
+    return {"m": {"type": "object", "dynamic": "strict", "properties": kinds}} if kinds else {}
+
+
+def typed(meta: Meta) -> dict[str, list[Any]]:
+    """Values by the path of their field, ready to be indexed."""
+    found: dict[str, list[Any]] = {}
+    for name, value in meta.items():
+        for item in value if isinstance(value, list) else [value]:
+            kind, stored = kind_and_value(item)
+            found.setdefault(field_path(name, kind), []).append(stored)
+    return found
+
+
+def kind_and_value(item: str | int | float | bool) -> tuple[str, Any]:
+    if isinstance(item, int) and not isinstance(item, bool) and not -_INT64 <= item < _INT64:
+        return "d", float(item)
+    return _KINDS[type(item)], term(item) if isinstance(item, str) else item
+
+
+def term(value: str) -> str:
+    """The text itself; a very long one by its beginning and its hash, which keeps equality and nearly all order."""
+    encoded = value.encode("utf-8", "replace")
+    if len(encoded) <= _LONGEST_TERM:
+        return value
+    return value[: _LONGEST_TERM // 4] + "\0" + hashlib.sha256(encoded).hexdigest()
+
+
+# --- entries
+
+
+def file_key(path: str) -> str:
+    return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def file_entry(record: FileRecord, revision: str, passages: int) -> dict[str, Any]:
+    file = file_key(record.path)
+    return {"kind": "file", "file": file, "revision": revision, **asdict(record), "passages": passages}
+
+
+def file_record(source: Mapping[str, Any]) -> FileRecord:
+    return FileRecord(**{name: source[name] for name in FileRecord.__slots__})
+
+
+def document_entries(document: Document, file: str, revision: str, order: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The document, then what of its text does not fit into one entry."""
+    common = {"file": file, "revision": revision, "document": document.id}
+    texts = [document.text[start : start + TEXT_CHARACTERS] for start in range(0, len(document.text), TEXT_CHARACTERS)]
+    yield (
+        f"d:{document.id}",
+        {
+            "kind": "document",
+            **common,
+            "sort": document.source[:1000],
+            "order": order,
+            "title": document.title,
+            "source": document.source,
+            "language": document.language,
+            "meta": json.dumps(dict(document.meta), ensure_ascii=False),
+            "headings": [[item.level, item.title, item.start, item.end] for item in document.headings],
+            "pages": [
+                [page.number, page.start, page.end, [[run.start, run.raw_start, run.length] for run in page.runs]]
+                for page in document.pages
+            ],
+            "texts": len(texts),
+            "text": texts[0] if texts else "",
+        },
+    )
+    for number, text in enumerate(texts[1:], start=1):
+        yield f"t:{document.id}:{number}", {"kind": "text", **common, "text": text}
+
+
+def document_of(id: str, source: Mapping[str, Any], text: str) -> Document:
+    return Document(
+        id,
+        source["title"],
+        text,
+        source["source"],
+        json.loads(source["meta"]),
+        source["language"],
+        tuple(Heading(*values) for values in source.get("headings", ())),
+        tuple(
+            Page(number, start, end, tuple(Run(*run) for run in runs))
+            for number, start, end, runs in source.get("pages", ())
+        ),
+    )
+
+
+PASSAGE_FIELDS = ("document", "title", "text", "start", "end", "page", "source", "meta")
+
+
+def passage_entry(
+    passage: Passage,
+    vector: NDArray[np.float32],
+    *,
+    file: str,
+    revision: str,
+    analysis: str,
+    manifest: Manifest,
+    meta: str,
+    filters: Mapping[str, list[Any]],
+) -> bytes:
+    """One line of JSON; `meta` and `filters` are those of the document, made once for all of its passages."""
+    encoded = encoded_text(passage)
+    vector = np.ascontiguousarray(vector, dtype="<f4")
+    return dumps(
+        {
+            "kind": "passage",
+            "file": file,
+            "revision": revision,
+            "document": passage.document_id,
+            "key": vector_key(encoded, manifest.encoder),
+            "title": passage.title,
+            "text": passage.text,
+            "start": passage.start,
+            "end": passage.end,
+            "page": passage.page,
+            "source": passage.source,
+            "meta": meta,
+            **filters,
+            f"words.{analysis}": text_analysis.plain(encoded),
+            "vector": base64.b64encode(vector.tobytes()).decode("ascii"),
+            "embedding": vector,
+        }
+    )
+
+
+def passage_of(hit: Mapping[str, Any]) -> Passage:
+    source = hit["_source"]
+    return Passage(
+        hit["_id"].removeprefix("p:"),
+        source["document"],
+        source["title"],
+        source["text"],
+        source["start"],
+        source["end"],
+        source["page"],
+        source["source"],
+        json.loads(source["meta"]),
+    )
+
+
+def scored(hit: Mapping[str, Any], retriever: str) -> Hit:
+    """Elasticsearch gives (1 + inner product) / 2 for a vector."""
+    score = float(hit["_score"])
+    score = 2 * score - 1 if retriever == "dense" else score
+    return Hit(passage_of(hit), score, {retriever: score})
+
+
+def vector_of(encoded: str) -> NDArray[np.float32]:
+    return np.frombuffer(base64.b64decode(encoded), dtype="<f4")

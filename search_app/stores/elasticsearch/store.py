@@ -1,0 +1,253 @@
+"""A collection on Elasticsearch, for reading."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from search_app.errors import IndexNotFound
+from search_app.manifest import Manifest
+from search_app.protocols import FileRecord
+from search_app.stores import filters, text_analysis
+from search_app.stores.elasticsearch import schema
+from search_app.stores.elasticsearch.connection import Busy, Connection, ExpectedStatus, dumps, reason
+from search_app.stores.elasticsearch.filters import to_query
+from search_app.stores.elasticsearch.indices import live_build
+from search_app.stores.elasticsearch.schema import Build
+from search_app.types import Document, Filter, Hit, Matrix, Rankings
+
+T = TypeVar("T")
+MOST_HITS = 10_000
+"""What Elasticsearch gives in one answer."""
+_FRESH_SECONDS = 0.5
+_PAGE = 1_000
+_MAX_WORDS = 1_000
+_UNAVAILABLE = frozenset({429, 502, 503, 504})
+
+
+class ElasticsearchStore:
+    """Every call answers from one published index, so from one generation; a new one is noticed within a second.
+
+    `k` is at most 10,000 here. Both halves of any number of questions are one request.
+    """
+
+    def __init__(self, connection: Connection, collection: str) -> None:
+        self._connection = connection
+        self._collection = collection
+        self._lock = threading.Lock()
+        self._build: Build | None = None
+        self._looked = -1e9
+        self.manifest = Manifest.from_json(self._current().manifest)
+
+    @property
+    def generation(self) -> int:
+        return self._current(fresh=True).generation
+
+    def search_dense(self, vectors: Matrix, *, k: int, where: Filter | None = None) -> list[list[Hit]]:
+        return self._search(k, where, vectors=vectors)[0]
+
+    def search_keyword(self, questions: Sequence[str], *, k: int, where: Filter | None = None) -> list[list[Hit]]:
+        return self._search(k, where, questions=questions)[1]
+
+    def search_both(
+        self, questions: Sequence[str], vectors: Matrix, *, k: int, where: Filter | None = None
+    ) -> list[Rankings]:
+        dense, keyword, generation = self._search(k, where, questions=questions, vectors=vectors)
+        return [Rankings(*both, generation) for both in zip(dense, keyword, strict=True)]
+
+    def document(self, document_id: str) -> Document | None:
+        def ask(build: Build) -> Document | None:
+            first = self._entry(build, f"d:{document_id}")
+            if first is None:
+                return None
+            texts = [first["text"]]
+            for number in range(1, first["texts"]):
+                more = self._entry(build, f"t:{document_id}:{number}")
+                texts.append(more["text"] if more else "")
+            return schema.document_of(document_id, first, "".join(texts))
+
+        return self._on_live(ask)
+
+    def documents(self, *, limit: int, offset: int = 0) -> list[Document]:
+        without = {"excludes": ["text", "headings", "pages"]}
+        found = self._all("document", ["sort", "order", "document"], without)
+        return [
+            schema.document_of(source["document"], source, "")
+            for source in itertools.islice(found, offset, offset + limit)
+        ]
+
+    def files(self) -> Iterator[FileRecord]:
+        return map(schema.file_record, self._all("file", ["path"], True))
+
+    def file_of(self, document_id: str) -> FileRecord | None:
+        def ask(build: Build) -> FileRecord | None:
+            document = self._entry(build, f"d:{document_id}", "file")
+            found = self._entry(build, f"f:{document['file']}") if document else None
+            return schema.file_record(found) if found else None
+
+        return self._on_live(ask)
+
+    def fields(self) -> Mapping[str, str]:
+        return dict(sorted((self._current().fields or {}).items()))
+
+    def counts(self) -> Mapping[str, int]:
+        found = self._on_live(lambda build: self._connection.question(lambda client: count(client, build.index)))
+        return counts_of(found)
+
+    def close(self) -> None:
+        """The connection belongs to the catalog."""
+
+    def _search(
+        self, k: int, where: Filter | None, *, questions: Sequence[str] = (), vectors: Matrix | None = None
+    ) -> tuple[list[list[Hit]], list[list[Hit]], int]:
+        def ask(build: Build) -> tuple[list[list[Hit]], list[list[Hit]], int]:
+            condition = None
+            if where is not None:
+                condition = to_query(filters.check(where, build.fields or None))
+            size = min(k, MOST_HITS)
+            dense = [] if vectors is None else [self._dense(build, vector, size, condition) for vector in vectors]
+            keyword = [self._keyword(build, question, size, condition) for question in questions]
+            answers = self._msearch(build, [body for body in (*dense, *keyword) if body is not None])
+            found = [
+                [] if body is None else [schema.scored(hit, name) for hit in next(answers)["hits"]["hits"]]
+                for name, bodies in (("dense", dense), ("bm25", keyword))
+                for body in bodies
+            ]
+            return found[: len(dense)], found[len(dense) :], build.generation
+
+        return self._on_live(ask)
+
+    def _dense(self, build: Build, vector: Any, k: int, condition: dict[str, Any] | None) -> dict[str, Any]:
+        settings = self._connection.settings
+        knn: dict[str, Any] = {
+            "field": "embedding",
+            "query_vector": np.asarray(vector, dtype=np.float32),
+            "k": k,
+            "num_candidates": min(MOST_HITS, max(k, settings.candidates)),
+        }
+        if build.vectors in schema.QUANTISED:
+            knn["rescore_vector"] = {"oversample": settings.oversample}
+        if condition is not None:
+            knn["filter"] = condition
+        return {"knn": knn, "size": k, "_source": schema.PASSAGE_FIELDS, "track_total_hits": False}
+
+    def _keyword(self, build: Build, question: str, k: int, condition: dict[str, Any] | None) -> dict[str, Any] | None:
+        words = " ".join(text_analysis.plain(question).split()[:_MAX_WORDS])
+        if not words or not build.analyses:
+            return None
+        # A passage has words in the one analysis of its language, and is compared with the question in the same.
+        matches = [{"match": {f"words.{name}": {"query": words}}} for name in build.analyses]
+        query: dict[str, Any] = {"bool": {"should": matches, "minimum_should_match": 1}}
+        if condition is not None:
+            query["bool"]["filter"] = [condition]
+        return {"query": query, "size": k, "_source": schema.PASSAGE_FIELDS, "track_total_hits": False}
+
+    def _msearch(self, build: Build, bodies: Sequence[dict[str, Any]]) -> Iterator[Any]:
+        if not bodies:
+            return iter(())
+        # Half an answer would look like a whole one: a lost shard is an error.
+        header = {"index": build.index, "allow_partial_search_results": False}
+        # Word statistics of all shards, so that a passage's score does not depend on where it lies.
+        everywhere = {**header, "search_type": "dfs_query_then_fetch"}
+        lines: list[Any] = [dumps(part) for body in bodies for part in (header if "knn" in body else everywhere, body)]
+
+        def request(client: Any) -> Any:
+            result = client.msearch(searches=lines)
+            for answer in result["responses"]:
+                if answer.get("status", 200) in _UNAVAILABLE:
+                    raise Busy(reason(answer))
+            return result
+
+        answers = self._connection.question(request)["responses"]
+        for answer in answers:
+            if answer.get("status") == 404:
+                raise _Gone
+            if "error" in answer:
+                raise self._connection.refused(reason(answer))
+        return iter(answers)
+
+    def _entry(self, build: Build, id: str, *fields: str) -> Any:
+        try:
+            found = self._connection.question(
+                lambda client: client.get(index=build.index, id=id, source_includes=fields or None)
+            )
+        except ExpectedStatus as error:
+            if error.is_missing_index:
+                raise _Gone from error
+            return None
+        return found["_source"]
+
+    def _all(self, kind: str, sort: Sequence[str], source: object) -> Iterator[Any]:
+        """Entries of a kind in order, all from the index that is live now."""
+        build = self._current(fresh=True)
+        return walk(self._connection, build.index, {"term": {"kind": kind}}, sort, source)
+
+    def _current(self, *, fresh: bool = False) -> Build:
+        """What the alias points to, asked for at most twice a second. Raises IndexNotFound, IndexMismatch."""
+        with self._lock:
+            if self._build is not None and not fresh and time.monotonic() - self._looked < _FRESH_SECONDS:
+                return self._build
+        build = live_build(self._connection, self._collection)
+        if build is None:
+            raise IndexNotFound(self._collection)
+        with self._lock:
+            if self._build is not None and build.manifest != self._build.manifest:
+                # A rebuild may have changed what the vectors mean.
+                manifest = Manifest.from_json(build.manifest)
+                manifest.require_encoder(self.manifest.encoder)
+                self.manifest = manifest
+            self._build, self._looked = build, time.monotonic()
+            return build
+
+    def _on_live(self, ask: Callable[[Build], T]) -> T:
+        """Once more, where an index was replaced twice and deleted since it was looked up."""
+        try:
+            return ask(self._current())
+        except _Gone:
+            try:
+                return ask(self._current(fresh=True))
+            except _Gone:
+                raise IndexNotFound(self._collection) from None
+
+
+class _Gone(Exception):
+    """The index is no longer there."""
+
+
+def walk(
+    connection: Connection, index: str, query: dict[str, Any], sort: Sequence[str], source: object
+) -> Iterator[Any]:
+    """Sources of all entries that match, in order of fields that together are unique."""
+    after: list[Any] | None = None
+    while True:
+        body: dict[str, Any] = {"query": query, "sort": list(sort), "source": source, "size": _PAGE}
+        if after is not None:
+            body["search_after"] = after
+        page = connection.job(lambda client: client.search(index=index, **body))["hits"]["hits"]  # noqa: B023
+        for hit in page:
+            yield hit["_source"]
+        if len(page) < _PAGE:
+            return
+        after = page[-1]["sort"]
+
+
+def count(client: Any, index: str) -> Any:
+    return client.search(
+        index=index, size=0, track_total_hits=False, aggs={"kinds": {"terms": {"field": "kind", "size": 10}}}
+    )
+
+
+def counts_of(found: Any) -> dict[str, int]:
+    """Each passage has its vector here."""
+    kinds = {bucket["key"]: int(bucket["doc_count"]) for bucket in found["aggregations"]["kinds"]["buckets"]}
+    return {
+        "files": kinds.get("file", 0),
+        "documents": kinds.get("document", 0),
+        "passages": kinds.get("passage", 0),
+        "vectors": kinds.get("passage", 0),
+    }
