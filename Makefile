@@ -1,7 +1,7 @@
 # make demo is all that a newcomer needs; `make help` lists the rest.
 # One environment in .venv for everything, installed once: stamps there say which pins it holds.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench bench-peers evaluate clean
+.PHONY: help setup demo test test-elasticsearch check format bench bench-peers evaluate clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -22,15 +22,18 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## the environment in .venv (GPU=1: with CUDA)
 
 demo: $(STAMP) ## index Python's own documentation and ask it questions in the browser; Ctrl-C stops it
 	@exec $(BIN)/search-app demo --home .demo $(ARGS)
 
-test: $(STAMP) ## every test
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## every test but those that take minutes each
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-elasticsearch: $(STAMP) ## all tests of the Elasticsearch store: on ELASTICSEARCH_URL, else on servers of its own
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/elasticsearch tests/contracts $(ARGS)
 
 check: $(STAMP) ## style, types and import rules
 	$(BIN)/ruff check .

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from servers import Address
 
 # Before any library reads them: no network, no telemetry, one compute thread a process.
 os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "False")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "elasticsearch")]
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +27,32 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data folder at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def elasticsearch() -> Iterator[Address]:
+    """One real node without security, or the server that ELASTICSEARCH_URL names; skips where there is neither."""
+    from servers import Address, Cluster, missing
+
+    if given := Address.given():
+        yield given
+        return
+    if reason := missing():
+        pytest.skip(reason)
+    with Cluster() as cluster:
+        yield cluster.address()
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_url(elasticsearch: Address) -> str:
+    return elasticsearch.urls[0]
+
+
+@pytest.fixture
+def elasticsearch_prefix(elasticsearch: Address) -> Iterator[str]:
+    """For the names of a test's own indices, which are removed afterwards."""
+    from servers import remove_indices
+
+    prefix = f"test-{secrets.token_hex(4)}"
+    yield prefix
+    remove_indices(elasticsearch, prefix)

