@@ -173,7 +173,8 @@ except SearchAppError as error:
     assert done.stdout.splitlines()[:1] == ["30 5"], done.stderr
     assert "ConfigurationError" in done.stdout
     assert "cannot be written; check the folder's permissions" in done.stdout
-    assert sorted(path.name for path in folder.iterdir()) == [INDEX_FILE, "writer.lock", "writer.pid"]
+    kept = [INDEX_FILE, f"{INDEX_FILE}-shm", f"{INDEX_FILE}-wal", "writer.lock", "writer.pid"]
+    assert sorted(path.name for path in folder.iterdir()) == kept
 
 
 def test_an_index_of_another_format_is_refused_with_both_versions(tmp_path: Path) -> None:
