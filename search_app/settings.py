@@ -120,11 +120,12 @@ class ElasticsearchSettings(_Section):
 
 
 class ApiSettings(_Section):
-    """`key` is required to bind to anything but loopback."""
+    """`key`, or a `key_file` with it, is required to bind to anything but loopback; the file is made where missing."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     key: SecretStr | None = None
+    key_file: Path | None = None
     max_body_bytes: int = 1 << 20
 
 

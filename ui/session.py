@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
+
 import streamlit as st
 
 from ui import cards, highlight
 from ui.client import ApiError, Client
+
+INDEX_COMMAND_VARIABLE = "SEARCH_APP_UI_INDEX_COMMAND"
+_INDEX = re.compile(r"search-index apply(?P<collection> --collection \S+)? PATH")
 
 
 @st.cache_resource(show_spinner=False, on_release=Client.close)
@@ -18,9 +24,17 @@ def show_error(error: ApiError) -> None:
     command = error.hint.removeprefix("run: ")
     if command != error.hint:
         st.caption("Run this, then try again:")
-        st.code(command, language="bash")
+        show_command(command)
     elif error.hint:
         st.html(f'<div class="sa-hint">{highlight.escape(error.hint)}</div>')
+
+
+def show_command(command: str) -> None:
+    """One that indexes, as it is run where this is installed: in a container `search-index` is elsewhere."""
+    own = os.environ.get(INDEX_COMMAND_VARIABLE)
+    if own and (found := _INDEX.fullmatch(command)):
+        command = own + (found["collection"] or "")
+    st.code(command, language="bash")
 
 
 def original_button(collection: str, document_id: str, source: str, url: str | None, *, key: str) -> None:

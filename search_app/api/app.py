@@ -19,7 +19,9 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from search_app.api import errors
-from search_app.api.routes import Service, collection_routes, health_routes
+from search_app.api.key import api_key
+from search_app.api.metrics import Measure, Metrics
+from search_app.api.routes import Service, collection_routes, health_routes, metrics_routes
 from search_app.errors import ConfigurationError
 from search_app.settings import Settings
 
@@ -43,12 +45,15 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
     errors.install(app)
     app.include_router(health_routes(service))
     app.include_router(collection_routes(service, settings))
+    metrics = Metrics(service)
+    app.include_router(metrics_routes(metrics))
     app.add_middleware(LimitBody, most=settings.api.max_body_bytes)
-    if key := _key(settings):
+    if key := api_key(settings.api):
         app.add_middleware(RequireKey, key=key)
     if _is_loopback(settings.api.host):
         # A web page whose name was re-pointed to 127.0.0.1 could read the answers otherwise.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]"], www_redirect=False)
+    app.add_middleware(Measure, count=metrics.count)
     return app
 
 
@@ -110,10 +115,10 @@ class RequireKey:
 
 def check_bind(settings: Settings) -> None:
     """Raises ConfigurationError where the server would be open to others without a key."""
-    if not _is_loopback(settings.api.host) and not _key(settings):
+    if not _is_loopback(settings.api.host) and not api_key(settings.api):
         raise ConfigurationError(
             f"refusing to listen on {settings.api.host} without an API key",
-            hint="set SEARCH_APP_API__KEY, or listen on 127.0.0.1",
+            hint="set SEARCH_APP_API__KEY or SEARCH_APP_API__KEY_FILE, or listen on 127.0.0.1",
             field="api.key",
         )
 
@@ -176,10 +181,6 @@ def _listen(settings: Settings) -> socket.socket:
         raise ConfigurationError(
             f"cannot listen on {host}:{port}: {error.strerror or error}", field="api.host"
         ) from error
-
-
-def _key(settings: Settings) -> str:
-    return settings.api.key.get_secret_value() if settings.api.key else ""
 
 
 def _is_loopback(host: str) -> bool:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Protocol, TypeAlias
 from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query
-from fastapi.responses import StreamingResponse
+from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from pydantic import AfterValidator
 from starlette.exceptions import HTTPException
 
+from search_app.api.metrics import Metrics
 from search_app.api.schemas import (
     AnswerRequest,
     CollectionOut,
@@ -71,16 +72,30 @@ def health_routes(service: Service) -> APIRouter:
 
     @router.get("/ready", responses={503: {"model": ErrorResponse}})
     def ready() -> HealthResponse:
-        """At least one collection can be searched; else 503 with the command to run."""
+        """At least one collection can be searched, "degraded" if only in a replica; else 503 with what to do."""
         problem: SearchAppError = IndexNotFound("default")
+        degraded = False
         for name in service.collections():
             try:
-                service.store(name)
+                if not service.store(name).is_degraded():
+                    return HealthResponse(status="ready")
+                degraded = True
             except SearchAppError as error:
                 problem = error
-            else:
-                return HealthResponse(status="ready")
+        if degraded:
+            return HealthResponse(status="degraded")
         raise problem
+
+    return router
+
+
+def metrics_routes(metrics: Metrics) -> APIRouter:
+    router = APIRouter(tags=["health"])
+
+    @router.get("/metrics", response_class=PlainTextResponse, responses={401: {"model": ErrorResponse}})
+    def read() -> Response:
+        """For Prometheus, in its text format."""
+        return metrics.response()
 
     return router
 

@@ -131,13 +131,17 @@ class HitOut(BaseModel):
 
 
 class SearchResponse(BaseModel):
-    """`timings` in seconds by stage; `generation` names the state of the index that answered."""
+    """`timings` in seconds by stage; `generation` names the state of the index that answered.
+
+    `degraded`: the server of the index is out of reach, and a replica answered that may be older.
+    """
 
     question: str
     answers: list[AnswerOut]
     hits: list[HitOut]
     timings: dict[str, float]
     generation: int
+    degraded: bool = False
 
     @classmethod
     def of(cls, result: SearchResult) -> SearchResponse:
@@ -147,6 +151,7 @@ class SearchResponse(BaseModel):
             hits=[HitOut.of(hit) for hit in result.hits],
             timings={stage: float(seconds) for stage, seconds in result.timings.items()},
             generation=result.generation,
+            degraded=result.degraded,
         )
 
 
@@ -232,6 +237,8 @@ class DocumentResponse(DocumentSummary):
 
 
 class HealthResponse(BaseModel):
+    """`status`: "live", or "ready", or "degraded" where only a replica answers."""
+
     status: str
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +61,30 @@ def test_the_key_goes_by_the_environment_and_never_by_the_command() -> None:
     assert not any("s3cret" in part for part in command)
     assert "--server.address=127.0.0.1" in command
     assert "--server.port=8501" in command
+
+
+def test_the_key_of_a_file_is_sent_too(tmp_path: Path) -> None:
+    settings = Settings(api=ApiSettings(key_file=tmp_path / "key"))
+    sent = streamlit_environment(settings, "http://127.0.0.1:9")[API_KEY_VARIABLE]
+    assert sent == (tmp_path / "key").read_text()
+
+
+@pytest.mark.parametrize(
+    ("host", "names", "known"),
+    [
+        ("127.0.0.1", (), []),
+        ("0.0.0.0", (), []),
+        ("::", ("search.example.org",), ["search.example.org"]),
+        ("192.168.1.5", (), ["192.168.1.5"]),
+        ("fe80::1", (), ["[fe80::1]"]),
+    ],
+)
+def test_on_any_address_only_names_that_are_its_own_are_answered(
+    host: str, names: tuple[str, ...], known: list[str]
+) -> None:
+    command = streamlit_command(8501, host, names=names)
+    assert f"--server.address={host}" in command
+    prefix = "--server.allowedHosts="
+    allowed = [part.removeprefix(prefix) for part in command if part.startswith(prefix)]
+    assert allowed == ["localhost", "127.0.0.1", "[::1]", *known]
+    assert not [part for part in command if "CORS" in part or "Xsrf" in part or part.endswith("=*")]

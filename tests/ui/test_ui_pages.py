@@ -326,6 +326,17 @@ def test_without_an_index_the_command_is_shown(opened: Open, tmp_path: Path) -> 
         assert app.code[0].value == "search-index apply PATH"
 
 
+def test_where_indexing_has_another_command_that_one_is_shown(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(session.INDEX_COMMAND_VARIABLE, "docker compose run --rm indexer apply /data")
+    assert opened(on=Settings(home=tmp_path)).code[0].value == "docker compose run --rm indexer apply /data"
+    empty = Settings(home=tmp_path)
+    index(empty, [], collection="notes")
+    command = opened(on=empty).code[0].value
+    assert command == "docker compose run --rm indexer apply /data --collection notes"
+
+
 def test_an_empty_collection_shows_the_command(opened: Open, tmp_path: Path) -> None:
     empty = Settings(home=tmp_path)
     index(empty, [], collection="notes")

@@ -7,7 +7,7 @@ import streamlit as st
 from search_app.api.schemas import AnswerOut, CollectionOut, HitOut, SearchResponse
 from ui import cards
 from ui.client import ApiError
-from ui.session import client, original_button, show_error
+from ui.session import client, original_button, show_command, show_error
 
 MOST_ANSWERS, MOST_HITS = 10, 50
 
@@ -75,13 +75,15 @@ def _welcome(collections: list[CollectionOut], chosen: str) -> None:
         st.html('<div class="sa-notice" role="status"><strong>This collection is empty.</strong></div>')
         flag = "" if chosen == "default" else f" --collection {chosen}"
         st.caption("Add documents with:")
-        st.code(f"search-index apply{flag} PATH", language="bash")
+        show_command(f"search-index apply{flag} PATH")
     else:
         st.caption(f"{item.documents:,} documents in {item.passages:,} passages")
 
 
 def _show(response: SearchResponse, collection: str, *, filtered: bool) -> None:
     st.html(cards.timings(response))
+    if response.degraded:
+        st.html(cards.DEGRADED)
     if not response.hits:
         st.html(cards.nothing_found(filtered))
         return

@@ -1,0 +1,106 @@
+"""What Prometheus reads: requests by route and status, the stages that they spent their time in, and each index."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from search_app.errors import SearchAppError
+from search_app.protocols import PassageStore
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Stores(Protocol):
+    def store(self, collection: str) -> PassageStore: ...
+
+    def collections(self) -> Sequence[str]: ...
+
+
+class Metrics:
+    """Of one application; `stage` of `search_app.observability` counts for the whole process."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "search_app_requests", "Requests answered", ["route", "status"], registry=self._registry
+        )
+        self._seconds = Histogram(
+            "search_app_request_seconds",
+            "Seconds from a request to the end of its answer",
+            ["route"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._registry.register(_Indexes(stores))
+
+    def count(self, route: str, status: int, seconds: float) -> None:
+        self._requests.labels(route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def response(self) -> Response:
+        return Response(generate_latest(self._registry) + generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+
+class Measure:
+    """Counts every request, the refused ones too, under its route's template: never under what a client made up."""
+
+    def __init__(self, app: ASGIApp, count: Callable[[str, int, float], None]) -> None:
+        self.app = app
+        self.count = count
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        start = time.perf_counter()
+        status = 500
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noting)
+        finally:
+            route = getattr(scope.get("route"), "path", "")
+            self.count(route, status, time.perf_counter() - start)
+
+
+class _Indexes(Collector):
+    """Asked at each scrape; a collection that cannot be opened has no numbers."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    def describe(self) -> list[Metric]:
+        return list(self._families())
+
+    def collect(self) -> Iterator[Metric]:
+        generation, documents, passages = families = self._families()
+        with contextlib.suppress(SearchAppError):
+            for name in self._stores.collections():
+                with contextlib.suppress(SearchAppError):
+                    store = self._stores.store(name)
+                    counts = store.counts()
+                    generation.add_metric([name], store.generation)
+                    documents.add_metric([name], counts["documents"])
+                    passages.add_metric([name], counts["passages"])
+        yield from families
+
+    def _families(self) -> tuple[GaugeMetricFamily, GaugeMetricFamily, GaugeMetricFamily]:
+        return (
+            GaugeMetricFamily("search_app_index_generation", "Commits of the index", labels=["collection"]),
+            GaugeMetricFamily("search_app_index_documents", "Documents in the index", labels=["collection"]),
+            GaugeMetricFamily("search_app_index_passages", "Passages in the index", labels=["collection"]),
+        )
