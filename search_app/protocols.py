@@ -107,6 +107,10 @@ class PassageStore(KeywordSearch, Protocol):
         """`files`, `documents`, `passages`, `vectors`."""
         ...
 
+    def is_degraded(self) -> bool:
+        """Whether a replica answers now. Asks whoever would be asked a question, and raises what that would raise."""
+        ...
+
     def close(self) -> None: ...
 
 

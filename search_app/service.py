@@ -25,7 +25,7 @@ from search_app.observability import collect_timings
 from search_app.pipelines import answer_pipeline, search_pipeline
 from search_app.protocols import Encoder, PassageStore, Ranker, Reader
 from search_app.settings import Settings
-from search_app.types import Answer, Filter, Hit, SearchResult
+from search_app.types import Answer, Filter, Hit, Rankings, SearchResult
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -98,7 +98,7 @@ class SearchService:
             lambda texts: list(encoder.encode_queries(texts))
         )
         self._lock = threading.RLock()
-        self._stores: dict[str, PassageStore] = {}
+        self._stores: dict[str, Future[PassageStore]] = {}
         self._pipelines: dict[tuple[str, bool], Pipeline] = {}
 
     def __enter__(self) -> Self:
@@ -143,9 +143,19 @@ class SearchService:
     def store(self, collection: str = "default") -> PassageStore:
         """Raises IndexNotFound and its like."""
         with self._lock:
-            if collection not in self._stores:
-                self._stores[collection] = self._open_store(collection)
-            return self._stores[collection]
+            opening = self._stores.get(collection)
+            mine = opening is None
+            if opening is None:
+                opening = self._stores[collection] = Future()
+        if mine:
+            # Without the lock: a server that does not answer holds up nobody who asks another collection.
+            try:
+                opening.set_result(self._open_store(collection))
+            except BaseException as error:
+                with self._lock:
+                    self._stores.pop(collection, None)
+                opening.set_exception(error)
+        return opening.result()
 
     def collections(self) -> list[str]:
         return list(self._collections())
@@ -160,8 +170,9 @@ class SearchService:
 
     def close(self) -> None:
         with self._lock:
-            for store in self._stores.values():
-                store.close()
+            for opening in self._stores.values():
+                if opening.done():
+                    opening.result().close()
             self._stores.clear()
             self._pipelines.clear()
         self._close()
@@ -191,6 +202,7 @@ class SearchService:
                     raise cause from error
                 raise
         timings["total"] = time.perf_counter() - start
+        rankings: Rankings = outputs["retriever"]["rankings"]
         documents = outputs["ranker" if self._make_ranker else "fusion"]["documents"]
         answers: list[MarkedAnswer] = outputs.get("reader", {}).get("answers", [])
         return SearchResult(
@@ -198,17 +210,19 @@ class SearchService:
             tuple(to_hit(document) for document in documents[:k]),
             tuple(answer.answer for answer in answers if answer.answer is not None),
             timings,
-            outputs["retriever"]["rankings"].generation,
+            rankings.generation,
+            rankings.degraded,
         )
 
     def _pipeline(self, collection: str, *, reading: bool) -> Pipeline:
         key = collection, reading
+        store = self.store(collection)
         with self._lock:
             if key not in self._pipelines:
                 retrieval = self.settings.retrieval
                 search = search_pipeline(
                     QueryEmbedder(self._encode),
-                    HybridRetriever(self.store(collection), retrieval),
+                    HybridRetriever(store, retrieval),
                     RankFusion(retrieval),
                     PassageRanker(self._ranker, top=self.settings.ranker.top) if self._ranker else None,
                 )

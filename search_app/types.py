@@ -111,11 +111,15 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Rankings:
-    """What the retrievers found for one question, each best first, all from one `generation` of the index."""
+    """What the retrievers found for one question, each best first, all from one `generation` of the index.
+
+    `degraded`: found in a replica, as the index itself was out of reach.
+    """
 
     dense: Sequence[Hit]
     keyword: Sequence[Hit]
     generation: int
+    degraded: bool = False
 
     def __deepcopy__(self, memo: dict[int, object]) -> Rankings:
         # A Haystack pipeline copies every input; nothing in here can change, so the copy may be itself.
@@ -138,10 +142,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """One question's result. `timings` in seconds by stage; `generation` names the state of the index it came from."""
+    """One question's result. `timings` in seconds by stage; `generation` names the state of the index it came from.
+
+    `degraded`: of a replica, which may be older than the index itself.
+    """
 
     question: str
     hits: tuple[Hit, ...]
     answers: tuple[Answer, ...]
     timings: Mapping[str, float]
     generation: int
+    degraded: bool = False

@@ -1,14 +1,17 @@
-"""Stand-ins for the protocols: a deterministic encoder and an exact store, which the real ones are compared with."""
+"""Stand-ins for the protocols: a deterministic encoder, an exact store, which the real ones are compared with, and a
+catalog whose server can go away."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from search_app.errors import BackendUnavailable
 from search_app.protocols import EncoderStamp, FileChange
 from search_app.stores import filters, text_analysis
 from search_app.types import Document, Filter, Hit, Matrix, Passage, Rankings
@@ -126,6 +129,9 @@ class ExactStore:
         documents = sum(len(file) for file in self._documents.values())
         return {"files": len(self._documents), "documents": documents, "passages": len(rows), "vectors": len(rows)}
 
+    def is_degraded(self) -> bool:
+        return False
+
     def close(self) -> None:
         pass
 
@@ -137,3 +143,39 @@ class ExactStore:
             for passage, embedding in rows
             if where is None or filters.matches(where, document.meta)
         ]
+
+
+class UnreliableCatalog:
+    """Another catalog behind a server: while that is `down`, everything it and its open stores are asked fails."""
+
+    def __init__(self, catalog: Any) -> None:
+        self._catalog = catalog
+        self.down = False
+
+    def open(self, name: str) -> Any:
+        self.require()
+        return _UnreliableStore(self, self._catalog.open(name))
+
+    def close(self) -> None:
+        self._catalog.close()
+
+    def require(self) -> None:
+        if self.down:
+            raise BackendUnavailable("the server is down", hint="start it")
+
+    def __getattr__(self, name: str) -> Any:
+        self.require()
+        return getattr(self._catalog, name)
+
+
+class _UnreliableStore:
+    def __init__(self, catalog: UnreliableCatalog, store: Any) -> None:
+        self._catalog = catalog
+        self._store = store
+
+    def close(self) -> None:
+        self._store.close()
+
+    def __getattr__(self, name: str) -> Any:
+        self._catalog.require()
+        return getattr(self._store, name)

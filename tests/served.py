@@ -14,11 +14,11 @@ import uvicorn
 from fakes import HashEncoder
 
 from search_app.api.app import create_app
-from search_app.errors import IndexNotFound, InvalidQuery
+from search_app.errors import InvalidQuery
 from search_app.manifest import Manifest, encoded_text
-from search_app.protocols import FileChange, FileRecord
+from search_app.protocols import FileChange, FileRecord, PassageStore
 from search_app.settings import Settings
-from search_app.stores.sqlite import SqliteStore
+from search_app.stores.catalog import Catalog, open_catalog
 from search_app.stores.sqlite_writer import SqliteWriter
 from search_app.types import Answer, Document, Filter, Hit, MetaValue, Page, Passage, PassageBatch, SearchResult, Span
 
@@ -109,27 +109,23 @@ def no_answer(question: str, hits: Sequence[Hit]) -> list[Answer]:
 
 
 class ScriptedService:
-    """Retrieval is real, from the store on disk; `read` decides the answers. `calls` lists the questions."""
+    """Retrieval is real, from the catalog's stores; `read` decides the answers. `calls` lists the questions."""
 
-    def __init__(self, settings: Settings, read: Read | None = None) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, read: Read | None = None, *, catalog: Catalog | None = None) -> None:
+        self.catalog = catalog or open_catalog(settings)
         self.read: Read = read or Marks()
         self.calls: list[str] = []
         self.closed = False
         self._encoder = HashEncoder()
-        self._stores: dict[str, SqliteStore] = {}
+        self._stores: dict[str, PassageStore] = {}
 
-    def store(self, collection: str) -> SqliteStore:
+    def store(self, collection: str) -> PassageStore:
         if collection not in self._stores:
-            if collection not in self.settings.collections():
-                raise IndexNotFound(collection)
-            self._stores[collection] = SqliteStore.open(
-                self.settings.collection_folder(collection), collection=collection
-            )
+            self._stores[collection] = self.catalog.open(collection)
         return self._stores[collection]
 
     def collections(self) -> list[str]:
-        return self.settings.collections()
+        return self.catalog.names()
 
     def search(self, question: str, *, collection: str, k: int, where: Filter | None) -> SearchResult:
         self.calls.append(question)
@@ -150,7 +146,7 @@ class ScriptedService:
             Hit(passages[key].passage, found.pop("rrf"), found)
             for key, found in sorted(scores.items(), key=lambda item: -item[1]["rrf"])
         ]
-        return SearchResult(question, tuple(hits[:k]), (), {"retrieve": 0.004}, both.generation)
+        return SearchResult(question, tuple(hits[:k]), (), {"retrieve": 0.004}, both.generation, both.degraded)
 
     def answer(self, question: str, *, collection: str, k: int, top_k: int, where: Filter | None) -> SearchResult:
         found = self.search(question, collection=collection, k=k, where=where)

@@ -66,6 +66,8 @@ def _ask(question: str, home: Path | None, collection: str, where: str | None, a
     with open_service(settings) as service:
         many = service.answer_many if "top_k" in counts else service.search_many
         for result in many(questions, **arguments):
+            if result.degraded:
+                click.echo("note: the index is out of reach; a replica answers, which may be older", err=True)
             if as_json:
                 click.echo(SearchResponse.of(result).model_dump_json(indent=None if question == "-" else 2))
             else:

@@ -58,6 +58,10 @@ class SqliteStore:
         except apsw.SQLError as error:  # its first job has only just begun
             raise IndexNotFound(collection) from error
 
+    def is_degraded(self) -> bool:
+        _ = self.generation  # where a file that was damaged or taken away shows
+        return False
+
     @property
     def generation(self) -> int:
         with self._reading() as db:

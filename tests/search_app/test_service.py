@@ -215,3 +215,47 @@ def test_a_failed_batch_fails_its_callers_and_no_others() -> None:
     for thread in threads:
         thread.join()
     assert outcomes == {number: "odd" if number % 2 else str(number) for number in range(10)}
+
+
+class Opening:
+    """Stores of `FACTS` whose opening waits to be let go, or fails."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.calls: list[str] = []
+        self.begun, self.go = threading.Semaphore(0), threading.Event()
+        self.error: BackendUnavailable | None = None
+        self.service = SearchService(Settings(home=tmp_path), ENCODER, self.open, FirstWordReader)
+
+    def open(self, collection: str) -> Any:
+        self.calls.append(collection)
+        if collection == "geo":
+            self.begun.release()
+            assert self.go.wait(30)
+            if self.error:
+                raise self.error
+        return store_of(FACTS[collection])
+
+
+def test_a_collection_that_is_slow_to_open_holds_up_no_other_and_is_opened_once(tmp_path: Path) -> None:
+    bench = Opening(tmp_path)
+    with bench.service, ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(bench.service.search, "Lima", collection="geo") for _ in range(3)]
+        assert bench.begun.acquire(timeout=30)
+        assert bench.service.search("Lima", collection="law").hits
+        assert not any(future.done() for future in waiting)
+        bench.go.set()
+        assert all(future.result(30).hits for future in waiting)
+    assert sorted(bench.calls) == ["geo", "law"]
+
+
+def test_a_collection_that_could_not_be_opened_is_tried_again(tmp_path: Path) -> None:
+    bench = Opening(tmp_path)
+    bench.error = BackendUnavailable("the server is down")
+    bench.go.set()
+    with bench.service:
+        for _ in range(2):
+            with pytest.raises(BackendUnavailable, match="the server is down"):
+                bench.service.search("Lima", collection="geo")
+        bench.error = None
+        assert bench.service.search("Lima", collection="geo").hits
+    assert bench.calls == ["geo"] * 3

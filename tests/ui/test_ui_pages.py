@@ -9,11 +9,14 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 import pytest
+from fakes import UnreliableCatalog
 from served import Marks, Read, ScriptedService, Text, index, no_answer, running
 from streamlit.testing.v1 import AppTest
 
 import ui
 from search_app.settings import ApiSettings, Settings
+from search_app.stores.catalog import Catalog, EmbeddedCatalog
+from search_app.stores.fallback import FallbackCatalog
 from search_app.types import Answer, Hit
 from ui import session
 from ui.client import API_KEY_VARIABLE, API_URL_VARIABLE
@@ -48,8 +51,15 @@ def opened(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open
     """Runs the app against the API, with a reader; keywords are the address's query parameters."""
     running_apis = []
 
-    def start(read: Read | None = None, *, on: Settings = settings, page: str = "", **query: str) -> AppTest:
-        api = running(ScriptedService(on, read), on)
+    def start(
+        read: Read | None = None,
+        *,
+        on: Settings = settings,
+        catalog: Catalog | None = None,
+        page: str = "",
+        **query: str,
+    ) -> AppTest:
+        api = running(ScriptedService(on, read, catalog=catalog), on)
         monkeypatch.setenv(API_URL_VARIABLE, api.__enter__())
         running_apis.append(api)
         session.client.clear()
@@ -379,3 +389,21 @@ def test_the_server_is_locked_down_by_the_file_beside_the_app() -> None:
     assert (server["maxUploadSize"], server["maxMessageSize"]) == (20, 20)
     assert config["client"]["showErrorDetails"] == "none"
     assert config["browser"]["gatherUsageStats"] is False
+
+
+def test_answers_of_a_replica_are_shown_with_a_notice(opened: Open, settings: Settings) -> None:
+    server = UnreliableCatalog(EmbeddedCatalog(settings))
+    app = opened(Marks("names refer to globals"), catalog=FallbackCatalog(server, EmbeddedCatalog(settings)))
+    assert "replica" not in shown(ask(app, "what does global do?"))
+    server.down = True
+    app = ask(app, "what does the global statement do?")
+    assert "The index cannot be reached. These answers come from a replica" in re.sub(r"\s+", " ", shown(app))
+    assert marks(app) == ["names refer to globals"]
+
+
+def test_a_server_that_is_away_is_said_in_its_own_words(opened: Open, settings: Settings) -> None:
+    server = UnreliableCatalog(EmbeddedCatalog(settings))
+    app = opened(catalog=server)
+    server.down = True
+    said = shown(ask(app, "what does global do?"))
+    assert "The server is down" in said

@@ -99,6 +99,26 @@ class ElasticsearchStore:
         found = self._on_live(lambda build: self._connection.question(lambda client: count(client, build.index)))
         return counts_of(found)
 
+    def is_degraded(self) -> bool:
+        """Searches all shards: the cluster may know an index whose shards are lost."""
+
+        def ask(build: Build) -> None:
+            try:
+                self._connection.question(
+                    lambda client: client.search(
+                        index=build.index,
+                        size=0,
+                        terminate_after=1,
+                        track_total_hits=False,
+                        allow_partial_search_results=False,
+                    )
+                )
+            except ExpectedStatus as error:
+                raise _Gone from error
+
+        self._on_live(ask)
+        return False
+
     def close(self) -> None:
         """The connection belongs to the catalog."""
 

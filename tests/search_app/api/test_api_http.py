@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fakes import UnreliableCatalog
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -22,6 +23,8 @@ from search_app.api.app import check_bind, serve
 from search_app.api.schemas import AnswerOut, SearchResponse
 from search_app.errors import ConfigurationError
 from search_app.settings import ApiSettings, LimitSettings, Settings
+from search_app.stores.catalog import EmbeddedCatalog
+from search_app.stores.fallback import FallbackCatalog
 
 GLOBAL = "The global statement makes names refer to globals.\n\nIt would be impossible to assign to a global otherwise."
 HEBREW = "ירושלים היא בירת ישראל.\n\nתל אביב היא עיר גדולה."
@@ -264,6 +267,50 @@ def test_ready_names_the_command_until_something_is_indexed(tmp_path: Path) -> N
         assert error_of(response)["hint"] == "run: search-index apply PATH"
         index(settings, [Text("note.txt", "now there is one")])
         assert api.get("/health/ready").status_code == 200
+
+
+def test_a_server_that_is_away_is_a_503_that_says_so_and_passes(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    index(settings, [Text("note.txt", "what the server holds")])
+    server = UnreliableCatalog(EmbeddedCatalog(settings))
+    asked = {"question": "what does the server hold?"}
+    with (
+        running(ScriptedService(settings, catalog=server), settings) as url,
+        httpx.Client(base_url=url, trust_env=False) as api,
+    ):
+        for down in (False, True, False):
+            server.down = down
+            answers = api.get("/health/ready"), api.post("/v1/collections/default/search", json=asked)
+            if not down:
+                assert [answer.status_code for answer in answers] == [200, 200]
+                assert answers[0].json() == {"status": "ready"}
+                assert answers[1].json()["degraded"] is False
+                continue
+            for answer in answers:
+                assert answer.status_code == 503
+                assert error_of(answer) == {
+                    "type": "BackendUnavailable", "message": "the server is down", "hint": "start it", "field": "",
+                }  # fmt: skip
+
+
+def test_answers_of_a_replica_are_marked_and_readiness_tells(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    index(settings, [Text("note.txt", "what the server holds")])
+    server = UnreliableCatalog(EmbeddedCatalog(settings))
+    catalog = FallbackCatalog(server, EmbeddedCatalog(settings))
+    asked = {"question": "what does the server hold?"}
+    with (
+        running(ScriptedService(settings, Marks("server"), catalog=catalog), settings) as url,
+        httpx.Client(base_url=url, trust_env=False) as api,
+    ):
+        for down in (True, False, True):
+            server.down = down
+            ready = api.get("/health/ready")
+            assert (ready.status_code, ready.json()) == (200, {"status": "degraded" if down else "ready"})
+            for way in ("search", "answer"):
+                found = api.post(f"/v1/collections/default/{way}", json=asked).json()
+                assert found["hits"]
+                assert found["degraded"] is down
 
 
 def test_openapi_shows_this_installations_limits_and_examples(api: httpx.Client) -> None:

@@ -1,0 +1,150 @@
+"""Answers from the embedded index of the same name while a server cannot, and says so."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from search_app.errors import BackendUnavailable, IndexUnavailable
+from search_app.manifest import Manifest
+from search_app.protocols import EncoderStamp, FileRecord, IndexWriter
+from search_app.types import Document, Filter, Hit, Matrix, Rankings
+
+if TYPE_CHECKING:
+    from search_app.stores.catalog import Catalog, Index
+
+T = TypeVar("T")
+
+
+class FallbackStore:
+    """Each call goes to the primary; where that raises BackendUnavailable, to the replica, marked as degraded.
+
+    Both are opened when first needed, so it can be made while the server is down. Without a replica that fits the
+    primary's error stands.
+    """
+
+    def __init__(self, primary: Callable[[], Index], replica: Callable[[], Index]) -> None:
+        self._make_primary = primary
+        self._make_replica = replica
+        self._lock = threading.Lock()
+        self._primary: Index | None = None
+        self._replica: Index | None = None
+        self._encoder: EncoderStamp | None = None
+        self._encoder = self.manifest.encoder
+
+    @property
+    def manifest(self) -> Manifest:
+        return self._ask(lambda store: store.manifest)[0]
+
+    @property
+    def generation(self) -> int:
+        return self._ask(lambda store: store.generation)[0]
+
+    def search_dense(self, vectors: Matrix, *, k: int, where: Filter | None = None) -> list[list[Hit]]:
+        return self._ask(lambda store: store.search_dense(vectors, k=k, where=where))[0]
+
+    def search_keyword(self, questions: Sequence[str], *, k: int, where: Filter | None = None) -> list[list[Hit]]:
+        return self._ask(lambda store: store.search_keyword(questions, k=k, where=where))[0]
+
+    def search_both(
+        self, questions: Sequence[str], vectors: Matrix, *, k: int, where: Filter | None = None
+    ) -> list[Rankings]:
+        found, degraded = self._ask(lambda store: store.search_both(questions, vectors, k=k, where=where))
+        return [replace(rankings, degraded=True) for rankings in found] if degraded else found
+
+    def document(self, document_id: str) -> Document | None:
+        return self._ask(lambda store: store.document(document_id))[0]
+
+    def documents(self, *, limit: int, offset: int = 0) -> list[Document]:
+        return self._ask(lambda store: store.documents(limit=limit, offset=offset))[0]
+
+    def files(self) -> Iterator[FileRecord]:
+        # All at once: half of them from one store and half from the other would be neither's.
+        return iter(self._ask(lambda store: list(store.files()))[0])
+
+    def file_of(self, document_id: str) -> FileRecord | None:
+        return self._ask(lambda store: store.file_of(document_id))[0]
+
+    def fields(self) -> Mapping[str, str]:
+        return self._ask(lambda store: store.fields())[0]
+
+    def counts(self) -> Mapping[str, int]:
+        return self._ask(lambda store: store.counts())[0]
+
+    def is_degraded(self) -> bool:
+        return self._ask(lambda store: store.is_degraded())[1]
+
+    def close(self) -> None:
+        for store in (self._primary, self._replica):
+            if store is not None:
+                store.close()
+
+    def _ask(self, ask: Callable[[Index], T]) -> tuple[T, bool]:
+        """The answer, and whether it is the replica's."""
+        try:
+            return ask(self._opened_primary()), False
+        except BackendUnavailable as error:
+            try:
+                return ask(self._opened_replica()), True
+            except IndexUnavailable:
+                raise error from None
+
+    def _opened_primary(self) -> Index:
+        # Without the lock: behind one that waits for a dead server, all the others would wait their turn.
+        if self._primary is None:
+            self._primary = self._fitting(self._make_primary)
+        return self._primary
+
+    def _opened_replica(self) -> Index:
+        with self._lock:
+            if self._replica is None:
+                self._replica = self._fitting(self._make_replica)
+            return self._replica
+
+    def _fitting(self, make: Callable[[], Index]) -> Index:
+        """Raises IndexMismatch for an index whose vectors are not those of the first one that was opened."""
+        store = make()
+        try:
+            if self._encoder is not None:
+                store.manifest.require_encoder(self._encoder)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+
+class FallbackCatalog:
+    """Reading falls back; writing, verifying and describing are the primary's alone."""
+
+    def __init__(self, primary: Catalog, replica: Catalog) -> None:
+        self._primary = primary
+        self._replica = replica
+
+    def names(self) -> list[str]:
+        try:
+            return self._primary.names()
+        except BackendUnavailable:
+            if found := self._replica.names():
+                return found
+            raise
+
+    def describe(self, name: str) -> dict[str, object]:
+        return self._primary.describe(name)
+
+    def open(self, name: str) -> Index:
+        return FallbackStore(lambda: self._primary.open(name), lambda: self._replica.open(name))
+
+    def writer(self, name: str, manifest: Manifest, *, rebuild: bool = False) -> IndexWriter:
+        return self._primary.writer(name, manifest, rebuild=rebuild)
+
+    def verify(self, name: str) -> list[str]:
+        return self._primary.verify(name)
+
+    def rollback(self, name: str) -> int:
+        return self._primary.rollback(name)
+
+    def close(self) -> None:
+        self._primary.close()
+        self._replica.close()
