@@ -47,7 +47,12 @@ def open_catalog(settings: Settings) -> Catalog:
         return EmbeddedCatalog(settings)
     from search_app.stores.elasticsearch.catalog import ElasticsearchCatalog
 
-    return ElasticsearchCatalog(settings)
+    catalog = ElasticsearchCatalog(settings)
+    if not settings.elasticsearch.fallback:
+        return catalog
+    from search_app.stores.fallback import FallbackCatalog
+
+    return FallbackCatalog(catalog, EmbeddedCatalog(settings))
 
 
 class EmbeddedCatalog:
