@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from indexing.sources import Skip
     from search_app.protocols import Encoder
     from search_app.settings import Settings
-    from search_app.stores.catalog import Catalog
+    from search_app.stores.index import Catalog
 
 _SHOWN = 20
 _DEBUG = "indexing.debug"

@@ -2,43 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from search_app.errors import ConfigurationError
 from search_app.manifest import Manifest
-from search_app.protocols import IndexWriter, PassageStore
+from search_app.protocols import IndexWriter
 from search_app.settings import Settings
-
-
-class Index(PassageStore, Protocol):
-    """A collection that is open for reading, with what built it."""
-
-    @property
-    def manifest(self) -> Manifest: ...
-
-
-class Catalog(Protocol):
-    """Opens collections; errors are those of `search_app.errors`, at the first use of what cannot be reached."""
-
-    def names(self) -> list[str]: ...
-
-    def describe(self, name: str) -> dict[str, object]:
-        """Where the collection lives and what it takes there, for `info`."""
-        ...
-
-    def open(self, name: str) -> Index: ...
-
-    def writer(self, name: str, manifest: Manifest, *, rebuild: bool = False) -> IndexWriter: ...
-
-    def verify(self, name: str) -> list[str]:
-        """What is wrong with the index, in words; nothing for a sound one."""
-        ...
-
-    def rollback(self, name: str) -> int:
-        """Serves the index as it was before the last job; returns the new generation."""
-        ...
-
-    def close(self) -> None: ...
+from search_app.stores.index import Catalog, Index
 
 
 def open_catalog(settings: Settings) -> Catalog:

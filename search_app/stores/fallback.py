@@ -5,15 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from search_app.errors import BackendUnavailable, IndexUnavailable
 from search_app.manifest import Manifest
 from search_app.protocols import EncoderStamp, FileRecord, IndexWriter
+from search_app.stores.index import Catalog, Index
 from search_app.types import Document, Filter, Hit, Matrix, Rankings
-
-if TYPE_CHECKING:
-    from search_app.stores.catalog import Catalog, Index
 
 T = TypeVar("T")
 

@@ -15,8 +15,9 @@ from search_app.errors import InvalidQuery
 from search_app.manifest import Manifest, encoded_text
 from search_app.protocols import FileChange, FileRecord
 from search_app.settings import load_settings
-from search_app.stores.catalog import Catalog, open_catalog
+from search_app.stores.catalog import open_catalog
 from search_app.stores.filters import parse_where
+from search_app.stores.index import Catalog
 from search_app.types import Document, Hit, Passage, PassageBatch
 
 ENCODER = HashEncoder(dim=64)
