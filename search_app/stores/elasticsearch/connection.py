@@ -163,6 +163,9 @@ def reason(error: object) -> str:
         found: Any = body.get("error", body)
         if isinstance(found, Mapping):
             cause = found.get("caused_by")
+            roots = found.get("root_cause")
+            if found.get("type") == "search_phase_execution_exception" and roots:
+                found = roots[0]  # of which the whole only says that all shards failed
             text = str(found.get("reason") or found.get("type") or "")
             if isinstance(cause, Mapping) and cause.get("reason") and str(cause["reason"]) not in text:
                 text += f" ({cause['reason']})"

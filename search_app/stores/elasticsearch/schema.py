@@ -29,8 +29,8 @@ from search_app.types import Document, Heading, Hit, Meta, Page, Passage, Run
 QUANTISED = frozenset({"int8_hnsw", "int4_hnsw", "bbq_hnsw", "int8_flat", "int4_flat", "bbq_flat"})
 TEXT_CHARACTERS = 1_000_000
 """Of a document's text in one entry: a request has at most 100 MB."""
-_LONGEST_TERM = 8_000
-"""Bytes of UTF-8; Lucene takes 32,766."""
+_LONGEST_TERM = 800
+"""Bytes of UTF-8: a range over keywords takes bounds of up to 1,000."""
 _INT64 = 1 << 63
 _BUILD = "search_app"
 
@@ -180,7 +180,7 @@ _TYPES = {"b": "boolean", "i": "long", "d": "double", "t": "keyword"}
 def field_path(name: str, kind: str) -> str:
     """Where values of one kind stand: Elasticsearch wants one type a field, and knows no names but plain ones."""
     safe = re.sub(r"[^A-Za-z0-9_-]", lambda match: "%" + match.group().encode("utf-8", "replace").hex(), name)
-    if len(safe) > 200:
+    if not 0 < len(safe) <= 200:
         safe = "~" + hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
     return f"m.{kind}.{safe}"
 
@@ -340,4 +340,5 @@ def scored(hit: Mapping[str, Any], retriever: str) -> Hit:
 
 
 def vector_of(encoded: str) -> NDArray[np.float32]:
-    return np.frombuffer(base64.b64decode(encoded), dtype="<f4")
+    raw = base64.b64decode(encoded)
+    return np.frombuffer(raw[: len(raw) // 4 * 4], dtype="<f4")

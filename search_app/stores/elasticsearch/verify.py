@@ -75,7 +75,7 @@ def _sample(connection: Connection, live: Build) -> list[Any]:
                 lambda client: client.search(
                     index=live.index,
                     query=query,  # noqa: B023
-                    sort=[{"key": "asc"}],
+                    sort=[{"key": {"order": "asc"}}],
                     size=size,  # noqa: B023
                     source={"includes": list(schema.PASSAGE_FIELDS)},
                     stored_fields=["vector"],
