@@ -182,7 +182,7 @@ def _passes(error: Exception) -> bool:
 
 
 def _tls(error: TlsError) -> str:
-    text = str(error.errors[0] if error.errors else error)
+    text = str(error.message)
     for phrase in ("certificate has expired", "self-signed certificate", "unable to get local issuer certificate"):
         if phrase in text:
             return phrase
