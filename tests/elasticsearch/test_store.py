@@ -449,5 +449,5 @@ def test_verify_finds_what_was_done_to_an_index_by_hand(
 def test_describe_names_the_index_and_its_size(catalog: ElasticsearchCatalog, tmp_path: Path) -> None:
     write(catalog, change("a", "one"))
     about = catalog.describe("c")
-    assert about["vectors"] == "flat"
+    assert about["quantisation"] == "flat"
     assert about["bytes"] > 0  # type: ignore[operator]

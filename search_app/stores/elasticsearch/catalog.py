@@ -37,7 +37,7 @@ class ElasticsearchCatalog:
             "elasticsearch": self._connection.where,
             "index": index,
             "previous": indices.live.previous,
-            "vectors": indices.live.vectors,
+            "quantisation": indices.live.vectors,
             "bytes": statistics["_all"]["primaries"]["store"]["size_in_bytes"],
         }
 

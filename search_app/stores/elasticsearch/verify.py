@@ -79,7 +79,7 @@ def _sample(connection: Connection, live: Build) -> list[Any]:
                     size=size,  # noqa: B023
                     source={"includes": list(schema.PASSAGE_FIELDS)},
                     stored_fields=["vector"],
-                    docvalue_fields=["key"],
+                    docvalue_fields=[{"field": "key"}],
                 )
             )
             hits += found["hits"]["hits"]
