@@ -1,4 +1,4 @@
-"""search-index plan | apply | verify | info | rollback"""
+"""search-index plan | apply | verify | info | rollback | replicate"""
 
 from __future__ import annotations
 
@@ -156,11 +156,17 @@ def apply(
 
 
 @cli.command()
+@click.option("--sample", default=20, show_default=True, help="Compare so many files with the index, text by text.")
 @_common
-def verify(home: Path | None, collection: str, as_json: bool) -> None:
-    """Read the whole index and check that it is sound."""
+def verify(sample: int, home: Path | None, collection: str, as_json: bool) -> None:
+    """Check that the index is sound, and that it holds what its files say."""
+    from indexing.verification import differences
+
     with closing(_catalog(home, collection)) as catalog:
         problems = catalog.verify(collection)
+        if not problems and sample > 0:
+            with closing(catalog.open(collection)) as index:
+                problems = differences(index, sample=sample)
     if as_json:
         _print_json({"collection": collection, "sound": not problems, "problems": problems})
     elif not problems:
@@ -204,6 +210,18 @@ def rollback(home: Path | None, collection: str, as_json: bool) -> None:
         _print_json({"collection": collection, "generation": generation})
     else:
         click.echo(f"collection '{collection}' is what it was before its last job, now generation {generation}")
+
+
+@cli.command()
+@_common
+def replicate(home: Path | None, collection: str, as_json: bool) -> None:
+    """Copy the index from Elasticsearch into the embedded replica that answers while the server is away."""
+    with closing(_catalog(home, collection)) as catalog:
+        passages = catalog.replicate(collection)
+    if as_json:
+        _print_json({"collection": collection, "passages": passages})
+    else:
+        click.echo(f"the replica of collection '{collection}' holds {passages} passages")
 
 
 def _catalog(home: Path | None, collection: str) -> Catalog:

@@ -59,5 +59,10 @@ class EmbeddedCatalog:
             field="store",
         )
 
+    def replicate(self, name: str) -> int:
+        raise ConfigurationError(
+            "the embedded store has no replica", hint="set SEARCH_APP_STORE=elasticsearch", field="store"
+        )
+
     def close(self) -> None:
         pass

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from search_app.errors import BackendUnavailable, IndexUnavailable
 from search_app.manifest import Manifest
-from search_app.protocols import EncoderStamp, FileRecord, IndexWriter
+from search_app.protocols import EncoderStamp, FileChange, FileRecord, IndexWriter
 from search_app.stores.index import Catalog, Index
 from search_app.types import Document, Filter, Hit, Matrix, Rankings
 
@@ -113,10 +113,16 @@ class FallbackStore:
         return store
 
 
+class Exportable(Catalog, Protocol):
+    """A catalog that gives out what it holds."""
+
+    def export(self, name: str) -> tuple[Manifest, Iterator[FileChange]]: ...
+
+
 class FallbackCatalog:
     """Reading falls back; writing, verifying and describing are the primary's alone."""
 
-    def __init__(self, primary: Catalog, replica: Catalog) -> None:
+    def __init__(self, primary: Exportable, replica: Catalog) -> None:
         self._primary = primary
         self._replica = replica
 
@@ -142,6 +148,18 @@ class FallbackCatalog:
 
     def rollback(self, name: str) -> int:
         return self._primary.rollback(name)
+
+    def replicate(self, name: str) -> int:
+        """Beside the replica that is there, which serves until the new one is whole."""
+        manifest, changes = self._primary.export(name)
+        passages = 0
+        with self._replica.writer(name, manifest, rebuild=True) as writer:
+            writer.remove_files([record.path for record in writer.files()])  # left by one that was interrupted
+            for change in changes:
+                writer.write([change])
+                passages += len(change.batch.passages)
+            writer.finish()
+        return passages
 
     def close(self) -> None:
         self._primary.close()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from collections_on import ENCODER, MANIFEST, catalog_on, change, contents, write
+from collections_on import ENCODER, MANIFEST, catalog_on, change, contents, settings_for, write
 from fakes import HashEncoder
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from servers import Address, remove_indices
 from search_app.errors import ConfigurationError, IndexBusy, IndexMismatch, IndexNotFound, InvalidQuery
 from search_app.manifest import Manifest
 from search_app.stores import filters
+from search_app.stores.catalog import EmbeddedCatalog, open_catalog
 from search_app.stores.elasticsearch import schema
 from search_app.stores.elasticsearch.catalog import ElasticsearchCatalog
 from search_app.types import Document, PassageBatch
@@ -451,3 +453,29 @@ def test_describe_names_the_index_and_its_size(catalog: ElasticsearchCatalog, tm
     about = catalog.describe("c")
     assert about["quantisation"] == "flat"
     assert about["bytes"] > 0  # type: ignore[operator]
+
+
+def test_the_replica_holds_what_the_server_holds(
+    elasticsearch: Address, elasticsearch_prefix: str, tmp_path: Path
+) -> None:
+    settings = settings_for(elasticsearch, elasticsearch_prefix, fallback=True).model_copy(update={"home": tmp_path})
+    with closing(open_catalog(settings)) as catalog:
+        text = "Grüße 🚀 " * 300_000
+        long = change("long", *(f"part {number}" for number in range(1200)))
+        documents = (Document("long-0", "Long", text, "docs/long", {"size": 1}, "en"), *long.documents[1:])
+        with catalog.writer("c", MANIFEST) as writer:
+            writer.write([change("a", "one", "two", meta={"size": 1}), type(long)(long.record, documents, long.batch)])
+            writer.finish()
+        assert catalog.replicate("c") == 1202
+        assert catalog.replicate("c") == 1202
+        with closing(catalog.open("c")) as server, closing(EmbeddedCatalog(settings).open("c")) as replica:
+            assert list(replica.files()) == list(server.files())
+            assert replica.document("long-0") == server.document("long-0") == documents[0]
+            asked = ENCODER.encode_queries(["part 7", "one"])
+            for ours, theirs in zip(replica.search_dense(asked, k=5), server.search_dense(asked, k=5), strict=True):
+                assert [hit.score for hit in ours] == pytest.approx([hit.score for hit in theirs], abs=1e-6)
+    with (
+        catalog_on(elasticsearch, elasticsearch_prefix) as plain,
+        pytest.raises(ConfigurationError, match="no replica"),
+    ):
+        plain.replicate("c")

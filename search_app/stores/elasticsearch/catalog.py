@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from search_app.errors import ConfigurationError, IndexNotFound
 from search_app.manifest import Manifest
-from search_app.protocols import IndexWriter
+from search_app.protocols import FileChange, IndexWriter
 from search_app.settings import Settings, check_collection_name
 from search_app.stores.elasticsearch.connection import Connection
+from search_app.stores.elasticsearch.export import export
 from search_app.stores.elasticsearch.indices import all_indices, collections
 from search_app.stores.elasticsearch.lease import Lease
 from search_app.stores.elasticsearch.store import ElasticsearchStore
@@ -66,6 +68,20 @@ class ElasticsearchCatalog:
             return restored.generation
         finally:
             lease.release()
+
+    def replicate(self, name: str) -> int:
+        raise ConfigurationError(
+            "there is no replica to bring up to date",
+            hint="set SEARCH_APP_ELASTICSEARCH__FALLBACK=true",
+            field="elasticsearch.fallback",
+        )
+
+    def export(self, name: str) -> tuple[Manifest, Iterator[FileChange]]:
+        """What built the collection, and all of it."""
+        live = all_indices(self._connection, check_collection_name(name)).live
+        if live is None:
+            raise IndexNotFound(name)
+        return Manifest.from_json(live.manifest), export(self._connection, live)
 
     def close(self) -> None:
         self._connection.close()

@@ -107,9 +107,8 @@ def index_body(build: Build, settings: ElasticsearchSettings) -> dict[str, Any]:
             # Only searched, never shown: the text stands in `text`, the vector as it was in `vector`.
             "_source": {"excludes": ["embedding", "vector", "words", "m"]},
             "properties": {
-                **dict.fromkeys(("kind", "file", "revision", "document", "key", "path", "sort", "digest"), keyword),
-                "order": {"type": "long"},
-                "passages": {"type": "long"},
+                **dict.fromkeys(("kind", "file", "revision", "document", "key", "path", "sort"), keyword),
+                **{name: {"type": "long"} for name in ("order", "start")},
                 "vector": {"type": "binary", "store": True},
                 "embedding": {
                     "type": "dense_vector",
@@ -259,7 +258,7 @@ def document_entries(document: Document, file: str, revision: str, order: int) -
         },
     )
     for number, text in enumerate(texts[1:], start=1):
-        yield f"t:{document.id}:{number}", {"kind": "text", **common, "text": text}
+        yield f"t:{document.id}:{number}", {"kind": "text", **common, "order": number, "text": text}
 
 
 def document_of(id: str, source: Mapping[str, Any], text: str) -> Document:

@@ -205,7 +205,8 @@ class ElasticsearchStore:
     def _all(self, kind: str, sort: Sequence[str], source: object) -> Iterator[Any]:
         """Entries of a kind in order, all from the index that is live now."""
         build = self._current(fresh=True)
-        return walk(self._connection, build.index, {"term": {"kind": kind}}, sort, source)
+        found = walk(self._connection, build.index, {"term": {"kind": kind}}, sort, source)
+        return (hit["_source"] for hit in found)
 
     def _current(self, *, fresh: bool = False) -> Build:
         """What the alias points to, asked for at most twice a second. Raises IndexNotFound, IndexMismatch."""
@@ -240,20 +241,24 @@ class _Gone(Exception):
 
 
 def walk(
-    connection: Connection, index: str, query: dict[str, Any], sort: Sequence[str], source: object
+    connection: Connection,
+    index: str,
+    query: dict[str, Any],
+    sort: Sequence[str],
+    source: object,
+    *,
+    stored: Sequence[str] = (),
 ) -> Iterator[Any]:
-    """Sources of all entries that match, in order of fields that together are unique."""
-    after: list[Any] | None = None
+    """All entries that match, in order of fields that together are unique."""
+    body: dict[str, Any] = {"query": query, "sort": list(sort), "source": source, "size": _PAGE}
+    if stored:
+        body["stored_fields"] = list(stored)
     while True:
-        body: dict[str, Any] = {"query": query, "sort": list(sort), "source": source, "size": _PAGE}
-        if after is not None:
-            body["search_after"] = after
-        page = connection.job(lambda client: client.search(index=index, **body))["hits"]["hits"]  # noqa: B023
-        for hit in page:
-            yield hit["_source"]
+        page = connection.job(lambda client: client.search(index=index, **body))["hits"]["hits"]
+        yield from page
         if len(page) < _PAGE:
             return
-        after = page[-1]["sort"]
+        body["search_after"] = page[-1]["sort"]
 
 
 def count(client: Any, index: str) -> Any:

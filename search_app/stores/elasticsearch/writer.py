@@ -69,7 +69,7 @@ class ElasticsearchWriter:
         if source is None:
             return iter(())
         found = walk(self._connection, source.index, {"term": {"kind": "file"}}, ["path"], True)
-        return map(schema.file_record, list(found))
+        return iter([schema.file_record(hit["_source"]) for hit in found])
 
     def known_vectors(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Of the live index, which stays as it is, and of what an earlier job left in the build."""

@@ -1,0 +1,57 @@
+"""An index against the files that it was made from."""
+
+from __future__ import annotations
+
+import random
+
+from indexing import sources
+from indexing.conversion import Conversions
+from indexing.sandbox import Sandbox
+from search_app.protocols import FileRecord
+from search_app.stores.index import Index
+
+_CHARACTERS = 1 << 20
+
+
+def differences(index: Index, *, sample: int) -> list[str]:
+    """Files of a random sample whose text in the index is not what is read from them now, in words.
+
+    A file that has changed since is not looked at: that the next job will index it again is no damage.
+    """
+    records = [record for record in index.files() if record.digest]
+    records = random.sample(records, min(sample, len(records)))
+    same = [(file, record.digest) for record in records for file in _unchanged(record)]
+    expected = {record.path: record.documents for record in records}
+    problems: dict[str, str] = {}
+    with Sandbox() as sandbox:
+        conversions = Conversions(
+            same,
+            sandbox=sandbox,
+            pieces=lambda document: iter(()),
+            language=index.manifest.analysis,
+            part_characters=_CHARACTERS,
+        )
+        while not conversions.exhausted:
+            for part in conversions.take(_CHARACTERS).items:
+                if part.record.documents != expected[part.record.path]:
+                    problems[part.record.source] = f"{part.record.documents} documents"
+                for document in part.documents:
+                    stored = index.document(document.id)
+                    if stored is None:
+                        problems[part.record.source] = f"document '{document.title}' is missing"
+                    elif stored.text != document.text:
+                        problems[part.record.source] = f"document '{document.title}' has another text"
+    return [
+        f"{source} is not in the index as it is read today: {what}; run: search-index apply --rebuild PATH"
+        for source, what in problems.items()
+    ]
+
+
+def _unchanged(record: FileRecord) -> list[sources.SourceFile]:
+    if sources.has_vanished(record.path):
+        return []
+    try:
+        found = sources.scan([record.path]).files
+        return [file for file in found if sources.digest(file) == record.digest]
+    except OSError:
+        return []

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+import pytest
+from fakes import HashEncoder
+
+from indexing import job
+from indexing.verification import differences
+from search_app.settings import Settings
+from search_app.stores.catalog import open_catalog
+from search_app.stores.connection import connect_writing
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    settings = Settings(home=tmp_path / "home")
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for number in range(4):
+        (docs / f"{number}.md").write_text(f"# Heading\n\nThe text of number {number}.\n")
+    job.apply([docs], settings=settings, encoder=HashEncoder())
+    return settings
+
+
+def found(settings: Settings, sample: int = 10) -> list[str]:
+    with closing(open_catalog(settings)) as catalog, closing(catalog.open("default")) as index:
+        return differences(index, sample=sample)
+
+
+def altered(settings: Settings, sql: str) -> None:
+    db: apsw.Connection = connect_writing(settings.collection_folder("default") / "index.db")
+    db.pragma("foreign_keys", False)
+    db.execute(sql)
+    db.close()
+
+
+def test_an_index_that_holds_what_its_files_say_has_no_differences(settings: Settings, tmp_path: Path) -> None:
+    assert found(settings) == []
+    (tmp_path / "docs" / "1.md").write_text("changed since")
+    (tmp_path / "docs" / "2.md").unlink()
+    assert found(settings) == []
+
+
+def test_a_document_with_another_text_than_its_file_is_named(settings: Settings) -> None:
+    altered(settings, "UPDATE documents SET text = 'forged' WHERE source LIKE '%3.md'")
+    (problem,) = found(settings)
+    assert "3.md is not in the index as it is read today: document 'Heading' has another text" in problem
+
+
+def test_a_document_that_is_missing_is_named(settings: Settings) -> None:
+    altered(settings, "UPDATE documents SET id = 'elsewhere' WHERE source LIKE '%0.md'")
+    (problem,) = found(settings)
+    assert "0.md" in problem
+    assert "is missing" in problem
+
+
+def test_the_sample_bounds_the_work(settings: Settings) -> None:
+    altered(settings, "UPDATE documents SET text = 'forged'")
+    assert len(found(settings, sample=2)) == 2
