@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import socket
 import threading
 import time
@@ -29,6 +30,7 @@ class Lease:
         self._collection = collection
         self._index = schema.leases(connection.settings.prefix)
         self._id = collection
+        self._token = secrets.token_hex(8)
         self._stop = threading.Event()
         self._lost = False
         self._place = self._take()
@@ -69,6 +71,8 @@ class Lease:
                 continue
             place = (found["_seq_no"], found["_primary_term"])
             holder = found["_source"]
+            if holder.get("token") == self._token:
+                return place  # an answer got lost: it is ours already
             if seen is not None and place != seen:
                 raise self._busy(holder)
             seen = place
@@ -79,30 +83,34 @@ class Lease:
                     continue
             time.sleep(0.5)
 
-    def _read(self) -> Any:
+    def _read(self, *, patience: float | None = None) -> Any:
         try:
-            return self._connection.job(lambda client: client.get(index=self._index, id=self._id))
+            return self._connection.job(lambda client: client.get(index=self._index, id=self._id), patience=patience)
         except ExpectedStatus:
             return None
 
-    def _put(self, **condition: Any) -> tuple[int, int]:
-        holder = {"host": socket.gethostname(), "machine": _machine(), "process": os.getpid(), "renewed": time.time()}
+    def _put(self, *, patience: float | None = None, **condition: Any) -> tuple[int, int]:
+        holder = {
+            "token": self._token,
+            "host": socket.gethostname(),
+            "machine": _machine(),
+            "process": os.getpid(),
+            "renewed": time.time(),
+        }
         found = self._connection.job(
-            lambda client: client.index(index=self._index, id=self._id, document=holder, **condition)
+            lambda client: client.index(index=self._index, id=self._id, document=holder, **condition), patience=patience
         )
         return found["_seq_no"], found["_primary_term"]
 
     def _renew(self) -> None:
         while not self._stop.wait(RENEW_SECONDS):
             try:
-                self._place = self._put(if_seq_no=self._place[0], if_primary_term=self._place[1])
+                self._place = self._put(
+                    patience=RENEW_SECONDS, if_seq_no=self._place[0], if_primary_term=self._place[1]
+                )
             except ExpectedStatus:
                 found = self._read_quietly()
-                if (
-                    found is not None
-                    and found["_source"].get("process") == os.getpid()
-                    and (found["_source"].get("machine") == _machine())
-                ):
+                if found is not None and found["_source"].get("token") == self._token:
                     # An answer got lost: the renewal itself arrived.
                     self._place = (found["_seq_no"], found["_primary_term"])
                     continue
@@ -113,7 +121,7 @@ class Lease:
 
     def _read_quietly(self) -> Any:
         try:
-            return self._read()
+            return self._read(patience=RENEW_SECONDS)
         except SearchAppError:
             return None
 
