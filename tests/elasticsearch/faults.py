@@ -5,15 +5,18 @@ from __future__ import annotations
 import http.client
 import re
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
+
+from servers import Address
 
 _HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host"}
 
@@ -32,7 +35,12 @@ class Exchange:
     def ask(self) -> tuple[int, list[tuple[str, str]], bytes]:
         """What the real server answers."""
         target = urlsplit(self.proxy.upstream)
-        connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=60)
+        if target.scheme == "https":
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                target.hostname or "", target.port, timeout=60, context=self.proxy.trust
+            )
+        else:
+            connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=60)
         try:
             connection.request(self.method, self.path, self.body or None, dict(self.headers))
             response = connection.getresponse()
@@ -112,10 +120,12 @@ def then(action: Callable[[], object], fault: Fault = passed) -> Fault:
 
 
 class Proxy:
-    """Listens on a port of its own before `upstream`; `requests` lists what came, as "POST /_msearch"."""
+    """Listens on a port of its own before a server's first host; `requests` lists what came, as "POST /_msearch"."""
 
-    def __init__(self, upstream: str) -> None:
-        self.upstream = upstream
+    def __init__(self, server: Address) -> None:
+        self.upstream = server.urls[0]
+        self.trust = ssl.create_default_context(cafile=server.ca)
+        self._server_address = server
         self.requests: list[str] = []
         self.ended = threading.Event()
         self._lock = threading.Lock()
@@ -139,6 +149,15 @@ class Proxy:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def address(self) -> Address:
+        """The server's, by way of the proxy."""
+        return replace(self._server_address, urls=(self.url,), ca=None)
+
+    def seen(self, part: str) -> int:
+        """How many of the requests match."""
+        return sum(bool(re.search(part, request)) for request in list(self.requests))
 
     @contextmanager
     def failing(self, fault: Fault, *, times: int | None = None, only: str = "") -> Iterator[None]:

@@ -16,14 +16,14 @@ pytestmark = [pytest.mark.elasticsearch]
 
 
 @pytest.fixture
-def proxy(elasticsearch_url: str) -> Iterator[Proxy]:
-    with Proxy(elasticsearch_url) as proxy:
+def proxy(elasticsearch: Address) -> Iterator[Proxy]:
+    with Proxy(elasticsearch) as proxy:
         yield proxy
 
 
 @pytest.fixture
 def client(proxy: Proxy) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=proxy.url, timeout=10, trust_env=False) as client:
+    with proxy.address.http() as client:
         yield client
 
 

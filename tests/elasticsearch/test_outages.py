@@ -1,0 +1,397 @@
+"""A server that is down, slow, busy or cut off: what a question and a job make of it, through a proxy that breaks."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from collections_on import ENCODER, MANIFEST, catalog_on, change, contents, settings_for, write
+from faults import Fault, Proxy, answered, cut_short, passed, reset, reset_when_done, then
+from served import running
+from servers import Address, remove_indices
+
+from search_app.errors import BackendUnavailable
+from search_app.manifest import Manifest
+from search_app.service import SearchService
+from search_app.settings import Settings
+from search_app.stores.breaker import CircuitBreaker
+from search_app.stores.catalog import EmbeddedCatalog, open_catalog
+from search_app.stores.elasticsearch.connection import Connection
+from search_app.stores.elasticsearch.store import ElasticsearchStore
+from search_app.types import Answer, Hit, Span
+
+pytestmark = [pytest.mark.elasticsearch]
+FILES = [change(name, f"a {name} in Vienna", f"the {name} of Osaka") for name in ("river", "engine", "treaty")]
+
+
+@pytest.fixture(scope="module")
+def filled(elasticsearch: Address) -> Iterator[str]:
+    """Prefix of a collection "c" that tests only read."""
+    prefix = f"test-{secrets.token_hex(4)}"
+    with catalog_on(elasticsearch, prefix) as catalog:
+        write(catalog, *FILES)
+    yield prefix
+    remove_indices(elasticsearch, prefix)
+
+
+@pytest.fixture
+def proxies(elasticsearch: Address) -> Iterator[list[Proxy]]:
+    """Two ways to the same server."""
+    with Proxy(elasticsearch) as one, Proxy(elasticsearch) as other:
+        yield [one, other]
+
+
+@pytest.fixture
+def proxy(proxies: list[Proxy]) -> Proxy:
+    return proxies[0]
+
+
+def both_ways(proxies: Sequence[Proxy]) -> Address:
+    first, second = (proxy.address for proxy in proxies)
+    return Address(first.urls + second.urls, first.username, first.password)
+
+
+def ask(store: Any, question: str = "river") -> set[str]:
+    """Sources of what both halves found; of all three files here, if all is well."""
+    (found,) = store.search_both([question], ENCODER.encode_queries([question]), k=10)
+    assert {hit.passage.source for hit in found.keyword} == {f"docs/{question}"}
+    return {hit.passage.source for hit in found.dense}
+
+
+EVERYTHING = {"docs/river", "docs/engine", "docs/treaty"}
+
+
+# --- questions
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_server_that_is_busy_for_a_moment_is_asked_again(proxy: Proxy, filled: str, status: int) -> None:
+    with catalog_on(proxy.address, filled) as catalog:
+        store = catalog.open("c")
+        before = proxy.seen("_msearch")
+        with proxy.failing(answered(status, retry_after=1), times=2, only="_msearch"):
+            assert ask(store) == EVERYTHING
+        assert proxy.seen("_msearch") - before == 3
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_stays_busy_is_given_up_at_the_deadline(proxy: Proxy, filled: str, status: int) -> None:
+    with catalog_on(proxy.address, filled, timeout=0.5) as catalog:
+        store = catalog.open("c")
+        before = proxy.seen("_msearch")
+        with proxy.failing(answered(status)), pytest.raises(BackendUnavailable, match="too busy"):
+            ask(store)
+        assert proxy.seen("_msearch") - before > 1
+        assert ask(store) == EVERYTHING
+
+
+def test_a_question_is_answered_at_its_deadline_however_long_the_server_takes(proxy: Proxy, filled: str) -> None:
+    released = threading.Event()
+    with catalog_on(proxy.address, filled, timeout=1.0) as catalog:
+        store = catalog.open("c")
+        with proxy.failing(then(lambda: released.wait(60)), only="_msearch"):
+            with pytest.raises(BackendUnavailable, match="did not answer within 1 seconds"):
+                ask(store)  # the server itself has not been asked yet
+            released.set()
+        assert ask(store) == EVERYTHING
+
+
+BREAKS = {"reset": reset, "reset when done": reset_when_done, "cut short": cut_short}
+
+
+@pytest.mark.parametrize("fault", [*BREAKS, "refused", "503", "slow"])
+def test_what_one_host_fails_at_the_other_answers(proxies: list[Proxy], filled: str, fault: str) -> None:
+    broken, whole = proxies
+    released = threading.Event()
+    faults: dict[str, Fault] = {**BREAKS, "503": answered(503), "slow": then(lambda: released.wait(60))}
+    with catalog_on(both_ways(proxies), filled, timeout=3.0) as catalog, ExitStack() as failing:
+        store = catalog.open("c")
+        failing.enter_context(broken.refusing() if fault == "refused" else broken.failing(faults[fault]))
+        before = whole.seen("_msearch")
+        for question in ["river", "engine", "treaty"] * 2:
+            assert ask(store, question) == EVERYTHING
+        assert whole.seen("_msearch") - before == 6
+        released.set()
+
+
+@pytest.mark.parametrize("fault", BREAKS)
+def test_a_connection_that_breaks_once_is_no_matter_to_a_question(proxy: Proxy, filled: str, fault: str) -> None:
+    with catalog_on(proxy.address, filled) as catalog:
+        store = catalog.open("c")
+        for only in ("_msearch", ""):
+            with proxy.failing(BREAKS[fault], times=1, only=only):
+                assert ask(store) == EVERYTHING
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_after_five_failures_nothing_is_sent_until_one_question_tries_again(proxy: Proxy, filled: str) -> None:
+    clock = Clock()
+    breaker = CircuitBreaker("Elasticsearch", clock=clock)
+    with closing(Connection(settings_for(proxy.address, filled).elasticsearch, breaker=breaker)) as connection:
+        store = ElasticsearchStore(connection, "c")
+        with proxy.failing(reset):
+            for _ in range(5):
+                with pytest.raises(BackendUnavailable, match="cannot be reached"):
+                    ask(store)
+            sent = len(proxy.requests)
+            for _ in range(50):
+                with pytest.raises(BackendUnavailable, match="will be tried again in 15 s"):
+                    ask(store)
+            assert len(proxy.requests) == sent
+            clock.now += 15
+            with pytest.raises(BackendUnavailable, match="cannot be reached"):
+                ask(store)
+            assert len(proxy.requests) > sent
+            sent = len(proxy.requests)
+        with pytest.raises(BackendUnavailable, match="will be tried again"):
+            ask(store)
+        assert len(proxy.requests) == sent
+        clock.now += 15
+        for _ in range(3):
+            assert ask(store) == EVERYTHING
+        assert breaker.state == "closed"
+
+
+def test_a_question_for_what_is_not_there_is_no_failure_of_the_server(proxy: Proxy, filled: str) -> None:
+    with closing(Connection(settings_for(proxy.address, filled).elasticsearch)) as connection:
+        store = ElasticsearchStore(connection, "c")
+        for _ in range(10):
+            assert store.document("none") is None
+        assert connection.breaker.state == "closed"
+        assert ask(store) == EVERYTHING
+
+
+# --- the API
+
+
+class FirstWord:
+    """Marks the first word of every passage."""
+
+    def read(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]], *, top_k: int) -> list[list[Answer]]:
+        return [
+            [Answer(text[: text.index(" ")], Span(0, text.index(" ")), hit.score, None, hit) for hit, text in pairs]
+            for pairs in ([(hit, hit.passage.text) for hit in found[:top_k]] for found in hits)
+        ]
+
+
+def served(settings: Settings) -> Any:
+    catalog = open_catalog(settings)
+    service = SearchService(settings, ENCODER, catalog.open, FirstWord, collections=catalog.names, close=catalog.close)
+    return running(service, settings)  # type: ignore[arg-type]
+
+
+ASKED = {"question": "river", "k": 3}
+
+
+def test_the_api_says_503_while_the_server_is_away_and_recovers_by_itself(
+    proxy: Proxy, filled: str, tmp_path: Path
+) -> None:
+    settings = settings_for(proxy.address, filled, timeout=1.0).model_copy(update={"home": tmp_path})
+    with ExitStack() as away, served(settings) as url, httpx.Client(base_url=url, trust_env=False, timeout=30) as api:
+        away.enter_context(proxy.refusing())  # it starts without the server
+        _says_503(api, "cannot be reached")
+        away.close()
+        _answers(api)
+        away.enter_context(proxy.failing(reset))
+        _says_503(api, "will be tried again")
+        sent = len(proxy.requests)
+        _says_503(api, "will be tried again")
+        assert len(proxy.requests) == sent
+        away.close()
+        _answers(api)
+
+
+def _says_503(api: httpx.Client, why: str) -> None:
+    """Everywhere but where life is asked for, and sooner or later for this reason."""
+    for _ in range(10):
+        assert api.get("/health/live").status_code == 200
+        responses = [
+            api.get("/health/ready"),
+            api.post("/v1/collections/c/answer", json=ASKED),
+            api.get("/v1/collections"),
+        ]
+        errors = [response.json()["error"] for response in responses]
+        assert {response.status_code for response in responses} == {503}
+        assert {error["type"] for error in errors} == {"BackendUnavailable"}
+        assert all(error["hint"] for error in errors)
+        if all(why in error["message"] for error in errors):
+            return
+    pytest.fail(f"not said: {why}")
+
+
+def _answers(api: httpx.Client) -> None:
+    """The breaker may still be open: it closes by itself, nobody has to do anything."""
+    for _ in range(300):
+        if api.get("/health/ready").json() == {"status": "ready"}:
+            break
+        threading.Event().wait(0.1)
+    found = api.post("/v1/collections/c/answer", json=ASKED).json()
+    assert found["answers"][0]["passage"] in {"a river in Vienna", "the river of Osaka"}
+    assert found["degraded"] is False
+
+
+@pytest.mark.parametrize("fault", [reset, answered(503)])
+def test_the_api_answers_from_the_replica_flagged_while_the_server_is_away(
+    proxy: Proxy, filled: str, tmp_path: Path, fault: Fault
+) -> None:
+    settings = settings_for(proxy.address, filled, timeout=1.0, fallback=True).model_copy(update={"home": tmp_path})
+    with EmbeddedCatalog(settings).writer("c", MANIFEST) as writer:
+        writer.write(FILES[:1])
+        writer.finish()
+    with served(settings) as url, httpx.Client(base_url=url, trust_env=False, timeout=30) as api:
+        _answers(api)
+        with proxy.failing(fault):
+            assert api.get("/health/ready").json() == {"status": "degraded"}
+            for way in ("search", "answer"):
+                found = api.post(f"/v1/collections/c/{way}", json=ASKED).json()
+                assert found["degraded"] is True
+                assert len(found["hits"]) == 2
+        _answers(api)
+
+
+def test_a_replica_of_another_encoder_is_no_replica(proxy: Proxy, filled: str, tmp_path: Path) -> None:
+    settings = settings_for(proxy.address, filled, fallback=True).model_copy(update={"home": tmp_path})
+    other = Manifest(type(ENCODER)(dim=64, digest="other").stamp, MANIFEST.splitter, MANIFEST.analysis)
+    with EmbeddedCatalog(settings).writer("c", other) as writer:
+        writer.finish()
+    with closing(open_catalog(settings)) as catalog, closing(catalog.open("c")) as store:
+        with proxy.failing(reset), pytest.raises(BackendUnavailable, match="cannot be reached"):
+            ask(store)
+        assert ask(store) == EVERYTHING
+
+
+# --- jobs
+
+LATER = [change("river", "a wide river in Lima"), change("comet", "a comet over Perth", "another comet")]
+RESULT = {
+    "docs/river": ["river-0-a wide river in Lima: a wide river in Lima"],
+    "docs/engine": [
+        "engine-0-a engine in Vienna: a engine in Vienna",
+        "engine-1-the engine of Osaka: the engine of Osaka",
+    ],
+    "docs/comet": ["comet-0-a comet over Perth: a comet over Perth", "comet-1-another comet: another comet"],
+}  # fmt: skip
+
+
+def job(address: Address, prefix: str, **more: Any) -> None:
+    """Replaces one file, adds one, removes one."""
+    with catalog_on(address, prefix, **more) as catalog, catalog.writer("c", MANIFEST) as writer:
+        assert writer.write(LATER) == []
+        writer.remove_files(["/docs/treaty"])
+        writer.finish()
+
+
+def check(elasticsearch: Address, prefix: str) -> None:
+    with catalog_on(elasticsearch, prefix) as catalog:
+        assert contents(catalog) == RESULT
+        assert catalog.verify("c") == []
+        assert catalog.open("c").generation == 2
+    with elasticsearch.http() as http:
+        assert len(http.get(f"/{prefix}.*", params={"expand_wildcards": "all"}).json()) == 2
+
+
+FAULTS: dict[str, Fault] = {**BREAKS, "429": answered(429), "503": answered(503)}
+STEPS = ["PUT .*-leases/_(create|doc)", "_clone", "_bulk", "_delete_by_query", "_aliases", "DELETE .*-leases"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_job_rides_out_a_lost_answer_at_any_of_its_steps(
+    proxy: Proxy, elasticsearch: Address, elasticsearch_prefix: str, step: str
+) -> None:
+    with catalog_on(elasticsearch, elasticsearch_prefix) as catalog:
+        write(catalog, *FILES)
+    with proxy.failing(reset_when_done, times=1, only=step):
+        job(proxy.address, elasticsearch_prefix)
+    assert proxy.seen(step), "the step has another name now"
+    check(elasticsearch, elasticsearch_prefix)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_job_rides_out_a_fault_at_each_of_its_requests(proxy: Proxy, elasticsearch: Address, fault: str) -> None:
+    number = count = 0
+    while number <= count:
+        prefix = f"test-{secrets.token_hex(4)}"
+        try:
+            with catalog_on(elasticsearch, prefix) as catalog:
+                write(catalog, *FILES)
+            before = len(proxy.requests)
+            with proxy.failing(_at(number, FAULTS[fault])) if number else ExitStack():
+                job(proxy.address, prefix)
+            if not number:
+                count = len(proxy.requests) - before
+                assert count > 10
+            check(elasticsearch, prefix)
+        finally:
+            remove_indices(elasticsearch, prefix)
+        number += 1
+    print(f"{count} requests, each of them once {fault}")
+
+
+def _at(number: int, fault: Fault) -> Fault:
+    """Only the request of that number meets it; counted from 1."""
+    lock, seen = threading.Lock(), 0
+
+    def meets(exchange: Any) -> None:
+        nonlocal seen
+        with lock:
+            seen += 1
+            mine = seen == number
+        (fault if mine else passed)(exchange)
+
+    return meets
+
+
+def test_a_job_goes_on_with_the_other_host(
+    proxies: list[Proxy], elasticsearch: Address, elasticsearch_prefix: str
+) -> None:
+    with catalog_on(elasticsearch, elasticsearch_prefix) as catalog:
+        write(catalog, *FILES)
+    with proxies[0].refusing():
+        job(both_ways(proxies), elasticsearch_prefix)
+    check(elasticsearch, elasticsearch_prefix)
+    assert proxies[1].seen("_bulk")
+
+
+def test_a_job_waits_for_a_server_that_comes_back_within_its_patience(
+    proxy: Proxy, elasticsearch: Address, elasticsearch_prefix: str
+) -> None:
+    with catalog_on(elasticsearch, elasticsearch_prefix) as catalog:
+        write(catalog, *FILES)
+    refusals = 0
+
+    def counted(exchange: Any) -> None:
+        nonlocal refusals
+        refusals += 1
+        reset(exchange)
+
+    with proxy.failing(counted, times=6, only="_bulk"):
+        job(proxy.address, elasticsearch_prefix)
+    assert refusals == 6
+    check(elasticsearch, elasticsearch_prefix)
+
+
+def test_a_job_that_loses_its_patience_publishes_nothing_and_the_next_one_goes_on(
+    proxy: Proxy, elasticsearch: Address, elasticsearch_prefix: str
+) -> None:
+    with catalog_on(elasticsearch, elasticsearch_prefix) as catalog:
+        write(catalog, *FILES)
+        before = contents(catalog)
+        with proxy.failing(reset, only="_bulk|_aliases"), pytest.raises(BackendUnavailable):
+            job(proxy.address, elasticsearch_prefix, patience=0.5)
+        assert contents(catalog) == before
+    job(proxy.address, elasticsearch_prefix)
+    check(elasticsearch, elasticsearch_prefix)
