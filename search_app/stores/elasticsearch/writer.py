@@ -45,6 +45,7 @@ class ElasticsearchWriter:
         self._lease = Lease(connection, collection)
         self._bulk: BulkWriter | None = None
         self._written: set[str] = set()
+        self._before: set[str] | None = None
         self._orders: dict[str, int] = {}
         self._passages: dict[str, int] = {}
         self._languages: dict[str, tuple[str, str, dict[str, list[Any]]]] = {}
@@ -66,10 +67,13 @@ class ElasticsearchWriter:
 
     def files(self) -> Iterator[FileRecord]:
         source = self._build or (None if self._rebuild else self._live)
-        if source is None:
-            return iter(())
-        found = walk(self._connection, source.index, {"term": {"kind": "file"}}, ["path"], True)
-        return iter([schema.file_record(hit["_source"]) for hit in found])
+        records = []
+        if source is not None:
+            found = walk(self._connection, source.index, {"term": {"kind": "file"}}, ["path"], True)
+            records = [schema.file_record(hit["_source"]) for hit in found]
+        if not self._written:
+            self._before = {record.path for record in records}
+        return iter(records)
 
     def known_vectors(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Of the live index, which stays as it is, and of what an earlier job left in the build."""
@@ -105,7 +109,11 @@ class ElasticsearchWriter:
         self._send([_file_entry(change.record, self._revision, 0, whole=False) for change in changes])
         rejected += self._refused(self._send(entry for change in changes for entry in self._entries(change)))
         complete = [change for change in changes if change.last and change.record.path not in self._broken]
-        self._delete(build, [change.record.path for change in changes if change.last], keep=self._revision)
+        self._delete(
+            build,
+            [change.record.path for change in changes if change.last and self._was_there(change.record.path)],
+            keep=self._revision,
+        )
         self._send(
             [
                 _file_entry(change.record, self._revision, self._passages[change.record.path], whole=True)
@@ -346,6 +354,10 @@ class ElasticsearchWriter:
             self._connection.job(
                 lambda client: client.delete_by_query(index=build.index, query=query, conflicts="proceed")  # noqa: B023
             )
+
+    def _was_there(self, path: str) -> bool:
+        """Whether an earlier version may have left entries; what the writer was never asked for may be anything."""
+        return self._before is None or path in self._before or schema.file_key(path) in self._written
 
     def _refresh(self, build: Build) -> None:
         self._connection.job(lambda client: client.indices.refresh(index=build.index))
