@@ -11,10 +11,12 @@ from indexing.components import FileConverter, IndexWriterComponent, PassageEmbe
 from indexing.conversion import Conversions
 from indexing.parts import Changes
 from indexing.splitter import Splitter
+from search_app.observability import hush_snapshots
 from search_app.protocols import Encoder, IndexWriter
 
 
 def indexing_pipeline(conversions: Conversions, splitter: Splitter, encoder: Encoder, writer: IndexWriter) -> Pipeline:
+    hush_snapshots()
     pipeline = Pipeline()
     pipeline.add_component("convert", FileConverter(conversions))
     pipeline.add_component("split", PassageSplitter(splitter))

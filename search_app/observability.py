@@ -38,3 +38,8 @@ def stage(name: str) -> Iterator[None]:
         if timings is not None:
             timings[name] = timings.get(name, 0.0) + seconds
         _log.debug("%s took %.1f ms", name, seconds * 1000)
+
+
+def hush_snapshots() -> None:
+    """Haystack keeps the inputs of a failed run for a debugger, and warns of each numpy array that it cannot keep."""
+    logging.getLogger("haystack.core.pipeline.breakpoint").setLevel(logging.ERROR)

@@ -21,7 +21,7 @@ from search_app.components.rankers import PassageRanker
 from search_app.components.readers import AnswerReader
 from search_app.components.retrievers import HybridRetriever, RankFusion
 from search_app.errors import SearchAppError
-from search_app.observability import collect_timings
+from search_app.observability import collect_timings, hush_snapshots
 from search_app.pipelines import answer_pipeline, search_pipeline
 from search_app.protocols import Encoder, PassageStore, Ranker, Reader
 from search_app.settings import Settings
@@ -87,6 +87,7 @@ class SearchService:
         collections: Callable[[], Sequence[str]] | None = None,
         close: Callable[[], None] = lambda: None,
     ) -> None:
+        hush_snapshots()
         self.settings = settings
         self._open_store = open_store
         self._make_reader = make_reader
