@@ -42,4 +42,4 @@ def stage(name: str) -> Iterator[None]:
 
 def hush_snapshots() -> None:
     """Haystack keeps the inputs of a failed run for a debugger, and warns of each numpy array that it cannot keep."""
-    logging.getLogger("haystack.core.pipeline.breakpoint").setLevel(logging.ERROR)
+    logging.getLogger("haystack.utils.base_serialization").setLevel(logging.ERROR)
