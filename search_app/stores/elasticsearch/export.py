@@ -20,7 +20,7 @@ _PASSAGES = 500
 
 def export(connection: Connection, live: Build) -> Iterator[FileChange]:
     """File by file, a large one in parts; vectors bit by bit as they were written."""
-    for hit in walk(connection, live.index, {"term": {"kind": "file"}}, ["path"], True):
+    for hit in walk(connection.job, live.index, {"term": {"kind": "file"}}, ["path"], True):
         record = schema.file_record(hit["_source"])
         if record.digest:
             yield from _file(connection, live, record.path, hit["_source"])
@@ -30,7 +30,7 @@ def _file(connection: Connection, live: Build, path: str, source: dict[str, obje
     record = schema.file_record(source)
     documents = _documents(connection, live, path)
     passages = walk(
-        connection,
+        connection.job,
         live.index,
         {"bool": {"filter": [{"term": {"kind": "passage"}}, {"term": {"file": schema.file_key(path)}}]}},
         ["document", "start", "key"],
@@ -52,7 +52,7 @@ def _file(connection: Connection, live: Build, path: str, source: dict[str, obje
 def _documents(connection: Connection, live: Build, path: str) -> tuple[Document, ...]:
     def entries(kind: str, sort: list[str]) -> Iterator[tuple[str, dict[str, object]]]:
         query = {"bool": {"filter": [{"term": {"kind": kind}}, {"term": {"file": schema.file_key(path)}}]}}
-        for hit in walk(connection, live.index, query, sort, True):
+        for hit in walk(connection.job, live.index, query, sort, True):
             yield hit["_source"]["document"], hit["_source"]
 
     more: dict[str, str] = {}

@@ -15,7 +15,7 @@ from search_app.manifest import Manifest
 from search_app.protocols import FileRecord
 from search_app.stores import filters, text_analysis
 from search_app.stores.elasticsearch import schema
-from search_app.stores.elasticsearch.connection import Busy, Connection, ExpectedStatus, dumps, reason
+from search_app.stores.elasticsearch.connection import Busy, Connection, ExpectedStatus, Request, dumps, reason
 from search_app.stores.elasticsearch.filters import to_query
 from search_app.stores.elasticsearch.indices import live_build
 from search_app.stores.elasticsearch.schema import Build
@@ -205,7 +205,7 @@ class ElasticsearchStore:
     def _all(self, kind: str, sort: Sequence[str], source: object) -> Iterator[Any]:
         """Entries of a kind in order, all from the index that is live now."""
         build = self._current(fresh=True)
-        found = walk(self._connection, build.index, {"term": {"kind": kind}}, sort, source)
+        found = walk(self._connection.question, build.index, {"term": {"kind": kind}}, sort, source)
         return (hit["_source"] for hit in found)
 
     def _current(self, *, fresh: bool = False) -> Build:
@@ -241,7 +241,7 @@ class _Gone(Exception):
 
 
 def walk(
-    connection: Connection,
+    ask: Callable[[Request], Any],
     index: str,
     query: dict[str, Any],
     sort: Sequence[str],
@@ -249,12 +249,12 @@ def walk(
     *,
     stored: Sequence[str] = (),
 ) -> Iterator[Any]:
-    """All entries that match, in order of fields that together are unique."""
+    """All entries that match, in order of fields that together are unique; `ask` is the connection's way to ask."""
     body: dict[str, Any] = {"query": query, "sort": list(sort), "source": source, "size": _PAGE}
     if stored:
         body["stored_fields"] = list(stored)
     while True:
-        page = connection.job(lambda client: client.search(index=index, **body))["hits"]["hits"]
+        page = ask(lambda client: client.search(index=index, **body))["hits"]["hits"]
         yield from page
         if len(page) < _PAGE:
             return

@@ -48,7 +48,7 @@ def _counts(connection: Connection, live: Build) -> list[str]:
     found = counts_of(connection.job(lambda client: count(client, live.index)))
     stated = {"documents": 0, "passages": 0}
     problems = []
-    for hit in walk(connection, live.index, {"term": {"kind": "file"}}, ["path"], True):
+    for hit in walk(connection.job, live.index, {"term": {"kind": "file"}}, ["path"], True):
         source = hit["_source"]
         if not source["digest"]:
             problems.append(f"{source['source']} is only half indexed; run: search-index apply")

@@ -69,7 +69,7 @@ class ElasticsearchWriter:
         source = self._build or (None if self._rebuild else self._live)
         records = []
         if source is not None:
-            found = walk(self._connection, source.index, {"term": {"kind": "file"}}, ["path"], True)
+            found = walk(self._connection.job, source.index, {"term": {"kind": "file"}}, ["path"], True)
             records = [schema.file_record(hit["_source"]) for hit in found]
         if not self._written:
             self._before = {record.path for record in records}
