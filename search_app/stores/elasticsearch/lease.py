@@ -59,6 +59,7 @@ class Lease:
             )
 
     def _take(self) -> tuple[int, int]:
+        self._ensure_index()
         seen: tuple[int, int] | None = None
         since = time.monotonic()
         while True:
@@ -82,6 +83,17 @@ class Lease:
                 except ExpectedStatus:
                     continue
             time.sleep(0.5)
+
+    def _ensure_index(self) -> None:
+        job = self._connection.job
+        if job(lambda client: client.indices.get(index=self._index, ignore_unavailable=True, features="aliases")):
+            return
+        settings = {"number_of_shards": 1, **schema.replicas(self._connection.settings)}
+        try:
+            job(lambda client: client.indices.create(index=self._index, settings=settings))
+        except SearchAppError as error:
+            if "already exists" not in error.message:
+                raise
 
     def _read(self, *, patience: float | None = None) -> Any:
         try:
