@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from collections_on import ENCODER, MANIFEST, catalog_on, change, contents, settings_for, write
 from fakes import HashEncoder
+from faults import Proxy
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from servers import Address, remove_indices
@@ -479,3 +480,16 @@ def test_the_replica_holds_what_the_server_holds(
         pytest.raises(ConfigurationError, match="no replica"),
     ):
         plain.replicate("c")
+
+
+def test_any_number_of_questions_is_one_request(elasticsearch: Address, elasticsearch_prefix: str) -> None:
+    with Proxy(elasticsearch) as proxy, catalog_on(proxy.address, elasticsearch_prefix) as catalog:
+        write(catalog, change("a", "one", "two", meta={"size": 1}))
+        store = catalog.open("c")
+        asked = [f"question {number} of one" for number in range(20)]
+        assert store.generation  # looked up just now, so that it is not looked up again
+        before = proxy.seen("POST")
+        where = filters.parse_where("size < 3")
+        found = store.search_both(asked, ENCODER.encode_queries(asked), k=5, where=where)
+        assert len(found) == 20
+        assert proxy.seen("POST") - before == proxy.seen("POST /_msearch") == 1
