@@ -1,7 +1,7 @@
 # make demo is all that a newcomer needs; `make help` lists the rest.
 # One environment in .venv for everything, installed once: stamps there say which pins it holds.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-elasticsearch check format bench bench-peers evaluate clean
+.PHONY: help setup demo test test-elasticsearch test-docker pin-images check format bench bench-peers evaluate clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -30,10 +30,16 @@ demo: $(STAMP) ## index Python's own documentation and ask it questions in the b
 	@exec $(BIN)/search-app demo --home .demo $(ARGS)
 
 test: $(STAMP) ## every test but those that take minutes each
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not slow" $(ARGS)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not slow and not docker" $(ARGS)
 
 test-elasticsearch: $(STAMP) ## all tests of the Elasticsearch store: on ELASTICSEARCH_URL, else on servers of its own
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/elasticsearch tests/contracts $(ARGS)
+
+test-docker: $(STAMP) ## docker-compose for real: images, default and Elasticsearch profile (root; ten minutes)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m docker tests/docker $(ARGS)
+
+pin-images: ## today's digests of the images that docker-compose.yml takes from registries, into .env
+	python3 docker/pin_images.py
 
 check: $(STAMP) ## style, types and import rules
 	$(BIN)/ruff check .

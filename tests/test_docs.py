@@ -30,6 +30,7 @@ ELSEWHERE = {
     ".venv/bin/search-app demo": "tests/integration/test_demo.py",
     "pip install torch": "Makefile",
     "pip install -c": "tests/integration/test_install.py",
+    "docker compose": "tests/docker/test_default_profile.py",
 }
 """Commands that need a network or minutes, and where they, or what they do, are run instead."""
 SERVERS = {"search-app serve": "/health/ready", "python -m ui": "/_stcore/health"}

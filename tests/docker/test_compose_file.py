@@ -270,12 +270,6 @@ class TestMonitoring:
         assert job["static_configs"] == [{"targets": ["api:8000"]}]
         assert job.get("metrics_path", "/metrics") == "/metrics"
 
-    def test_prometheus_reads_its_configuration(self) -> None:
-        program = shutil.which("promtool")
-        if program is None:
-            pytest.skip("no promtool on this machine")
-        subprocess.run([program, "check", "config", "--syntax-only", ROOT / "docker/prometheus.yml"], check=True)
-
     def test_grafana_finds_data_source_and_dashboard(self) -> None:
         provisioning = ROOT / "docker/grafana/provisioning"
         (source,) = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())["datasources"]

@@ -1,0 +1,177 @@
+"""The real thing for tests: a Docker engine, the images built from the Dockerfile, and a compose project of our own."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[2]
+ENGINE = ROOT.parent / "shared" / "docker" / "engine"
+DOCKER = "/usr/bin/docker"
+COMPOSE = "/usr/bin/docker-compose"
+IMAGES = {"app": "search-app:test", "ui": "search-app-ui:test"}
+START_S = 180
+
+
+def missing() -> str:
+    """Why no engine can be started here; empty if one can."""
+    if not ENGINE.is_file():
+        return f"no Docker engine for tests at {ENGINE}"
+    return "" if os.geteuid() == 0 else "a Docker engine for tests needs root"
+
+
+class Engine:
+    """A daemon that was up already is left up."""
+
+    def __init__(self) -> None:
+        folder = os.environ.get("ENGINE_DIR", "/var/tmp/docker-engine")
+        self.environment = {
+            name: os.environ[name] for name in ("PATH", "HOME", "ENGINE_DIR", "PIP_FIND_LINKS") if name in os.environ
+        } | {"DOCKER_HOST": f"unix://{folder}/docker.sock"}
+        self.was_up = Path(DOCKER).exists() and self.docker("info", check=False).returncode == 0
+        subprocess.run([ENGINE, "up"], check=True, env=self.environment, stdout=subprocess.DEVNULL)
+
+    def docker(self, *arguments: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        return _run([DOCKER, *arguments], self.environment, check=check, timeout=timeout)
+
+    def build(self, target: str) -> None:
+        _run(
+            [DOCKER, "build", "--network", "host", "--target", target, "--tag", IMAGES[target], str(ROOT)],
+            self.environment,
+            timeout=1500,
+        )
+
+    def size(self, target: str) -> int:
+        """Bytes."""
+        return int(self.docker("image", "inspect", "--format", "{{.Size}}", IMAGES[target]).stdout)
+
+    def close(self) -> None:
+        if not self.was_up:
+            subprocess.run([ENGINE, "down"], check=True, env=self.environment)
+
+
+@dataclass
+class Stack:
+    """One compose project with its own ports, volumes and networks, on documents in `documents`."""
+
+    engine: Engine
+    folder: Path
+    documents: Path
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.project = f"satest{secrets.token_hex(4)}"
+        self.ports = {"api": free_port(), "ui": free_port()}
+        self._environment = self.engine.environment | {
+            "COMPOSE_PROJECT_NAME": self.project,
+            "COMPOSE_FILE": f"{ROOT / 'docker-compose.yml'}:{self._override()}",
+            "SEARCH_APP_IMAGE": IMAGES["app"],
+            "SEARCH_APP_UI_IMAGE": IMAGES["ui"],
+            "SEARCH_APP_DOCUMENTS": str(self.documents),
+            "SEARCH_APP_API_PORT": str(self.ports["api"]),
+            "SEARCH_APP_UI_PORT": str(self.ports["ui"]),
+            **{name: value.replace("PROJECT", self.project) for name, value in self.settings.items()},
+        }
+        self.url = f"http://127.0.0.1:{self.ports['api']}"
+        self.page = f"http://127.0.0.1:{self.ports['ui']}"
+
+    def _override(self) -> Path:
+        """The network that .env names has one name for all projects of a machine; here each has its own."""
+        path = self.folder / "override.yml"
+        path.write_text(f"networks: {{indexing: {{name: {self.project}-indexing, internal: true}}}}\n")
+        return path
+
+    def compose(self, *arguments: str, check: bool = True, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        command = [COMPOSE, "--project-directory", str(ROOT), *arguments]
+        return _run(command, self._environment, check=check, timeout=timeout)
+
+    def up(self, *services: str) -> None:
+        self.compose("up", "--detach", "--no-build", *services)
+
+    def index(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """As a user does it: docker-compose run --rm indexer …"""
+        return self.compose("run", "--rm", "-T", "indexer", *arguments, check=check)
+
+    def container(self, service: str) -> dict[str, Any]:
+        """What `docker inspect` says of the service's container."""
+        identity = self.compose("ps", "-q", service).stdout.split()[0]
+        (found,) = json.loads(self.engine.docker("inspect", identity).stdout)
+        return dict(found)
+
+    def python(self, service: str, code: str) -> str:
+        """What the code prints inside the service's container."""
+        return self.compose("exec", "-T", service, "python", "-c", code).stdout
+
+    def until_healthy(self, *services: str) -> None:
+        for service in services:
+            wait(
+                lambda service=service: self.container(service)["State"].get("Health", {}).get("Status") == "healthy",
+                f"{service} to be healthy",
+                lambda service=service: self.compose("logs", "--tail", "40", service).stdout,
+            )
+
+    def key(self) -> str:
+        return self.python("api", "print(open('/secrets/api/key').read())").strip()
+
+    def api(self) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {self.key()}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False)
+
+    def crash(self, service: str) -> None:
+        """SIGKILL to the container's first process, and waits until the engine has started it again by itself."""
+        before = self.container(service)
+        os.kill(before["State"]["Pid"], 9)
+        wait(
+            lambda: (
+                self.container(service)["RestartCount"] > before["RestartCount"]
+                and self.container(service)["State"]["Running"]
+            ),
+            f"{service} to be started again",
+        )
+        self.until_healthy(service)
+
+    def down(self) -> None:
+        """Containers and networks go, volumes stay."""
+        self.compose("--profile", "monitoring", "down", "--remove-orphans")
+
+    def remove(self) -> list[str]:
+        """Everything goes; what is left nevertheless."""
+        self.compose("--profile", "monitoring", "down", "--volumes", "--remove-orphans", check=False)
+        label = f"label=com.docker.compose.project={self.project}"
+        left = self.engine.docker("ps", "--all", "--quiet", "--filter", label).stdout.split()
+        for kind in ("network", "volume"):
+            left += self.engine.docker(kind, "ls", "--quiet", "--filter", label).stdout.split()
+        return left
+
+
+def wait(done: Callable[[], bool], what: str, say: Callable[[], str] = str, *, seconds: float = START_S) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}\n{say()}"
+        time.sleep(0.25)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _run(
+    command: Sequence[str], environment: dict[str, str], *, check: bool = True, timeout: float
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
+    )
+    assert not check or done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done
