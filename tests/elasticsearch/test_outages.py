@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import secrets
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -11,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from checkpoints import make_checkpoint
 from collections_on import ENCODER, MANIFEST, catalog_on, change, contents, settings_for, write
 from faults import Fault, Proxy, answered, cut_short, passed, reset, reset_when_done, then
 from served import running
@@ -395,3 +400,91 @@ def test_a_job_that_loses_its_patience_publishes_nothing_and_the_next_one_goes_o
         assert contents(catalog) == before
     job(proxy.address, elasticsearch_prefix)
     check(elasticsearch, elasticsearch_prefix)
+
+
+# --- commands
+
+
+@pytest.mark.slow
+def test_the_command_line_tells_who_answered(proxy: Proxy, elasticsearch_prefix: str, tmp_path: Path) -> None:
+    model = make_checkpoint("bert", tmp_path / "model", reader=False)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "river.txt").write_text("A river crosses Vienna.")
+    address = proxy.address
+    common = {
+        "HOME": str(tmp_path / "home"), "ENCODER__MODEL": str(model), "SPLITTER__PASSAGE_TOKENS": "100",
+        "ELASTICSEARCH__URLS": proxy.url, "ELASTICSEARCH__PREFIX": elasticsearch_prefix,
+    }  # fmt: skip
+    if address.username:
+        common |= {"ELASTICSEARCH__USERNAME": address.username, "ELASTICSEARCH__PASSWORD": address.password or ""}
+
+    def run(*command: str, **more: str) -> subprocess.CompletedProcess[str]:
+        own = {f"SEARCH_APP_{name}": value for name, value in (common | more).items()}
+        return subprocess.run(
+            [sys.executable, "-m", *command], env={**os.environ, **own}, capture_output=True, text=True, check=False
+        )
+
+    for store in ("embedded", "elasticsearch"):
+        done = run("indexing.cli", "apply", str(tmp_path / "docs"), STORE=store)
+        assert done.returncode == 0, done.stderr
+    ask = ("search_app.cli", "search", "river", "--json")
+    whole = run(*ask, STORE="elasticsearch", ELASTICSEARCH__FALLBACK="true")
+    assert (json.loads(whole.stdout)["degraded"], whole.stderr) == (False, "")
+    with proxy.refusing():
+        degraded = run(*ask, STORE="elasticsearch", ELASTICSEARCH__FALLBACK="true")
+        refused = run(*ask, STORE="elasticsearch")
+    assert json.loads(degraded.stdout)["degraded"] is True
+    assert [hit["text"] for hit in json.loads(degraded.stdout)["hits"]] == ["A river crosses Vienna."]
+    assert degraded.stderr.splitlines()[-1].startswith("note: the index is out of reach; a replica answers")
+    assert refused.returncode == 3
+    assert refused.stdout == ""
+    assert refused.stderr.splitlines()[-1].startswith(f"error: Elasticsearch at {proxy.url} cannot be reached")
+
+
+# --- jobs that die
+
+JOB = """
+import json, sys
+settings = json.loads(sys.argv[1])
+sys.path[:0] = settings.pop("path")
+from test_outages import Address, job
+job(Address((settings["url"],), settings["username"], settings["password"]), settings["prefix"])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("done", [False, True])
+def test_a_job_killed_at_each_of_its_requests_is_gone_on_with(proxy: Proxy, elasticsearch: Address, done: bool) -> None:
+    """The server sees that request (`done`) or not, and nothing that the process would have sent after it."""
+    number, ended = 0, False
+    while not ended:
+        number += 1
+        prefix = f"test-{secrets.token_hex(4)}"
+        try:
+            with catalog_on(elasticsearch, prefix) as catalog:
+                write(catalog, *FILES)
+                before = contents(catalog)
+            told = {"url": proxy.url, "username": elasticsearch.username, "password": elasticsearch.password}
+            told |= {"prefix": prefix, "path": sys.path}
+            process = subprocess.Popen([sys.executable, "-c", JOB, json.dumps(told)])
+
+            def die(exchange: Any, process: subprocess.Popen[bytes] = process) -> None:
+                process.kill()
+                process.wait()
+                if done:
+                    exchange.ask()
+                exchange.reset()
+
+            with proxy.failing(_at(number, die)):
+                ended = process.wait(60) == 0
+            with catalog_on(elasticsearch, prefix) as catalog:
+                assert contents(catalog) in (before, RESULT), f"killed at request {number}"
+            job(elasticsearch, prefix)
+            with catalog_on(elasticsearch, prefix) as catalog:
+                assert contents(catalog) == RESULT, f"killed at request {number}"
+                assert catalog.verify("c") == []
+        finally:
+            remove_indices(elasticsearch, prefix)
+    assert number > 10
+    print(f"killed at each of {number - 1} requests")
