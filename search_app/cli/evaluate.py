@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import secrets
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +21,7 @@ from search_app.cli import options
 if TYPE_CHECKING:
     from search_app.evaluation.datasets import Dataset
     from search_app.service import SearchService
+    from search_app.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PASSAGES = 40
@@ -69,12 +71,12 @@ def retrieval(data: Path, limit: int | None, seed: int, as_json: bool) -> None:
     """Every paragraph of the file is a document without a title: how often the right one is found."""
     from search_app.evaluation.evaluate import evaluate_retrieval
 
-    with corpus(data) as (service, dataset), progress_bar() as progress:
+    with corpus(data) as (service, collection, dataset), progress_bar() as progress:
 
         def search(questions: Any) -> Any:
-            return [result.hits for result in service.search_many(questions, k=_PASSAGES)]
+            return [result.hits for result in service.search_many(questions, collection=collection, k=_PASSAGES)]
 
-        store = service.store()
+        store = service.store(collection)
 
         @functools.cache
         def text(document_id: str) -> str:
@@ -98,10 +100,10 @@ def answers(data: Path, limit: int | None, seed: int, as_json: bool) -> None:
     """From question to answer over all paragraphs of the file: exact match, F1, honesty of the confidence."""
     from search_app.evaluation.evaluate import evaluate_answers
 
-    with corpus(data) as (service, dataset), progress_bar() as progress:
+    with corpus(data) as (service, collection, dataset), progress_bar() as progress:
 
         def answer(questions: Any) -> Any:
-            return [result.answers for result in service.answer_many(questions)]
+            return [result.answers for result in service.answer_many(questions, collection=collection)]
 
         found, calibration = evaluate_answers(answer, dataset, limit=limit, seed=seed, progress=progress)
     shown: dict[str, Any] = dict(found)
@@ -111,24 +113,38 @@ def answers(data: Path, limit: int | None, seed: int, as_json: bool) -> None:
 
 
 @contextmanager
-def corpus(data: Path) -> Iterator[tuple[SearchService, Dataset]]:
-    """A service over an index, in a temporary folder, of the file's paragraphs without their titles."""
+def corpus(data: Path) -> Iterator[tuple[SearchService, str, Dataset]]:
+    """A service and a collection of the file's paragraphs without their titles, which is gone afterwards."""
     from search_app.bootstrap import open_service
     from search_app.evaluation.datasets import load_squad
 
     dataset = load_squad(data)
+    collection = f"evaluation-{secrets.token_hex(4)}"
     with tempfile.TemporaryDirectory() as folder:
         texts, home = Path(folder, "paragraphs.jsonl"), Path(folder, "home")
         paragraphs = dict.fromkeys(paragraph.text for paragraph in dataset.paragraphs)
         with texts.open("w", encoding="utf-8") as out:
             out.writelines(json.dumps({"text": text}) + "\n" for text in paragraphs)
-        # Indexing is a program of its own: asking never writes an index.
-        command = [sys.executable, "-m", "indexing.cli", "apply", str(texts), "--home", str(home)]
-        done = subprocess.run(command, stdout=subprocess.DEVNULL)
-        if done.returncode:
-            raise click.ClickException(f"indexing {data} failed with exit code {done.returncode}")
-        with open_service(options.load(home)) as service:
-            yield service, dataset
+        settings = options.load(home)
+        try:
+            # Indexing is a program of its own: asking never writes an index.
+            command = [sys.executable, "-m", "indexing.cli", "apply", str(texts), "--home", str(home)]
+            done = subprocess.run([*command, "--collection", collection], stdout=subprocess.DEVNULL)
+            if done.returncode:
+                raise click.ClickException(f"indexing {data} failed with exit code {done.returncode}")
+            with open_service(settings) as service:
+                yield service, collection, dataset
+        finally:
+            # The embedded store's goes with the folder.
+            if settings.store == "elasticsearch":
+                _remove(settings, collection)
+
+
+def _remove(settings: Settings, collection: str) -> None:
+    from search_app.stores.elasticsearch.catalog import ElasticsearchCatalog
+
+    with closing(ElasticsearchCatalog(settings)) as catalog:
+        catalog.remove(collection)
 
 
 @contextmanager

@@ -75,8 +75,8 @@ def calibrate(folder: Path, data: tuple[Path, ...]) -> None:
     names = []
     for path, questions in held_out(folder, data):
         asked = list(load_squad(questions).questions)
-        with corpus(path) as (service, _), progress_bar() as progress:
-            search = partial(_hits, service, settings.reader.passages)
+        with corpus(path) as (service, collection, _), progress_bar() as progress:
+            search = partial(_hits, service, collection, settings.reader.passages)
             cases += read_cases(reader, asked, search, progress)
         names.append(path.name)
     evidence = fit(cases, {"files": names})
@@ -84,5 +84,5 @@ def calibrate(folder: Path, data: tuple[Path, ...]) -> None:
     click.echo(f"{folder}: {evidence.fitted}")
 
 
-def _hits(service: SearchService, k: int, questions: Sequence[str]) -> list[tuple[Hit, ...]]:
-    return [result.hits for result in service.search_many(questions, k=k)]
+def _hits(service: SearchService, collection: str, k: int, questions: Sequence[str]) -> list[tuple[Hit, ...]]:
+    return [result.hits for result in service.search_many(questions, collection=collection, k=k)]

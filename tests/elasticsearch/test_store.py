@@ -493,3 +493,16 @@ def test_any_number_of_questions_is_one_request(elasticsearch: Address, elastics
         found = store.search_both(asked, ENCODER.encode_queries(asked), k=5, where=where)
         assert len(found) == 20
         assert proxy.seen("POST") - before == proxy.seen("POST /_msearch") == 1
+
+
+def test_a_removed_collection_leaves_no_index_and_the_others_alone(
+    catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str
+) -> None:
+    write(catalog, change("a", "the first text"))
+    write(catalog, change("a", "the second text"))
+    with catalog.writer("c2", MANIFEST) as writer:
+        writer.write([change("b", "of another collection")])
+        writer.finish()
+    catalog.remove("c")
+    assert catalog.names() == ["c2"]
+    assert all(name.startswith(f"{elasticsearch_prefix}.c2.") for name in indices(elasticsearch, elasticsearch_prefix))

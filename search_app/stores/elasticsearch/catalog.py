@@ -69,6 +69,17 @@ class ElasticsearchCatalog:
         finally:
             lease.release()
 
+    def remove(self, name: str) -> None:
+        """The collection and every index of it."""
+        lease = Lease(self._connection, check_collection_name(name))
+        try:
+            indices = all_indices(self._connection, name)
+            for index in [*indices.others, *([indices.live.index] if indices.live else [])]:
+                lease.require()
+                self._connection.job(lambda client: client.indices.delete(index=index))  # noqa: B023
+        finally:
+            lease.release()
+
     def replicate(self, name: str) -> int:
         raise ConfigurationError(
             "there is no replica to bring up to date",
