@@ -80,9 +80,12 @@ def page(browser: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def more_documents(tmp_path: Path) -> Path:
-    """Enough to interrupt a job half-way: Python's language reference."""
-    write_documents(tmp_path / "more")
-    folder = tmp_path / "more" / "python"
+    """Enough to interrupt a job half-way: a part of Python's language reference."""
+    write_documents(tmp_path / "all")
+    folder = tmp_path / "more"
+    folder.mkdir()
+    for path in sorted((tmp_path / "all" / "python").iterdir())[::2]:
+        shutil.copy(path, folder)
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
     return folder

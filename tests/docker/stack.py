@@ -62,7 +62,7 @@ class Engine:
 
 @dataclass
 class Stack:
-    """One compose project with its own ports, volumes and networks, on documents in `documents`."""
+    """One compose project with its own ports, volumes and networks, on `documents`; its .env has `settings`."""
 
     engine: Engine
     folder: Path
@@ -75,6 +75,8 @@ class Stack:
         self._environment = self.engine.environment | {
             "COMPOSE_PROJECT_NAME": self.project,
             "COMPOSE_FILE": f"{ROOT / 'docker-compose.yml'}:{self._override()}",
+        }
+        given = {
             "SEARCH_APP_IMAGE": IMAGES["app"],
             "SEARCH_APP_UI_IMAGE": IMAGES["ui"],
             "SEARCH_APP_DOCUMENTS": str(self.documents),
@@ -82,6 +84,7 @@ class Stack:
             "SEARCH_APP_UI_PORT": str(self.ports["ui"]),
             **{name: value.replace("PROJECT", self.project) for name, value in self.settings.items()},
         }
+        (self.folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in given.items()))
         self.url = f"http://127.0.0.1:{self.ports['api']}"
         self.page = f"http://127.0.0.1:{self.ports['ui']}"
 
@@ -92,7 +95,9 @@ class Stack:
         return path
 
     def compose(self, *arguments: str, check: bool = True, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-        command = [COMPOSE, "--project-directory", str(ROOT), *arguments]
+        # A .env beside docker-compose.yml is its developer's own.
+        places = ["--project-directory", str(ROOT), "--env-file", str(self.folder / ".env")]
+        command = [COMPOSE, *places, *arguments]
         return _run(command, self._environment, check=check, timeout=timeout)
 
     def up(self, *services: str) -> None:

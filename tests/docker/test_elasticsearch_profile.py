@@ -93,6 +93,9 @@ def test_the_running_api_answers_from_what_the_indexer_has_just_written(stack: S
     later = ask(api, "Where does the spare key hang?")
     assert "blue teapot" in best(later)
     assert later["generation"] > found["generation"]
+    narrowed = {"question": "spare key", "where": 'format in [text, txt] and not (author = "Nobody") and size < 100'}
+    hits = api.post("/v1/collections/default/search", json=narrowed).json()["hits"]
+    assert {hit["source"] for hit in hits} == {"/data/late.txt"}
     assert "sound" in stack.index("verify").stdout
 
 
@@ -115,7 +118,8 @@ def test_the_api_may_read_its_indices_and_nothing_else(stack: Stack) -> None:
     assert as_user(stack, "api", "reader", "GET", "/search-app.default/_search") == 200
     for method, path, body in (
         ("POST", "/search-app.default/_doc", DOCUMENT),
-        ("DELETE", "/search-app.*", ""),
+        ("POST", "/search-app.default/_close", ""),
+        ("PUT", "/search-app.default/_settings", '{"index": {"number_of_replicas": 0}}'),
         ("PUT", "/search-app.new", ""),
         ("GET", "/other/_search", ""),
         ("GET", "/_security/user", ""),
