@@ -24,6 +24,8 @@ Request = Callable[[Elasticsearch], ObjectApiResponse[Any]]
 
 OLDEST = (8, 18)
 _BUSY = frozenset({429, 502, 503, 504})
+_CONNECTIONS = 64
+"""More than the API has threads (40): for a free connection the client waits without any deadline."""
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 5.0
 _ROLE = "give it the role that docs/elasticsearch.md describes"
@@ -203,7 +205,13 @@ def _client(settings: ElasticsearchSettings) -> Elasticsearch:
             )
         options["ca_certs"] = str(settings.ca)
     try:
-        return Elasticsearch(list(settings.urls), max_retries=0, retry_on_timeout=False, **options)
+        return Elasticsearch(
+            list(settings.urls),
+            max_retries=0,
+            retry_on_timeout=False,
+            connections_per_node=_CONNECTIONS,
+            **options,
+        )
     except ValueError as error:
         raise ConfigurationError(
             f"elasticsearch.urls: {error}", hint="write them as https://HOST:9200", field="elasticsearch.urls"
