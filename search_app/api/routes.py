@@ -66,7 +66,7 @@ def health_routes(service: Service) -> APIRouter:
     router = APIRouter(prefix="/health", tags=["health"])
 
     @router.get("/live")
-    def live() -> HealthResponse:
+    async def live() -> HealthResponse:  # async: it needs none of the threads, which may all wait for a slow server
         """The process runs."""
         return HealthResponse(status="live")
 

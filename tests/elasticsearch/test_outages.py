@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,33 @@ def _answers(api: httpx.Client) -> None:
     found = api.post("/v1/collections/c/answer", json=ASKED).json()
     assert found["answers"][0]["passage"] in {"a river in Vienna", "the river of Osaka"}
     assert found["degraded"] is False
+
+
+def test_the_process_is_seen_to_live_while_every_thread_waits_for_a_slow_server(
+    proxy: Proxy, filled: str, tmp_path: Path
+) -> None:
+    settings = settings_for(proxy.address, filled, timeout=60.0).model_copy(update={"home": tmp_path})
+    released, clients = threading.Event(), 60
+    with (
+        served(settings) as url,
+        httpx.Client(base_url=url, trust_env=False, timeout=30, limits=httpx.Limits(max_connections=100)) as api,
+        ThreadPoolExecutor(clients) as pool,
+    ):
+        _answers(api)
+        before = proxy.seen("_msearch")
+        with proxy.failing(then(lambda: released.wait(60)), only="_msearch"):
+            waiting = [
+                pool.submit(api.post, "/v1/collections/c/search", json=ASKED, timeout=120) for _ in range(clients)
+            ]
+            for _ in range(2000):
+                if proxy.seen("_msearch") - before >= 40:
+                    break
+                threading.Event().wait(0.02)
+            assert proxy.seen("_msearch") - before == 40, "not every thread of the server has asked"
+            assert api.get("/health/live").status_code == 200
+            assert not any(future.done() for future in waiting)
+            released.set()
+            assert {future.result().status_code for future in waiting} == {200}
 
 
 @pytest.mark.parametrize("fault", [reset, answered(503)])
