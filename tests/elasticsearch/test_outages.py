@@ -18,7 +18,7 @@ import httpx
 import pytest
 from checkpoints import make_checkpoint
 from collections_on import ENCODER, MANIFEST, catalog_on, change, contents, settings_for, write
-from faults import Fault, Proxy, answered, cut_short, passed, reset, reset_when_done, then
+from faults import Fault, Proxy, answered, cut_short, delayed, passed, reset, reset_when_done, then
 from served import running
 from servers import Address, remove_indices
 
@@ -105,6 +105,17 @@ def test_a_question_is_answered_at_its_deadline_however_long_the_server_takes(pr
             with pytest.raises(BackendUnavailable, match="did not answer within 1 seconds"):
                 ask(store)  # the server itself has not been asked yet
             released.set()
+        assert ask(store) == EVERYTHING
+
+
+def test_the_deadline_is_that_of_the_whole_question(proxy: Proxy, filled: str) -> None:
+    with catalog_on(proxy.address, filled, timeout=2.0) as catalog:
+        store = catalog.open("c")
+        threading.Event().wait(0.6)  # so that it looks first which index is the live one
+        before = proxy.seen("_msearch")
+        with proxy.failing(delayed(1.2)), pytest.raises(BackendUnavailable, match="did not answer within 2 seconds"):
+            ask(store)
+        assert proxy.seen("_msearch") - before == 1
         assert ask(store) == EVERYTHING
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from search_app.errors import BackendUnavailable, ConfigurationError, MissingExtra, SearchAppError
@@ -26,6 +28,7 @@ OLDEST = (8, 18)
 _BUSY = frozenset({429, 502, 503, 504})
 _CONNECTIONS = 64
 """More than the API has threads (40): for a free connection the client waits without any deadline."""
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 5.0
 _ROLE = "give it the role that docs/elasticsearch.md describes"
@@ -53,17 +56,28 @@ class Connection:
         """The body of the answer. A host that fails at once is passed over, a busy or slow one waited for."""
         seconds = self.settings.timeout
         hosts = len(self.settings.urls)
+        deadline = _deadline.get() or time.monotonic() + seconds
+        # With another host to ask, a slow one gets half of the time.
+        attempt = seconds if hosts == 1 else seconds / 2
         with self.breaker.guard():
             try:
-                # With another host to ask, a slow one gets half of the time.
-                return self._call(request, seconds, attempt=seconds if hosts == 1 else seconds / 2, refusals=hosts + 1)
+                return self._call(request, seconds, deadline=deadline, attempt=attempt, refusals=hosts + 1)
             except ExpectedStatus as error:  # the server is well: the breaker must not hear of it
                 expected = error
         raise expected
 
     def job(self, request: Request, *, patience: float | None = None) -> Any:
         seconds = self.settings.patience if patience is None else patience
-        return self._call(request, seconds, attempt=seconds, refusals=None)
+        return self._call(request, seconds, deadline=time.monotonic() + seconds, attempt=seconds, refusals=None)
+
+    @contextmanager
+    def one_deadline(self) -> Iterator[None]:
+        """All that this thread asks with `question` inside has one deadline."""
+        token = _deadline.set(_deadline.get() or time.monotonic() + self.settings.timeout)
+        try:
+            yield
+        finally:
+            _deadline.reset(token)
 
     def refused(self, why: str) -> SearchAppError:
         return SearchAppError(f"Elasticsearch at {self.where} refused a request: {why}")
@@ -71,15 +85,17 @@ class Connection:
     def close(self) -> None:
         self._client.close()
 
-    def _call(self, request: Request, seconds: float, *, attempt: float, refusals: int | None) -> Any:
-        deadline = time.monotonic() + seconds
+    def _call(self, request: Request, seconds: float, *, deadline: float, attempt: float, refusals: int | None) -> Any:
+        def timed() -> Elasticsearch:
+            left = max(0.01, deadline - time.monotonic())
+            return self._client.options(request_timeout=min(left, attempt))
+
         pause = _FIRST_PAUSE
         while True:
             try:
-                left = max(0.01, deadline - time.monotonic())
-                client = self._client.options(request_timeout=min(left, attempt))
-                self._require_version(client)
-                return request(client).body
+                if not self._checked:
+                    self._require_version(timed())
+                return request(timed()).body
             except (ApiError, TransportError, Busy) as error:
                 if not _passes(error):
                     raise self._translated(error, seconds) from error
@@ -93,8 +109,6 @@ class Connection:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _require_version(self, client: Elasticsearch) -> None:
-        if self._checked:
-            return
         number = str(client.info()["version"]["number"])
         with self._lock:
             major, minor = (int(part) for part in number.split(".")[:2])

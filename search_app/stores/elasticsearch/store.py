@@ -227,13 +227,14 @@ class ElasticsearchStore:
 
     def _on_live(self, ask: Callable[[Build], T]) -> T:
         """Once more, where an index was replaced twice and deleted since it was looked up."""
-        try:
-            return ask(self._current())
-        except _Gone:
+        with self._connection.one_deadline():
             try:
-                return ask(self._current(fresh=True))
+                return ask(self._current())
             except _Gone:
-                raise IndexNotFound(self._collection) from None
+                try:
+                    return ask(self._current(fresh=True))
+                except _Gone:
+                    raise IndexNotFound(self._collection) from None
 
 
 class _Gone(Exception):
