@@ -107,7 +107,7 @@ class Reader:
         while True:
             try:
                 db = self._open()
-                db.execute("SELECT 1 FROM sqlite_schema").fetchall()
+                db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
                 db.execute("BEGIN")
                 return db
             except apsw.ReadOnlyError as error:
@@ -170,7 +170,7 @@ def _connect_read_only(path: Path) -> apsw.Connection:
     try:
         db = apsw.Connection(str(path), vfs=_VFS, flags=apsw.SQLITE_OPEN_READONLY)
         db.set_busy_timeout(_BUSY_MS)
-        db.execute("SELECT 1 FROM sqlite_schema").fetchall()
+        db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
     except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError) as error:
         log = path.with_name(path.name + "-wal")
         if log.exists() and log.stat().st_size:
