@@ -1,7 +1,7 @@
 # make demo is all that a newcomer needs; `make help` lists the rest.
 # One environment in .venv for everything, installed once: stamps there say which pins it holds.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-elasticsearch test-docker pin-images check format bench bench-peers evaluate clean
+.PHONY: help setup demo test test-elasticsearch test-docker pin-images check format bench bench-peers bench-elasticsearch evaluate clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## the environment in .venv (GPU=1: with CUDA)
 
@@ -59,6 +59,9 @@ bench: $(STAMP) ## speed and quality of answering on this machine
 
 bench-peers: .bench/venv/.installed ## us beside Haystack and txtai, same weights, into docs/benchmarks.md
 	.bench/venv/bin/python -m benchmarks.peers $(if $(SQUAD),--data $(SQUAD)) $(ARGS)
+
+bench-elasticsearch: .bench/venv/.installed ## PART=bulk|answers|quality|scale on a real server into docs/benchmarks-elasticsearch.md
+	.bench/venv/bin/python -m benchmarks.elasticsearch $(PART) $(if $(SQUAD),--data $(SQUAD)) $(ARGS)
 
 clean: ## remove environments, caches and the demo's index
 	rm -rf $(VENV) .bench .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

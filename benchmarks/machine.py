@@ -19,10 +19,11 @@ def measured_line(command: str) -> str:
 
 
 def code_digest() -> str:
-    """Of the commit and of what differs from it."""
+    """Of the code that is committed and of what differs from it."""
+    parts = ("search_app", "indexing", "benchmarks")
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout
 
-    code = git("rev-parse", "HEAD") + git("diff", "HEAD", "--", "search_app", "indexing", "benchmarks")
+    code = git("rev-parse", *(f"HEAD:{part}" for part in parts)) + git("diff", "HEAD", "--", *parts)
     return hashlib.sha256(code.encode()).hexdigest()[:16]

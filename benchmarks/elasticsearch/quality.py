@@ -1,0 +1,73 @@
+"""Whether Elasticsearch finds and answers as the embedded store does: the same commands over both."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.elasticsearch.kept import Kept
+from benchmarks.elasticsearch.server import Server
+
+PREFIX = "search-app-benchmark-quality"
+MEASURES = {
+    "retrieval": {"success@1": "Success@1", "success@10": "Success@10", "mrr@10": "MRR@10"},
+    "answers": {"em": "EM", "f1": "F1"},
+}
+ALLOWED = 0.5
+"""Points below the embedded store."""
+
+
+def measure(server: Server, data: Path, kept: Kept, *, limits: dict[str, int | None], seed: int) -> None:
+    stores = {
+        "embedded": {"SEARCH_APP_STORE": "embedded"},
+        "elasticsearch": {
+            "SEARCH_APP_STORE": "elasticsearch",
+            "SEARCH_APP_ELASTICSEARCH__URLS": server.url,
+            "SEARCH_APP_ELASTICSEARCH__PREFIX": PREFIX,
+        },
+    }
+    for task in MEASURES:
+        for store, environment in stores.items():
+            if kept.has(task=task, store=store):
+                continue
+            click.echo(f"search-app evaluate {task}, {store} …", err=True)
+            found = _evaluate(task, data, limits[task], seed, environment)
+            kept.add(task=task, store=store, **{name: found[name] for name in ("questions", *MEASURES[task])})
+    server.remove(PREFIX)
+
+
+def section(kept: Kept) -> str:
+    lines = [
+        "`search-app evaluate retrieval` and `evaluate answers` on SQuAD's dev set over both stores: the same"
+        " paragraphs, the same questions, the settings as they come (approximate vectors on Elasticsearch).",
+        "",
+        "| | questions | | embedded | Elasticsearch | difference, points |",
+        "|---|---:|---|---:|---:|---:|",
+    ]
+    for task, measures in MEASURES.items():
+        (embedded,), (remote,) = kept.of(task=task, store="embedded"), kept.of(task=task, store="elasticsearch")
+        scale = 100 if task == "retrieval" else 1
+        for key, label in measures.items():
+            before, after = scale * embedded[key], scale * remote[key]
+            lines.append(
+                f"| {task} | {embedded['questions']:,.0f} | {label} | {before:.2f} | {after:.2f}"
+                f" | {after - before:+.2f} |"
+            )
+    return "\n".join(lines)
+
+
+def _evaluate(task: str, data: Path, limit: int | None, seed: int, environment: dict[str, str]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "search_app.cli", "evaluate", task, "--data", str(data), "--json"]
+    if limit:
+        command += ["--limit", str(limit), "--seed", str(seed)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
+    if done.returncode:
+        raise click.ClickException(f"search-app evaluate {task} failed with exit code {done.returncode}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
