@@ -37,7 +37,7 @@ class Engine:
         folder = os.environ.get("ENGINE_DIR", "/var/tmp/docker-engine")
         self.environment = {
             name: os.environ[name] for name in ("PATH", "HOME", "ENGINE_DIR", "PIP_FIND_LINKS") if name in os.environ
-        } | {"DOCKER_HOST": f"unix://{folder}/docker.sock"}
+        } | {"DOCKER_HOST": f"unix://{folder}/docker.sock", "DOCKER_BUILDKIT": "1"}
         self.was_up = Path(DOCKER).exists() and self.docker("info", check=False).returncode == 0
         subprocess.run([ENGINE, "up"], check=True, env=self.environment, stdout=subprocess.DEVNULL)
 
@@ -56,8 +56,9 @@ class Engine:
         return int(self.docker("image", "inspect", "--format", "{{.Size}}", IMAGES[target]).stdout)
 
     def close(self) -> None:
-        """The builder's layers stay for a day, so that the next build is quick."""
-        self.docker("image", "prune", "--force", "--filter", "until=24h")
+        """What was built stays for a day, so that the next build is quick."""
+        for kind in ("image", "builder"):
+            self.docker(kind, "prune", "--force", "--filter", "until=24h")
         if not self.was_up:
             subprocess.run([ENGINE, "down"], check=True, env=self.environment)
 
