@@ -12,12 +12,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from search_app.errors import IndexBusy, SearchAppError
+from search_app.errors import BackendUnavailable, IndexBusy, SearchAppError
 from search_app.manifest import Manifest
 from search_app.protocols import FileChange, FileRecord, Rejection
 from search_app.stores.elasticsearch import schema
 from search_app.stores.elasticsearch.bulk import BulkWriter, Entry, Refusals
-from search_app.stores.elasticsearch.connection import Connection, ExpectedStatus, dumps
+from search_app.stores.elasticsearch.connection import Busy, Connection, ExpectedStatus, dumps
 from search_app.stores.elasticsearch.indices import all_indices
 from search_app.stores.elasticsearch.lease import Lease
 from search_app.stores.elasticsearch.schema import Build
@@ -173,6 +173,11 @@ class ElasticsearchWriter:
         base = live.index if live is not None and not self._rebuild else ""
         if build is not None and (build.base, build.manifest) != (base, self._manifest.to_json()):
             build = None  # another job's: since then the index was replaced, or the settings were changed
+        if build is not None:
+            try:
+                self._wait_for_shards(build)
+            except BackendUnavailable:
+                build = None  # it can't be read any more: it was only a copy
         kept = {found.index for found in (live, build, indices.previous) if found is not None}
         self._delete_indices([index for index in indices.others if index not in kept])
         if build is not None:
@@ -224,7 +229,22 @@ class ElasticsearchWriter:
         except SearchAppError as error:
             if "already exists" not in error.message:
                 raise
+        # The copy has no mapping before its shards are there, and one put on it now would keep them out for ever.
+        self._wait_for_shards(build)
         job(lambda client: client.indices.put_mapping(index=build.index, meta=build.meta()))
+
+    def _wait_for_shards(self, build: Build) -> None:
+        """Raises BackendUnavailable where some are nowhere when the patience is over."""
+
+        def request(client: Any) -> Any:
+            health = client.options(ignore_status=408).cluster.health(
+                index=build.index, wait_for_status="yellow", timeout="1s"
+            )
+            if health["timed_out"]:
+                raise Busy(f"{build.index} is {health['status']}")
+            return health
+
+        self._connection.job(request)
 
     def _mapped_fields(self) -> set[str]:
         assert self._build is not None
