@@ -139,6 +139,10 @@ class Cluster:
                 assert time.monotonic() < deadline, f"the cluster is not {status}: {seen}"
                 time.sleep(0.1)
 
+    def data(self, node: int) -> Path:
+        """The folder that the node keeps its indices in."""
+        return self._folder / f"node-{node + 1}" / "data"
+
     def output(self, node: int) -> str:
         """The end of what the node printed."""
         return (self._folder / f"output-{node}").read_text(errors="replace")[-3000:]

@@ -18,6 +18,7 @@ from search_app.stores.elasticsearch.catalog import ElasticsearchCatalog
 
 pytestmark = [
     pytest.mark.elasticsearch,
+    pytest.mark.slow,
     pytest.mark.skipif(bool(missing()), reason=missing()),
     pytest.mark.timeout(600),
 ]

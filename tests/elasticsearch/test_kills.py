@@ -32,8 +32,11 @@ from search_app.settings import EncoderSettings, Settings, SplitterSettings
 from search_app.stores.catalog import EmbeddedCatalog, open_catalog
 
 pytestmark = [
-    pytest.mark.elasticsearch, pytest.mark.skipif(bool(missing()), reason=missing()), pytest.mark.timeout(7200),
-]  # fmt: skip
+    pytest.mark.elasticsearch,
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(missing()), reason=missing()),
+    pytest.mark.timeout(7200),
+]
 
 ROUNDS = int(os.environ.get("KILLS", "1"))
 PREFIX = "test-kills"

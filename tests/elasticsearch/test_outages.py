@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,9 +19,9 @@ import httpx
 import pytest
 from checkpoints import make_checkpoint
 from collections_on import ENCODER, MANIFEST, catalog_on, change, contents, settings_for, write
-from faults import Fault, Proxy, answered, cut_short, delayed, passed, reset, reset_when_done, then
+from faults import Exchange, Fault, Proxy, answered, cut_short, delayed, passed, reset, reset_when_done, then
 from served import running
-from servers import Address, remove_indices
+from servers import Address, Cluster, missing, remove_indices
 
 from search_app.errors import BackendUnavailable
 from search_app.manifest import Manifest
@@ -342,8 +343,7 @@ def check(elasticsearch: Address, prefix: str) -> None:
         assert contents(catalog) == RESULT
         assert catalog.verify("c") == []
         assert catalog.open("c").generation == 2
-    with elasticsearch.http() as http:
-        assert len(http.get(f"/{prefix}.*", params={"expand_wildcards": "all"}).json()) == 2
+    assert len(indices(elasticsearch, prefix)) == 2
 
 
 FAULTS: dict[str, Fault] = {**BREAKS, "429": answered(429), "503": answered(503)}
@@ -397,6 +397,58 @@ def _at(number: int, fault: Fault) -> Fault:
         (fault if mine else passed)(exchange)
 
     return meets
+
+
+@pytest.mark.skipif(bool(Address.given()), reason="it changes settings of the whole cluster")
+def test_a_copy_whose_shards_come_late_is_waited_for(
+    proxy: Proxy, elasticsearch: Address, elasticsearch_prefix: str
+) -> None:
+    """As where the server dies between making a copy and filling it."""
+
+    def allocate(what: str | None) -> None:
+        with elasticsearch.http() as http:
+            setting = {"persistent": {"cluster.routing.allocation.enable": what}}
+            assert http.put("/_cluster/settings", json=setting).status_code == 200
+
+    def made_but_not_filled(exchange: Exchange) -> None:
+        allocate("none")
+        exchange.path += "?wait_for_active_shards=0"
+        exchange.ask()
+        threading.Timer(2.0, allocate, [None]).start()
+        exchange.reset()
+
+    with catalog_on(elasticsearch, elasticsearch_prefix) as catalog:
+        write(catalog, *FILES)
+    with proxy.failing(made_but_not_filled, times=1, only="_clone"):
+        job(proxy.address, elasticsearch_prefix, patience=30.0)
+    assert proxy.seen("_clone") == 2
+    check(elasticsearch, elasticsearch_prefix)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(missing()), reason=missing())
+def test_a_copy_whose_files_are_lost_is_made_anew() -> None:
+    with Cluster() as cluster:
+        address, prefix = cluster.address(), "test-lost"
+        with catalog_on(address, prefix) as catalog:
+            write(catalog, *FILES)
+            with catalog.writer("c", MANIFEST) as writer:
+                writer.write(LATER[:1])
+            (copy,) = set(indices(address, prefix)) - {catalog.describe("c")["index"]}
+        with address.http() as http:
+            identity = http.get(f"/{copy}/_settings").json()[copy]["settings"]["index"]["uuid"]
+        cluster.kill(0)
+        shutil.rmtree(cluster.data(0) / "indices" / identity / "0")
+        cluster.start(0)
+        cluster.wait(status="red")
+        job(address, prefix, patience=5.0)
+        assert copy not in indices(address, prefix)
+        check(address, prefix)
+
+
+def indices(address: Address, prefix: str) -> list[str]:
+    with address.http() as http:
+        return list(http.get(f"/{prefix}.*", params={"expand_wildcards": "all"}).json())
 
 
 def test_a_job_goes_on_with_the_other_host(

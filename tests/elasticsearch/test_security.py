@@ -245,6 +245,7 @@ def test_a_key_that_is_too_weak_names_what_it_lacks_and_the_role(keyed: Any, wea
     assert "docs/elasticsearch.md" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_every_privilege_of_the_roles_is_needed(secured: Secured, keyed: Any) -> None:
     def uses(catalog: ElasticsearchCatalog, *, writes: bool) -> None:
         with closing(catalog.open("c")) as store:
