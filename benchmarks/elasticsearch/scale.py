@@ -195,13 +195,14 @@ def _ask(server: Server, data: Sentences, real: int, vectors: str) -> dict[str, 
         for question, vector in list(zip(data.questions, data.asked, strict=True))[:_WARM_UP]:
             for ask in asks.values():
                 ask(question, vector[None])
-        for question, vector in zip(data.questions, data.asked, strict=True):
+        for number, (question, vector) in enumerate(zip(data.questions, data.asked, strict=True)):
             for name, ask in asks.items():
                 start = time.perf_counter()
                 hits = ask(question, vector[None])
                 times[name].append(time.perf_counter() - start)
                 rows[name].append([row_of[hit.passage.id] for hit in hits])
-            heap.append(server.heap_bytes())
+            if number % 10 == 0:
+                heap.append(server.heap_bytes())
     return {
         "heap": min(heap),
         **{f"{name}_{at}": float(np.percentile(seconds, at)) for name, seconds in times.items() for at in (50, 95)},
