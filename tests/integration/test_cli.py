@@ -58,7 +58,7 @@ def ask(home: Path, *arguments: str, stdin: str | None = None) -> Any:
 
 def test_an_answer_comes_as_json_with_its_place(home: Path) -> None:
     found = ask(home, "How long is the Danube?")
-    assert set(found) == {"question", "answers", "hits", "timings", "generation"}
+    assert set(found) == {"question", "answers", "hits", "timings", "generation", "degraded"}
     best = found["answers"][0]
     assert "2,850 kilometres" in best["text"]
     assert best["source"].endswith("documents/rivers.md")
