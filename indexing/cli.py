@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -131,11 +133,17 @@ def apply(
 
     settings, model = _prepare(paths, home, collection, encoder)
     bar = _Progress(as_json, "indexing")
+
+    def progress(size: int) -> None:
+        interrupt.check()
+        bar.update(size)
+
     try:
-        summary = job.apply(
-            paths, settings=settings, encoder=model, collection=collection, include=include, exclude=exclude,
-            rebuild=rebuild, start=bar.start, progress=bar.update,
-        )  # fmt: skip
+        with _Interrupt() as interrupt:
+            summary = job.apply(
+                paths, settings=settings, encoder=model, collection=collection, include=include, exclude=exclude,
+                rebuild=rebuild, start=bar.start, progress=progress,
+            )  # fmt: skip
     finally:
         bar.close()
     if as_json:
@@ -248,6 +256,28 @@ def _prepare(paths: Sequence[str], home: Path | None, collection: str, model: st
 
     hardware.set_threads(settings.threads)
     return settings, SentenceTransformerEncoder(settings.encoder, hardware.detect(settings.encoder.device))
+
+
+class _Interrupt:
+    """Ctrl-C raises as ever; where Python drops that exception, as in a destructor, `check` raises it again."""
+
+    def __enter__(self) -> Self:
+        self._seen = False
+        self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def check(self) -> None:
+        if self._seen:
+            raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._seen = True
+        raise KeyboardInterrupt
 
 
 class _Progress:

@@ -25,7 +25,7 @@ from click.testing import CliRunner, Result
 from fakes import HashEncoder
 
 from indexing import job
-from indexing.cli import _Progress, cli
+from indexing.cli import _Interrupt, _Progress, cli
 from indexing.job import splitter_of
 from search_app.errors import IndexNotFound
 from search_app.manifest import encoded_text
@@ -174,7 +174,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from fakes import HashEncoder
 from indexing import job
-from indexing.cli import _Progress, cli
+from indexing.cli import _Interrupt, _Progress, cli
 from search_app.settings import Settings
 class Slow(HashEncoder):
     def encode_passages(self, texts):
@@ -229,11 +229,21 @@ def test_ctrl_c_stops_cleanly(home: Path, many: Path) -> None:
             time.sleep(0.1)
         time.sleep(0.5)
         os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, output + errors
     assert "run the same command again" in errors
     assert "Traceback" not in errors
     assert verify(home / "collections" / "default", collection="default") == []
+
+
+def test_ctrl_c_is_not_lost_where_python_drops_the_exception() -> None:
+    with _Interrupt() as interrupt:
+        interrupt.check()
+        with contextlib.suppress(KeyboardInterrupt):  # as a destructor would
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            interrupt.check()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_second_process_is_told_who_writes(home: Path, many: Path, docs: Path) -> None:
