@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from search_app.errors import BackendUnavailable
-from search_app.stores.elasticsearch.connection import Connection, dumps, reason
+from search_app.stores.elasticsearch.connection import BUSY_STATUSES, Connection, dumps, reason
 
 _BYTES = 4 << 20
 _ENTRIES = 2_000
 _IN_FLIGHT = 3
 _LONGEST_PAUSE = 5.0
-_LATER = frozenset({429, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ class BulkWriter:
             why = ""
             for entry, item in zip(batch, answer["items"], strict=True):
                 result: dict[str, Any] = item["index"]
-                if result["status"] in _LATER:
+                if result["status"] in BUSY_STATUSES:
                     later.append(entry)
                     why = reason(result)
                 elif "error" in result:

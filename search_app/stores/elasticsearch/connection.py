@@ -25,7 +25,7 @@ except ImportError as error:
 Request = Callable[[Elasticsearch], ObjectApiResponse[Any]]
 
 OLDEST = (8, 18)
-_BUSY = frozenset({429, 502, 503, 504})
+BUSY_STATUSES = frozenset({429, 502, 503, 504})
 _CONNECTIONS = 64
 """More than the API has threads (40): for a free connection the client waits without any deadline."""
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
@@ -150,7 +150,7 @@ class Connection:
                 return BackendUnavailable(
                     f"Elasticsearch at {self.where} cannot be reached", hint="check that it runs, then try again"
                 )
-            case ApiError() if error.status_code not in _BUSY:
+            case ApiError() if error.status_code not in BUSY_STATUSES:
                 return self.refused(reason(error))
             case _:
                 return BackendUnavailable(
@@ -193,7 +193,7 @@ def reason(error: object) -> str:
 def _passes(error: Exception) -> bool:
     """Whether it may be better at the next attempt."""
     if isinstance(error, ApiError):
-        return error.status_code in _BUSY
+        return error.status_code in BUSY_STATUSES
     return not isinstance(error, TlsError)
 
 

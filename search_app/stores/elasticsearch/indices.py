@@ -9,7 +9,7 @@ from typing import Any
 
 from search_app.errors import BackendUnavailable
 from search_app.stores.elasticsearch import schema
-from search_app.stores.elasticsearch.connection import Connection, ExpectedStatus, Request
+from search_app.stores.elasticsearch.connection import Connection, ExpectedStatus
 from search_app.stores.elasticsearch.schema import Build
 
 
@@ -61,14 +61,13 @@ def all_indices(connection: Connection, collection: str) -> Indices:
     return Indices(live, {index: build for index, build in builds.items() if index not in served})
 
 
-def collections(connection: Connection, *, ask: bool = True) -> list[str]:
+def collections(connection: Connection) -> list[str]:
     """Names of all collections with a live index."""
     prefix = connection.settings.prefix
-    request: Request = lambda client: client.indices.get_alias(  # noqa: E731
-        index=f"{prefix}.*", filter_path="*.aliases"
-    )
     try:
-        found = connection.question(request) if ask else connection.job(request)
+        found = connection.question(
+            lambda client: client.indices.get_alias(index=f"{prefix}.*", filter_path="*.aliases")
+        )
     except ExpectedStatus:
         return []
     pattern = re.compile(re.escape(prefix) + r"\.[^.]+")

@@ -34,7 +34,6 @@ class Lease:
         self._stop = threading.Event()
         self._lost = False
         self._place = self._take()
-        self._renewed = time.monotonic()
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
         self._thread.start()
 

@@ -15,7 +15,15 @@ from search_app.manifest import Manifest
 from search_app.protocols import FileRecord
 from search_app.stores import filters, text_analysis
 from search_app.stores.elasticsearch import schema
-from search_app.stores.elasticsearch.connection import Busy, Connection, ExpectedStatus, Request, dumps, reason
+from search_app.stores.elasticsearch.connection import (
+    BUSY_STATUSES,
+    Busy,
+    Connection,
+    ExpectedStatus,
+    Request,
+    dumps,
+    reason,
+)
 from search_app.stores.elasticsearch.filters import to_query
 from search_app.stores.elasticsearch.indices import live_build
 from search_app.stores.elasticsearch.schema import Build
@@ -27,7 +35,6 @@ MOST_HITS = 10_000
 _FRESH_SECONDS = 0.5
 _PAGE = 1_000
 _MAX_WORDS = 1_000
-_UNAVAILABLE = frozenset({429, 502, 503, 504})
 
 
 class ElasticsearchStore:
@@ -179,7 +186,7 @@ class ElasticsearchStore:
         def request(client: Any) -> Any:
             result = client.msearch(searches=lines)
             for answer in result["responses"]:
-                if answer.get("status", 200) in _UNAVAILABLE:
+                if answer.get("status", 200) in BUSY_STATUSES:
                     raise Busy(reason(answer))
             return result
 
