@@ -17,9 +17,9 @@ from search_app.hardware import Hardware, detect, set_threads
 from search_app.protocols import PassageStore, Ranker, Reader
 from search_app.service import SearchService
 from search_app.settings import Settings, load_settings
-from search_app.stores import faiss
 from search_app.stores.catalog import open_catalog
 from search_app.stores.index import Catalog
+from search_app.stores.vectors import faiss
 
 
 def open_service(settings: Settings | None = None, **overrides: Any) -> SearchService:

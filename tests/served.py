@@ -19,8 +19,8 @@ from search_app.manifest import Manifest, encoded_text
 from search_app.protocols import FileChange, FileRecord, PassageStore
 from search_app.settings import Settings
 from search_app.stores.catalog import open_catalog
+from search_app.stores.embedded.writer import SqliteWriter
 from search_app.stores.index import Catalog
-from search_app.stores.sqlite_writer import SqliteWriter
 from search_app.types import Answer, Document, Filter, Hit, MetaValue, Page, Passage, PassageBatch, SearchResult, Span
 
 Read = Callable[[str, Sequence[Hit]], list[Answer]]

@@ -29,7 +29,8 @@ from indexing import job
 from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
 from search_app.hardware import Hardware
 from search_app.settings import EncoderSettings, Settings, SplitterSettings
-from search_app.stores.catalog import EmbeddedCatalog, open_catalog
+from search_app.stores.catalog import open_catalog
+from search_app.stores.embedded.catalog import EmbeddedCatalog
 
 pytestmark = [
     pytest.mark.elasticsearch,

@@ -28,9 +28,10 @@ from search_app.manifest import Manifest
 from search_app.service import SearchService
 from search_app.settings import Settings
 from search_app.stores.breaker import CircuitBreaker
-from search_app.stores.catalog import EmbeddedCatalog, open_catalog
+from search_app.stores.catalog import open_catalog
 from search_app.stores.elasticsearch.connection import Connection
 from search_app.stores.elasticsearch.store import ElasticsearchStore
+from search_app.stores.embedded.catalog import EmbeddedCatalog
 from search_app.types import Answer, Hit, Span
 
 pytestmark = [pytest.mark.elasticsearch]

@@ -20,9 +20,10 @@ from servers import Address, remove_indices
 from search_app.errors import ConfigurationError, IndexBusy, IndexMismatch, IndexNotFound, InvalidQuery
 from search_app.manifest import Manifest
 from search_app.stores import filters
-from search_app.stores.catalog import EmbeddedCatalog, open_catalog
+from search_app.stores.catalog import open_catalog
 from search_app.stores.elasticsearch import schema
 from search_app.stores.elasticsearch.catalog import ElasticsearchCatalog
+from search_app.stores.embedded.catalog import EmbeddedCatalog
 from search_app.types import Document, PassageBatch
 
 pytestmark = [pytest.mark.elasticsearch]

@@ -30,8 +30,8 @@ from indexing.job import splitter_of
 from search_app.errors import IndexNotFound
 from search_app.manifest import encoded_text
 from search_app.settings import Settings
-from search_app.stores.sqlite import SqliteStore
-from search_app.stores.sqlite_verify import verify
+from search_app.stores.embedded.store import SqliteStore
+from search_app.stores.embedded.verify import verify
 from search_app.types import Document
 
 COMMAND = [sys.executable, "-m", "indexing.cli"]
@@ -280,7 +280,7 @@ def test_a_read_only_index_is_searched_but_not_written(home: Path, docs: Path) -
     try:
         (docs / "new.txt").write_text("new")
         code = (
-            "from pathlib import Path; from search_app.stores.sqlite import SqliteStore;"
+            "from pathlib import Path; from search_app.stores.embedded.store import SqliteStore;"
             f"s = SqliteStore.open(Path({str(folder)!r}), collection='default');"
             "print(s.search_keyword(['global statement'], k=1)[0][0].passage.source)"
         )

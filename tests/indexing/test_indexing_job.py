@@ -21,8 +21,8 @@ from indexing.job import Summary
 from indexing.sandbox import Limits
 from search_app.errors import ConfigurationError, IndexBusy, IndexMismatch
 from search_app.settings import Settings
-from search_app.stores.sqlite import SqliteStore
-from search_app.stores.sqlite_verify import verify
+from search_app.stores.embedded.store import SqliteStore
+from search_app.stores.embedded.verify import verify
 from search_app.types import Document, Passage
 
 Apply = Callable[..., Summary]

@@ -11,7 +11,7 @@ from indexing import job
 from indexing.verification import differences
 from search_app.settings import Settings
 from search_app.stores.catalog import open_catalog
-from search_app.stores.connection import connect_writing
+from search_app.stores.embedded.connection import connect_writing
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 import ui
 from search_app.settings import ApiSettings, Settings
-from search_app.stores.catalog import EmbeddedCatalog
+from search_app.stores.embedded.catalog import EmbeddedCatalog
 from search_app.stores.fallback import FallbackCatalog
 from search_app.stores.index import Catalog
 from search_app.types import Answer, Hit

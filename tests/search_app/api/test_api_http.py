@@ -23,7 +23,7 @@ from search_app.api.app import check_bind, serve
 from search_app.api.schemas import AnswerOut, SearchResponse
 from search_app.errors import ConfigurationError
 from search_app.settings import ApiSettings, LimitSettings, Settings
-from search_app.stores.catalog import EmbeddedCatalog
+from search_app.stores.embedded.catalog import EmbeddedCatalog
 from search_app.stores.fallback import FallbackCatalog
 
 GLOBAL = "The global statement makes names refer to globals.\n\nIt would be impossible to assign to a global otherwise."

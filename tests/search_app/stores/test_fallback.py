@@ -15,10 +15,10 @@ from served import Text, index
 from search_app.errors import BackendUnavailable, IndexMismatch, IndexNotFound, InvalidQuery
 from search_app.manifest import Manifest
 from search_app.settings import Settings
-from search_app.stores.catalog import EmbeddedCatalog
+from search_app.stores.embedded.catalog import EmbeddedCatalog
+from search_app.stores.embedded.writer import SqliteWriter
 from search_app.stores.fallback import FallbackCatalog, FallbackStore
 from search_app.stores.filters import parse_where
-from search_app.stores.sqlite_writer import SqliteWriter
 from search_app.types import Rankings
 
 ENCODER = HashEncoder()

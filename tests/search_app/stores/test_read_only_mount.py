@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_sqlite import INDEX_FILE, MANIFEST, SqliteWriter, build, change
+from test_embedded import INDEX_FILE, MANIFEST, SqliteWriter, build, change
 
-from search_app.stores.sqlite_verify import verify
+from search_app.stores.embedded.verify import verify
 
 HERE = Path(__file__).resolve()
 NAMESPACE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
@@ -23,7 +23,7 @@ MOUNT = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && '
 READER = """
 import json, sys
 from pathlib import Path
-from test_sqlite import ENCODER, SqliteStore
+from test_embedded import ENCODER, SqliteStore
 store, vectors = None, ENCODER.encode_queries(["river"])
 for line in sys.stdin:
     try:
@@ -130,7 +130,7 @@ def test_it_reads_what_a_killed_writer_has_committed(folder: Path, reader: Calla
     assert documents(before()) == ["d1"]
     code = f"""
 import signal
-from test_sqlite import *
+from test_embedded import *
 writer = SqliteWriter(Path({str(folder)!r}), MANIFEST, collection="c")
 writer.write([change(2)])
 print("written", flush=True)
@@ -180,7 +180,7 @@ def test_every_answer_is_one_commit_while_writers_come_and_go(
     ask = reader()
     ask()
     code = f"""
-from test_sqlite import *
+from test_embedded import *
 for start in range(5, 205, 5):
     with SqliteWriter(Path({str(folder)!r}), MANIFEST, collection="c") as writer:
         writer.write([change(number) for number in range(start, start + 5)])

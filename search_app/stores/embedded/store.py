@@ -18,8 +18,8 @@ from search_app.errors import IndexBusy, IndexNotFound
 from search_app.manifest import Manifest
 from search_app.protocols import FileRecord
 from search_app.stores import filters, text_analysis
-from search_app.stores.connection import Reader, rows
-from search_app.stores.faiss import VectorIndex
+from search_app.stores.embedded.connection import Reader, rows
+from search_app.stores.vectors.faiss import VectorIndex
 from search_app.types import Document, Filter, Heading, Hit, Matrix, Page, Passage, Rankings, Run
 
 INDEX_FILE = "index.db"

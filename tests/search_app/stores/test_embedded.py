@@ -20,9 +20,9 @@ from fakes import HashEncoder
 from search_app.errors import IndexMismatch, IndexNotFound, SearchAppError
 from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.protocols import FileChange, FileRecord
-from search_app.stores.sqlite import INDEX_FILE, SqliteStore
-from search_app.stores.sqlite_verify import verify
-from search_app.stores.sqlite_writer import SqliteWriter
+from search_app.stores.embedded.store import INDEX_FILE, SqliteStore
+from search_app.stores.embedded.verify import verify
+from search_app.stores.embedded.writer import SqliteWriter
 from search_app.types import Document, Passage, PassageBatch
 
 ENCODER = HashEncoder(dim=32)
@@ -60,7 +60,7 @@ def test_no_index_names_the_command_that_makes_one(tmp_path: Path) -> None:
 def test_a_second_writer_is_refused_with_the_firsts_process_id(tmp_path: Path) -> None:
     with SqliteWriter(tmp_path, MANIFEST, collection="c"):
         code = textwrap.dedent(f"""
-            from test_sqlite import SqliteWriter, MANIFEST, Path
+            from test_embedded import SqliteWriter, MANIFEST, Path
             try:
                 SqliteWriter(Path({str(tmp_path)!r}), MANIFEST, collection="c")
             except Exception as error:
@@ -73,7 +73,7 @@ def test_a_second_writer_is_refused_with_the_firsts_process_id(tmp_path: Path) -
 
 def test_the_lock_of_a_killed_writer_is_taken_over(tmp_path: Path) -> None:
     code = f"""
-from test_sqlite import *
+from test_embedded import *
 writer = SqliteWriter(Path({str(tmp_path)!r}), MANIFEST, collection="c")
 writer.write([change(1)])
 print("written", flush=True)
@@ -89,7 +89,7 @@ signal.pause()
 
 def test_a_kill_in_the_middle_loses_nothing_that_was_committed(tmp_path: Path) -> None:
     code = f"""
-from test_sqlite import *
+from test_embedded import *
 writer = SqliteWriter(Path({str(tmp_path)!r}), MANIFEST, collection="c")
 for number in range(10_000):
     writer.write([change(number)])
@@ -153,7 +153,7 @@ def test_a_read_only_folder_is_searched_and_not_written(tmp_path: Path) -> None:
     for path in (folder, *folder.iterdir()):
         path.chmod(0o555 if path.is_dir() else 0o444)
     code = f"""
-from test_sqlite import *
+from test_embedded import *
 SqliteStore.open(Path({str(tmp_path / "warm")!r}), collection="c").search_keyword(["x"], k=1)  # imports, while it may
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
@@ -303,7 +303,7 @@ def test_readers_see_whole_commits_only_while_a_writer_works(tmp_path: Path) -> 
 def test_a_full_disk_is_one_clear_line_and_the_old_state_serves(tmp_path: Path) -> None:
     folder = build(tmp_path, 30)
     code = f"""
-from test_sqlite import *
+from test_embedded import *
 import resource
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))

@@ -1,0 +1,1 @@
+"""One SQLite file a collection, the truth, and what is derived from it: the store of one machine."""
