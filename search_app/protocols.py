@@ -162,6 +162,13 @@ class IndexWriter(Protocol):
 
     def remove_files(self, paths: Sequence[str]) -> None: ...
 
+    def remove_documents(self, ids: Sequence[str]) -> int:
+        """Takes these documents and their passages out; returns how many were there.
+
+        The record of their file stays, so a later job brings them back only where the file has changed.
+        """
+        ...
+
     def finish(self) -> None:
         """The end of a job: tidies up and, where that is still to be done, publishes."""
         ...

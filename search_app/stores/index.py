@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from search_app.manifest import Manifest
@@ -32,8 +33,27 @@ class Catalog(Protocol):
         """What is wrong with the index, in words; nothing for a sound one."""
         ...
 
+    def repair(self, name: str) -> list[str]:
+        """Makes anew what is derived and does not hold; returns what it did. What the truth lost stays lost."""
+        ...
+
+    def compact(self, name: str) -> dict[str, object]:
+        """Gives back the space of what was removed and writes the caches anew; returns what `info` shows of it."""
+        ...
+
     def rollback(self, name: str) -> int:
-        """Serves the index as it was before the last job; returns the new generation."""
+        """Serves the index as it was before the last job or rebuild; returns the new generation."""
+        ...
+
+    def snapshot(self, name: str, destination: Path) -> None:
+        """A copy of one generation in the new folder `destination`, taken while others may write."""
+        ...
+
+    def restore(self, name: str, source: Path, *, replace: bool = False) -> int:
+        """Serves a snapshot, whole and checked, as this collection; returns its generation.
+
+        Refused where the collection exists, unless it is to be replaced; `rollback` then brings the old one back.
+        """
         ...
 
     def replicate(self, name: str) -> int:

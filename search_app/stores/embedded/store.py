@@ -19,10 +19,10 @@ from search_app.manifest import Manifest
 from search_app.protocols import FileRecord
 from search_app.stores import filters, text_analysis
 from search_app.stores.embedded.connection import Reader, rows
+from search_app.stores.embedded.schema import INDEX_FILE
 from search_app.stores.vectors.faiss import VectorIndex
 from search_app.types import Document, Filter, Heading, Hit, Matrix, Page, Passage, Rankings, Run
 
-INDEX_FILE = "index.db"
 _LOAD_ROWS = 10_000
 _MAX_TERMS = 1_000
 Scored = list[tuple[int, float]]

@@ -10,7 +10,7 @@ import numpy as np
 from search_app.errors import IndexCorrupt, IndexNotFound
 from search_app.manifest import Manifest
 from search_app.stores.embedded.connection import connect_reading, rows, translated
-from search_app.stores.embedded.store import INDEX_FILE
+from search_app.stores.embedded.schema import INDEX_FILE
 
 _DISAGREEMENTS = {
     "passages without a vector": "SELECT count(*) FROM passages WHERE vector NOT IN (SELECT rowid FROM vectors)",

@@ -21,7 +21,7 @@ from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.protocols import FileChange, FileRecord, Rejection
 from search_app.stores import text_analysis
 from search_app.stores.embedded.connection import connect_writing, rows, translated
-from search_app.stores.embedded.store import INDEX_FILE
+from search_app.stores.embedded.schema import INDEX_FILE
 from search_app.stores.filters import field_kinds
 from search_app.types import Document, Matrix, Passage
 
