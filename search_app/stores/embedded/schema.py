@@ -1,0 +1,56 @@
+"""Tables of an index file, format 2.
+
+Row numbers of passages ascend and are never used twice, so a reader that knows all passages up to some row takes in
+what is beyond it, and drops what `removed` lists since the generation that it knows.
+
+`checksum` is a CRC-32 of what the row holds. SQLite's page checksums see a changed bit, but not a page of nothing but
+zeros, which is its own checksum.
+"""
+
+from __future__ import annotations
+
+INDEX_FILE = "index.db"
+REBUILD_FILE = "rebuild.db"
+PREVIOUS_FILE = "previous.db"
+"""The index as it was before the last rebuild or restore, for one command to bring back."""
+
+TABLES = """
+CREATE TABLE manifest (
+  json TEXT NOT NULL, lineage TEXT NOT NULL, generation INTEGER NOT NULL, removals_since INTEGER NOT NULL);
+CREATE TABLE files (
+  id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, source TEXT NOT NULL, digest TEXT NOT NULL,
+  size INTEGER NOT NULL, modified_ns INTEGER NOT NULL, documents INTEGER NOT NULL);
+CREATE TABLE documents (
+  rowid INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, file INTEGER NOT NULL REFERENCES files(id), title TEXT NOT NULL,
+  source TEXT NOT NULL, language TEXT NOT NULL, meta TEXT NOT NULL, headings TEXT NOT NULL, pages TEXT NOT NULL,
+  text TEXT NOT NULL, checksum INTEGER NOT NULL);
+CREATE INDEX documents_file ON documents(file);
+CREATE INDEX documents_language ON documents(language);
+CREATE INDEX documents_source ON documents(source);
+CREATE TABLE vectors (
+  rowid INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, embedding BLOB NOT NULL, checksum INTEGER NOT NULL);
+CREATE TABLE passages (
+  rowid INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
+  document INTEGER NOT NULL REFERENCES documents(rowid), vector INTEGER REFERENCES vectors(rowid),
+  title TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, page INTEGER, text TEXT NOT NULL,
+  checksum INTEGER NOT NULL);
+CREATE INDEX passages_document ON passages(document);
+CREATE INDEX passages_vector ON passages(vector);
+CREATE TABLE terms (
+  passage INTEGER PRIMARY KEY, length INTEGER NOT NULL, words BLOB NOT NULL, counts BLOB NOT NULL,
+  checksum INTEGER NOT NULL);
+CREATE TABLE attributes (
+  field INTEGER NOT NULL REFERENCES fields(id), kind INTEGER NOT NULL, value NOT NULL, document INTEGER NOT NULL,
+  PRIMARY KEY (field, kind, value, document)) WITHOUT ROWID;
+CREATE INDEX attributes_document ON attributes(document);
+CREATE TABLE fields (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL);
+CREATE TABLE removed (passage INTEGER PRIMARY KEY, generation INTEGER NOT NULL);
+CREATE INDEX removed_generation ON removed(generation);
+CREATE TABLE caches (
+  kind TEXT PRIMARY KEY, file TEXT NOT NULL, generation INTEGER NOT NULL, newest INTEGER NOT NULL,
+  sha256 TEXT NOT NULL, bytes INTEGER NOT NULL);
+"""
+"""`terms`: the words of a passage (title and text) for BM25; `words` are uint64 hashes in ascending order, `counts`
+uint16, `length` counts all words. `removals_since`: `removed` is complete for whoever knows this generation or a later
+one. `caches`: files beside the index that hold what is derived from the passages up to row `newest`, at `generation`.
+"""
