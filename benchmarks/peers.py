@@ -14,7 +14,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, TypedDict
 
 os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "False")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -23,48 +22,15 @@ import click
 from tqdm import tqdm
 
 from benchmarks import corpus
+from benchmarks.kept import Kept
 from benchmarks.machine import code_digest, measured_line
+from benchmarks.page import put_section
 from benchmarks.systems import READ, System, make, prepare_weights
 from search_app.hardware import detect, set_threads
 
+TITLE = "Beside Haystack and txtai"
 SYSTEMS = ("ours", "haystack", "txtai")
 _WARM_UP = 3
-
-
-class Row(TypedDict):
-    """A measurement: a round of encoding (`item` its number) or an answer (`item` the question's id)."""
-
-    phase: Literal["encode", "answer"]
-    system: str
-    item: str
-    seconds: float
-    prediction: str
-
-
-class Results:
-    """Measurements in a file of JSON lines, the first of which says what they belong to."""
-
-    def __init__(self, path: Path, about: dict[str, object], *, fresh: bool) -> None:
-        self._path = path
-        self.rows: list[Row] = []
-        if path.exists() and not fresh:
-            first, *lines = path.read_text(encoding="utf-8").splitlines()
-            if json.loads(first) != about:
-                raise click.ClickException(f"{path} was measured in another state of code or machine; add --fresh")
-            self.rows = [json.loads(line) for line in lines]
-        else:
-            path.write_text(json.dumps(about) + "\n", encoding="utf-8")
-
-    def has(self, phase: str, system: str, item: str) -> bool:
-        return any((row["phase"], row["system"], row["item"]) == (phase, system, item) for row in self.rows)
-
-    def add(self, row: Row) -> None:
-        self.rows.append(row)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-
-    def of(self, phase: str, system: str) -> list[Row]:
-        return [row for row in self.rows if (row["phase"], row["system"]) == (phase, system)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +44,7 @@ class Summary:
     latency: float
 
 
-def measure(systems: dict[str, System], data: corpus.Benchmark, results: Results, *, rounds: int) -> None:
+def measure(systems: dict[str, System], data: corpus.Benchmark, results: Kept, *, rounds: int) -> None:
     texts = data.paragraphs
     for system in systems.values():
         system.encode(texts[:32])
@@ -86,14 +52,19 @@ def measure(systems: dict[str, System], data: corpus.Benchmark, results: Results
         (system, str(number))
         for number in range(rounds)
         for system in systems
-        if not results.has("encode", system, str(number))
+        if not results.has(phase="encode", system=system, item=str(number))
     ]
     for name, item in tqdm(todo, desc="encoding", unit="round"):
         start = time.perf_counter()
         systems[name].encode(texts)
-        results.add(Row(phase="encode", system=name, item=item, seconds=time.perf_counter() - start, prediction=""))
+        results.add(phase="encode", system=name, item=item, seconds=time.perf_counter() - start)
 
-    questions = [(name, asked) for asked in data.asked for name in systems if not results.has("answer", name, asked.id)]
+    questions = [
+        (name, asked)
+        for asked in data.asked
+        for name in systems
+        if not results.has(phase="answer", system=name, item=asked.id)
+    ]
     if not questions:
         return
     for system in tqdm(systems.values(), desc="indexing", unit="system"):
@@ -105,14 +76,14 @@ def measure(systems: dict[str, System], data: corpus.Benchmark, results: Results
         start = time.perf_counter()
         prediction = systems[name].answer(asked.question)
         seconds = time.perf_counter() - start
-        results.add(Row(phase="answer", system=name, item=asked.id, seconds=seconds, prediction=prediction))
+        results.add(phase="answer", system=name, item=asked.id, seconds=seconds, prediction=prediction)
 
 
-def summarise(name: str, label: str, data: corpus.Benchmark, results: Results) -> Summary:
+def summarise(name: str, label: str, data: corpus.Benchmark, results: Kept) -> Summary:
     by_id = {asked.id: asked for asked in data.asked}
-    answers = results.of("answer", name)
+    answers = results.of(phase="answer", system=name)
     scores = [by_id[row["item"]].score(row["prediction"]) for row in answers]
-    encoding = statistics.median(row["seconds"] for row in results.of("encode", name))
+    encoding = statistics.median(row["seconds"] for row in results.of(phase="encode", system=name))
     return Summary(
         label,
         100 * statistics.fmean(score for score, _ in scores),
@@ -140,10 +111,8 @@ def table(summaries: dict[str, Summary]) -> str:
     return "\n".join(lines)
 
 
-def page(summaries: dict[str, Summary], data: corpus.Benchmark, about: dict[str, object], command: str) -> str:
-    return f"""# Benchmarks
-
-{measured_line(command)}
+def section(summaries: dict[str, Summary], data: corpus.Benchmark, about: dict[str, object], command: str) -> str:
+    return f"""{measured_line(command)}
 
 The same weights for all: all-MiniLM-L6-v2 as the encoder, the bundled reader. The corpus: the {len(data.paragraphs):,}
 paragraphs of `{about["data"]}`, each one document, without titles.
@@ -205,7 +174,7 @@ def main(
     about = _state(data, names, set_threads(), questions=len(benchmark.asked), limit=limit, rounds=rounds, seed=seed)
     work = folder / ("quick" if limit else "full") / "-".join(names)
     work.mkdir(parents=True, exist_ok=True)
-    results = Results(work / "results.jsonl", about, fresh=fresh)
+    results = Kept(work / "results.jsonl", about, fresh=fresh)
     weights = prepare_weights(work)
     built = {name: make(name, work, weights) for name in tqdm(names, desc="loading", unit="system")}
     measure(built, benchmark, results, rounds=rounds)
@@ -215,7 +184,7 @@ def main(
         (work / "summary.json").write_text(
             json.dumps({name: asdict(item) for name, item in summaries.items()}, indent=1)
         )
-        out.write_text(page(summaries, benchmark, about, "make bench-peers"), encoding="utf-8")
+        put_section(out, TITLE, section(summaries, benchmark, about, "make bench-peers"))
         click.echo(f"written to {out}")
 
 

@@ -18,10 +18,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import click
 
-from benchmarks import corpus
-from benchmarks.elasticsearch import answers, bulk, quality, scale, sentences, synthetic
-from benchmarks.elasticsearch.kept import Kept
+from benchmarks import corpus, sentences, synthetic
+from benchmarks.elasticsearch import answers, bulk, quality, scale
 from benchmarks.elasticsearch.server import Server
+from benchmarks.kept import Kept
 from benchmarks.machine import code_digest, measured_line
 from benchmarks.systems import prepare_weights
 from search_app.encoders.sentence_transformer import SentenceTransformerEncoder

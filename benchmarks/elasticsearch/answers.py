@@ -17,8 +17,8 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.corpus import Benchmark
-from benchmarks.elasticsearch.kept import Kept
 from benchmarks.elasticsearch.server import Server
+from benchmarks.kept import Kept
 from benchmarks.systems import READ, Weights
 
 PREFIX = "search-app-benchmark-answers"

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from benchmarks.elasticsearch.kept import Kept
-from benchmarks.elasticsearch.sentences import Sentences
 from benchmarks.elasticsearch.server import Server
+from benchmarks.kept import Kept
+from benchmarks.sentences import Sentences
 from search_app.manifest import Manifest
 from search_app.protocols import EncoderStamp, FileChange, FileRecord
 from search_app.settings import load_settings

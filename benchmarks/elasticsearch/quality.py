@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from benchmarks.elasticsearch.kept import Kept
 from benchmarks.elasticsearch.server import Server
+from benchmarks.kept import Kept
 
 PREFIX = "search-app-benchmark-quality"
 MEASURES = {

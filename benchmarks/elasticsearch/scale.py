@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.elasticsearch.bulk import PREFIX, WARM_UP, Ours, warm_up
-from benchmarks.elasticsearch.kept import Kept
-from benchmarks.elasticsearch.sentences import Sentences
 from benchmarks.elasticsearch.server import Server
-from benchmarks.elasticsearch.synthetic import QUANTILES, nearest, neighbour_quantiles, term_statistics
+from benchmarks.kept import Kept
+from benchmarks.sentences import Sentences
+from benchmarks.synthetic import QUANTILES, nearest, neighbour_quantiles, term_statistics
 from search_app.fusion import fuse
 from search_app.protocols import EncoderStamp
 from search_app.settings import RetrievalSettings, load_settings
@@ -125,7 +125,7 @@ def _synthetic(about: dict[str, Any]) -> list[str]:
         "A derived vector is a real one turned towards its ten nearest neighbours, weighted at random, and into a"
         " random direction, by as much as that real one lies away from its nearest neighbour. A derived text is a walk"
         " over the pairs of words of the real sentences, as long as one of them"
-        " (`benchmarks/elasticsearch/synthetic.py`).",
+        " (`benchmarks/synthetic.py`).",
         "",
         "| cosine distance, quantiles | " + " | ".join(f"{value} %" for value in QUANTILES) + " |",
         "|---|" + "---:|" * len(QUANTILES),

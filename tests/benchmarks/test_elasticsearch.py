@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from fakes import HashEncoder
 
-from benchmarks.elasticsearch import bulk, quality, scale, sentences, synthetic
+from benchmarks import sentences, synthetic
+from benchmarks.elasticsearch import bulk, quality, scale
 from benchmarks.elasticsearch.__main__ import TITLES, page
-from benchmarks.elasticsearch.kept import Kept
-from benchmarks.elasticsearch.sentences import Sentences
 from benchmarks.elasticsearch.server import Server
+from benchmarks.kept import Kept
+from benchmarks.sentences import Sentences
 from search_app.types import Matrix
 
 ENCODER = HashEncoder(dim=64)

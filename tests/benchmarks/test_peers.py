@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks import corpus
 from benchmarks.evaluation import table as evaluation_table
-from benchmarks.peers import Results, Row, measure, summarise, table
+from benchmarks.kept import Kept
+from benchmarks.peers import measure, summarise, table
 
 
 class Knows:
@@ -54,35 +55,35 @@ def test_the_sample_is_seeded_and_the_corpus_whole(data: corpus.Benchmark) -> No
 
 def test_a_run_that_was_stopped_goes_on_with_what_is_missing(tmp_path: Path, data: corpus.Benchmark) -> None:
     path, about = tmp_path / "results.jsonl", {"processor": "x"}
-    first = Results(path, about, fresh=True)
+    first = Kept(path, about, fresh=True)
     for asked in data.asked[:2]:
-        first.add(Row(phase="answer", system="a", item=asked.id, seconds=0.5, prediction="1083"))
-    first.add(Row(phase="encode", system="a", item="0", seconds=2.0, prediction=""))
+        first.add(phase="answer", system="a", item=asked.id, seconds=0.5, prediction="1083")
+    first.add(phase="encode", system="a", item="0", seconds=2.0, prediction="")
     system = Knows({asked.question: asked.gold[0] for asked in data.asked})
-    again = Results(path, about, fresh=False)
+    again = Kept(path, about, fresh=False)
     measure({"a": system}, data, again, rounds=2)
-    assert [row["item"] for row in again.of("encode", "a")] == ["0", "1"]
-    assert [row["item"] for row in again.of("answer", "a")] == [asked.id for asked in data.asked]
-    assert Results(path, about, fresh=False).rows == again.rows
+    assert [row["item"] for row in again.of(phase="encode", system="a")] == ["0", "1"]
+    assert [row["item"] for row in again.of(phase="answer", system="a")] == [asked.id for asked in data.asked]
+    assert Kept(path, about, fresh=False).rows == again.rows
     system.calls.clear()
     measure({"a": system}, data, again, rounds=2)
     assert "index" not in system.calls
 
 
 def test_measurements_of_another_machine_or_code_are_not_mixed_in(tmp_path: Path) -> None:
-    Results(tmp_path / "results.jsonl", {"processor": "x"}, fresh=True)
+    Kept(tmp_path / "results.jsonl", {"processor": "x"}, fresh=True)
     with pytest.raises(click.ClickException, match="--fresh"):
-        Results(tmp_path / "results.jsonl", {"processor": "y"}, fresh=False)
+        Kept(tmp_path / "results.jsonl", {"processor": "y"}, fresh=False)
 
 
 def test_the_table_shows_scores_and_ratios_to_haystack(tmp_path: Path, data: corpus.Benchmark) -> None:
-    results = Results(tmp_path / "results.jsonl", {}, fresh=True)
+    results = Kept(tmp_path / "results.jsonl", {}, fresh=True)
     for system, encoding, latency, share in (("ours", 1.0, 0.1, 1.0), ("haystack", 4.0, 0.5, 0.0)):
         for number in range(3):
-            results.add(Row(phase="encode", system=system, item=str(number), seconds=encoding, prediction=""))
+            results.add(phase="encode", system=system, item=str(number), seconds=encoding, prediction="")
         for asked in data.asked:
             prediction = f"the {asked.gold[0]}." if share else "no idea"
-            results.add(Row(phase="answer", system=system, item=asked.id, seconds=latency, prediction=prediction))
+            results.add(phase="answer", system=system, item=asked.id, seconds=latency, prediction=prediction)
     lines = table({name: summarise(name, name, data, results) for name in ("ours", "haystack")}).splitlines()
     assert lines[2] == "| ours | 100.0 | 100.0 | 4.0 | 4.00 | 100 | 0.20 |"
     assert lines[3] == "| haystack | 0.0 | 0.0 | 1.0 | 1.00 | 500 | 1.00 |"

@@ -21,7 +21,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.elasticsearch.sentences import Sentences
+from benchmarks.sentences import Sentences
 from search_app.types import Document, Matrix, Passage
 
 QUANTILES = (5, 25, 50, 75, 95)
@@ -53,7 +53,9 @@ def derived_vectors(real: Matrix, count: int, seed: int) -> Matrix:
     """float32 (count, dim), unit length."""
     rng = np.random.default_rng(seed)
     bases = rng.choice(len(real), count)
-    similar, found = nearest(real[bases], real, NEIGHBOURS + 1)
+    distinct, place = np.unique(bases, return_inverse=True)
+    near, rows_near = nearest(real[distinct], real, NEIGHBOURS + 1)
+    similar, found = near[place], rows_near[place]
     vectors = np.empty((count, real.shape[1]), dtype=np.float32)
     for start in range(0, count, _BLOCK):
         rows = slice(start, start + _BLOCK)

@@ -1,0 +1,17 @@
+"""docs/benchmarks.md, section by section: each command writes its own and leaves the others as they are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_TOP = "# Benchmarks\n"
+
+
+def put_section(page: Path, title: str, text: str) -> None:
+    """Replaces the section of that title, or adds it at the end."""
+    before = page.read_text(encoding="utf-8") if page.exists() else _TOP
+    top, *sections = re.split(r"^## ", before, flags=re.MULTILINE)
+    kept = {section.split("\n", 1)[0]: section for section in sections}
+    kept[title] = f"{title}\n\n{text.strip()}\n\n"
+    page.write_text((top + "".join(f"## {section}" for section in kept.values())).rstrip() + "\n", encoding="utf-8")
