@@ -3,8 +3,9 @@
 Row numbers of passages ascend and are never used twice, so a reader that knows all passages up to some row takes in
 what is beyond it, and drops what `removed` lists since the generation that it knows.
 
-`checksum` is a CRC-32 of what the row holds. SQLite's page checksums see a changed bit, but not a page of nothing but
-zeros, which is its own checksum.
+`checksum` is a CRC-32 of what the row holds (checksums.py); a document's large columns have `text_checksum`, so that a
+hit is checked without reading its whole document. SQLite's page checksums see a changed bit, but not a page of nothing
+but zeros, which is its own checksum.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ CREATE TABLE files (
 CREATE TABLE documents (
   rowid INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, file INTEGER NOT NULL REFERENCES files(id), title TEXT NOT NULL,
   source TEXT NOT NULL, language TEXT NOT NULL, meta TEXT NOT NULL, headings TEXT NOT NULL, pages TEXT NOT NULL,
-  text TEXT NOT NULL, checksum INTEGER NOT NULL);
+  text TEXT NOT NULL, checksum INTEGER NOT NULL, text_checksum INTEGER NOT NULL);
 CREATE INDEX documents_file ON documents(file);
 CREATE INDEX documents_language ON documents(language);
 CREATE INDEX documents_source ON documents(source);

@@ -1,0 +1,138 @@
+"""Arrays derived from the truth, kept in a file beside it so that opening a large index takes no rebuild.
+
+The file has safetensors' layout: the length of a JSON header, the header, and the arrays one after the other. It is
+used only where its SHA-256 is the one that the truth knows; the arrays are views of a memory map.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import mmap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+import numpy as np
+
+from search_app.stores.embedded.connection import rows
+from search_app.stores.embedded.files import Data, Files
+from search_app.stores.vectors.index import Arrays
+
+KINDS = ("vectors", "postings")
+_ALIGNMENT = 64
+_TYPES = {
+    "F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "U64": np.uint64, "I32": np.int32,
+    "U32": np.uint32, "I16": np.int16, "U16": np.uint16, "I8": np.int8, "U8": np.uint8, "BOOL": np.bool_,
+}  # fmt: skip
+_NAMES: dict[object, str] = {np.dtype(kind): name for name, kind in _TYPES.items()}
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """What was derived from the passages up to row `newest`, at `generation`."""
+
+    arrays: Arrays
+    generation: int
+    newest: int
+
+
+def save(
+    files: Files, db: apsw.Connection, folder: Path, kind: str, arrays: Arrays, *, generation: int, newest: int
+) -> None:
+    """The file first, then, in one transaction, its place in the truth; the file before it goes last."""
+    parts = _parts(kind, arrays)
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    sha256, size = digest.hexdigest(), sum(memoryview(part).nbytes for part in parts)
+    name = f"{kind}-{sha256[:16]}.cache"
+    files.write(folder / name, parts)
+    before = rows(db, "SELECT file FROM caches WHERE kind = ?", (kind,))
+    with db:
+        db.execute(
+            "INSERT OR REPLACE INTO caches (kind, file, generation, newest, sha256, bytes) VALUES (?, ?, ?, ?, ?, ?)",
+            (kind, name, generation, newest, sha256, size),
+        )
+    for old in before:
+        if old != name:
+            files.remove(folder / old)
+
+
+def load(db: apsw.Connection, folder: Path, kind: str) -> Cache | None:
+    """None where there is none, or with a warning where the file is not what the truth knows."""
+    sql = "SELECT file, generation, newest, sha256 FROM caches WHERE kind = ?"
+    for name, generation, newest, sha256 in rows(db, sql, (kind,)):
+        problem = damage(folder / name, sha256)
+        if problem:
+            log.warning("%s; it is made anew in memory. Run: search-index verify --repair", problem)
+            return None
+        return Cache(_mapped(folder / name), generation, newest)
+    return None
+
+
+def damage(path: Path, sha256: str) -> str:
+    """Why this file may not be used, in words; empty for a sound one."""
+    try:
+        # Read before it is mapped: an unreadable block is an error here, and the end of the process there.
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return f"the cache {path} cannot be read: {error.strerror}"
+    return "" if found == sha256 else f"the cache {path} is damaged"
+
+
+def forget(files: Files, db: apsw.Connection, folder: Path, kinds: Sequence[str] = KINDS) -> None:
+    """Takes caches out of the truth, then their files away."""
+    names = [name for kind in kinds for name in rows(db, "SELECT file FROM caches WHERE kind = ?", (kind,))]
+    with db:
+        db.executemany("DELETE FROM caches WHERE kind = ?", [(kind,) for kind in kinds])
+    for name in names:
+        files.remove(folder / name)
+
+
+def clear(files: Files, db: apsw.Connection, folder: Path) -> None:
+    """Removes cache files that the truth does not know: a job was killed before or after it registered one."""
+    known = set(rows(db, "SELECT file FROM caches"))
+    for path in folder.glob("*.cache"):
+        if path.name not in known:
+            files.remove(path)
+
+
+def _parts(kind: str, arrays: Arrays) -> list[Data]:
+    """Widest types first, so that every array lies at a multiple of its items' size without gaps."""
+    ordered = sorted(arrays.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
+    header: dict[str, object] = {"__metadata__": {"kind": kind}}
+    position = 0
+    parts: list[Data] = []
+    for name, array in ordered:
+        end = position + array.nbytes
+        header[name] = {
+            "dtype": _NAMES[array.dtype.newbyteorder("=")],
+            "shape": list(array.shape),
+            "data_offsets": [position, end],
+        }
+        little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        parts.append(little.reshape(-1).view(np.uint8).data)
+        position = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-(len(text) + 8) % _ALIGNMENT)
+    return [len(text).to_bytes(8, "little") + text, *parts]
+
+
+def _mapped(path: Path) -> Arrays:
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    begin = 8 + int.from_bytes(mapped[:8], "little")
+    header = json.loads(mapped[8:begin])
+    header.pop("__metadata__", None)
+    arrays = {}
+    for name, entry in header.items():
+        start, end = entry["data_offsets"]
+        kind = np.dtype(_TYPES[entry["dtype"]])
+        array = np.frombuffer(mapped, kind, (end - start) // kind.itemsize, begin + start)
+        arrays[name] = array.reshape(entry["shape"])
+    return arrays
