@@ -91,6 +91,15 @@ class PassageStore(KeywordSearch, Protocol):
         """In order of source; `text`, `headings` and `pages` are left empty."""
         ...
 
+    def passages(
+        self, where: Filter | None = None, *, ids: Sequence[str] | None = None, vectors: bool = False
+    ) -> Iterator[PassageBatch]:
+        """All that match `where`, or those of `ids`, a batch at a time, of one generation; older ones first, if known.
+
+        `embeddings` are NaN where a passage has no vector, and (n, 0) unless `vectors`.
+        """
+        ...
+
     def files(self) -> Iterator[FileRecord]:
         """In order of path; `digest` is empty where a job ended half-way through the file."""
         ...

@@ -11,7 +11,7 @@ from search_app.errors import BackendUnavailable, IndexUnavailable
 from search_app.manifest import Manifest
 from search_app.protocols import EncoderStamp, FileChange, FileRecord, IndexWriter
 from search_app.stores.index import Catalog, Index
-from search_app.types import Document, Filter, Hit, Matrix, Rankings
+from search_app.types import Document, Filter, Hit, Matrix, PassageBatch, Rankings
 
 T = TypeVar("T")
 
@@ -57,6 +57,11 @@ class FallbackStore:
 
     def documents(self, *, limit: int, offset: int = 0) -> list[Document]:
         return self._ask(lambda store: store.documents(limit=limit, offset=offset))[0]
+
+    def passages(
+        self, where: Filter | None = None, *, ids: Sequence[str] | None = None, vectors: bool = False
+    ) -> Iterator[PassageBatch]:
+        return iter(self._ask(lambda store: list(store.passages(where, ids=ids, vectors=vectors)))[0])
 
     def files(self) -> Iterator[FileRecord]:
         # All at once: half of them from one store and half from the other would be neither's.

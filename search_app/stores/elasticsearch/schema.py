@@ -12,7 +12,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from search_app.protocols import FileRecord
 from search_app.settings import ElasticsearchSettings
 from search_app.stores import text_analysis
 from search_app.stores.elasticsearch.connection import dumps
-from search_app.types import Document, Heading, Hit, Meta, Page, Passage, Run
+from search_app.types import Document, Heading, Hit, Meta, Page, Passage, PassageBatch, Run
 
 QUANTISED = frozenset({"int8_hnsw", "int4_hnsw", "bbq_hnsw", "int8_flat", "int4_flat", "bbq_flat"})
 TEXT_CHARACTERS = 1_000_000
@@ -329,6 +329,15 @@ def passage_of(hit: Mapping[str, Any]) -> Passage:
         source["source"],
         json.loads(source["meta"]),
     )
+
+
+def batch_of(hits: Sequence[Mapping[str, Any]], dim: int) -> PassageBatch:
+    """Passages with their vectors, NaN where one has none; `dim` 0 leaves the vectors out."""
+    embeddings = np.full((len(hits), dim), np.nan, dtype=np.float32)
+    for row, hit in enumerate(hits):
+        if dim and (stored := hit.get("fields", {}).get("vector")):
+            embeddings[row] = vector_of(stored[0])
+    return PassageBatch(tuple(map(passage_of, hits)), embeddings)
 
 
 def scored(hit: Mapping[str, Any], retriever: str) -> Hit:

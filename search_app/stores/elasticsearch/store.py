@@ -27,7 +27,7 @@ from search_app.stores.elasticsearch.connection import (
 from search_app.stores.elasticsearch.filters import to_query
 from search_app.stores.elasticsearch.indices import live_build
 from search_app.stores.elasticsearch.schema import Build
-from search_app.types import Document, Filter, Hit, Matrix, Rankings
+from search_app.types import Document, Filter, Hit, Matrix, PassageBatch, Rankings
 
 T = TypeVar("T")
 MOST_HITS = 10_000
@@ -87,6 +87,27 @@ class ElasticsearchStore:
             schema.document_of(source["document"], source, "")
             for source in itertools.islice(found, offset, offset + limit)
         ]
+
+    def passages(
+        self, where: Filter | None = None, *, ids: Sequence[str] | None = None, vectors: bool = False
+    ) -> Iterator[PassageBatch]:
+        build = self._current(fresh=True)
+        conditions: list[dict[str, Any]] = [{"term": {"kind": "passage"}}]
+        if where is not None:
+            conditions.append(to_query(filters.check(where, build.fields or None)))
+        pages = [None] if ids is None else [ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE)]
+        for page in pages:
+            wanted = [] if page is None else [{"ids": {"values": [f"p:{id}" for id in page]}}]
+            found = walk(
+                self._connection.question,
+                build.index,
+                {"bool": {"filter": [*conditions, *wanted]}},
+                ["document", "start", "key"],
+                {"includes": schema.PASSAGE_FIELDS},
+                stored=["vector", "_source"] if vectors else (),
+            )
+            while hits := list(itertools.islice(found, _PAGE)):
+                yield schema.batch_of(hits, self.manifest.encoder.dim if vectors else 0)
 
     def files(self) -> Iterator[FileRecord]:
         return map(schema.file_record, self._all("file", ["path"], True))

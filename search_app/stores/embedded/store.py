@@ -18,10 +18,11 @@ from search_app.errors import IndexBusy, IndexNotFound
 from search_app.manifest import Manifest
 from search_app.protocols import FileRecord
 from search_app.stores import filters, text_analysis
+from search_app.stores.embedded import scan
 from search_app.stores.embedded.connection import Reader, rows
 from search_app.stores.embedded.schema import INDEX_FILE
 from search_app.stores.vectors.faiss import VectorIndex
-from search_app.types import Document, Filter, Heading, Hit, Matrix, Page, Passage, Rankings, Run
+from search_app.types import Document, Filter, Heading, Hit, Matrix, Page, Passage, PassageBatch, Rankings, Run
 
 _LOAD_ROWS = 10_000
 _MAX_TERMS = 1_000
@@ -108,6 +109,11 @@ class SqliteStore:
         return [
             Document(id, title, "", source, json.loads(meta), language) for id, title, source, meta, language in found
         ]
+
+    def passages(
+        self, where: Filter | None = None, *, ids: Sequence[str] | None = None, vectors: bool = False
+    ) -> Iterator[PassageBatch]:
+        return scan.passages(self._path, self.manifest.encoder.dim, where, ids=ids, vectors=vectors)
 
     def files(self) -> Iterator[FileRecord]:
         """In order of path; `digest` is empty where a job ended half-way through the file."""
