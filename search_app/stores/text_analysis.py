@@ -7,6 +7,7 @@ spaces become overlapping pairs of characters, as in Lucene's CJK analysis.
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 import threading
 import unicodedata
@@ -14,7 +15,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import Stemmer
+from numpy.typing import NDArray
 
 DEFAULT_LANGUAGE = "en"
 """Analysis of a text whose language is neither stated nor recognised."""
@@ -59,6 +62,8 @@ _GROUPS = (
 _SAMPLE = 2000
 _MIN_LETTERS = 20
 _MIN_PROBABILITY = 0.8
+_MAX_COUNT = np.iinfo(np.uint16).max
+_CACHED_WORDS = 1 << 17
 _detector_lock = threading.Lock()
 
 
@@ -72,6 +77,13 @@ def words(text: str, language: str) -> list[str]:
     stems = _stemmer(name, threading.get_ident()).stemWords(found)
     # Porter would turn "s" into nothing and "as" into "a": short words are words.
     return [stem if len(word) > 2 else word for word, stem in zip(found, stems, strict=True)]
+
+
+def hashed(words: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
+    """The distinct words as 64-bit hashes in ascending order, and how often each is there (65,535 at most)."""
+    hashes = np.fromiter(map(_hash, words), dtype=np.uint64, count=len(words))
+    distinct, counts = np.unique(hashes, return_counts=True)
+    return distinct, np.minimum(counts, _MAX_COUNT).astype(np.uint16)
 
 
 def plain(text: str) -> str:
@@ -106,6 +118,12 @@ def detect_language(text: str) -> str:
 def normalise_language(language: str) -> str:
     """`de-AT`, `DE_de` and `de` are one."""
     return re.split(r"[-_]", language.strip().lower(), maxsplit=1)[0][:3]
+
+
+@functools.lru_cache(maxsize=_CACHED_WORDS)
+def _hash(word: str) -> int:
+    """Part of the index format: the same on every machine and in every version of Python."""
+    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 def _analysis(language: str) -> str:

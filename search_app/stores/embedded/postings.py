@@ -1,0 +1,409 @@
+"""BM25 over postings in memory: numpy arrays of passages and counts, one list for each word.
+
+Pruned by MaxScore (Turtle and Flood 1995): words are taken in the order of what they can add at most, and once the
+rest of them cannot lift an unseen passage among the best k, only the passages seen so far are looked up in the rest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_app.stores.vectors.index import Arrays, Rows
+
+_K1, _B = 1.2, 0.75
+_LEAST_IDF = 1e-6
+"""Of a word that is in more than half of the passages. These three are those of SQLite's FTS5."""
+_BLOCK = 256
+_CHUNK = 1 << 22
+_LOOKUP = 8
+"""Cost of finding one passage in a list, in postings read in order."""
+_FEW = 16
+_NO_LENGTH = np.uint32(0xFFFFFFFF)
+
+Positions = NDArray[np.int32]
+"""Places in the ascending rows of the passages."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """Lists of the words (ascending), one behind the other. Of each word, `most` is its greatest count, `shortest` the
+    least length of a passage that has it once, twice, or more often: bounds of what it adds, for any average."""
+
+    words: NDArray[np.uint64]
+    offsets: NDArray[np.int64]
+    positions: Positions
+    counts: NDArray[np.uint16]
+    most: NDArray[np.uint16]
+    shortest: NDArray[np.uint32]
+
+    @classmethod
+    def of(cls, arrays: Arrays) -> _Segment:
+        return cls(
+            np.asarray(arrays["words"], np.uint64),
+            np.asarray(arrays["offsets"], np.int64),
+            np.asarray(arrays["positions"], np.int32),
+            np.asarray(arrays["counts"], np.uint16),
+            np.asarray(arrays["most"], np.uint16),
+            np.asarray(arrays["shortest"], np.uint32),
+        )
+
+    def arrays(self) -> Arrays:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """A word of a question: its lists, and what it adds to a passage's score at most."""
+
+    lists: tuple[tuple[Positions, NDArray[np.uint16]], ...]
+    size: int
+    idf: float
+    bound: float
+
+
+class Postings:
+    """Scores equal those of FTS5's bm25() over the passages that are there now, title and text counted as one.
+
+    Not thread-safe. Memory: 6 bytes a posting, 25 a passage and 26 a distinct word. Added passages lie in segments of
+    their own, which are merged as they grow; removed ones are masked until a merge drops them.
+    """
+
+    def __init__(self, arrays: Arrays | None = None) -> None:
+        self.touched = 0
+        """Postings read or looked up by all searches so far."""
+        self._rows = np.zeros(0, dtype=np.int64)
+        self._lengths = np.zeros(0, dtype=np.uint32)
+        self._segments: list[_Segment] = []
+        self._pending: list[tuple[Rows, NDArray[np.uint32]]] = []
+        self._count = 0
+        if arrays is not None:
+            self._rows = np.asarray(arrays["rows"], np.int64)
+            self._lengths = np.asarray(arrays["lengths"], np.uint32)
+            self._segments = [_Segment.of(arrays)]
+            self._count = len(self._rows)
+        self._removed = np.zeros(self._count, dtype=np.bool_)
+        self._total = int(self._lengths.sum(dtype=np.int64))
+        self._live = self._count
+        self._changed()
+
+    def __len__(self) -> int:
+        return self._live
+
+    def add(
+        self,
+        rows: Rows,
+        lengths: NDArray[np.integer],
+        sizes: NDArray[np.integer],
+        words: NDArray[np.uint64],
+        counts: NDArray[np.uint16],
+    ) -> None:
+        """`rows` ascend and are greater than all before; the next sizes[i] of `words` and `counts` are of rows[i]."""
+        if not len(rows):
+            return
+        whole = np.asarray(lengths, np.uint32).copy()
+        self._pending.append((np.array(rows, dtype=np.int64), whole))
+        places = np.repeat(np.arange(len(rows), dtype=np.int32), sizes)
+        order = np.argsort(words, kind="stable")
+        distinct, sizes_of_words = np.unique(words, return_counts=True)
+        segment = _segment(
+            distinct.astype(np.uint64), sizes_of_words, places[order], np.asarray(counts, np.uint16)[order], whole
+        )
+        segment.positions[:] += np.int32(self._count)
+        self._segments.append(segment)
+        self._count += len(rows)
+        self._live += len(rows)
+        self._total += int(whole.sum(dtype=np.int64))
+        self._changed()
+
+    def remove(self, rows: Rows) -> None:
+        """Rows that are not there are left out."""
+        self._settle()
+        found = self._positions(rows)
+        if not len(found):
+            return
+        self._removed[found] = True
+        self._live -= len(found)
+        self._total -= int(self._lengths[found].sum(dtype=np.int64))
+        self._changed()
+
+    def search(
+        self, questions: Sequence[NDArray[np.uint64]], k: int, *, among: Rows | None = None
+    ) -> list[list[tuple[int, float]]]:
+        """For each question (its words' hashes) the best k passages with any of them, best first, ties by row.
+
+        `among` (ascending) limits the search before the cut; the statistics stay those of all passages.
+        """
+        self._settle()
+        allowed = None if among is None else self._positions(among)
+        if not self._live or k < 1 or (allowed is not None and not len(allowed)):
+            return [[] for _ in questions]
+        self._prepare()
+        mask = None
+        if allowed is not None and len(allowed) * _FEW > self._count:
+            mask = np.zeros(self._count, dtype=np.bool_)
+            mask[allowed] = True
+            allowed = None
+        return [self._best(np.unique(np.asarray(question, np.uint64)), k, allowed, mask) for question in questions]
+
+    def to_arrays(self) -> Arrays:
+        self._settle()
+        self._merge(0)
+        return {"rows": self._rows, "lengths": self._lengths, **self._segments[0].arrays()}
+
+    # --- keeping
+
+    def _changed(self) -> None:
+        self._norms: NDArray[np.float32] | None = None
+        self._known: dict[int, _Word | None] = {}
+
+    def _positions(self, rows: Rows) -> Positions:
+        """Of those rows that are there."""
+        places = np.searchsorted(self._rows, rows)
+        inside = places < len(self._rows)
+        places, rows = places[inside], np.asarray(rows)[inside]
+        places = np.unique(places[(self._rows[places] == rows) & ~self._removed[places]])
+        return places.astype(np.int32)
+
+    def _settle(self) -> None:
+        """Takes in what was added. A segment is merged with those behind it as soon as it is not twice their size."""
+        if self._pending:
+            self._rows = np.concatenate([self._rows, *(rows for rows, _ in self._pending)])
+            self._lengths = np.concatenate([self._lengths, *(lengths for _, lengths in self._pending)])
+            self._removed = np.concatenate([self._removed, np.zeros(len(self._rows) - len(self._removed), np.bool_)])
+            self._pending = []
+        first, behind = len(self._segments), 0
+        for i in range(len(self._segments) - 1, -1, -1):
+            if len(self._segments[i]) < 2 * behind:
+                first = i
+            behind += len(self._segments[i])
+        if first < len(self._segments):
+            self._merge(first)
+        if self._live * 4 < self._count * 3:
+            self._merge(0)
+
+    def _merge(self, first: int) -> None:
+        """One segment of those from `first` on, without what was removed; all of them: rows are numbered anew."""
+        parts = self._segments[first:]
+        if first == 0 and len(parts) == 1 and self._live == self._count:
+            return
+        words = np.unique(np.concatenate([np.zeros(0, np.uint64), *(part.words for part in parts)]))
+        places = [np.searchsorted(words, part.words) for part in parts]
+        sizes = np.zeros(len(words), dtype=np.int64)
+        for part, place in zip(parts, places, strict=True):
+            sizes[place] += self._sizes(part)
+        positions = np.empty(int(sizes.sum()), dtype=np.int32)
+        counts = np.empty(len(positions), dtype=np.uint16)
+        following = np.cumsum(sizes) - sizes
+        for part, place in zip(parts, places, strict=True):
+            for start, stop in _chunks(part.offsets):
+                low, high = part.offsets[start], part.offsets[stop]
+                old, found = part.positions[low:high], part.counts[low:high]
+                each = np.diff(part.offsets[start : stop + 1])
+                if self._live < self._count:
+                    kept = ~self._removed[old]
+                    each = _sums(kept, part.offsets[start : stop + 1] - low)
+                    old, found = old[kept], found[kept]
+                target = np.repeat(following[place[start:stop]] - (np.cumsum(each) - each), each) + np.arange(len(old))
+                positions[target], counts[target] = old, found
+                following[place[start:stop]] += each
+        if first == 0 and self._live < self._count:
+            kept = ~self._removed
+            numbers = np.cumsum(kept, dtype=np.int32) - np.int32(1)
+            positions = numbers[positions]
+            self._rows, self._lengths = self._rows[kept], self._lengths[kept]
+            self._removed = np.zeros(len(self._rows), dtype=np.bool_)
+            self._count = self._live
+        there = sizes > 0
+        self._segments[first:] = [_segment(words[there], sizes[there], positions, counts, self._lengths)]
+        self._changed()
+
+    def _sizes(self, part: _Segment) -> NDArray[np.int64]:
+        if self._live == self._count:
+            return np.diff(part.offsets)
+        found = [
+            _sums(~self._removed[part.positions[low:high]], part.offsets[start : stop + 1] - low)
+            for start, stop in _chunks(part.offsets)
+            for low, high in [(part.offsets[start], part.offsets[stop])]
+        ]
+        return np.concatenate([np.zeros(0, np.int64), *found])
+
+    # --- searching
+
+    def _prepare(self) -> None:
+        if self._norms is None:
+            average = self._total / self._live
+            self._norms = (_K1 * (1 - _B) + _K1 * _B / max(average, 1e-300) * self._lengths).astype(np.float32)
+            # What was removed scores nothing.
+            self._norms[self._removed] = np.inf
+            self._scores = np.zeros(-(-self._count // _BLOCK) * _BLOCK, dtype=np.float32)
+
+    def _word(self, word: np.uint64) -> _Word | None:
+        key = int(word)
+        if key not in self._known:
+            self._known[key] = self._read_word(word)
+        return self._known[key]
+
+    def _read_word(self, word: np.uint64) -> _Word | None:
+        lists, size, impact = [], 0, 0.0
+        for segment in self._segments:
+            i = int(np.searchsorted(segment.words, word))
+            if i == len(segment.words) or segment.words[i] != word:
+                continue
+            low, high = int(segment.offsets[i]), int(segment.offsets[i + 1])
+            lists.append((segment.positions[low:high], segment.counts[low:high]))
+            size += high - low
+            for count, shortest in zip((1, 2, int(segment.most[i])), segment.shortest[i].tolist(), strict=True):
+                if shortest != _NO_LENGTH:
+                    impact = max(impact, count * (_K1 + 1) / (count + self._norm(shortest)))
+        present = size
+        if self._live < self._count:
+            present -= sum(int(np.count_nonzero(self._removed[positions])) for positions, _ in lists)
+        if not present:
+            return None
+        idf = np.log((self._live - present + 0.5) / (present + 0.5))
+        idf = float(idf) if idf > 0 else _LEAST_IDF
+        return _Word(tuple(lists), size, idf, idf * impact)
+
+    def _norm(self, length: int) -> float:
+        return _K1 * (1 - _B + _B * length * self._live / max(1, self._total))
+
+    def _best(
+        self, question: NDArray[np.uint64], k: int, allowed: Positions | None, mask: NDArray[np.bool_] | None
+    ) -> list[tuple[int, float]]:
+        words = [word for word in map(self._word, question) if word is not None]
+        candidates = self._candidates(sorted(words, key=lambda word: -word.bound), k, allowed, mask)
+        scores = self._exact(words, candidates)
+        if len(candidates) > k:
+            least = np.partition(scores, len(scores) - k)[len(scores) - k]
+            candidates, scores = candidates[scores >= least], scores[scores >= least]
+        order = np.argsort(-scores, kind="stable")[:k]
+        return list(zip(self._rows[candidates[order]].tolist(), scores[order].tolist(), strict=True))
+
+    def _candidates(
+        self, words: list[_Word], k: int, allowed: Positions | None, mask: NDArray[np.bool_] | None
+    ) -> Positions:
+        """Ascending; all of the best k are among them."""
+        if not words:
+            return np.zeros(0, dtype=np.int32)
+        bounds = np.array([word.bound for word in words])
+        rests = bounds.sum() - np.cumsum(bounds)
+        # Sums here are in float32, in an order of their own.
+        slack = float(bounds.sum()) * (len(words) + 8) * 2.0**-22
+        candidates, scores = allowed, self._scores
+        least = 0.0
+        scores[:] = 0
+        for i, word in enumerate(words):
+            if candidates is not None and len(candidates) * _LOOKUP < word.size:
+                self._look_up(word, candidates)
+            else:
+                self._accumulate(word)
+            rest = float(rests[i]) + slack
+            if candidates is None and rest < float(bounds[: i + 1].sum()):
+                if mask is not None:
+                    scores[: self._count] *= mask
+                least = _kth_of_blocks(scores, k)
+                if least > rest:
+                    candidates = np.flatnonzero(scores >= least - rest).astype(np.int32)
+            elif candidates is not None and len(candidates) > k:
+                found = scores[candidates]
+                least = float(np.partition(found, len(found) - k)[len(found) - k])
+                if least > rest:
+                    candidates = candidates[found >= least - rest]
+        if candidates is None:
+            if mask is not None:
+                scores[: self._count] *= mask
+            candidates = np.flatnonzero(scores > max(0.0, _kth_of_blocks(scores, k) - slack)).astype(np.int32)
+        return candidates[scores[candidates] > 0]
+
+    def _accumulate(self, word: _Word) -> None:
+        assert self._norms is not None
+        for positions, counts in word.lists:
+            self._scores[positions] += _impacts(counts.astype(np.float32), self._norms[positions], word.idf)
+            self.touched += len(positions)
+
+    def _look_up(self, word: _Word, candidates: Positions) -> None:
+        assert self._norms is not None
+        for found, counts in _counts(word, candidates):
+            self._scores[found] += _impacts(counts.astype(np.float32), self._norms[found], word.idf)
+        self.touched += len(candidates)
+
+    def _exact(self, words: list[_Word], candidates: Positions) -> NDArray[np.float64]:
+        """As FTS5 computes it. Always in the same order of words, so equal passages have equal scores."""
+        scores = np.zeros(len(candidates), dtype=np.float64)
+        average = self._total / max(1, self._live)
+        norms = _K1 * (1 - _B + _B * self._lengths[candidates].astype(np.float64) / (average or 1.0))
+        for word in words:
+            for found, counts in _counts(word, candidates):
+                places = np.searchsorted(candidates, found)
+                scores[places] += _impacts(counts.astype(np.float64), norms[places], word.idf)
+        return scores
+
+
+def _segment(
+    words: NDArray[np.uint64],
+    sizes: NDArray[np.integer],
+    positions: Positions,
+    counts: NDArray[np.uint16],
+    lengths: NDArray[np.uint32],
+) -> _Segment:
+    """`lengths` are of the positions from 0 on."""
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
+    most = np.zeros(len(words), dtype=np.uint16)
+    shortest = np.full((len(words), 3), _NO_LENGTH, dtype=np.uint32)
+    for start, stop in _chunks(offsets):
+        low, high = offsets[start], offsets[stop]
+        found, starts = counts[low:high], offsets[start:stop] - low
+        most[start:stop] = np.maximum.reduceat(found, starts)
+        length = lengths[positions[low:high]]
+        for i, wanted in enumerate((found == 1, found == 2, found > 2)):
+            shortest[start:stop, i] = np.minimum.reduceat(np.where(wanted, length, _NO_LENGTH), starts)
+    return _Segment(words, offsets, positions, counts, most, shortest)
+
+
+def _chunks(offsets: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Ranges of words whose lists together are not much longer than a chunk: temporary arrays stay small."""
+    words = len(offsets) - 1
+    marks = np.arange(_CHUNK, int(offsets[-1]), _CHUNK)
+    cuts = np.unique(np.concatenate([[0], np.searchsorted(offsets, marks), [words]])).tolist()
+    return [(a, b) for a, b in itertools.pairwise(cuts) if a < b]
+
+
+def _sums(kept: NDArray[np.bool_], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept, dtype=np.int64)])
+    return np.diff(before[offsets])
+
+
+def _impacts(counts: NDArray[np.floating], norms: NDArray[np.floating], idf: float) -> NDArray[np.floating]:
+    """`counts` are changed."""
+    norms = norms + counts
+    counts *= counts.dtype.type(idf * (_K1 + 1))
+    counts /= norms
+    return counts
+
+
+def _counts(word: _Word, candidates: Positions) -> list[tuple[Positions, NDArray[np.uint16]]]:
+    """Those of the (ascending) candidates that have the word, and how often."""
+    results = []
+    for positions, counts in word.lists:
+        # A segment holds a range of positions.
+        low, high = np.searchsorted(candidates, [positions[0], positions[-1] + 1])
+        wanted = candidates[low:high]
+        places = np.searchsorted(positions, wanted)
+        same = positions[places] == wanted
+        results.append((wanted[same], counts[places[same]]))
+    return results
+
+
+def _kth_of_blocks(scores: NDArray[np.float32], k: int) -> float:
+    """At least k scores are as high: the k-th of the blocks' maxima."""
+    highest = scores.reshape(-1, _BLOCK).max(axis=1)
+    return float(np.partition(highest, len(highest) - k)[len(highest) - k]) if len(highest) >= k else 0.0
