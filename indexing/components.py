@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from haystack import component
+from numpy.typing import NDArray
 
-from indexing.conversion import Conversions
+from indexing.batching import PartStream
 from indexing.parts import Changes, Parts, SplitPart, SplitParts
 from indexing.splitter import Splitter
 from search_app.manifest import encoded_text, vector_key
@@ -15,16 +18,22 @@ from search_app.protocols import Encoder, FileChange, IndexWriter
 from search_app.types import PassageBatch
 
 
+class VectorSource(Protocol):
+    """Where vectors may be known: an index writer, for one."""
+
+    def known_vectors(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]: ...
+
+
 @component
 class FileConverter:
-    """Takes the next documents out of the files."""
+    """Takes the next documents out of the files, or of an index."""
 
-    def __init__(self, conversions: Conversions) -> None:
-        self._conversions = conversions
+    def __init__(self, parts: PartStream) -> None:
+        self._parts = parts
 
     @component.output_types(parts=Parts)
     def run(self, characters: int) -> dict[str, Parts]:
-        return {"parts": self._conversions.take(characters)}
+        return {"parts": self._parts.take(characters)}
 
 
 @component
@@ -45,18 +54,18 @@ class PassageSplitter:
 
 @component
 class PassageEmbedder:
-    """Passages to vectors; only texts that the index has no vector of go through the encoder."""
+    """Passages to vectors; only texts that have no vector yet go through the encoder."""
 
-    def __init__(self, encoder: Encoder, writer: IndexWriter) -> None:
+    def __init__(self, encoder: Encoder, vectors: VectorSource) -> None:
         self._encoder = encoder
-        self._writer = writer
+        self._vectors = vectors
 
     @component.output_types(changes=Changes)
     def run(self, parts: SplitParts) -> dict[str, Changes]:
         stamp = self._encoder.stamp
         texts = [encoded_text(passage) for split in parts.items for passage in split.passages]
         keys = [vector_key(text, stamp) for text in texts]
-        known = self._writer.known_vectors(list(dict.fromkeys(keys)))
+        known = self._vectors.known_vectors(list(dict.fromkeys(keys)))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
             known |= dict(zip(missing, self._encoder.encode_passages(list(missing.values())), strict=True))

@@ -8,23 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from indexing import sources
+from indexing.batching import PER_DOCUMENT, PartStream, in_parts
 from indexing.converters.content import Content, ConversionError, iso_time
-from indexing.parts import Part, Parts
+from indexing.parts import Part
 from indexing.sandbox import Sandbox, Spool
 from indexing.sources import Skip, SourceFile
 from indexing.splitter import Piece
 from search_app.stores.text_analysis import detect_language, normalise_language
 from search_app.types import Document, MetaValue
 
-_PER_DOCUMENT = 200
-"""Characters that a document counts beside its text: many small ones make a batch too."""
 
-
-class Conversions:
-    """Converts files in order: `take` goes on where the last call stopped.
-
-    `failed`, `skipped` and `warnings` fill up on the way.
-    """
+class Conversions(PartStream):
+    """Converts files in order; `failed`, `skipped` and `warnings` fill up on the way."""
 
     def __init__(
         self,
@@ -37,32 +32,11 @@ class Conversions:
     ) -> None:
         self._sandbox, self._pieces, self._language = sandbox, pieces, language
         self._part_characters = part_characters
-        self._parts = self._all(files)
         self.converted: list[str] = []
         self.failed: list[Skip] = []
         self.skipped: list[Skip] = []
         self.warnings: list[Skip] = []
-        self.exhausted = False
-        self._dealt_with = 0
-
-    def take(self, characters: int) -> Parts:
-        """The next parts, together about as many characters; none at the end."""
-        taken: list[Part] = []
-        size = 0
-        while size < characters:
-            part = next(self._parts, None)
-            if part is None:
-                self.exhausted = True
-                break
-            taken.append(part)
-            self._dealt_with += part.bytes
-            size += sum(piece.end - piece.start for piece in part.pieces) + _PER_DOCUMENT * (1 + len(part.documents))
-        return Parts(tuple(taken))
-
-    def take_progress(self) -> int:
-        """Bytes of files dealt with since the last call."""
-        done, self._dealt_with = self._dealt_with, 0
-        return done
+        super().__init__(self._all(files))
 
     def _all(self, files: Sequence[tuple[SourceFile, str]]) -> Iterator[Part]:
         for file, digest in files:
@@ -75,7 +49,7 @@ class Conversions:
                 self.failed.append(Skip(file.source, str(error)))
             except OSError as error:
                 self.failed.append(Skip(file.source, sources.in_words(error)))
-            self._dealt_with += file.size
+            self.pass_over(file.size)
 
     def _file(self, file: SourceFile, digest: str) -> Iterator[Part]:
         stated = sources.sidecar_meta(file.sidecar) if file.sidecar else {}
@@ -94,24 +68,12 @@ class Conversions:
 
     def _spooled(self, file: SourceFile, digest: str, spool: Spool, stated: dict[str, MetaValue]) -> Iterator[Part]:
         record = sources.record_of(file, digest, spool.documents)
-        documents: list[Document] = []
-        pieces: list[Piece] = []
-        total = spool.characters + _PER_DOCUMENT * spool.documents
-        size = 0
-        first = True
-        for item in self._contents(file, spool, stated):
-            if size >= self._part_characters:
-                share = file.size * size // max(1, total)
-                yield Part(record, tuple(documents), tuple(pieces), first, False, share)
-                documents, pieces, size, first = [], [], 0, False
-            if isinstance(item, Document):
-                documents.append(item)
-                size += _PER_DOCUMENT
-            else:
-                pieces.append(item)
-                size += item.end - item.start
-        self.converted.append(file.path)
-        yield Part(record, tuple(documents), tuple(pieces), first, True, file.size * size // max(1, total))
+        total = spool.characters + PER_DOCUMENT * spool.documents
+        contents = self._contents(file, spool, stated)
+        for part in in_parts(record, contents, total=total, most=self._part_characters):
+            if part.last:
+                self.converted.append(file.path)
+            yield part
 
     def _contents(self, file: SourceFile, spool: Spool, stated: dict[str, MetaValue]) -> Iterator[Document | Piece]:
         """Each document, then its pieces."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from indexing import sources, splitter
+from indexing.batching import BATCH_CHARACTERS
 from indexing.conversion import Conversions
 from indexing.sandbox import DEFAULT_LIMITS, Limits, Sandbox
 from indexing.sources import Scan, Skip, SourceFile
@@ -20,8 +21,6 @@ from search_app.protocols import Encoder, FileRecord, Rejection
 from search_app.settings import Settings, check_collection_name
 from search_app.stores.catalog import open_catalog
 
-BATCH_CHARACTERS = 163_840
-"""Text of one transaction, some 250 passages: enough to sort by length, little to lose, a few seconds' work."""
 _SAMPLE = 48
 
 Progress = Callable[[int], None]

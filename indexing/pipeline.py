@@ -7,20 +7,23 @@ from collections.abc import Callable
 from haystack import Pipeline
 from haystack.core.errors import PipelineRuntimeError
 
-from indexing.components import FileConverter, IndexWriterComponent, PassageEmbedder, PassageSplitter
-from indexing.conversion import Conversions
+from indexing.batching import PartStream
+from indexing.components import FileConverter, IndexWriterComponent, PassageEmbedder, PassageSplitter, VectorSource
 from indexing.parts import Changes
 from indexing.splitter import Splitter
 from search_app.observability import hush_snapshots
 from search_app.protocols import Encoder, IndexWriter
 
 
-def indexing_pipeline(conversions: Conversions, splitter: Splitter, encoder: Encoder, writer: IndexWriter) -> Pipeline:
+def indexing_pipeline(
+    parts: PartStream, splitter: Splitter, encoder: Encoder, writer: IndexWriter, *, known: VectorSource | None = None
+) -> Pipeline:
+    """`known` vectors are not encoded again: those of the index that is written, unless told otherwise."""
     hush_snapshots()
     pipeline = Pipeline()
-    pipeline.add_component("convert", FileConverter(conversions))
+    pipeline.add_component("convert", FileConverter(parts))
     pipeline.add_component("split", PassageSplitter(splitter))
-    pipeline.add_component("embed", PassageEmbedder(encoder, writer))
+    pipeline.add_component("embed", PassageEmbedder(encoder, known or writer))
     pipeline.add_component("write", IndexWriterComponent(writer))
     pipeline.connect("convert.parts", "split.parts")
     pipeline.connect("split.parts", "embed.parts")
