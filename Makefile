@@ -1,7 +1,7 @@
 # make demo is all that a newcomer needs; `make help` lists the rest.
 # One environment in .venv for everything, installed once: stamps there say which pins it holds.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-elasticsearch test-docker pin-images check format bench bench-peers bench-elasticsearch evaluate clean
+.PHONY: help setup demo test test-elasticsearch test-docker pin-images check format bench bench-peers bench-scale bench-elasticsearch evaluate clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -59,6 +59,9 @@ bench: $(STAMP) ## speed and quality of answering on this machine
 
 bench-peers: .bench/venv/.installed ## us beside Haystack and txtai, same weights, into docs/benchmarks.md
 	.bench/venv/bin/python -m benchmarks.peers $(if $(SQUAD),--data $(SQUAD)) $(ARGS)
+
+bench-scale: .bench/venv/.installed ## the embedded store up to a million passages beside FTS5, bm25s and tantivy, into docs/benchmarks.md
+	.bench/venv/bin/python -m benchmarks.scale $(if $(SQUAD),--data $(SQUAD)) $(ARGS)
 
 bench-elasticsearch: .bench/venv/.installed ## PART=bulk|answers|quality|scale on a real server into docs/benchmarks-elasticsearch.md
 	.bench/venv/bin/python -m benchmarks.elasticsearch $(PART) $(if $(SQUAD),--data $(SQUAD)) $(ARGS)

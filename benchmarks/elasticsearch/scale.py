@@ -8,12 +8,12 @@ from contextlib import closing
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.elasticsearch.bulk import PREFIX, WARM_UP, Ours, warm_up
 from benchmarks.elasticsearch.server import Server
 from benchmarks.kept import Kept
+from benchmarks.recall import recall, recall_on
 from benchmarks.sentences import Sentences
 from benchmarks.synthetic import QUANTILES, nearest, neighbour_quantiles, term_statistics
 from search_app.fusion import fuse
@@ -26,7 +26,6 @@ TYPES = ("flat", "hnsw", "int8_hnsw", "int4_hnsw", "bbq_flat", "bbq_hnsw")
 K = 10
 ENOUGH = 0.95
 """Recall@10 that a recommended type reaches."""
-_TIE = 1e-5
 _WARM_UP = 50
 _LINKS = 16
 """Of a node in a graph, what Elasticsearch calls m."""
@@ -206,23 +205,7 @@ def _ask(server: Server, data: Sentences, real: int, vectors: str) -> dict[str, 
     return {
         "heap": min(heap),
         **{f"{name}_{at}": float(np.percentile(seconds, at)) for name, seconds in times.items() for at in (50, 95)},
-        "recall": recall(data, rows["dense"], products),
+        "recall": recall(data.vectors, data.asked, rows["dense"], products),
         "recall_real": recall_on(range(real), rows["dense"], exact),
-        "recall_hybrid": recall(data, rows["hybrid"], products),
+        "recall_hybrid": recall(data.vectors, data.asked, rows["hybrid"], products),
     }
-
-
-def recall(data: Sentences, found: Sequence[Sequence[int]], products: Matrix) -> float:
-    """Recall@k; what is as near as the last of the k exact `products` counts as one of them."""
-    near = [
-        int((data.vectors[list(rows)] @ asked >= values[-1] - _TIE).sum())
-        for rows, asked, values in zip(found, data.asked, products, strict=True)
-    ]
-    return sum(near) / products.size
-
-
-def recall_on(chosen: range, found: Sequence[Sequence[int]], exact: NDArray[np.int64]) -> float:
-    """Of those among the exact ones that are in `chosen`, the share that was found."""
-    wanted = [{int(row) for row in truth if row in chosen} for truth in exact]
-    hits = sum(len(rows & set(got)) for rows, got in zip(wanted, found, strict=True))
-    return hits / sum(map(len, wanted))

@@ -15,6 +15,7 @@ from benchmarks.elasticsearch import bulk, quality, scale
 from benchmarks.elasticsearch.__main__ import TITLES, page
 from benchmarks.elasticsearch.server import Server
 from benchmarks.kept import Kept
+from benchmarks.recall import recall, recall_on
 from benchmarks.sentences import Sentences
 from search_app.types import Matrix
 
@@ -128,11 +129,11 @@ def test_recall_is_the_share_of_the_nearest_that_was_found(folder: Path, tmp_pat
     data = load(folder, tmp_path)
     products, exact = synthetic.nearest(data.asked, data.vectors, 4)
     every = [list(map(int, rows)) for rows in exact]
-    assert scale.recall(data, every, products) == 1
-    assert scale.recall(data, [rows[:1] for rows in every], products) == pytest.approx(0.25)
-    assert scale.recall_on(range(13), [rows[:2] for rows in every], exact) == pytest.approx(0.5)
+    assert recall(data.vectors, data.asked, every, products) == 1
+    assert recall(data.vectors, data.asked, [rows[:1] for rows in every], products) == pytest.approx(0.25)
+    assert recall_on(range(13), [rows[:2] for rows in every], exact) == pytest.approx(0.5)
     chosen = range(6)
-    assert scale.recall_on(chosen, [[row for row in rows if row in chosen] for rows in every], exact) == 1
+    assert recall_on(chosen, [[row for row in rows if row in chosen] for rows in every], exact) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,131 @@
+"""The embedded store from ten thousand to a million passages, into docs/benchmarks.md.
+
+Real sentences with the bundled encoder's vectors come first, then derived ones. Each size is kept as soon as it is
+measured, and a run that was stopped goes on from there. What is compared takes turns in one process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "False")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import click
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks import corpus, sentences, synthetic
+from benchmarks.kept import Kept
+from benchmarks.machine import code_digest, measured_line
+from benchmarks.page import put_section
+from benchmarks.scale import ask, report
+from benchmarks.scale.build import COLLECTION, build
+from benchmarks.scale.rivals import RIVALS, WordRival, kinds, measure_kind
+from benchmarks.sentences import Sentences
+from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
+from search_app.evaluation.datasets import load_squad
+from search_app.hardware import detect, set_threads
+from search_app.protocols import EncoderStamp
+from search_app.settings import EncoderSettings, load_settings
+from search_app.stores import text_analysis
+from search_app.stores.catalog import open_catalog
+
+SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
+_FEW = {"FTS5": 60}
+"""Questions to a rival that takes a quarter of a second for each."""
+_KIND_QUESTIONS = 300
+
+
+def measure_size(folder: Path, data: Sentences, real: int, stamp: EncoderStamp, questions: list[str],
+                 rivals: dict[str, tuple[WordRival, int]]) -> dict[str, Any]:  # fmt: skip
+    home = folder / "home"
+    shutil.rmtree(home, ignore_errors=True)
+    settings = load_settings(home=home)
+    found: dict[str, Any] = {"passages": len(data.passages), "real": min(real, len(data.passages))}
+    found |= build(settings, data, stamp)
+    found |= _probe(folder, home, data)
+    flat = ask.flat_index(data.vectors)
+    analysed = [list(dict.fromkeys(text_analysis.words(question, "en"))) for question in questions]
+    with closing(open_catalog(settings)) as catalog:
+        found["about"] = catalog.describe(COLLECTION)
+        with closing(catalog.open(COLLECTION)) as store:
+            found |= ask.dense(store, data, real, flat)
+            found |= ask.words(store, questions, rivals, analysed)
+            found |= ask.both(store, data)
+            found |= ask.filtered(store, data)
+            found |= ask.living(settings, store, data, stamp)
+    shutil.rmtree(home)
+    return found
+
+
+def _probe(folder: Path, home: Path, data: Sentences) -> dict[str, float]:
+    asked = folder / "asked.npy"
+    np.save(asked, data.asked[:100])
+    command = [sys.executable, "-m", "benchmarks.scale.probe", str(home), str(asked)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def _rivals(folder: Path, data: Sentences) -> dict[str, tuple[WordRival, int]]:
+    texts = [text_analysis.words(passage.text, "en") for passage in tqdm(data.passages, desc="words", disable=None)]
+    built: dict[str, tuple[WordRival, int]] = {}
+    for make in RIVALS:
+        rival = make(folder)
+        rival.build(texts)
+        built[rival.name] = rival, _FEW.get(rival.name, len(texts))
+    return built
+
+
+@click.command(help=__doc__)
+@click.option("--data", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=corpus.SQUAD)
+@click.option("--sizes", default=",".join(map(str, SIZES)), show_default=True, help="Passages, comma-separated.")
+@click.option("--questions", default=500, show_default=True)
+@click.option("--limit", type=int, help="Only one size, this one: quick, and nothing is written.")
+@click.option("--folder", type=click.Path(path_type=Path), default=Path(".bench/scale"), show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("docs/benchmarks.md"), show_default=True)
+@click.option("--fresh", is_flag=True, help="Forget measurements of an earlier run.")
+def main(data: Path, sizes: str, questions: int, limit: int | None, folder: Path, out: Path, fresh: bool) -> None:
+    wanted = [limit] if limit else [int(size) for size in sizes.split(",")]
+    folder.mkdir(parents=True, exist_ok=True)
+    threads = set_threads()
+    about = {"processor": detect().processor, "threads": threads, "code": code_digest(), "questions": questions}
+    kept = Kept(folder / ("quick.jsonl" if limit else "full.jsonl"), about, fresh=fresh)
+    encoder = SentenceTransformerEncoder(EncoderSettings(), detect())
+    loaded = sentences.load(encoder, Path(".bench/elasticsearch/vectors"), questions=questions)
+    real = len(loaded.passages)
+    todo = [size for size in wanted if not kept.has(what="size", size=size)]
+    last = max(wanted)
+    if todo or not kept.has(what="kind"):
+        loaded = synthetic.extended(loaded, last)
+    asked = list(dict.fromkeys(question.text for _, question in load_squad(data).questions))[::7][:questions]
+    for size in tqdm(todo, desc="sizes", unit="size", disable=None):
+        part = loaded.first(size)
+        rivals = _rivals(folder, part)
+        kept.add(what="size", size=size, **measure_size(folder, part, real, encoder.stamp, asked, rivals))
+    if not kept.has(what="kind"):
+        some = loaded.asked[:_KIND_QUESTIONS]
+        exact = synthetic.nearest(some, loaded.vectors, ask.K)[1]
+        lists = 1 << round(np.log2(np.sqrt(last)))
+        for name, index, parameters in kinds(loaded.vectors.shape[1], int(lists)):
+            kept.add(what="kind", name=name,
+                     **measure_kind(index, parameters, loaded.vectors, some, exact, candidates=500))  # fmt: skip
+    rows = [row for size in wanted for row in kept.of(what="size", size=size)]
+    text = report.section(rows, kept.of(what="kind"), measured_line("make bench-scale"), pictures=not limit)
+    click.echo(text)
+    if not limit:
+        report.plots(rows, out.parent / "images")
+        put_section(out, report.TITLE, text)
+        click.echo(f"written to {out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Questions to a collection of known vectors: recall against an exact scan, and how long everything takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import Any, TypeVar
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.recall import recall, recall_on
+from benchmarks.scale.build import BUCKETS, COLLECTION, batches, manifest
+from benchmarks.scale.rivals import WordRival
+from benchmarks.sentences import Sentences
+from search_app.protocols import EncoderStamp
+from search_app.settings import Settings
+from search_app.stores.catalog import open_catalog
+from search_app.stores.filters import parse_where
+from search_app.stores.index import Index
+from search_app.types import Matrix
+
+T = TypeVar("T")
+K = 10
+CANDIDATES = 100
+"""Hits that the hybrid retriever takes from each side by default."""
+BATCH = 64
+_WARM_UP = 10
+_FILTERED = 40
+_LIVING = 2_000
+
+
+def dense(store: Index, data: Sentences, real: int, flat: Any) -> dict[str, float]:
+    """One at a time, ours and an exact scan in turns; then in batches of 64."""
+    ids = {passage.id: row for row, passage in enumerate(data.passages)}
+    products, exact = flat.search(data.asked, K)
+    ours, scan = list[float](), list[float]()
+    found = list[list[int]]()
+    for number, vector in enumerate(data.asked):
+        hits = _timed(ours, store.search_dense, vector[None], k=K)[0]
+        _timed(scan, flat.search, vector[None], K)
+        found.append([ids[hit.passage.id] for hit in hits])
+        if number == _WARM_UP:
+            ours.clear()
+            scan.clear()
+    whole = len(data.asked) // BATCH * BATCH
+    many, scanned = list[float](), list[float]()
+    for start in range(0, whole, BATCH):
+        part = data.asked[start : start + BATCH]
+        _timed(many, store.search_dense, part, k=K)
+        _timed(scanned, flat.search, part, K)
+    return {
+        "recall": recall(data.vectors, data.asked, found, products),
+        "recall_real": recall_on(range(real), found, exact),
+        **_percentiles("dense", ours),
+        **_percentiles("scan", scan),
+        "dense_batched": whole / sum(many),
+        "scan_batched": whole / sum(scanned),
+    }
+
+
+def words(store: Index, questions: Sequence[str], rivals: dict[str, tuple[WordRival, int]],
+          analysed: Sequence[Sequence[str]]) -> dict[str, float]:  # fmt: skip
+    """BM25, all engines in turns; a rival that is slow is asked fewer questions."""
+    ours = list[float]()
+    theirs: dict[str, list[float]] = {name: [] for name in rivals}
+    for number, (question, asked) in enumerate(zip(questions, analysed, strict=True)):
+        _timed(ours, store.search_keyword, [question], k=CANDIDATES)
+        for name, (rival, most) in rivals.items():
+            if number < most:
+                _timed(theirs[name], rival.ask, asked, CANDIDATES)
+        if number == _WARM_UP:
+            ours.clear()
+            for times in theirs.values():
+                times.clear()
+    found = _percentiles("words", ours)
+    for name, times in theirs.items():
+        found |= _percentiles(f"words_{name}", times)
+    return found
+
+
+def both(store: Index, data: Sentences) -> dict[str, float]:
+    times = list[float]()
+    for question, vector in zip(data.questions, data.asked, strict=True):
+        _timed(times, store.search_both, [question], vector[None], k=CANDIDATES)
+    return _percentiles("both", times[_WARM_UP:])
+
+
+def filtered(store: Index, data: Sentences) -> dict[str, float]:
+    """At four selectivities: the first question under a filter that is new, those after it, and recall."""
+    bucket = {}
+    for changes in batches(data):
+        for change in changes:
+            (document,) = change.documents
+            bucket[document.id] = document.meta["bucket"]
+    buckets = np.array([bucket[passage.document_id] for passage in data.passages])
+    ids = {passage.id: row for row, passage in enumerate(data.passages)}
+    found: dict[str, float] = {}
+    for share in (0.001, 0.01, 0.1, 0.5):
+        where = parse_where(f"bucket < {round(BUCKETS * share)}")
+        allowed = np.flatnonzero(buckets < round(BUCKETS * share))
+        first, later, word = list[float](), list[float](), list[float]()
+        right = wanted = short = 0
+        for number in range(_FILTERED):
+            vector, question = data.asked[number], data.questions[number]
+            times = later if number else first
+            hits = _timed(times, store.search_dense, vector[None], k=K, where=where)[0]
+            _timed(word, store.search_keyword, [question], k=K, where=where)
+            best = _best(data.vectors, vector, allowed)
+            right += len(best & {ids[hit.passage.id] for hit in hits})
+            wanted += len(best)
+            short += len(hits) < len(best)
+        name = f"filter_{100 * share:g}"
+        found |= {f"{name}_first": first[0], f"{name}_recall": right / wanted, f"{name}_short": float(short)}
+        found |= _percentiles(name, later) | _percentiles(f"{name}_words", word)
+    return found
+
+
+def living(settings: Settings, store: Index, data: Sentences, stamp: EncoderStamp) -> dict[str, float]:
+    """Passages added and deleted a second, and how long the first question after a commit takes an open reader."""
+    part = data.first(_LIVING)
+    seen = list[float]()
+    with closing(open_catalog(settings)) as catalog, catalog.writer(COLLECTION, manifest(stamp)) as writer:
+        spent = 0.0
+        for changes in batches(part, prefix="again-"):
+            start = time.perf_counter()
+            writer.write(changes)
+            spent += time.perf_counter() - start
+            _timed(seen, store.search_both, [data.questions[0]], data.asked[:1], k=K)
+        start = time.perf_counter()
+        gone = writer.remove_documents([f"again-{document.id}" for document in part.documents])
+        deleting = time.perf_counter() - start
+        _timed(seen, store.search_both, [data.questions[0]], data.asked[:1], k=K)
+    assert gone == len(part.documents)
+    return {
+        "added_per_second": len(part.passages) / spent,
+        "deleted_per_second": len(part.passages) / deleting,
+        **_percentiles("after_commit", seen),
+    }
+
+
+def _best(vectors: Matrix, question: NDArray[np.float32], allowed: NDArray[np.int64]) -> set[int]:
+    scores = vectors[allowed] @ question
+    return {int(row) for row in allowed[np.argsort(-scores, kind="stable")[:K]]}
+
+
+def flat_index(vectors: Matrix) -> Any:
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    return index
+
+
+def _timed(times: list[float], call: Callable[..., T], *given: Any, **named: Any) -> T:
+    start = time.perf_counter()
+    result = call(*given, **named)
+    times.append(time.perf_counter() - start)
+    return result
+
+
+def _percentiles(name: str, times: Sequence[float]) -> dict[str, float]:
+    return {f"{name}_{at}": float(np.percentile(times, at)) for at in (50, 95)} if times else {}

@@ -1,0 +1,51 @@
+"""What a process that has just started pays to open a collection: seconds and memory, printed as JSON.
+
+python -m benchmarks.scale.probe HOME VECTORS.npy
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.scale.build import COLLECTION
+from search_app.hardware import set_threads
+from search_app.settings import load_settings
+from search_app.stores.catalog import open_catalog
+from search_app.stores.vectors import faiss
+
+
+def main() -> None:
+    home, vectors = sys.argv[1:]
+    set_threads()
+    faiss.describe()  # the library is loaded before anything is measured
+    asked = np.load(vectors)
+    found: dict[str, float] = {}
+    with closing(open_catalog(load_settings(home=home))) as catalog:
+        before, start = resident(), time.perf_counter()
+        with closing(catalog.open(COLLECTION)) as store:
+            store.search_dense(asked[:1], k=10)
+            found["open_dense"] = time.perf_counter() - start
+            for vector in asked:
+                store.search_dense(vector[None], k=10)
+            found["resident_dense"] = resident() - before
+            start = time.perf_counter()
+            store.search_keyword(["Which river crosses Vienna?"], k=10)
+            found["open_keyword"] = time.perf_counter() - start
+            found["resident"] = resident() - before
+    print(json.dumps(found))
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(fields["VmRSS"].split()[0]) * 1024
+
+
+if __name__ == "__main__":
+    main()
