@@ -10,7 +10,9 @@ from search_app.errors import IndexMismatch
 from search_app.protocols import EncoderStamp
 from search_app.types import Passage
 
-FORMAT = 1
+FORMAT = 2
+"""Of the embedded index; what Elasticsearch holds is as it was in format 1."""
+_REBUILD = "rebuild it with: search-index apply --rebuild PATH"
 EXCHANGEABLE_PRECISIONS = frozenset({"float32", "bfloat16", "float16"})
 """An index made in one of these is served in another: the cosine of their vectors stays above 0.999 (tested)."""
 
@@ -28,15 +30,15 @@ class Manifest:
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> Manifest:
-        """Raises IndexMismatch for an index of another format version."""
+    def from_json(cls, text: str, *, oldest: int = FORMAT) -> Manifest:
+        """In today's format, from `oldest` or a later one; raises IndexMismatch for any other."""
         data = json.loads(text)
-        if data.get("format") != FORMAT:
-            raise IndexMismatch(
-                f"the index has format {data.get('format')}, this program reads format {FORMAT}",
-                hint="rebuild it with: search-index apply --rebuild PATH",
-            )
-        return cls(EncoderStamp(**data["encoder"]), data["splitter"], data["analysis"], data["format"])
+        found = data.get("format")
+        if not isinstance(found, int) or not oldest <= found <= FORMAT:
+            older = isinstance(found, int) and found < oldest
+            command = "bring it up to date with: search-index compact" if older else _REBUILD
+            raise IndexMismatch(f"the index has format {found}, this program reads format {FORMAT}", hint=command)
+        return cls(EncoderStamp(**data["encoder"]), data["splitter"], data["analysis"])
 
     def require_encoder(self, stamp: EncoderStamp) -> None:
         """Raises IndexMismatch unless questions encoded under `stamp` can be compared with this index."""

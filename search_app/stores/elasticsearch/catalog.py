@@ -92,7 +92,7 @@ class ElasticsearchCatalog:
         live = all_indices(self._connection, check_collection_name(name)).live
         if live is None:
             raise IndexNotFound(name)
-        return Manifest.from_json(live.manifest), export(self._connection, live)
+        return Manifest.from_json(live.manifest, oldest=1), export(self._connection, live)
 
     def close(self) -> None:
         self._connection.close()

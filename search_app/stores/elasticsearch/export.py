@@ -37,7 +37,7 @@ def _file(connection: Connection, live: Build, path: str, source: dict[str, obje
         {"includes": list(schema.PASSAGE_FIELDS)},
         stored=["vector"],
     )
-    dim = Manifest.from_json(live.manifest).encoder.dim
+    dim = Manifest.from_json(live.manifest, oldest=1).encoder.dim
     first, ended = True, False
     while not ended:
         hits = list(itertools.islice(passages, _PASSAGES))

@@ -91,7 +91,7 @@ def leases(prefix: str) -> str:
 
 
 def index_body(build: Build, settings: ElasticsearchSettings) -> dict[str, Any]:
-    dim = Manifest.from_json(build.manifest).encoder.dim
+    dim = Manifest.from_json(build.manifest, oldest=1).encoder.dim
     keyword = {"type": "keyword"}
     return {
         "settings": {

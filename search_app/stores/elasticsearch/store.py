@@ -49,7 +49,7 @@ class ElasticsearchStore:
         self._lock = threading.Lock()
         self._build: Build | None = None
         self._looked = -1e9
-        self.manifest = Manifest.from_json(self._current().manifest)
+        self.manifest = Manifest.from_json(self._current().manifest, oldest=1)
 
     @property
     def generation(self) -> int:
@@ -247,7 +247,7 @@ class ElasticsearchStore:
         with self._lock:
             if self._build is not None and build.manifest != self._build.manifest:
                 # A rebuild may have changed what the vectors mean.
-                manifest = Manifest.from_json(build.manifest)
+                manifest = Manifest.from_json(build.manifest, oldest=1)
                 manifest.require_encoder(self.manifest.encoder)
                 self.manifest = manifest
             self._build, self._looked = build, time.monotonic()

@@ -25,7 +25,7 @@ def verify(connection: Connection, collection: str) -> list[str]:
     live = all_indices(connection, collection).live
     if live is None:
         raise IndexNotFound(collection)
-    manifest = Manifest.from_json(live.manifest)
+    manifest = Manifest.from_json(live.manifest, oldest=1)
     problems = _counts(connection, live)
     store = ElasticsearchStore(connection, collection)
     sample = _sample(connection, live)

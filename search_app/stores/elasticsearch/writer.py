@@ -168,7 +168,7 @@ class ElasticsearchWriter:
         indices = all_indices(self._connection, self._collection)
         live = indices.live
         if live is not None and not self._rebuild:
-            Manifest.from_json(live.manifest).require(self._manifest)
+            Manifest.from_json(live.manifest, oldest=1).require(self._manifest)
         build = indices.building
         base = live.index if live is not None and not self._rebuild else ""
         if build is not None and (build.base, build.manifest) != (base, self._manifest.to_json()):
