@@ -71,6 +71,27 @@ class RetrievalSettings(_Section):
     candidates: int = Field(default=100, ge=1, le=1000, description="hits taken from each retriever before fusion")
 
 
+class VectorSettings(_Section):
+    """How the embedded store holds vectors in memory; what is 0 or "auto" follows their count, dimension and memory.
+
+    `index` "flat" compares every vector; "compressed" compares codes of 1 bit and 8 bits a dimension, and ranks the
+    best by the exact vectors on disk. Changing one of these needs no new index.
+    """
+
+    index: Literal["auto", "flat", "compressed"] = "auto"
+    flat_limit: int = Field(
+        default=100_000, ge=0, description='passages of 384 dimensions up to which "auto" compares every vector'
+    )
+    memory_mb: int = Field(default=0, ge=0, description="what a compressed index may take, MiB; 0: what it needs")
+    lists: int = Field(default=0, ge=0, le=65_536, description="parts of a compressed index; 0: about sqrt(passages)")
+    probes: int = Field(default=0, ge=0, le=65_536, description="parts that a question looks into; 0: half of them")
+    oversample: float = Field(default=50.0, ge=1, le=1000, description="candidates ranked anew for each of 10 hits")
+    device: str = Field(default="cpu", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="where vectors are compared")
+    float16: bool = Field(default=False, description="on a GPU, half the memory; scores stay exact")
+    spread: Literal["replica", "shard"] = Field(default="replica", description="over several GPUs")
+    scratch_mb: int = Field(default=256, ge=0, description="GPU memory set aside for searching, MiB")
+
+
 class RankerSettings(_Section):
     """`model`: a folder or hub name of a sequence classifier over (question, passage); none by default."""
 
@@ -162,6 +183,7 @@ class Settings(BaseSettings):
     splitter: SplitterSettings = SplitterSettings()
     analysis: AnalysisSettings = AnalysisSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
+    vectors: VectorSettings = VectorSettings()
     ranker: RankerSettings = RankerSettings()
     reader: ReaderSettings = ReaderSettings()
     api: ApiSettings = ApiSettings()

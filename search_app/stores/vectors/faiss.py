@@ -1,40 +1,93 @@
-"""Vectors in memory, searched exactly by FAISS: the one door to the library."""
+"""The one door to the faiss library."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search_app.errors import MissingExtra
-from search_app.types import Matrix
+from search_app.errors import IndexCorrupt, MissingExtra
+
+Bytes = NDArray[np.uint8]
+
+
+def library() -> Any:
+    """The module; raises MissingExtra where there is none that can be used."""
+    try:
+        import faiss
+    except ImportError as error:
+        raise MissingExtra("faiss", "cpu") from error
+    except RuntimeError as error:  # a GPU build without the libraries it needs
+        raise MissingExtra(f"faiss ({error})", "cpu") from error
+    return faiss
+
+
+def describe() -> dict[str, Any]:
+    """Version and devices, for `info`."""
+    faiss = library()
+    return {"version": faiss.__version__, "gpus": faiss.get_num_gpus()}
+
+
+def serialized(index: Any) -> Bytes:
+    data: Bytes = library().serialize_index(index)
+    return data
+
+
+def restored(data: Bytes) -> Any:
+    """The index of these bytes; raises IndexCorrupt, and reserves no more memory than they can fill."""
+    faiss = library()
+    bytes_before, loops_before = faiss.get_deserialization_vector_byte_limit(), faiss.get_deserialization_loop_limit()
+    faiss.set_deserialization_vector_byte_limit(len(data))
+    faiss.set_deserialization_loop_limit(len(data))
+    try:
+        return faiss.deserialize_index(data)
+    except RuntimeError as error:
+        raise IndexCorrupt(
+            f"vector index: {str(error).splitlines()[0]}", hint="run: search-index verify --repair"
+        ) from error
+    finally:
+        faiss.set_deserialization_vector_byte_limit(bytes_before)
+        faiss.set_deserialization_loop_limit(loops_before)
+
+
+def only(positions: NDArray[np.int64], total: int) -> Any:
+    """A selector of these numbers, all below `total`: a bit each, read in constant time."""
+    chosen = np.zeros(total, dtype=bool)
+    chosen[positions] = True
+    return library().IDSelectorBitmap(np.packbits(chosen, bitorder="little"))
+
+
+def view(codes: Any, shape: tuple[int, int]) -> Bytes:
+    """The bytes of a vector of the library, not copied: good until the next change of it."""
+    if 0 in shape:
+        return np.empty(shape, dtype=np.uint8)
+    data: Bytes = library().rev_swig_ptr(codes.data(), shape[0] * shape[1])
+    return data.reshape(shape)
 
 
 class VectorIndex:
-    """Inner product over unit vectors; row numbers of the store are the ids. Not thread-safe: the store locks."""
+    """What store.py uses until it has moved to `build.open_index`."""
 
     def __init__(self, dim: int) -> None:
-        self._faiss = _import()
+        self._faiss = library()
         self._index = self._faiss.IndexIDMap2(self._faiss.IndexFlatIP(dim))
         self.ids: set[int] = set()
 
-    def add(self, ids: NDArray[np.int64], vectors: Matrix) -> None:
+    def add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         if len(ids):
             self._index.add_with_ids(np.ascontiguousarray(vectors), ids)
             self.ids.update(ids.tolist())
 
-    def remove(self, ids: Iterable[int]) -> None:
+    def remove(self, ids: Any) -> None:
         gone = np.fromiter(ids, dtype=np.int64)
         if len(gone):
             self._index.remove_ids(self._faiss.IDSelectorBatch(gone))
             self.ids.difference_update(gone.tolist())
 
     def search(
-        self, vectors: Matrix, k: int, allowed: NDArray[np.int64] | None = None
-    ) -> tuple[Matrix, NDArray[np.int64]]:
-        """Scores and ids, best first, (n, min(k, found)); `allowed` limits the search before the cut."""
+        self, vectors: NDArray[np.float32], k: int, allowed: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         k = min(k, len(self.ids) if allowed is None else len(allowed))
         if k == 0:
             empty = np.empty((len(vectors), 0))
@@ -44,19 +97,3 @@ class VectorIndex:
             parameters = self._faiss.SearchParameters(sel=self._faiss.IDSelectorBatch(allowed))
         scores, ids = self._index.search(np.ascontiguousarray(vectors), k, params=parameters)
         return scores, ids
-
-
-def describe() -> dict[str, Any]:
-    """Version and devices, for `info`."""
-    faiss = _import()
-    return {"version": faiss.__version__, "gpus": faiss.get_num_gpus()}
-
-
-def _import() -> Any:
-    try:
-        import faiss
-    except ImportError as error:
-        raise MissingExtra("faiss", "cpu") from error
-    except RuntimeError as error:  # a GPU build without the libraries it needs
-        raise MissingExtra(f"faiss ({error})", "cpu") from error
-    return faiss

@@ -1,0 +1,227 @@
+"""Vectors as codes: 1 bit a dimension in lists to find candidates, 8 bits to refine them, the truth to rank them.
+
+RaBitQ (Gao and Long, SIGMOD 2024) in an inverted file gives candidates. Their 8-bit codes come with a bound on how far
+a score can be from the exact one, so exact vectors are read only until the order is certain. A filter that matches few
+passages has all their 8-bit codes scanned: its result is exact.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_app.errors import IndexCorrupt
+from search_app.settings import VectorSettings
+from search_app.stores.vectors import faiss, ranking
+from search_app.stores.vectors.choice import Choice, bytes_per_vector
+from search_app.stores.vectors.codes import Codes
+from search_app.stores.vectors.index import Arrays, Lookup, Rows
+from search_app.stores.vectors.rows import NONE, nothing, positions_of
+from search_app.types import Matrix
+
+_LAYOUT = 1
+"""Of the arrays; another number is another program's."""
+_BLOCK = 8_192
+"""Vectors scored at once in fast scan's blocks of 32, and exact ones read at once from the truth."""
+_SCANNED = 200_000
+"""Filters that match up to so many are answered exactly."""
+_TOGETHER = 64
+"""Queries whose candidates are held at once."""
+
+
+class Compressed:
+    """A trained index. `lists` holds rows; what was removed is gone from it, and masked in the codes."""
+
+    def __init__(self, lists: Any, codes: Codes | None, *, probes: int, oversample: float, why: str) -> None:
+        self._lists, self._codes = lists, codes
+        self._probes, self._oversample, self._why = min(probes, lists.nlist), oversample, why
+        self._rows, self._alive, self._count = NONE, np.empty(0, dtype=bool), 0
+
+    @classmethod
+    def trained(
+        cls,
+        sample: Matrix,
+        bounds: tuple[NDArray[np.float32], NDArray[np.float32]],
+        choice: Choice,
+        settings: VectorSettings,
+    ) -> Compressed:
+        """Empty. `bounds`: the least and the largest value of each dimension over all vectors."""
+        library = faiss.library()
+        dim, wanted = sample.shape[1], choice.parameters
+        lists = library.IndexIVFRaBitQFastScan(
+            library.IndexFlatIP(dim), dim, wanted["lists"], library.METRIC_INNER_PRODUCT, 32, True, 1
+        )
+        lists.cp.niter, lists.cp.min_points_per_centroid = 10, 1
+        lists.train(sample)
+        codes = Codes(*bounds) if wanted["codes"] else None
+        return cls(lists, codes, probes=wanted["probes"], oversample=settings.oversample, why=choice.why)
+
+    @classmethod
+    def restored(cls, arrays: Arrays, settings: VectorSettings) -> Compressed:
+        """From `to_arrays`; they may be read-only. Raises IndexCorrupt where they are not what that gave."""
+        try:
+            layout, probes, error = (arrays[name].tolist() for name in ("layout", "probes", "error"))
+            rows, why = np.array(arrays["rows"], dtype=np.int64), arrays["why"].tobytes().decode()
+            bounds = [np.array(arrays[name], dtype=np.float32) for name in ("low", "high")]
+            data = np.asarray(arrays["lists"], dtype=np.uint8)
+        except (KeyError, ValueError) as wrong:
+            raise _damaged("parts are missing") from wrong
+        if layout != [_LAYOUT]:
+            raise _damaged(f"its layout is {layout}, not [{_LAYOUT}]")
+        lists = faiss.restored(data)
+        if (lists.d, lists.ntotal) != (len(bounds[0]), len(rows)):
+            raise _damaged("its parts do not belong together")
+        codes = None
+        if "codes" in arrays:
+            held = np.asarray(arrays["codes"], dtype=np.uint8)
+            if held.shape != (len(rows), lists.d):
+                raise _damaged("its parts do not belong together")
+            codes = Codes(bounds[0], bounds[1], error=error[0])
+            codes.add_bytes(held)
+        index = cls(lists, codes, probes=settings.probes or probes[0], oversample=settings.oversample, why=why)
+        index._rows, index._alive, index._count = rows, np.ones(len(rows), dtype=bool), len(rows)
+        return index
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def degraded(self) -> str:
+        return ""
+
+    def add(self, rows: Rows, vectors: Matrix) -> None:
+        if not len(rows):
+            return
+        vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+        self._lists.add_with_ids(vectors, np.ascontiguousarray(rows))
+        if self._codes is not None:
+            self._codes.add(vectors)
+        self._rows = np.concatenate((self._rows, rows))
+        self._alive = np.concatenate((self._alive, np.ones(len(rows), dtype=bool)))
+        self._count += len(rows)
+
+    def remove(self, rows: Rows) -> None:
+        gone = self._held(np.unique(rows))
+        if len(gone):
+            self._lists.remove_ids(faiss.only(self._rows[gone], self._beyond))
+            self._alive[gone] = False
+            self._count -= len(gone)
+
+    def search(self, vectors: Matrix, k: int, *, exact: Lookup, among: Rows | None = None) -> tuple[Matrix, Rows]:
+        queries = np.ascontiguousarray(vectors, dtype=np.float32)
+        held = None if among is None else self._held(among)
+        if held is not None and len(held) == len(self):
+            held = None
+        matching = len(self) if held is None else len(held)
+        k = min(k, matching)
+        if not k or not len(queries):
+            return nothing(queries, k)
+        parts = [
+            self._search(queries[start : start + _TOGETHER], k, exact, held, matching)
+            for start in range(0, len(queries), _TOGETHER)
+        ]
+        return np.concatenate([scores for scores, _ in parts]), np.concatenate([rows for _, rows in parts])
+
+    def describe(self) -> dict[str, object]:
+        each = bytes_per_vector(self._lists.d, codes=self._codes is not None)
+        return {
+            "kind": "compressed",
+            "why": self._why,
+            "lists": self._lists.nlist,
+            "probes": self._probes,
+            "candidates for 10 hits": self._candidates(10),
+            "bits a dimension": [1] if self._codes is None else [1, 8],
+            "bytes": each * len(self._rows),
+        }
+
+    def to_arrays(self) -> Arrays:
+        """Without what was removed."""
+        nothing_known = np.zeros(self._lists.d, dtype=np.float32)
+        arrays: dict[str, NDArray[np.generic]] = {
+            "layout": np.array([_LAYOUT]),
+            "probes": np.array([self._probes]),
+            "why": np.frombuffer(self._why.encode(), dtype=np.uint8),
+            "rows": self._rows[self._alive],
+            "lists": faiss.serialized(self._lists),
+            "low": nothing_known if self._codes is None else self._codes.low,
+            "high": nothing_known if self._codes is None else self._codes.high,
+            "error": np.array([0.0 if self._codes is None else self._codes.error]),
+        }
+        if self._codes is not None:
+            arrays["codes"] = self._codes.bytes[self._alive]
+        return arrays
+
+    @property
+    def _beyond(self) -> int:
+        """A number larger than every row."""
+        return int(self._rows[-1].item()) + 1 if len(self._rows) else 0
+
+    def _held(self, rows: Rows) -> NDArray[np.int64]:
+        found = positions_of(rows, self._rows)
+        living: NDArray[np.int64] = found[self._alive[found]]
+        return living
+
+    def _living(self, held: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+        """Positions to look at; None for all that there are."""
+        if held is None and self._count < len(self._rows):
+            return np.flatnonzero(self._alive)
+        return held
+
+    def _candidates(self, k: int) -> int:
+        """More hits want more candidates, but fewer for each: 500 for 10, 1,000 for 100."""
+        return max(round(self._oversample * 10 * math.pow(max(k, 10) / 10, 0.3)), 2 * k)
+
+    def _search(
+        self, queries: Matrix, k: int, exact: Lookup, held: NDArray[np.int64] | None, matching: int
+    ) -> tuple[Matrix, Rows]:
+        wanted = self._candidates(k)
+        if matching > wanted and (held is None or matching > _SCANNED):
+            found = self._candidates_of(queries, wanted, held)
+            if all(len(rows) >= k for _, rows in found):
+                slack = math.inf if self._codes is None else self._codes.slack(queries)
+                return ranking.settle(queries, found, k, exact=exact, slack=slack)
+        living = self._living(held)
+        if self._codes is None:
+            return self._compare(queries, k, exact, self._rows if living is None else self._rows[living])
+        codes = self._codes
+
+        def more(query: int, count: int) -> ranking.Ranked:
+            scores, places = codes.scan(queries[query : query + 1], count, living)
+            return scores[0], self._rows[places[0]]
+
+        scores, places = codes.scan(queries, min(wanted, matching), living)
+        ranked = list(zip(scores, self._rows[places], strict=True))
+        return ranking.settle(queries, ranked, k, exact=exact, slack=codes.slack(queries), matching=matching, more=more)
+
+    def _candidates_of(self, queries: Matrix, wanted: int, held: NDArray[np.int64] | None) -> list[ranking.Ranked]:
+        """From the lists, refined by the 8-bit codes where there are any."""
+        selector = None if held is None else faiss.only(self._rows[held], self._beyond)
+        parameters = faiss.library().SearchParametersIVF(nprobe=self._probes, sel=selector)
+        rough, rows = self._lists.search(queries, wanted, params=parameters)
+        ranked = []
+        for query, scores, found in zip(queries, rough, rows, strict=True):
+            found, scores = found[found >= 0], scores[found >= 0]
+            if self._codes is not None:
+                scores = self._codes.scores(query, positions_of(found, self._rows))
+                order = np.argsort(-scores, kind="stable")
+                scores, found = scores[order], found[order]
+            ranked.append((scores, found))
+        return ranked
+
+    def _compare(self, queries: Matrix, k: int, exact: Lookup, rows: Rows) -> tuple[Matrix, Rows]:
+        """With every one of these rows, read from the truth a block at a time."""
+        best: list[ranking.Ranked] = [(np.empty(0, dtype=np.float32), NONE)] * len(queries)
+        for start in range(0, len(rows), _BLOCK):
+            block = rows[start : start + _BLOCK]
+            vectors = exact(block)
+            for i, query in enumerate(queries):
+                scores = np.concatenate((best[i][0], ranking.inner(query, vectors)))
+                best[i] = ranking.best(scores, np.concatenate((best[i][1], block)), k)
+        return np.stack([scores for scores, _ in best]), np.stack([found for _, found in best])
+
+
+def _damaged(what: str) -> IndexCorrupt:
+    return IndexCorrupt(f"cache of the vector index: {what}", hint="run: search-index verify --repair")
