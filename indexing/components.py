@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 from haystack import component
@@ -14,14 +13,8 @@ from indexing.batching import PartStream
 from indexing.parts import Changes, Parts, SplitPart, SplitParts
 from indexing.splitter import Splitter
 from search_app.manifest import encoded_text, vector_key
-from search_app.protocols import Encoder, FileChange, IndexWriter
+from search_app.protocols import Encoder, EncoderStamp, FileChange, IndexWriter, PassageStore
 from search_app.types import PassageBatch
-
-
-class VectorSource(Protocol):
-    """Where vectors may be known: an index writer, for one."""
-
-    def known_vectors(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]: ...
 
 
 @component
@@ -54,18 +47,26 @@ class PassageSplitter:
 
 @component
 class PassageEmbedder:
-    """Passages to vectors; only texts that have no vector yet go through the encoder."""
+    """Passages to vectors; only texts that neither the writer nor `earlier` has a vector of go through the encoder.
 
-    def __init__(self, encoder: Encoder, vectors: VectorSource) -> None:
+    `earlier` must be an index of the same encoder.
+    """
+
+    def __init__(self, encoder: Encoder, writer: IndexWriter, *, earlier: PassageStore | None = None) -> None:
         self._encoder = encoder
-        self._vectors = vectors
+        self._writer = writer
+        self._earlier = earlier
 
     @component.output_types(changes=Changes)
     def run(self, parts: SplitParts) -> dict[str, Changes]:
         stamp = self._encoder.stamp
-        texts = [encoded_text(passage) for split in parts.items for passage in split.passages]
+        passages = [passage for split in parts.items for passage in split.passages]
+        texts = list(map(encoded_text, passages))
         keys = [vector_key(text, stamp) for text in texts]
-        known = self._vectors.known_vectors(list(dict.fromkeys(keys)))
+        known = self._writer.known_vectors(list(dict.fromkeys(keys)))
+        if self._earlier is not None:
+            new = [passage.id for passage, key in zip(passages, keys, strict=True) if key not in known]
+            known |= _vectors_of(self._earlier, new, stamp)
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
             known |= dict(zip(missing, self._encoder.encode_passages(list(missing.values())), strict=True))
@@ -78,6 +79,16 @@ class PassageEmbedder:
             changes.append(FileChange(part.record, part.documents, batch, first=part.first, last=part.last))
             row = rows.stop
         return {"changes": Changes(tuple(changes), len(missing))}
+
+
+def _vectors_of(store: PassageStore, ids: Sequence[str], stamp: EncoderStamp) -> dict[str, NDArray[np.float32]]:
+    """By key; a passage of the same id may have another title, and so another key than was asked for."""
+    return {
+        vector_key(encoded_text(passage), stamp): vector
+        for batch in (store.passages(ids=ids, vectors=True) if ids else ())
+        for passage, vector in zip(batch.passages, batch.embeddings, strict=True)
+        if not np.isnan(vector).any()
+    }
 
 
 @component

@@ -8,22 +8,22 @@ from haystack import Pipeline
 from haystack.core.errors import PipelineRuntimeError
 
 from indexing.batching import PartStream
-from indexing.components import FileConverter, IndexWriterComponent, PassageEmbedder, PassageSplitter, VectorSource
+from indexing.components import FileConverter, IndexWriterComponent, PassageEmbedder, PassageSplitter
 from indexing.parts import Changes
 from indexing.splitter import Splitter
 from search_app.observability import hush_snapshots
-from search_app.protocols import Encoder, IndexWriter
+from search_app.protocols import Encoder, IndexWriter, PassageStore
 
 
 def indexing_pipeline(
-    parts: PartStream, splitter: Splitter, encoder: Encoder, writer: IndexWriter, *, known: VectorSource | None = None
+    parts: PartStream, splitter: Splitter, encoder: Encoder, writer: IndexWriter, *, earlier: PassageStore | None = None
 ) -> Pipeline:
-    """`known` vectors are not encoded again: those of the index that is written, unless told otherwise."""
+    """Vectors are taken over from the index that is written, and from an `earlier` one of the same encoder."""
     hush_snapshots()
     pipeline = Pipeline()
     pipeline.add_component("convert", FileConverter(parts))
     pipeline.add_component("split", PassageSplitter(splitter))
-    pipeline.add_component("embed", PassageEmbedder(encoder, known or writer))
+    pipeline.add_component("embed", PassageEmbedder(encoder, writer, earlier=earlier))
     pipeline.add_component("write", IndexWriterComponent(writer))
     pipeline.connect("convert.parts", "split.parts")
     pipeline.connect("split.parts", "embed.parts")

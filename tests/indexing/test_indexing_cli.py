@@ -25,7 +25,8 @@ from click.testing import CliRunner, Result
 from fakes import HashEncoder
 
 from indexing import job
-from indexing.cli import _Interrupt, _Progress, cli
+from indexing.cli import cli
+from indexing.cli.terminal import Interrupt, Progress
 from indexing.job import splitter_of
 from search_app.errors import IndexNotFound
 from search_app.manifest import encoded_text
@@ -104,7 +105,7 @@ def test_a_terminal_sees_the_progress_and_the_time_left(home: Path, many: Path) 
     theirs, ours = pty.openpty()
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     with os.fdopen(ours, "w") as terminal, contextlib.redirect_stderr(terminal):
-        bar = _Progress(False, "indexing")
+        bar = Progress(False, "indexing")
         job.apply([many], settings=Settings(home=home), encoder=HashEncoder(), start=bar.start, progress=bar.update)
         bar.close()
     shown = _everything(theirs)
@@ -182,7 +183,6 @@ import sys
 sys.path.insert(0, {tests!r})
 from fakes import HashEncoder
 from indexing import job
-from indexing.cli import _Interrupt, _Progress, cli
 from search_app.settings import Settings
 class Slow(HashEncoder):
     def encode_passages(self, texts):
@@ -245,7 +245,7 @@ def test_ctrl_c_stops_cleanly(home: Path, many: Path) -> None:
 
 
 def test_ctrl_c_is_not_lost_where_python_drops_the_exception() -> None:
-    with _Interrupt() as interrupt:
+    with Interrupt() as interrupt:
         interrupt.check()
         with contextlib.suppress(KeyboardInterrupt):  # as a destructor would
             signal.raise_signal(signal.SIGINT)

@@ -1,0 +1,119 @@
+"""What a command says to whoever started it, and Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import click
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from indexing.sources import Skip
+
+SHOWN = 20
+
+
+class Interrupt:
+    """Ctrl-C raises as ever; where Python drops that exception, as in a destructor, `check` raises it again."""
+
+    def __enter__(self) -> Self:
+        self._seen = False
+        self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def check(self) -> None:
+        if self._seen:
+            raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._seen = True
+        raise KeyboardInterrupt
+
+
+class Sized(Protocol):
+    """Work whose size in bytes is known."""
+
+    @property
+    def bytes(self) -> int: ...
+
+
+class Progress:
+    """A bar on stderr with the time left, where somebody looks at it."""
+
+    def __init__(self, quiet: bool, verb: str) -> None:
+        self._quiet = quiet or not sys.stderr.isatty()
+        self._verb = verb
+        self._bar: tqdm[Any] | None = None
+
+    def start(self, work: Sized) -> None:
+        from tqdm import tqdm
+
+        if not self._quiet and work.bytes:
+            self._bar = tqdm(
+                total=work.bytes, unit="B", unit_scale=True, desc=self._verb, smoothing=0.05, dynamic_ncols=True
+            )
+
+    def update(self, size: int) -> None:
+        if self._bar is not None:
+            self._bar.update(size)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def print_list(name: str, lines: Sequence[str], *, shown: int = SHOWN) -> None:
+    for line in lines[:shown]:
+        click.echo(f"{name:<8} {line}")
+    if len(lines) > shown:
+        click.echo(f"{name:<8} … and {len(lines) - shown} more (--json names them all)")
+
+
+def print_reasons(name: str, skips: Sequence[Skip], *, shown: int = sys.maxsize) -> None:
+    print_list(name, [f"{skip.source}: {skip.reason}" for skip in skips], shown=shown)
+
+
+def duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def print_json(value: object) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    for line in _lines(facts, ""):
+        click.echo(line)
+
+
+def _lines(facts: Mapping[str, object], indent: str) -> Iterator[str]:
+    width = max(map(len, facts), default=0)
+    for name, value in facts.items():
+        if isinstance(value, Mapping) and value:
+            yield f"{indent}{name}"
+            yield from _lines({str(key): item for key, item in value.items()}, indent + "  ")
+        else:
+            yield f"{indent}{name:<{width}}  {_in_words(value)}"
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value in ("", None, {}) else str(value)
