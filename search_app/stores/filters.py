@@ -1,7 +1,9 @@
-"""Metadata filters in Haystack's grammar: parsed from text, checked, compiled to SQL, or evaluated in Python.
+"""Metadata filters in Haystack's grammar: parsed from text, checked, and evaluated in Python.
 
-Semantics, the same everywhere: a missing field matches only `!=` and `not in`; numbers compare with numbers, text
-with text (ISO dates so sort as dates), anything else is no match; a list field matches when one of its items does.
+Semantics, the same everywhere: numbers compare with numbers, text with text (ISO dates so sort as dates), true and
+false with each other, anything else is no match; a list field matches when one of its items does. A field without a
+value (an empty list has none) is missing: it matches `!=` and `not in` any value, and `== None`; `!= None` is a field
+with a value, and no order compares with None. In text these two are `author missing` and `author exists`.
 """
 
 from __future__ import annotations
@@ -62,26 +64,50 @@ def field_kinds(meta: Meta) -> Iterator[tuple[str, str]]:
 
 
 def matches(where: Filter, meta: Meta) -> bool:
-    """The reference: what the compiled SQL must agree with."""
+    """The reference: what every store must agree with."""
     if "field" not in where:
-        results = [matches(condition, meta) for condition in _conditions(where)]
+        results = [matches(condition, meta) for condition in conditions(where)]
         kind = where["operator"]
         return all(results) if kind == "AND" else any(results) if kind == "OR" else not all(results)
-    comparison, value = where["operator"], where["value"]
-    stored = meta.get(field_name(where))
-    items = stored if isinstance(stored, list) else [] if stored is None else [stored]
-    if comparison in ("!=", "not in"):
-        excluded = value if isinstance(value, list) else [value]
-        return not any(_same_kind(item, other) and item == other for item in items for other in excluded)
-    wanted = value if isinstance(value, list) else [value]
-    compare = operator.eq if comparison == "in" else _COMPARISONS[str(comparison)]
-    return any(_same_kind(item, other) and compare(item, other) for item in items for other in wanted)
+    comparison, wanted, negated = comparison_of(where)
+    stored = items(meta.get(field_name(where)))
+    return negated != any(_holds(comparison, stored, value) for value in wanted)
+
+
+def comparison_of(where: Filter) -> tuple[str, list[Any], bool]:
+    """One of == < <= > >=, the values of which one must match, and whether none of them may instead."""
+    comparison, value = str(where["operator"]), where["value"]
+    wanted = list(value) if isinstance(value, list | tuple) else [value]
+    if comparison in ("==", "!=", "in", "not in"):
+        return "==", wanted, comparison in ("!=", "not in")
+    return comparison, wanted, False
+
+
+def conditions(where: Filter) -> list[Filter]:
+    found = where["conditions"]
+    assert isinstance(found, list | tuple)
+    return list(found)
+
+
+def items(stored: object) -> list[Any]:
+    """The values of a field; none of them where it is missing."""
+    found = stored if isinstance(stored, list | tuple) else [stored]
+    return [item for item in found if item is not None]
+
+
+def kind_of(value: object) -> str:
+    """Values of one kind compare; "" compares with nothing."""
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, str):
+        return "text"
+    return "number" if isinstance(value, int | float) and value == value else ""
 
 
 def to_sql(where: Filter, column: str) -> tuple[str, list[str | int | float]]:
     """A condition over the JSON in `column`, and its parameters in order."""
     if "field" not in where:
-        parts = [to_sql(condition, column) for condition in _conditions(where)]
+        parts = [to_sql(condition, column) for condition in conditions(where)]
         parameters = [value for _, values in parts for value in values]
         glue = " OR " if where["operator"] == "OR" else " AND "
         joined = glue.join(f"({sql})" for sql, _ in parts) or ("0" if where["operator"] == "OR" else "1")
@@ -93,6 +119,8 @@ def to_sql(where: Filter, column: str) -> tuple[str, list[str | int | float]]:
     alternatives: list[str] = []
     parameters = []
     for item in values:
+        if item is None:
+            continue
         kinds = (
             "('text')"
             if isinstance(item, str)
@@ -106,7 +134,11 @@ def to_sql(where: Filter, column: str) -> tuple[str, list[str | int | float]]:
     # parameter too, so a field name is never part of the statement.
     found = f"EXISTS (SELECT 1 FROM json_each({column}, ?) AS each WHERE {' OR '.join(alternatives) or '0'})"
     name = field_name(where).replace('"', '\\"')
-    return (f"NOT {found}" if negated else found), [f'$."{name}"', *parameters]
+    parameters = [f'$."{name}"', *parameters]
+    if None in values and sign == "=":
+        found = f"({found} OR NOT EXISTS (SELECT 1 FROM json_each({column}, ?) AS each WHERE each.type <> 'null'))"
+        parameters.append(parameters[0])
+    return (f"NOT {found}" if negated else found), parameters
 
 
 def _walk(where: object, depth: int) -> Iterator[tuple[Filter, int]]:
@@ -119,12 +151,11 @@ def _walk(where: object, depth: int) -> Iterator[tuple[Filter, int]]:
     yield where, depth
     if where.get("operator") not in _LOGIC:
         raise _invalid(f"unknown operator {where.get('operator')!r}", f"use one of {', '.join(_LOGIC)}")
-    conditions = where.get("conditions")
-    if not isinstance(conditions, list | tuple):
+    if not isinstance(where.get("conditions"), list | tuple):
         raise _invalid(f"{where['operator']} needs a list of conditions")
     if depth > _MAX_DEPTH:
         raise _invalid(f"a filter is nested at most {_MAX_DEPTH} deep")
-    for condition in conditions:
+    for condition in conditions(where):
         yield from _walk(condition, depth + 1)
 
 
@@ -134,23 +165,25 @@ def _check_comparison(where: Filter) -> None:
         raise _invalid("a condition's field is a name")
     if comparison not in OPERATORS:
         raise _invalid(f"unknown operator {comparison!r}", f"use one of {', '.join(OPERATORS)}")
+    if "value" not in where:
+        raise _invalid(f"{name} {comparison} needs a value")
     if comparison in ("in", "not in"):
-        if not isinstance(value, list | tuple) or not all(isinstance(item, str | int | float) for item in value):
+        if not isinstance(value, list | tuple) or not all(_is_value(item) for item in value):
             raise _invalid(f"'{comparison}' needs a list of values for {name}")
-    elif not isinstance(value, str | int | float):
+    elif not _is_value(value):
         raise _invalid(f"{name} {comparison} needs a text or a number")
 
 
-def _conditions(where: Filter) -> list[Filter]:
-    conditions = where["conditions"]
-    assert isinstance(conditions, list | tuple)
-    return list(conditions)
+def _is_value(value: object) -> bool:
+    """Not a number (nan) is none: it would equal nothing, itself included."""
+    return value is None or bool(kind_of(value))
 
 
-def _same_kind(a: object, b: object) -> bool:
-    if isinstance(a, bool) or isinstance(b, bool):
-        return isinstance(a, bool) and isinstance(b, bool)
-    return isinstance(a, str) == isinstance(b, str)
+def _holds(comparison: str, stored: list[Any], value: object) -> bool:
+    if value is None:
+        return comparison == "==" and not stored
+    kind = kind_of(value)
+    return any(kind and kind_of(item) == kind and _COMPARISONS[comparison](item, value) for item in stored)
 
 
 def _invalid(message: str, hint: str = "") -> InvalidQuery:
@@ -210,8 +243,12 @@ class _Parser:
         kind, name = self._take("a field name")
         if kind != "word":
             raise self._error(f"expected a field name, found {name!r}")
+        value: object = None
+        field = f"meta.{name.removeprefix('meta.')}"
+        for word, existence in (("exists", "!="), ("missing", "==")):
+            if self._take_word(word):
+                return {"field": field, "operator": existence, "value": None}
         comparison = self._comparison()
-        value: object
         if comparison in ("in", "not in"):
             self._need_mark("[")
             items = [self._value()]
@@ -221,7 +258,7 @@ class _Parser:
             value = items
         else:
             value = self._value()
-        return {"field": f"meta.{name.removeprefix('meta.')}", "operator": comparison, "value": value}
+        return {"field": field, "operator": comparison, "value": value}
 
     def _comparison(self) -> str:
         if self._take_word("in"):
@@ -232,7 +269,7 @@ class _Parser:
             return "not in"
         kind, text = self._take("a comparison")
         if kind != "mark" or text not in (*OPERATORS, "="):
-            raise self._error(f"expected one of = != < <= > >= in, found {text!r}")
+            raise self._error(f"expected one of = != < <= > >= in exists missing, found {text!r}")
         return "==" if text == "=" else text
 
     def _value(self) -> str | int | float | bool:

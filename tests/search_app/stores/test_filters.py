@@ -16,6 +16,7 @@ from search_app.stores.filters import parse_where
 FIELDS = ["size", "author", "tags", "modified", "score.raw", 'odd "name']
 SCALARS = st.one_of(
     st.integers(-5, 5), st.floats(-5, 5, allow_nan=False), st.booleans(),
+    st.sampled_from([2**53, 2**53 + 1, float(2**53), -(2**63), 2**63 - 1]),
     st.sampled_from(["a", "b", "ü", "2026-01-01", "2026-02", ""]),
 )  # fmt: skip
 METAS = st.dictionaries(
@@ -26,13 +27,13 @@ COMPARISONS = st.one_of(
         lambda field, operator, value: {"field": f"meta.{field}", "operator": operator, "value": value},
         st.sampled_from(FIELDS[:5]),
         st.sampled_from(["==", "!=", "<", "<=", ">", ">="]),
-        SCALARS,
+        SCALARS | st.none(),
     ),
     st.builds(
         lambda field, operator, value: {"field": f"meta.{field}", "operator": operator, "value": value},
         st.sampled_from(FIELDS[:5]),
         st.sampled_from(["in", "not in"]),
-        st.lists(SCALARS, max_size=3),
+        st.lists(SCALARS | st.none(), max_size=3),
     ),
 )
 FILTERS = st.recursive(
@@ -80,6 +81,14 @@ def test_text_becomes_haystacks_grammar() -> None:
         ],
     }
     assert parse_where("draft = true")["value"] is True
+    assert parse_where("author exists") == {"field": "meta.author", "operator": "!=", "value": None}
+    assert parse_where("not author Missing or exists exists") == {
+        "operator": "OR",
+        "conditions": [
+            {"operator": "NOT", "conditions": [{"field": "meta.author", "operator": "==", "value": None}]},
+            {"field": "meta.exists", "operator": "!=", "value": None},
+        ],
+    }
     assert parse_where("ratio < 0.5")["value"] == 0.5
 
 
@@ -105,7 +114,10 @@ def test_any_text_parses_or_is_an_invalid_query(text: str) -> None:
         {"operator": "AND"},
         {"operator": "AND", "conditions": ["x"]},
         {"field": "meta.a", "operator": "~", "value": 1},
-        {"field": "meta.a", "operator": "==", "value": None},
+        {"field": "meta.a", "operator": "=="},
+        {"field": "meta.a", "operator": "<", "value": float("nan")},
+        {"field": "meta.a", "operator": "in", "value": [1, float("nan")]},
+        {"field": "meta.a", "operator": "in", "value": [[1]]},
         {"field": "meta.a", "operator": "==", "value": {"$gt": 1}},
         {"field": "meta.a", "operator": "in", "value": "text"},
         {"field": 7, "operator": "==", "value": 1},
@@ -115,6 +127,49 @@ def test_any_text_parses_or_is_an_invalid_query(text: str) -> None:
 def test_a_filter_outside_the_grammar_is_refused(where: dict[str, Any]) -> None:
     with pytest.raises(InvalidQuery):
         filters.check(where)
+
+
+A: dict[str, Any] = {
+    "empty": [],
+    "none": None,
+    "text": "b",
+    "whole": 2**53 + 1,
+    "half": 0.5,
+    "one": 1.0,
+    "yes": True,
+    "tags": ["x", "x", "y"],
+    "day": "2026-02-01",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("text exists", True), ("ghost exists", False), ("empty exists", False), ("none exists", False),
+        ("ghost missing", True), ("empty missing", True), ("none missing", True), ("tags missing", False),
+        ("text >= b", True), ("text > b", False), ("text < 3", False), ("day >= 2026-01 and day < 2026-02-02", True),
+        (f"whole = {2**53}", False), (f"whole > {float(2**53)}", True), (f"whole < {2**63}", True),
+        ("half > 0", True), ("one = 1", True), ("yes = 1", False), ("one = true", False), ("yes > false", True),
+        ("tags = y", True), ("tags != y", False), ("tags in [z, x]", True), ("tags not in [z]", True),
+        ("ghost != 1", True), ("ghost not in [1]", True), ("ghost < 1", False), ("not (ghost < 1)", True),
+    ],
+)  # fmt: skip
+def test_a_filter_means_what_the_grammar_says(text: str, expected: bool) -> None:
+    assert filters.matches(parse_where(text), A) is expected
+
+
+@pytest.mark.parametrize("comparison", ["<", "<=", ">", ">="])
+def test_nothing_has_an_order_with_none(comparison: str) -> None:
+    assert not filters.matches({"field": "meta.half", "operator": comparison, "value": None}, A)
+    assert not filters.matches({"field": "meta.ghost", "operator": comparison, "value": None}, A)
+
+
+def test_a_list_with_none_is_for_what_is_missing_too() -> None:
+    where = {"field": "meta.half", "operator": "in", "value": [0.5, None]}
+    assert filters.matches(where, A)
+    assert filters.matches(where, {})
+    assert not filters.matches({**where, "operator": "not in"}, {})
+    assert filters.matches({**where, "operator": "not in"}, {"half": 1})
 
 
 def test_a_filter_too_deep_or_too_long_is_refused() -> None:
