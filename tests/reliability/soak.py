@@ -1,0 +1,116 @@
+"""Kills and damage by the thousand: `make soak ROUNDS=1000`. A run that was stopped goes on where it was.
+
+Each round is one line of JSON in .bench/soak; a round that breaks a promise is printed with its seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import secrets
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "False")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import index_damage
+import index_kills
+from living_index import fast_folder
+
+BLOCK = 50
+"""Rounds on one index; the next ones begin with another."""
+
+
+def kills(seed: int, numbers: range) -> Iterator[dict[str, Any]]:
+    with fast_folder() as folder:
+        bench = index_kills.Bench(folder, random.Random(f"{seed}:{numbers.start}"))
+        for number in numbers:
+            played = bench.play(index_kills.pick(random.Random(f"{seed}:{number}"), number))
+            yield asdict(played)
+            if played.problems:
+                return
+
+
+def damage(seed: int, numbers: range) -> Iterator[dict[str, Any]]:
+    with fast_folder() as folder:
+        patients = index_damage.Patients(folder, random.Random(f"{seed}:{numbers.start}"))
+        for number in numbers:
+            yield asdict(patients.examine(random.Random(f"{seed}:{number}")))
+
+
+PARTS: dict[str, Callable[[int, range], Iterator[dict[str, Any]]]] = {"kills": kills, "damage": damage}
+
+
+def run(part: str, rounds: int, seed: int | None, folder: Path) -> bool:
+    """Whether every round kept every promise."""
+    path = folder / f"{part}.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    if seed is None:
+        seed = lines[-1]["seed"] if lines and lines[-1]["number"] + 1 < rounds else secrets.randbits(31)
+    ours = [line for line in lines if line["seed"] == seed and line["number"] < rounds]
+    done = len(ours)
+    print(f"{part}: seed {seed}, {done} of {rounds} rounds done before", flush=True)
+    began = time.monotonic()
+    with path.open("a") as file:
+        while done < rounds:
+            block = range(done, min(rounds, done + BLOCK - done % BLOCK))
+            for result in PARTS[part](seed, block):
+                line = {"seed": seed, "number": done, **result}
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+                ours.append(line)
+                done += 1
+                for problem in result["problems"]:
+                    print(f"  round {line['number']}: {problem}", flush=True)
+            print(f"  {done} rounds, {time.monotonic() - began:.0f} s", flush=True)
+    print(tally(part, ours))
+    return not any(line["problems"] for line in ours)
+
+
+def tally(part: str, lines: list[dict[str, Any]]) -> str:
+    """By job, or by file and kind of damage."""
+    names = ("job",) if part == "kills" else ("file", "kind")
+
+    def of(line: dict[str, Any]) -> tuple[str, ...]:
+        return tuple(str(line[name]) for name in names)
+
+    rows = []
+    for key, group in groupby(sorted(lines, key=of), of):
+        found = list(group)
+        broken = sum(bool(line["problems"]) for line in found)
+        if part == "kills":
+            what = f"{sum(line['kills'] for line in found)} kills"
+        else:
+            counts = Counter(line["answers"] for line in found)
+            what = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+            what += f", verify found {sum(line['verify'] == 'found' for line in found)}"
+        rows.append(f"  {' · '.join(key):<42} {len(found):>5} rounds, {what}, {broken} with a broken promise")
+    total = sum(bool(line["problems"]) for line in lines)
+    kills = f", {sum(line['kills'] for line in lines)} kills" if part == "kills" else ""
+    return "\n".join([*rows, f"{part}: {len(lines)} rounds{kills}, {total} with a broken promise"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
+    parser.add_argument("--rounds", type=int, default=1000)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--folder", type=Path, default=Path(".bench/soak"))
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    kept = [run(part, given.rounds, given.seed, given.folder) for part in given.parts]
+    sys.exit(0 if all(kept) else 1)
+
+
+if __name__ == "__main__":
+    main()

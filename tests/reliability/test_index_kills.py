@@ -1,0 +1,22 @@
+"""A job that is killed loses nothing and doubles nothing; `make soak` does it a thousand times."""
+
+from __future__ import annotations
+
+import random
+import secrets
+
+import index_kills
+from living_index import fast_folder
+
+
+def test_ten_kills_of_every_kind_of_job_lose_nothing_and_double_nothing() -> None:
+    seed, struck = secrets.randbits(31), 0
+    with fast_folder() as folder:
+        bench = index_kills.Bench(folder, random.Random(seed))
+        for number in range(40):
+            played = bench.play(index_kills.pick(random.Random(f"{seed}:{number}"), number))
+            assert not played.problems, f"seed {seed}, round {number}, {played.job}: {played.problems}"
+            struck += played.kills
+            if struck >= 10 and number >= len(index_kills.WEIGHTS):
+                break
+    assert struck >= 10
