@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from search_app.stores.elasticsearch.schema import field_path, term
-from search_app.stores.filters import field_name
+from search_app.stores.filters import comparison_of, field_name
 from search_app.types import Filter
 
 Query = dict[str, Any]
@@ -33,21 +33,19 @@ def to_query(where: Filter, *, negated: bool = False) -> Query:
 
 
 def _comparison(where: Filter, negated: bool) -> Query:
-    comparison, value = str(where["operator"]), where["value"]
-    if comparison in ("!=", "not in"):
-        negated = not negated
-        comparison = "=="
-    elif comparison == "in":
-        comparison = "=="
-    values: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
+    comparison, values, none_of = comparison_of(where)
+    negated = negated != none_of
     found = [query for item in values for query in _item(field_name(where), comparison, item)]
     if not negated:
         return _any(found)
     return {"bool": {"must_not": found}} if found else ALL
 
 
-def _item(name: str, comparison: str, value: str | int | float | bool) -> Iterator[Query]:
-    if isinstance(value, bool):
+def _item(name: str, comparison: str, value: str | int | float | bool | None) -> Iterator[Query]:
+    if value is None:
+        if comparison == "==":
+            yield {"bool": {"must_not": [{"exists": {"field": field_path(name, kind)}} for kind in "tidb"]}}
+    elif isinstance(value, bool):
         path = field_path(name, "b")
         if comparison == "==":
             yield {"term": {path: value}}
