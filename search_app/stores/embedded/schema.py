@@ -12,6 +12,9 @@ from __future__ import annotations
 
 INDEX_FILE = "index.db"
 REBUILD_FILE = "rebuild.db"
+RESTORE_FILE = "restore.db"
+SET_ASIDE_FILE = "set-aside.db"
+"""What is served while another index takes its place, complete, before it is the previous one."""
 PREVIOUS_FILE = "previous.db"
 """The index as it was before the last rebuild or restore, for one command to bring back."""
 

@@ -1,4 +1,4 @@
-"""The embedded store's one writer: documents, passages, vectors and BM25 terms of a change in one transaction."""
+"""The embedded store's one writer: a change's documents, passages, vectors, words and attributes in one transaction."""
 
 from __future__ import annotations
 
@@ -9,45 +9,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import apsw
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from search_app.errors import ConfigurationError, IndexBusy
+from search_app.errors import IndexBusy
 from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.protocols import FileChange, FileRecord, Rejection
-from search_app.stores import text_analysis
+from search_app.settings import VectorSettings
+from search_app.stores.embedded import attributes, caches, checksums, generation, publish, terms, upgrade
 from search_app.stores.embedded.connection import connect_writing, rows, translated
-from search_app.stores.embedded.schema import INDEX_FILE
-from search_app.stores.filters import field_kinds
+from search_app.stores.embedded.files import Files
+from search_app.stores.embedded.schema import INDEX_FILE, REBUILD_FILE, TABLES
 from search_app.types import Document, Matrix, Passage
 
-_SCHEMA = """
-CREATE TABLE manifest (json TEXT NOT NULL, lineage TEXT NOT NULL, generation INTEGER NOT NULL);
-CREATE TABLE files (
-  id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, source TEXT NOT NULL, digest TEXT NOT NULL,
-  size INTEGER NOT NULL, modified_ns INTEGER NOT NULL, documents INTEGER NOT NULL);
-CREATE TABLE documents (
-  rowid INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, file INTEGER NOT NULL REFERENCES files(id), title TEXT NOT NULL,
-  source TEXT NOT NULL, language TEXT NOT NULL, meta TEXT NOT NULL, headings TEXT NOT NULL, pages TEXT NOT NULL,
-  text TEXT NOT NULL);
-CREATE INDEX documents_file ON documents(file);
-CREATE INDEX documents_language ON documents(language);
-CREATE TABLE vectors (rowid INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, embedding BLOB NOT NULL);
-CREATE TABLE passages (
-  rowid INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
-  document INTEGER NOT NULL REFERENCES documents(rowid), vector INTEGER NOT NULL REFERENCES vectors(rowid),
-  title TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL,
-  page INTEGER, text TEXT NOT NULL);
-CREATE INDEX passages_document ON passages(document);
-CREATE INDEX passages_vector ON passages(vector);
-CREATE TABLE fields (name TEXT PRIMARY KEY, kind TEXT NOT NULL) WITHOUT ROWID;
-CREATE VIRTUAL TABLE terms USING fts5(title, body, content='', contentless_delete=1, tokenize='ascii');
-"""
 _KEYS_AT_ONCE = 500
+_COMMITS_KEPT = 1_000
+"""Without a cache: by how many commits a reader may be behind and still take in no more than the difference."""
 
 
 class SqliteWriter:
@@ -56,18 +37,27 @@ class SqliteWriter:
     `rebuild` writes a new index beside the old one, which goes on serving; `finish` puts the new one in its place.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, *, collection: str, rebuild: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        *,
+        collection: str,
+        rebuild: bool = False,
+        settings: VectorSettings | None = None,
+        files: Files | None = None,
+    ) -> None:
+        self._folder = folder
         self._manifest = manifest
-        self._target = folder / INDEX_FILE
-        self._path = folder / "rebuild.db" if rebuild else self._target
+        self._settings = settings or VectorSettings()
+        self._files = files or Files()
+        self._path = folder / (REBUILD_FILE if rebuild else INDEX_FILE)
         self._rebuild = rebuild
         self._changed = False
+        self._lock = lock(self._files, folder, collection)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(folder, collection)
-        except PermissionError as error:
-            raise ConfigurationError(f"{folder} cannot be written", hint="check the folder's permissions") from error
-        try:
+            self._files.clear(folder)
+            publish.recover(self._files, folder)
             self._db = self._open()
         except BaseException:
             self._lock.release()
@@ -102,67 +92,101 @@ class SqliteWriter:
     def write(self, changes: Sequence[FileChange]) -> list[Rejection]:
         """All of it or, with an error, nothing: there is never a rejection."""
         if changes:
-            with self._transaction() as db:
+            with self._transaction() as commit:
+                pending = _Rows(self._db, self._manifest)
                 for change in changes:
-                    self._write_file(db, change)
+                    self._write_file(pending, change, commit)
+                pending.insert()
         return []
 
     def remove_files(self, paths: Sequence[str]) -> None:
         if not paths:
             return
-        with self._transaction() as db:
+        with self._transaction() as commit:
             for path in paths:
-                for file in rows(db, "SELECT id FROM files WHERE path = ?", (path,)):
-                    _clear_file(db, file)
-                    db.execute("DELETE FROM files WHERE id = ?", (file,))
+                for file in rows(self._db, "SELECT id FROM files WHERE path = ?", (path,)):
+                    _clear_file(self._db, file, commit)
+                    self._db.execute("DELETE FROM files WHERE id = ?", (file,))
+
+    def remove_documents(self, ids: Sequence[str]) -> int:
+        sql = "SELECT rowid, file FROM documents WHERE id IN (SELECT value FROM json_each(?))"
+        with translated(self._path):
+            found = rows(self._db, sql, (json.dumps(list(ids)),))
+        if found:
+            with self._transaction() as commit:
+                _remove(self._db, [row for row, _ in found], commit)
+                fewer = "UPDATE files SET documents = documents - 1 WHERE id = ?"
+                self._db.executemany(fewer, [(file,) for _, file in found])
+        return len(found)
 
     def finish(self) -> None:
         with translated(self._path):
             if self._changed:
                 with self._db:
-                    self._db.execute("DELETE FROM vectors WHERE rowid NOT IN (SELECT vector FROM passages)")
-                    self._db.execute("INSERT INTO terms(terms) VALUES('optimize')")
+                    self._db.execute(
+                        "DELETE FROM vectors WHERE rowid NOT IN (SELECT vector FROM passages WHERE vector IS NOT NULL)"
+                    )
                 self._db.execute("PRAGMA optimize")
-            if self._rebuild:
-                self._publish()
+            refresh(self._db, self._folder, self._files, self._settings)
             self._db.pragma("wal_checkpoint(TRUNCATE)")
+        if self._rebuild:
+            self._db.close()
+            publish.publish(self._files, self._folder, self._path)
+            self._path = self._folder / INDEX_FILE
+            self._rebuild = False
+            self._db = connect_writing(self._path)
 
     def close(self) -> None:
         self._db.close()
         self._lock.release()
 
     def _open(self) -> apsw.Connection:
-        new = not self._path.exists()
+        recorded = generation.read(self._folder)
         db = connect_writing(self._path)
-        with translated(self._path):
-            tables = rows(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'terms'")[0]
-            if new or not tables:
-                with db:
-                    db.execute(_SCHEMA)
-                    values = (self._manifest.to_json(), secrets.token_hex(8))
-                    db.execute("INSERT INTO manifest VALUES (?, ?, 0)", values)
-                return db
-            stored = Manifest.from_json(rows(db, "SELECT json FROM manifest")[0])
-        if self._rebuild and stored != self._manifest:
-            db.close()  # left by an interrupted rebuild with other settings
-            _delete(self._path)
-            return self._open()
         try:
-            stored.require(self._manifest)
+            with translated(self._path):
+                if not rows(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'manifest'")[0]:
+                    with db:
+                        db.execute(TABLES)
+                        # Beyond what was recorded: the file may have been taken away, and the record left.
+                        first = recorded[1] + 1 if recorded and not self._rebuild else 0
+                        values = (self._manifest.to_json(), secrets.token_hex(8), first, first)
+                        db.execute("INSERT INTO manifest VALUES (?, ?, ?, ?)", values)
+                    return db
+                text = str(rows(db, "SELECT json FROM manifest")[0])
+                if not self._rebuild:
+                    lineage, number = rows(db, "SELECT lineage, generation FROM manifest")[0]
+                    generation.require(recorded, self._folder, lineage, number)
+                    Manifest.from_json(text, oldest=upgrade.OLDEST).require(self._manifest)
+                    if upgrade.upgrade(db):
+                        self._record()
+                    caches.clear(self._files, db, self._folder)
+                    return db
+                if text == self._manifest.to_json():
+                    return db
+            db.close()  # left by an interrupted rebuild with other settings
+            publish.delete(self._files, self._path)
+            return self._open()
         except BaseException:
             db.close()
             raise
-        return db
 
     @contextmanager
-    def _transaction(self) -> Iterator[apsw.Connection]:
+    def _transaction(self) -> Iterator[int]:
+        """The generation that the block makes."""
         with translated(self._path), self._db:
-            yield self._db
-            self._db.execute("UPDATE manifest SET generation = generation + 1")
+            sql = "UPDATE manifest SET generation = generation + 1 RETURNING generation"
+            yield int(rows(self._db, sql)[0])
         self._changed = True
+        self._record()
 
-    def _write_file(self, db: apsw.Connection, change: FileChange) -> None:
-        record = change.record
+    def _record(self) -> None:
+        if not self._rebuild:
+            lineage, number = rows(self._db, "SELECT lineage, generation FROM manifest")[0]
+            generation.record(self._files, self._folder, lineage, number)
+
+    def _write_file(self, pending: _Rows, change: FileChange, commit: int) -> None:
+        record, db = change.record, self._db
         known = rows(db, "SELECT id FROM files WHERE path = ?", (record.path,))
         if not known:
             db.execute(
@@ -173,8 +197,9 @@ class SqliteWriter:
         else:
             file = known[0]
         # Vectors that the old passages share with the new ones stay: unused ones are dropped by finish().
-        if change.first:
-            _clear_file(db, file)
+        if change.first and known:
+            pending.insert()
+            _clear_file(db, file, commit)
         db.execute(
             "UPDATE files SET source = ?, digest = ?, size = ?, modified_ns = ?, documents = ? WHERE id = ?",
             (
@@ -182,91 +207,162 @@ class SqliteWriter:
                 record.modified_ns if change.last else 0, record.documents, file,
             ),
         )  # fmt: skip
-        numbers = {document.id: self._insert_document(db, file, document) for document in change.documents}
-        languages = {document.id: document.language for document in change.documents}
+        for document in change.documents:
+            pending.add_document(file, document)
         for passage, vector in zip(change.batch.passages, change.batch.embeddings, strict=True):
-            if passage.document_id not in numbers:  # a document whose first passages came with an earlier part
-                found = rows(db, "SELECT rowid, language FROM documents WHERE id = ?", (passage.document_id,))
-                numbers[passage.document_id], languages[passage.document_id] = found[0]
-            self._insert_passage(db, numbers[passage.document_id], languages[passage.document_id], passage, vector)
+            pending.add_passage(passage, vector)
 
-    def _insert_document(self, db: apsw.Connection, file: int, document: Document) -> int:
+
+class _Rows:
+    """Rows of one transaction, numbered here and inserted table by table."""
+
+    def __init__(self, db: apsw.Connection, manifest: Manifest) -> None:
+        self._db = db
+        self._manifest = manifest
+        self._next_document = _next(db, "SELECT max(rowid) FROM documents")
+        self._next_vector = _next(db, "SELECT max(rowid) FROM vectors")
+        self._next_passage = _next(db, "SELECT seq FROM sqlite_sequence WHERE name = 'passages'")
+        self._known: dict[str, tuple[int, str]] = {}
+        self._documents: list[tuple[Any, ...]] = []
+        self._metas: list[tuple[int, Document]] = []
+        self._passages: list[tuple[int, str, Passage, Matrix]] = []
+
+    def add_document(self, file: int, document: Document) -> None:
+        row = self._next_document
+        self._next_document += 1
+        self._known[document.id] = (row, document.language)
         headings = [[item.level, item.title, item.start, item.end] for item in document.headings]
         pages = [
             [page.number, page.start, page.end, [[run.start, run.raw_start, run.length] for run in page.runs]]
             for page in document.pages
         ]
-        db.execute(
-            "INSERT INTO documents (id, file, title, source, language, meta, headings, pages, text)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                document.id, file, document.title, document.source, document.language,
-                json.dumps(dict(document.meta), ensure_ascii=False), json.dumps(headings), json.dumps(pages),
-                document.text,
-            ),
-        )  # fmt: skip
-        row = db.last_insert_rowid()
-        db.executemany("INSERT OR IGNORE INTO fields VALUES (?, ?)", list(field_kinds(document.meta)))
-        return row
+        meta = json.dumps(dict(document.meta), ensure_ascii=False)
+        small = (document.id, file, document.title, document.source, document.language, meta)
+        large = (json.dumps(headings), json.dumps(pages), document.text)
+        sums = (checksums.of_document(row, *small), checksums.of_text(row, *large))
+        self._documents.append((row, *small, *large, *sums))
+        self._metas.append((row, document))
 
-    def _insert_passage(
-        self, db: apsw.Connection, document: int, language: str, passage: Passage, vector: Matrix
-    ) -> None:
-        key = vector_key(encoded_text(passage), self._manifest.encoder)
-        blob = np.ascontiguousarray(vector, dtype="<f4").tobytes()
-        db.execute("INSERT OR IGNORE INTO vectors (key, embedding) VALUES (?, ?)", (key, blob))
-        db.execute(
-            "INSERT INTO passages (id, document, vector, title, start, end, page, text)"
-            " VALUES (?, ?, (SELECT rowid FROM vectors WHERE key = ?), ?, ?, ?, ?, ?)",
-            (passage.id, document, key, passage.title, passage.start, passage.end, passage.page, passage.text),
-        )
-        row = db.last_insert_rowid()
+    def add_passage(self, passage: Passage, vector: Matrix) -> None:
+        """`vector` is all NaN for a passage without one."""
+        if passage.document_id not in self._known:  # a document whose first passages came with an earlier part
+            sql = "SELECT rowid, language FROM documents WHERE id = ?"
+            self._known[passage.document_id] = rows(self._db, sql, (passage.document_id,))[0]
+        document, language = self._known[passage.document_id]
         analysis = language if self._manifest.analysis == "auto" else self._manifest.analysis
-        title, body = (" ".join(text_analysis.words(text, analysis)) for text in (passage.title, passage.text))
-        db.execute("INSERT INTO terms (rowid, title, body) VALUES (?, ?, ?)", (row, title, body))
+        self._passages.append((document, analysis, passage, vector))
 
-    def _publish(self) -> None:
-        """The new index becomes the content of the served file, in one transaction that readers step over."""
-        served = connect_writing(self._target)
-        try:
-            with translated(self._target):
-                exists = rows(served, "SELECT count(*) FROM sqlite_schema WHERE name = 'manifest'")[0]
-                if exists:
-                    generation = rows(served, "SELECT generation FROM manifest")[0]
-                    with self._db:
-                        self._db.execute("UPDATE manifest SET generation = max(generation, ?)", (generation + 1,))
-                with served.backup("main", self._db, "main") as backup:
-                    while not backup.done:
-                        backup.step(-1)
-                served.pragma("wal_checkpoint(TRUNCATE)")
-        finally:
-            served.close()
-        self._db.close()
-        _delete(self._path)
-        self._db = connect_writing(self._target)
+    def insert(self) -> None:
+        if self._documents:
+            self._db.executemany(
+                "INSERT INTO documents (rowid, id, file, title, source, language, meta, headings, pages, text,"
+                " checksum, text_checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                self._documents,
+            )
+            for row, document in self._metas:
+                attributes.write(self._db, row, document.meta)
+            self._documents, self._metas = [], []
+        if self._passages:
+            vectors = self._insert_vectors()
+            passages, words = [], []
+            for (owner, analysis, passage, _), vector in zip(self._passages, vectors, strict=True):
+                row = self._next_passage
+                self._next_passage += 1
+                values = (
+                    row, passage.id, owner, vector, passage.title, passage.start, passage.end, passage.page,
+                    passage.text,
+                )  # fmt: skip
+                passages.append((*values, checksums.of_passage(*values)))
+                words.append(terms.row(row, passage.title, passage.text, analysis))
+            self._db.executemany(
+                "INSERT INTO passages (rowid, id, document, vector, title, start, end, page, text, checksum)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                passages,
+            )
+            self._db.executemany(terms.INSERT, words)
+            self._passages = []
+
+    def _insert_vectors(self) -> list[int | None]:
+        """The row of each passage's vector; passages with the same text share one."""
+        keys: list[str | None] = [
+            None if np.isnan(vector).all() else vector_key(encoded_text(passage), self._manifest.encoder)
+            for _, _, passage, vector in self._passages
+        ]
+        sql = "SELECT key, rowid FROM vectors WHERE key IN (SELECT value FROM json_each(?))"
+        found: dict[str, int] = dict(rows(self._db, sql, (json.dumps([key for key in keys if key]),)))
+        new = []
+        for key, (_, _, _, vector) in zip(keys, self._passages, strict=True):
+            if key is not None and key not in found:
+                row = found[key] = self._next_vector
+                self._next_vector += 1
+                blob = np.ascontiguousarray(vector, dtype="<f4").tobytes()
+                new.append((row, key, blob, checksums.of_vector(row, blob)))
+        self._db.executemany("INSERT INTO vectors (rowid, key, embedding, checksum) VALUES (?, ?, ?, ?)", new)
+        return [None if key is None else found[key] for key in keys]
 
 
-def _clear_file(db: apsw.Connection, file: int) -> None:
-    passages = "SELECT p.rowid FROM passages p JOIN documents d ON d.rowid = p.document WHERE d.file = ?"
-    db.execute(f"DELETE FROM terms WHERE rowid IN ({passages})", (file,))
-    db.execute(f"DELETE FROM passages WHERE rowid IN ({passages})", (file,))
-    db.execute("DELETE FROM documents WHERE file = ?", (file,))
+def refresh(
+    db: apsw.Connection,
+    folder: Path,
+    files: Files,
+    settings: VectorSettings,
+    *,
+    fresh: bool = False,
+) -> None:
+    """Caches that are missing or far behind, and `removed` without what nobody needs who is less than a cache behind.
+
+    With `fresh`, caches whatever their age, and nothing removed that they hold not.
+    """
+    from search_app.stores.embedded import derived
+
+    before = rows(db, "SELECT generation FROM caches")
+    derived.refresh_caches(db, folder, files, settings, fresh=fresh)
+    after = rows(db, "SELECT generation FROM caches")
+    now = rows(db, "SELECT generation FROM manifest")[0]
+    if not fresh and before == after and before:
+        return
+    floor = min(after + ([now] if fresh else before or [now - _COMMITS_KEPT]))
+    with db:
+        db.execute("DELETE FROM removed WHERE generation <= ?", (floor,))
+        db.execute("UPDATE manifest SET removals_since = max(removals_since, ?)", (floor,))
 
 
-def _lock(folder: Path, collection: str) -> FileLock:
-    lock = FileLock(folder / "writer.lock")
+def lock(files: Files, folder: Path, collection: str) -> FileLock:
+    """The collection's one writer; makes the folder. Raises IndexBusy with the holder's process id."""
+    files.make_folder(folder)
+    held = FileLock(folder / "writer.lock")
     owner = folder / "writer.pid"
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        pid = owner.read_text().strip() if owner.exists() else "unknown"
-        raise IndexBusy(
-            f"another job (process {pid}) is writing to collection '{collection}'", hint="wait until it ends"
-        ) from error
-    owner.write_text(str(os.getpid()))
-    return lock
+    with files.translated(folder):
+        try:
+            held.acquire(timeout=0)
+        except Timeout as error:
+            pid = owner.read_text().strip() if owner.exists() else "unknown"
+            raise IndexBusy(
+                f"another job (process {pid}) is writing to collection '{collection}'", hint="wait until it ends"
+            ) from error
+        try:
+            owner.write_text(str(os.getpid()))
+        except BaseException:
+            held.release()
+            raise
+    return held
 
 
-def _delete(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+def _clear_file(db: apsw.Connection, file: int, commit: int) -> None:
+    _remove(db, rows(db, "SELECT rowid FROM documents WHERE file = ?", (file,)), commit)
+
+
+def _remove(db: apsw.Connection, documents: Sequence[int], commit: int) -> None:
+    """These documents with all that belongs to them; `commit` is the generation that this makes."""
+    numbers = json.dumps(list(documents))
+    passages = "SELECT rowid FROM passages WHERE document IN (SELECT value FROM json_each(?))"
+    db.execute(f"INSERT INTO removed SELECT rowid, ? FROM ({passages})", (commit, numbers))
+    db.execute(f"DELETE FROM terms WHERE passage IN ({passages})", (numbers,))
+    db.execute("DELETE FROM passages WHERE document IN (SELECT value FROM json_each(?))", (numbers,))
+    attributes.remove(db, np.array(documents, dtype=np.int64))
+    db.execute("DELETE FROM documents WHERE rowid IN (SELECT value FROM json_each(?))", (numbers,))
+
+
+def _next(db: apsw.Connection, sql: str) -> int:
+    found = rows(db, sql)
+    return int(found[0] or 0) + 1 if found else 1

@@ -1,0 +1,16 @@
+"""A passage's words as a row of `terms`: what BM25 counts, derived from its title and text."""
+
+from __future__ import annotations
+
+from search_app.stores import text_analysis
+from search_app.stores.embedded import checksums
+
+INSERT = "INSERT INTO terms (passage, length, words, counts, checksum) VALUES (?, ?, ?, ?, ?)"
+
+
+def row(passage: int, title: str, text: str, language: str) -> tuple[int, int, bytes, bytes, int]:
+    """`language` as the index's manifest has it or, where that is "auto", the document's."""
+    words = text_analysis.words(title, language) + text_analysis.words(text, language)
+    hashes, counts = text_analysis.hashed(words)
+    values = (passage, len(words), hashes.astype("<u8").tobytes(), counts.astype("<u2").tobytes())
+    return (*values, checksums.of_terms(*values))

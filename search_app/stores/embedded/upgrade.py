@@ -1,0 +1,94 @@
+"""Format 1, which had FTS5 for its words and no checksums of rows, to today's, in one transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import apsw
+
+from search_app.manifest import FORMAT, Manifest
+from search_app.stores.embedded import attributes, checksums, terms
+from search_app.stores.embedded.connection import rows
+from search_app.stores.embedded.schema import TABLES
+
+OLDEST = 1
+_MOVED = ("manifest", "files", "documents", "vectors", "passages", "fields")
+_INDEXES = ("documents_file", "documents_language", "passages_document", "passages_vector")
+
+
+def upgrade(db: apsw.Connection) -> bool:
+    """Whether there was anything to do. Raises IndexMismatch for a format that this program does not know."""
+    text = str(rows(db, "SELECT json FROM manifest")[0])
+    if json.loads(text).get("format") == FORMAT:
+        return False
+    manifest = Manifest.from_json(text, oldest=OLDEST)
+    for name, function in _FUNCTIONS.items():
+        db.create_scalar_function(name, function, deterministic=True)
+    db.pragma("foreign_keys", False)
+    db.pragma("legacy_alter_table", True)  # or references to the tables would follow their old names
+    try:
+        with db:
+            _upgrade(db, manifest)
+    finally:
+        db.pragma("legacy_alter_table", False)
+        db.pragma("foreign_keys", True)
+        for name in _FUNCTIONS:
+            db.create_scalar_function(name, None)
+    return True
+
+
+def _upgrade(db: apsw.Connection, manifest: Manifest) -> None:
+    db.execute("DROP TABLE terms")
+    for index in _INDEXES:
+        db.execute(f"DROP INDEX IF EXISTS {index}")
+    for table in _MOVED:
+        db.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
+    db.execute(TABLES)
+    # Whoever knows an earlier generation knows nothing of this format.
+    db.execute(
+        "INSERT INTO manifest SELECT ?, lineage, generation + 1, generation + 1 FROM old_manifest",
+        (manifest.to_json(),),
+    )
+    db.execute("INSERT INTO files SELECT * FROM old_files")
+    small, large = "id, file, title, source, language, meta", "headings, pages, text"
+    db.execute(
+        f"INSERT INTO documents SELECT rowid, {small}, {large}, of_document(rowid, {small}), of_text(rowid, {large})"
+        " FROM old_documents"
+    )
+    db.execute("INSERT INTO vectors SELECT rowid, key, embedding, of_vector(rowid, embedding) FROM old_vectors")
+    columns = "rowid, id, document, vector, title, start, end, page, text"
+    db.execute(f"INSERT INTO passages SELECT {columns}, of_passage({columns}) FROM old_passages")
+    db.execute(
+        "UPDATE sqlite_sequence SET seq = (SELECT max(seq) FROM sqlite_sequence"
+        " WHERE name IN ('passages', 'old_passages')) WHERE name = 'passages'"
+    )
+    derive(db, manifest)
+    for table in reversed(_MOVED):
+        db.execute(f"DROP TABLE old_{table}")
+
+
+def derive(db: apsw.Connection, manifest: Manifest) -> None:
+    """`terms`, `attributes` and `fields`, which are empty, from the documents and passages."""
+    db.executemany(terms.INSERT, _terms(db, manifest))
+    for row, meta in db.execute("SELECT rowid, meta FROM documents"):
+        attributes.write(db, int(str(row)), json.loads(str(meta)))
+
+
+def _terms(db: apsw.Connection, manifest: Manifest) -> Iterator[tuple[int, int, bytes, bytes, int]]:
+    sql = (
+        "SELECT p.rowid, p.title, p.text, d.language FROM passages p JOIN documents d ON d.rowid = p.document"
+        " ORDER BY p.rowid"
+    )
+    found: Iterator[Any] = db.execute(sql)
+    for row, title, text, language in found:
+        yield terms.row(row, title, text, language if manifest.analysis == "auto" else manifest.analysis)
+
+
+_FUNCTIONS: dict[str, Any] = {
+    "of_document": checksums.of_document,
+    "of_text": checksums.of_text,
+    "of_passage": checksums.of_passage,
+    "of_vector": checksums.of_vector,
+}
