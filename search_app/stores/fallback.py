@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from search_app.errors import BackendUnavailable, IndexUnavailable
@@ -125,7 +126,7 @@ class Exportable(Catalog, Protocol):
 
 
 class FallbackCatalog:
-    """Reading falls back; writing, verifying and describing are the primary's alone."""
+    """Reading falls back; all else is the primary's alone, but for bringing the replica up to date."""
 
     def __init__(self, primary: Exportable, replica: Catalog) -> None:
         self._primary = primary
@@ -150,6 +151,18 @@ class FallbackCatalog:
 
     def verify(self, name: str) -> list[str]:
         return self._primary.verify(name)
+
+    def repair(self, name: str) -> list[str]:
+        return self._primary.repair(name)
+
+    def compact(self, name: str) -> dict[str, object]:
+        return self._primary.compact(name)
+
+    def snapshot(self, name: str, destination: Path) -> None:
+        self._primary.snapshot(name, destination)
+
+    def restore(self, name: str, source: Path, *, replace: bool = False) -> int:
+        return self._primary.restore(name, source, replace=replace)
 
     def rollback(self, name: str) -> int:
         return self._primary.rollback(name)

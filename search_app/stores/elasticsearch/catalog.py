@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from search_app.errors import ConfigurationError, IndexNotFound
 from search_app.manifest import Manifest
 from search_app.protocols import FileChange, IndexWriter
 from search_app.settings import Settings, check_collection_name
-from search_app.stores.elasticsearch.connection import Connection
+from search_app.stores.elasticsearch.connection import Connection, reason
 from search_app.stores.elasticsearch.export import export
 from search_app.stores.elasticsearch.indices import all_indices, collections
 from search_app.stores.elasticsearch.lease import Lease
 from search_app.stores.elasticsearch.store import ElasticsearchStore
 from search_app.stores.elasticsearch.verify import verify
 from search_app.stores.elasticsearch.writer import ElasticsearchWriter, swap
+
+_POLL_SECONDS = 0.5
 
 
 class ElasticsearchCatalog:
@@ -51,6 +55,30 @@ class ElasticsearchCatalog:
 
     def verify(self, name: str) -> list[str]:
         return verify(self._connection, check_collection_name(name))
+
+    def repair(self, name: str) -> list[str]:
+        raise ConfigurationError(
+            "Elasticsearch mends its own copies, and nothing here is derived from them",
+            hint="serve the index before with: search-index rollback, or build it anew: search-index apply --rebuild",
+            field="store",
+        )
+
+    def compact(self, name: str) -> dict[str, object]:
+        """Merges each shard of the live index into one segment, which drops what was deleted."""
+        live = all_indices(self._connection, check_collection_name(name)).live
+        if live is None:
+            raise IndexNotFound(name)
+        started = self._connection.job(
+            lambda client: client.indices.forcemerge(index=live.index, max_num_segments=1, wait_for_completion=False)
+        )
+        self._wait_for(started["task"])
+        return self.describe(name)
+
+    def snapshot(self, name: str, destination: Path) -> None:
+        raise _cluster_keeps("snapshots")
+
+    def restore(self, name: str, source: Path, *, replace: bool = False) -> int:
+        raise _cluster_keeps("restores")
 
     def rollback(self, name: str) -> int:
         lease = Lease(self._connection, check_collection_name(name))
@@ -96,3 +124,21 @@ class ElasticsearchCatalog:
 
     def close(self) -> None:
         self._connection.close()
+
+    def _wait_for(self, task: str) -> None:
+        """However long it takes: a merge of a large index takes minutes."""
+        while True:
+            about = self._connection.job(lambda client: client.tasks.get(task_id=task))
+            if about["completed"]:
+                break
+            time.sleep(_POLL_SECONDS)
+        if "error" in about:
+            raise self._connection.refused(reason(about))
+
+
+def _cluster_keeps(what: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"Elasticsearch makes {what} itself, of whole indices into a repository of the cluster's",
+        hint="use its snapshot API: PUT _snapshot/REPOSITORY/NAME, POST _snapshot/REPOSITORY/NAME/_restore",
+        field="store",
+    )

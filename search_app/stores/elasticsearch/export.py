@@ -5,15 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-import numpy as np
-
 from search_app.manifest import Manifest
 from search_app.protocols import FileChange
 from search_app.stores.elasticsearch import schema
 from search_app.stores.elasticsearch.connection import Connection
 from search_app.stores.elasticsearch.schema import Build
 from search_app.stores.elasticsearch.store import walk
-from search_app.types import Document, PassageBatch
+from search_app.types import Document
 
 _PASSAGES = 500
 
@@ -42,10 +40,7 @@ def _file(connection: Connection, live: Build, path: str, source: dict[str, obje
     while not ended:
         hits = list(itertools.islice(passages, _PASSAGES))
         ended = len(hits) < _PASSAGES
-        vectors = [schema.vector_of(hit["fields"]["vector"][0]) for hit in hits]
-        matrix = np.array(vectors, dtype=np.float32).reshape(len(hits), dim)
-        batch = PassageBatch(tuple(map(schema.passage_of, hits)), matrix)
-        yield FileChange(record, documents if first else (), batch, first=first, last=ended)
+        yield FileChange(record, documents if first else (), schema.batch_of(hits, dim), first=first, last=ended)
         first = False
 
 

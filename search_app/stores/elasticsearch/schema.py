@@ -24,7 +24,8 @@ from search_app.protocols import FileRecord
 from search_app.settings import ElasticsearchSettings
 from search_app.stores import text_analysis
 from search_app.stores.elasticsearch.connection import dumps
-from search_app.types import Document, Heading, Hit, Meta, Page, Passage, PassageBatch, Run
+from search_app.stores.filters import items
+from search_app.types import RESERVED_META, Document, Heading, Hit, Meta, Page, Passage, PassageBatch, Run
 
 QUANTISED = frozenset({"int8_hnsw", "int4_hnsw", "bbq_hnsw", "int8_flat", "int4_flat", "bbq_flat"})
 TEXT_CHARACTERS = 1_000_000
@@ -40,7 +41,7 @@ class Build:
     """An index that is or will be published: what its mapping says of itself.
 
     `base` is the index that it began as a copy of, `previous` the one that it took the alias from. `state` is
-    "building", then "ready".
+    "building", then "ready"; "removing" while documents are taken out of it.
     """
 
     index: str
@@ -197,7 +198,7 @@ def typed(meta: Meta) -> dict[str, list[Any]]:
     """Values by the path of their field, ready to be indexed."""
     found: dict[str, list[Any]] = {}
     for name, value in meta.items():
-        for item in value if isinstance(value, list) else [value]:
+        for item in items(value) if name != RESERVED_META else []:
             kind, stored = kind_and_value(item)
             found.setdefault(field_path(name, kind), []).append(stored)
     return found
@@ -291,16 +292,23 @@ def passage_entry(
     meta: str,
     filters: Mapping[str, list[Any]],
 ) -> bytes:
-    """One line of JSON; `meta` and `filters` are those of the document, made once for all of its passages."""
+    """One line of JSON; `meta` and `filters` are those of the document, made once for all of its passages.
+
+    Without a vector (all NaN) there is no key either, and words alone find the passage.
+    """
     encoded = encoded_text(passage)
     vector = np.ascontiguousarray(vector, dtype="<f4")
+    vectors = {
+        "key": vector_key(encoded, manifest.encoder),
+        "vector": base64.b64encode(vector.tobytes()).decode("ascii"),
+        "embedding": vector,
+    }
     return dumps(
         {
             "kind": "passage",
             "file": file,
             "revision": revision,
             "document": passage.document_id,
-            "key": vector_key(encoded, manifest.encoder),
             "title": passage.title,
             "text": passage.text,
             "start": passage.start,
@@ -310,8 +318,7 @@ def passage_entry(
             "meta": meta,
             **filters,
             f"words.{analysis}": text_analysis.plain(encoded),
-            "vector": base64.b64encode(vector.tobytes()).decode("ascii"),
-            "embedding": vector,
+            **({} if np.isnan(vector).any() else vectors),
         }
     )
 

@@ -292,16 +292,23 @@ def walk(
 
 def count(client: Any, index: str) -> Any:
     return client.search(
-        index=index, size=0, track_total_hits=False, aggs={"kinds": {"terms": {"field": "kind", "size": 10}}}
+        index=index,
+        size=0,
+        track_total_hits=False,
+        aggs={
+            "kinds": {"terms": {"field": "kind", "size": 10}},
+            "vectors": {"filter": {"exists": {"field": "key"}}},
+        },
     )
 
 
 def counts_of(found: Any) -> dict[str, int]:
-    """Each passage has its vector here."""
-    kinds = {bucket["key"]: int(bucket["doc_count"]) for bucket in found["aggregations"]["kinds"]["buckets"]}
+    """Passages of the same text each have the vector here."""
+    about = found["aggregations"]
+    kinds = {bucket["key"]: int(bucket["doc_count"]) for bucket in about["kinds"]["buckets"]}
     return {
         "files": kinds.get("file", 0),
         "documents": kinds.get("document", 0),
         "passages": kinds.get("passage", 0),
-        "vectors": kinds.get("passage", 0),
+        "vectors": int(about["vectors"]["doc_count"]),
     }

@@ -131,6 +131,25 @@ class ElasticsearchWriter:
                 self._refresh(build)
             self._delete(build, paths)
 
+    def remove_documents(self, ids: Sequence[str]) -> int:
+        """A build that is left in the middle of this is never gone on with: half of a removal is seen by nobody."""
+        if not ids:
+            return 0
+        self._lease.require()
+        build = self._ensure_build()
+        self._refresh(build)
+        found = list(self._entries_of(build, ids))
+        if not found:
+            return 0
+        self._state("removing")
+        for start in range(0, len(found), _KEYS_AT_ONCE):
+            gone = [document for document, _ in found[start : start + _KEYS_AT_ONCE]]
+            self._delete_where(build, {"bool": {"filter": [{"terms": {"document": gone}}]}})
+        self._refresh(build)
+        self._recount(build, sorted({file for _, file in found}))
+        self._state("building")
+        return len(found)
+
     def finish(self) -> None:
         """Publishes the build, and deletes what is older than the index that it replaces."""
         self._lease.require()
@@ -371,9 +390,57 @@ class ElasticsearchWriter:
             query: dict[str, Any] = {"bool": {"filter": [{"terms": {"file": files}}]}}
             if keep:
                 query["bool"]["must_not"] = [{"term": {"revision": keep}}]
-            self._connection.job(
-                lambda client: client.delete_by_query(index=build.index, query=query, conflicts="proceed")  # noqa: B023
-            )
+            self._delete_where(build, query)
+
+    def _delete_where(self, build: Build, query: dict[str, Any]) -> None:
+        self._connection.job(lambda client: client.delete_by_query(index=build.index, query=query, conflicts="proceed"))
+
+    def _entries_of(self, build: Build, ids: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Those of the documents that are there, each with the key of its file."""
+        wanted = list(dict.fromkeys(ids))
+        for start in range(0, len(wanted), _KEYS_AT_ONCE):
+            batch = wanted[start : start + _KEYS_AT_ONCE]
+            query = {"bool": {"filter": [{"term": {"kind": "document"}}, {"terms": {"document": batch}}]}}
+            for hit in walk(self._connection.job, build.index, query, ["document"], ["document", "file"]):
+                yield hit["_source"]["document"], hit["_source"]["file"]
+
+    def _recount(self, build: Build, files: Sequence[str]) -> None:
+        """Writes into each file's entry how many documents and passages of it there are."""
+        for start in range(0, len(files), _KEYS_AT_ONCE):
+            terms = {"terms": {"file": list(files[start : start + _KEYS_AT_ONCE])}}
+            left = self._connection.job(
+                lambda client: client.search(
+                    index=build.index,
+                    query=terms,  # noqa: B023
+                    size=0,
+                    track_total_hits=False,
+                    aggs={
+                        "files": {
+                            "terms": {"field": "file", "size": _KEYS_AT_ONCE},
+                            "aggs": {"kinds": {"terms": {"field": "kind", "size": 10}}},
+                        }
+                    },
+                )
+            )["aggregations"]["files"]["buckets"]
+            counts = {
+                bucket["key"]: {kind["key"]: kind["doc_count"] for kind in bucket["kinds"]["buckets"]}
+                for bucket in left
+            }
+            query = {"bool": {"filter": [{"term": {"kind": "file"}}, terms]}}
+            entries = []
+            for hit in walk(self._connection.job, build.index, query, ["path"], True):
+                source = hit["_source"]
+                kinds = counts.get(source["file"], {})
+                record = replace(schema.file_record(source), documents=kinds.get("document", 0))
+                entries.append(
+                    _file_entry(record, source["revision"], kinds.get("passage", 0), whole=bool(record.digest))
+                )
+            self._send(entries)
+
+    def _state(self, state: str) -> None:
+        assert self._build is not None
+        self._build = build = replace(self._build, state=state)
+        self._connection.job(lambda client: client.indices.put_mapping(index=build.index, meta=build.meta()))
 
     def _was_there(self, path: str) -> bool:
         """Whether an earlier version may have left entries; what the writer was never asked for may be anything."""
