@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-MetaValue = str | int | float | bool | list[str]
+Scalar = str | int | float | bool
+MetaValue = Scalar | list[str] | list[Scalar]
 Meta = Mapping[str, MetaValue]
+RESERVED_META = "haystack:rest"
+"""A metadata field that is kept and given back with the others, but neither shown nor to be filtered by."""
 Matrix = NDArray[np.float32]
 Filter = Mapping[str, object]
 """A filter in Haystack's grammar: `{"field", "operator", "value"}` or `{"operator": "AND", "conditions": [...]}`."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
 
 from search_app.settings import LimitSettings
-from search_app.types import Answer, Document, Hit, MetaValue, SearchResult
+from search_app.types import RESERVED_META, Answer, Document, Hit, Meta, MetaValue, SearchResult
 
 QUESTION = "What does the global statement do?"
 
@@ -125,7 +125,7 @@ class HitOut(BaseModel):
             end=passage.end,
             passage_id=passage.id,
             document_id=passage.document_id,
-            meta=dict(passage.meta),
+            meta=_shown(passage.meta),
             url=web_address(passage.meta),
         )
 
@@ -265,12 +265,16 @@ def _probability(confidence: float | None) -> float | None:
     return None if confidence is None else float(confidence)
 
 
+def _shown(meta: Meta) -> dict[str, MetaValue]:
+    return {name: value for name, value in meta.items() if name != RESERVED_META}
+
+
 def _summary(document: Document) -> dict[str, Any]:
     return {
         "id": document.id,
         "title": document.title,
         "source": document.source,
         "language": document.language,
-        "meta": dict(document.meta),
+        "meta": _shown(document.meta),
         "url": web_address(document.meta),
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 from haystack import Document, ExtractedAnswer
 
-from search_app.types import Answer, Hit, Passage
+from search_app.types import RESERVED_META, Answer, Hit, Passage
 
 
 # Both subclasses call Haystack's own __init__: it warns of every attribute that is set outside of it.
@@ -38,6 +38,7 @@ def to_document(hit: Hit) -> HitDocument:
         "source": passage.source,
     }
     meta = {**passage.meta, **place, "scores": dict(hit.scores)}
+    meta.pop(RESERVED_META, None)
     return HitDocument(id=passage.id, content=passage.text, meta=meta, score=hit.score, hit=hit)
 
 

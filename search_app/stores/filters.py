@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from search_app.errors import InvalidQuery
-from search_app.types import Filter, Meta
+from search_app.types import RESERVED_META, Filter, Meta
 
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
@@ -57,8 +57,10 @@ def field_name(condition: Filter) -> str:
 
 
 def field_kinds(meta: Meta) -> Iterator[tuple[str, str]]:
-    """Each field's name and its kind in words for people."""
+    """Each field's name and its kind in words for people; the reserved one is none."""
     for name, value in meta.items():
+        if name == RESERVED_META:
+            continue
         kind = {bool: "true or false", int: "number", float: "number", list: "list"}.get(type(value), "text")
         yield name, kind
 

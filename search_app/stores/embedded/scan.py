@@ -53,7 +53,10 @@ def _batch(found: Sequence[Any], dim: int) -> PassageBatch:
     for row, (embedding, *_) in enumerate(found):
         if embedding is not None:
             embeddings[row] = np.frombuffer(embedding, dtype="<f4")
-    return PassageBatch(
-        tuple(Passage(*values, json.loads(meta)) for _, *values, meta in found),
-        embeddings,
-    )
+    passages = tuple(_passage(row) for row in found)
+    return PassageBatch(passages, embeddings)
+
+
+def _passage(row: Sequence[Any]) -> Passage:
+    _, id, document_id, title, text, start, end, page, source, meta = row
+    return Passage(id, document_id, title, text, start, end, page, source, json.loads(meta))

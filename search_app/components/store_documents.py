@@ -1,0 +1,172 @@
+"""Between a stock Haystack document and what the stores hold: one file, one document, one passage.
+
+What our types have no place for stands as one JSON text in the metadata field `RESERVED_META`, which filters never see.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from haystack import Document
+from haystack.dataclasses import ByteStream, SparseEmbedding
+from haystack.document_stores.errors import DocumentStoreError
+from numpy.typing import NDArray
+
+from search_app import types
+from search_app.protocols import FileChange, FileRecord
+from search_app.stores.text_analysis import detect_language, normalise_language
+from search_app.types import RESERVED_META, Passage, PassageBatch
+
+_UNIT = 1e-6
+"""A vector whose length is 1 but for this is kept as it is; another one is normalised, and kept as it was beside."""
+_INT64 = 1 << 63
+
+
+def path_of(document_id: str) -> str:
+    return f"haystack:{document_id}"
+
+
+def is_own(passage: Passage) -> bool:
+    """Written through the document store, and not a passage of a file that `search-index apply` split."""
+    return passage.id == passage.document_id
+
+
+def to_change(document: Document, *, dim: int, language: str) -> FileChange:
+    """Raises DocumentStoreError for what no index can hold. `language` "auto" is detected from the content."""
+    filterable = dict(_flat(document.meta))
+    kept: dict[str, Any] = {}
+    if filterable != document.meta:
+        kept["meta"] = document.meta
+    text = _storable(document.content or "")
+    if text != document.content:
+        kept["content"] = document.content
+    if document.blob is not None:
+        blob = document.blob
+        data = base64.b64encode(blob.data).decode("ascii")
+        kept["blob"] = {"data": data, "meta": blob.meta, "mime_type": blob.mime_type}
+    if document.sparse_embedding is not None:
+        kept["sparse_embedding"] = document.sparse_embedding.to_dict()
+    if document.score is not None:
+        kept["score"] = document.score
+    vector, exact = _unit(document, dim)
+    if exact:
+        kept["embedding"] = exact
+    try:
+        reserved = json.dumps(kept)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DocumentStoreError(f"document '{document.id}': its metadata is not JSON: {error}") from error
+    if kept:
+        filterable[RESERVED_META] = reserved
+    source = next((str(document.meta[name]) for name in _SOURCES if document.meta.get(name)), path_of(document.id))
+    stated = normalise_language(str(document.meta.get("language") or "")) or ("" if language == "auto" else language)
+    title = _storable(str(document.meta.get("title") or ""))
+    source = _storable(source)
+    owned = types.Document(document.id, title, text, source, filterable, stated or detect_language(text))
+    passage = Passage(document.id, document.id, "", text, 0, len(text), None, source, filterable)
+    digest = hashlib.sha256(f"{text}\0{sorted(filterable.items())}".encode("utf-8", "replace") + vector.tobytes())
+    record = FileRecord(path_of(document.id), source, digest.hexdigest(), len(text), 1, 1)
+    return FileChange(record, (owned,), PassageBatch((passage,), vector[None]))
+
+
+def to_document(
+    passage: Passage, vector: NDArray[np.float32] | None = None, *, score: float | None = None, embedding: bool = True
+) -> Document:
+    """As it was written; a passage of a file has its place in `meta` too. `score` takes the place of a written one."""
+    meta = dict(passage.meta)
+    kept = json.loads(str(meta.pop(RESERVED_META, "{}")))
+    if not is_own(passage):
+        meta = {**_place(passage), **meta}
+    values: list[float] | None = None
+    if embedding:
+        if "embedding" in kept:
+            values = _decoded(*kept["embedding"]).tolist()
+        elif vector is not None and vector.size and not np.isnan(vector[0]):
+            values = vector.tolist()
+    blob = kept.get("blob")
+    sparse = kept.get("sparse_embedding")
+    return Document(
+        id=passage.id,
+        content=kept.get("content", passage.text),
+        blob=ByteStream(base64.b64decode(blob["data"]), blob["meta"], blob["mime_type"]) if blob else None,
+        meta=kept.get("meta", meta),
+        score=kept.get("score") if score is None else score,
+        embedding=values,
+        sparse_embedding=SparseEmbedding.from_dict(sparse) if sparse else None,
+    )
+
+
+_SOURCES = ("file_path", "url", "source")
+
+
+def _place(passage: Passage) -> dict[str, Any]:
+    return {
+        "document_id": passage.document_id,
+        "title": passage.title,
+        "start": passage.start,
+        "end": passage.end,
+        "page": passage.page,
+        "source": passage.source,
+    }
+
+
+def _flat(meta: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested fields under dotted names; without what no filter can be about."""
+    for key, value in meta.items():
+        name = f"{prefix}{key}"
+        if not isinstance(key, str) or not name or name == RESERVED_META or _storable(name) != name:
+            continue
+        if isinstance(value, dict):
+            yield from _flat(value, f"{name}.")
+        elif isinstance(value, list):
+            yield name, [item for item in value if _is_plain(item)]
+        elif _is_plain(value):
+            yield name, value
+
+
+def _is_plain(value: object) -> bool:
+    if type(value) is str:
+        return _storable(value) == value
+    if type(value) is float:
+        return math.isfinite(value)
+    return type(value) is bool or (type(value) is int and -_INT64 <= value < _INT64)
+
+
+def _storable(text: str) -> str:
+    """Half a surrogate pair is no character of UTF-8."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _unit(document: Document, dim: int) -> tuple[NDArray[np.float32], tuple[str, str] | None]:
+    """The vector to search by (NaN: none), and the embedding as it was where that is not the same."""
+    nothing = np.full(dim, np.nan, dtype=np.float32)
+    if document.embedding is None:
+        return nothing, None
+    given = np.asarray(document.embedding, dtype=np.float64)
+    if given.shape != (dim,):
+        raise DocumentStoreError(
+            f"document '{document.id}' has an embedding of {given.size} numbers, this collection takes {dim}"
+        )
+    single = given.astype(np.float32)
+    is_single = bool(np.array_equal(single, given, equal_nan=True))
+    length = float(np.linalg.norm(given))
+    if is_single and abs(length - 1) < _UNIT:
+        return single, None
+    exact = _encoded(single if is_single else given)
+    if not length or not math.isfinite(length):
+        return nothing, exact
+    return (given / length).astype(np.float32), exact
+
+
+def _encoded(values: NDArray[Any]) -> tuple[str, str]:
+    kind = "<f4" if values.dtype == np.float32 else "<f8"
+    return kind, base64.b64encode(values.astype(kind).tobytes()).decode("ascii")
+
+
+def _decoded(kind: str, values: str) -> NDArray[Any]:
+    return np.frombuffer(base64.b64decode(values), dtype=kind)
