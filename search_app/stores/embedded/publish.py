@@ -21,27 +21,27 @@ from search_app.stores.embedded.files import Files, temporary
 from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE, REBUILD_FILE, RESTORE_FILE, SET_ASIDE_FILE
 
 
-def publish(files: Files, folder: Path, new: Path) -> int:
-    """Serves the index in the file `new` of this folder, which goes away; returns its generation."""
+def publish(files: Files, folder: Path, new: Path, *, keep: bool = True) -> int:
+    """Serves the index in the file `new` of this folder, which goes away; returns its generation.
+
+    Its caches lie in the folder already. With `keep`, what was served is the previous index then.
+    """
     target = folder / INDEX_FILE
     kept = False
     with closing(connect_writing(new)) as source, translated(new):
         served = _open_served(files, target)
         with closing(served):
             before = _state(served)
-            if before is not None:
+            if before is not None and keep:
                 kept = _set_aside(files, folder, served)
             first = max(before[1] if before else 0, _recorded(folder)) + 1
             lineage = secrets.token_hex(8)
             with source:
                 sql = "UPDATE manifest SET lineage = ?, generation = max(generation + 1, ?) RETURNING generation"
                 number = int(rows(source, sql, (lineage, first))[0])
-                # Whoever knew another lineage begins anew; an earlier commit of this one nobody has seen.
-                source.execute("UPDATE manifest SET removals_since = generation")
-                source.execute("DELETE FROM removed")
-                source.execute("UPDATE caches SET generation = (SELECT generation FROM manifest)")
             source.pragma("wal_checkpoint(TRUNCATE)")
             with translated(target):
+                served.pragma("checksum_verification", False)  # it is overwritten, whatever it holds
                 copy(source, served)
     generation.record(files, folder, lineage, number)
     delete(files, new)
@@ -148,7 +148,6 @@ def _set_aside(files: Files, folder: Path, served: apsw.Connection) -> bool:
                 db.pragma("wal_checkpoint(TRUNCATE)")
     except IndexCorrupt:
         delete(files, unfinished)
-        served.pragma("checksum_verification", False)
         return False
     for suffix in ("-wal", "-shm"):
         files.remove(unfinished.with_name(unfinished.name + suffix))

@@ -1,57 +1,225 @@
-"""Reads an index whole: page checksums, SQLite's own structure, and that its parts agree with each other."""
+"""Everything that an index promises, checked: its pages, its rows, that they agree, and what is derived from them."""
 
 from __future__ import annotations
 
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import apsw
 import numpy as np
 
 from search_app.errors import IndexCorrupt, IndexNotFound
-from search_app.manifest import Manifest
+from search_app.manifest import Manifest, encoded_text, vector_key
+from search_app.stores.embedded import attributes, caches, checksums, generation, terms
 from search_app.stores.embedded.connection import connect_reading, rows, translated
-from search_app.stores.embedded.schema import INDEX_FILE
+from search_app.stores.embedded.schema import INDEX_FILE, TABLES
+from search_app.types import Passage
 
 _DISAGREEMENTS = {
-    "passages without a vector": "SELECT count(*) FROM passages WHERE vector NOT IN (SELECT rowid FROM vectors)",
-    "passages without a document": "SELECT count(*) FROM passages WHERE document NOT IN (SELECT rowid FROM documents)",
-    "passages missing from the BM25 index": (
-        "SELECT count(*) FROM passages WHERE rowid NOT IN (SELECT id FROM terms_docsize)"
+    "passages without a vector": (
+        "SELECT count(*) FROM passages WHERE vector IS NOT NULL AND vector NOT IN (SELECT rowid FROM vectors)"
     ),
-    "BM25 entries without a passage": "SELECT count(*) FROM terms_docsize WHERE id NOT IN (SELECT rowid FROM passages)",
+    "passages without a document": "SELECT count(*) FROM passages WHERE document NOT IN (SELECT rowid FROM documents)",
     "documents without a file": "SELECT count(*) FROM documents WHERE file NOT IN (SELECT id FROM files)",
     "passages that do not stand at their place": (
         "SELECT count(*) FROM passages p JOIN documents d ON d.rowid = p.document"
         " WHERE length(d.text) < 1000000 AND substr(d.text, p.start + 1, p.end - p.start) != p.text"
     ),
+    "passages that are there and listed as removed": (
+        "SELECT count(*) FROM removed WHERE passage IN (SELECT rowid FROM passages)"
+    ),
+}
+_DISAGREEMENTS_OF_WORDS = {
+    "passages missing from the BM25 index": (
+        "SELECT count(*) FROM passages WHERE rowid NOT IN (SELECT passage FROM terms)"
+    ),
+    "BM25 entries without a passage": "SELECT count(*) FROM terms WHERE passage NOT IN (SELECT rowid FROM passages)",
+}
+_CHECKSUMS = {
+    "document": (
+        "SELECT rowid, checksum, id, file, title, source, language, meta FROM documents",
+        checksums.of_document,
+    ),
+    "text of document": ("SELECT rowid, text_checksum, headings, pages, text FROM documents", checksums.of_text),
+    "vector": ("SELECT rowid, checksum, embedding FROM vectors", checksums.of_vector),
+    "passage": (
+        "SELECT rowid, checksum, id, document, vector, title, start, end, page, text FROM passages",
+        checksums.of_passage,
+    ),
+}
+_CHECKSUMS_OF_WORDS = {
+    "words of passage": ("SELECT passage, checksum, length, words, counts FROM terms", checksums.of_terms)
 }
 _UNIT = 1e-2
+_SAMPLE = 1_000
+_DOCUMENTS_AT_ONCE = 1_000
+_MOST = 20
+"""Rows that are named one by one."""
+
+
+class Part(Enum):
+    """Of an index: the truth, which nothing here can bring back, or what can be derived from it."""
+
+    TRUTH = "truth"
+    ROWS = "derived rows"
+    CACHES = "caches"
+    GENERATION = "generation"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    part: Part
+    text: str
 
 
 def verify(folder: Path, *, collection: str) -> list[str]:
-    """What is wrong, in words; an empty list for a sound index. Raises IndexNotFound."""
+    """What is wrong, in words; an empty list for a sound index. Raises IndexNotFound, IndexMismatch."""
+    return [problem.text for problem in examine(folder, collection=collection)]
+
+
+def examine(folder: Path, *, collection: str) -> list[Problem]:
+    """Raises IndexNotFound, and IndexMismatch for another format."""
     path = folder / INDEX_FILE
     if not path.exists():
         raise IndexNotFound(collection)
+    recorded, found = None, []
+    try:
+        recorded = generation.read(folder)  # before the truth: a commit in between is no contradiction
+        if recorded is None:
+            found.append(Problem(Part.GENERATION, f"{folder / generation.GENERATION_FILE} is missing"))
+    except IndexCorrupt as error:
+        found.append(Problem(Part.GENERATION, error.message))
     try:
         db = connect_reading(path)
     except IndexCorrupt as error:
-        return [error.message]
+        return [*found, Problem(Part.TRUTH, error.message)]
+    with closing(db):
+        db.execute("BEGIN")
+        try:
+            with translated(path):
+                lineage, number = rows(db, "SELECT lineage, generation FROM manifest")[0]
+                generation.require(recorded, folder, lineage, number)
+        except IndexCorrupt as error:
+            found.append(Problem(Part.GENERATION, error.message))
+        found += examine_rows(db, path)
+        found += [Problem(Part.CACHES, text) for text in _caches(db, folder, path)]
+    return found
+
+
+def examine_rows(db: apsw.Connection, path: Path) -> list[Problem]:
+    """Of the index file alone."""
     try:
         with translated(path):
-            return _problems(db)
+            manifest = Manifest.from_json(rows(db, "SELECT json FROM manifest")[0])
     except IndexCorrupt as error:
-        return [error.message]
-    finally:
-        db.close()
+        return [Problem(Part.TRUTH, error.message)]
+    checks: list[tuple[Part, Callable[[], Iterator[str]]]] = [
+        (Part.ROWS, lambda: _pages(db)),
+        (Part.TRUTH, lambda: _counted(db, _DISAGREEMENTS)),
+        (Part.ROWS, lambda: _counted(db, _DISAGREEMENTS_OF_WORDS)),
+        (Part.TRUTH, lambda: _checksums(db, _CHECKSUMS)),
+        (Part.ROWS, lambda: _checksums(db, _CHECKSUMS_OF_WORDS)),
+        (Part.TRUTH, lambda: _vectors(db, manifest)),
+        (Part.ROWS, lambda: _sample(db, manifest)),
+        (Part.ROWS, lambda: _attributes(db)),
+    ]
+    found: dict[str, Problem] = {}
+    for part, check in checks:
+        try:
+            with translated(path):
+                for text in check():
+                    found.setdefault(text, Problem(part, text))
+        except IndexCorrupt as error:
+            found.setdefault(error.message, Problem(part, error.message))
+    return list(found.values())
 
 
-def _problems(db: apsw.Connection) -> list[str]:
-    problems = [str(row) for row in rows(db, "PRAGMA integrity_check") if row != "ok"]
-    problems += [f"{count} {what}" for what, sql in _DISAGREEMENTS.items() if (count := rows(db, sql)[0])]
-    dim = Manifest.from_json(rows(db, "SELECT json FROM manifest")[0]).encoder.dim
+def _pages(db: apsw.Connection) -> Iterator[str]:
+    return (str(row) for row in rows(db, "PRAGMA integrity_check") if row != "ok")
+
+
+def _counted(db: apsw.Connection, queries: dict[str, str]) -> Iterator[str]:
+    for what, sql in queries.items():
+        if count := rows(db, sql)[0]:
+            yield f"{count} {what}"
+
+
+def _checksums(db: apsw.Connection, kinds: dict[str, tuple[str, Any]]) -> Iterator[str]:
+    for what, (sql, checksum) in kinds.items():
+        found: Iterator[Any] = db.execute(sql)
+        wrong = (row for row, stored, *values in found if not _agrees(checksum, row, stored, values))
+        yield from (f"{what} {row} of the index is not what was written" for row in itertools.islice(wrong, _MOST))
+
+
+def _agrees(checksum: Any, row: int, stored: int, values: list[Any]) -> bool:
+    try:
+        return bool(checksum(row, *values) == stored)
+    except TypeError:  # a value of another kind than was written
+        return False
+
+
+def _vectors(db: apsw.Connection, manifest: Manifest) -> Iterator[str]:
+    dim = manifest.encoder.dim
     for key, blob in db.execute("SELECT key, embedding FROM vectors"):
-        vector = np.frombuffer(blob, dtype="<f4")
-        if vector.shape != (dim,) or abs(float(np.linalg.norm(vector)) - 1) > _UNIT:
-            problems.append(f"vector {str(key)[:12]} is not a unit vector of {dim} numbers")
-    return problems
+        vector = np.frombuffer(blob, dtype="<f4") if isinstance(blob, bytes) and len(blob) % 4 == 0 else np.zeros(0)
+        if vector.shape != (dim,) or not abs(float(np.linalg.norm(vector)) - 1) <= _UNIT:
+            yield f"vector {str(key)[:12]} is not a unit vector of {dim} numbers"
+
+
+def _sample(db: apsw.Connection, manifest: Manifest) -> Iterator[str]:
+    """Words and vectors of passages spread over the index, against the text."""
+    step = max(1, rows(db, "SELECT count(*) FROM passages")[0] // _SAMPLE)
+    sql = (
+        "SELECT p.rowid, p.title, p.text, d.language, t.length, t.words, t.counts, v.key FROM passages p"
+        " JOIN documents d ON d.rowid = p.document JOIN terms t ON t.passage = p.rowid"
+        " LEFT JOIN vectors v ON v.rowid = p.vector WHERE p.rowid % ? = 0"
+    )
+    found: Iterator[Any] = db.execute(sql, (step,))
+    for row, title, text, language, length, words, counts, key in found:
+        analysis = language if manifest.analysis == "auto" else manifest.analysis
+        if terms.row(row, title, text, analysis)[1:4] != (length, words, counts):
+            yield f"the BM25 index holds other words than passage {row}"
+        passage = Passage("", "", title, text, 0, 0)
+        if key is not None and key != vector_key(encoded_text(passage), manifest.encoder):
+            yield f"passage {row} has the vector of another text"
+
+
+def _attributes(db: apsw.Connection) -> Iterator[str]:
+    """What filters look at, against each document's metadata."""
+    documents: Iterator[Any] = db.execute("SELECT rowid, meta FROM documents ORDER BY rowid")
+    sql = (
+        "SELECT a.document, f.name, a.kind, a.value FROM attributes a JOIN fields f ON f.id = a.field"
+        " WHERE a.document BETWEEN ? AND ?"
+    )
+    while batch := list(itertools.islice(documents, _DOCUMENTS_AT_ONCE)):
+        with closing(apsw.Connection(":memory:")) as derived:
+            derived.execute(TABLES)
+            for row, meta in batch:
+                attributes.write(derived, row, json.loads(meta))
+            between = (batch[0][0], batch[-1][0])
+            differing = set(rows(db, sql, between)) ^ set(rows(derived, sql, between))
+        yield from (f"a filter would not find document {row} by its {name}" for row, name in _places(differing))
+    gone = rows(db, "SELECT count(*) FROM attributes WHERE document NOT IN (SELECT rowid FROM documents)")[0]
+    if gone:
+        yield f"{gone} attributes without a document"
+
+
+def _places(differing: set[Any]) -> list[tuple[int, str]]:
+    return sorted({(row, name) for row, name, _, _ in differing})[:_MOST]
+
+
+def _caches(db: apsw.Connection, folder: Path, path: Path) -> Iterator[str]:
+    try:
+        with translated(path):
+            known = rows(db, "SELECT file, sha256 FROM caches")
+    except IndexCorrupt:
+        return
+    for name, sha256 in known:
+        if problem := caches.damage(folder / str(name), str(sha256)):
+            yield problem

@@ -173,7 +173,7 @@ except SearchAppError as error:
     assert done.stdout.splitlines()[:1] == ["30 5"], done.stderr
     assert "ConfigurationError" in done.stdout
     assert "cannot be written; check the folder's permissions" in done.stdout
-    kept = [INDEX_FILE, f"{INDEX_FILE}-shm", f"{INDEX_FILE}-wal", "writer.lock", "writer.pid"]
+    kept = ["generation", INDEX_FILE, f"{INDEX_FILE}-shm", f"{INDEX_FILE}-wal", "writer.lock", "writer.pid"]
     assert sorted(path.name for path in folder.iterdir()) == kept
 
 
@@ -185,7 +185,7 @@ def test_an_index_of_another_format_is_refused_with_both_versions(tmp_path: Path
         lambda: SqliteStore.open(folder, collection="c"),
         lambda: SqliteWriter(folder, MANIFEST, collection="c"),
     ):
-        with pytest.raises(IndexMismatch, match="format 99, this program reads format 1"):
+        with pytest.raises(IndexMismatch, match="format 99, this program reads format 2"):
             open_it()
 
 
