@@ -26,6 +26,16 @@ _BUSY_MS = 10_000
 _LOG_BYTES = 64 << 20  # kept of the log after a large transaction
 _RECOVERY_S = 1.0
 _FILES = ("", "-wal", "-shm")
+_IDLE = 8
+_CACHE_KIB = 32 << 10
+"""Holds the inner pages of a million passages and vectors, so that finding one costs a page or two."""
+_WRITES = frozenset(
+    {
+        apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC, apsw.SQLITE_IOERR_TRUNCATE,
+        apsw.SQLITE_IOERR_DELETE, apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_SHMOPEN, apsw.SQLITE_IOERR_CLOSE,
+    }
+)  # fmt: skip
+_REPAIR = "run: search-index verify --repair, which says what is lost and how to bring it back"
 
 Signature = tuple[tuple[int, int, int] | None, ...]
 
@@ -60,26 +70,26 @@ def connect_reading(path: Path) -> apsw.Connection:
         else:
             db = _connect_read_only(path)
         _require_checksums(db, path)
+        db.pragma("cache_size", -_CACHE_KIB)
     return db
 
 
 class Reader:
-    """One thread's connection for reading, opened anew where another index lies under the name now."""
+    """A connection for one at a time, opened anew where another index lies under the name now."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._busy = threading.Lock()
         self._db: apsw.Connection | None = None
         self._signature: Signature = ()
 
     @contextmanager
     def transaction(self) -> Iterator[apsw.Connection]:
         """A connection that sees the index as it is at the first SELECT, until the end of the block."""
-        with self._busy, translated(self._path):
+        with translated(self._path):
             db = self._begin()
             try:
                 yield db
-            except apsw.Error:
+            except (apsw.Error, IndexCorrupt):
                 self.require_unchanged()  # torn by what happened meanwhile, not damaged
                 raise
             finally:
@@ -92,15 +102,9 @@ class Reader:
             raise IndexBusy(f"{self._path} was changed while it was read", hint="ask again")
 
     def close(self) -> None:
-        with self._busy:
-            self._close()
-
-    def close_if_idle(self) -> None:
-        if self._busy.acquire(blocking=False):
-            try:
-                self._close()
-            finally:
-                self._busy.release()
+        db, self._db, self._signature = self._db, None, ()
+        if db is not None:
+            db.close()
 
     def _begin(self) -> apsw.Connection:
         deadline = time.monotonic() + _RECOVERY_S
@@ -112,7 +116,7 @@ class Reader:
                 return db
             except apsw.ReadOnlyError as error:
                 # A writer has just come and makes the shared memory, or one was killed doing so.
-                self._close()
+                self.close()
                 if time.monotonic() > deadline:
                     raise IndexBusy(
                         f"{self._path} was left unfinished by a writer",
@@ -122,17 +126,52 @@ class Reader:
 
     def _open(self) -> apsw.Connection:
         if self._signature and self._signature != _signature(self._path):
-            self._close()
+            self.close()
         if self._db is None:
             before = _signature(self._path)
             self._db = connect_reading(self._path)
             self._signature = before if self._db.open_flags & apsw.SQLITE_OPEN_URI else ()
         return self._db
 
-    def _close(self) -> None:
-        db, self._db, self._signature = self._db, None, ()
-        if db is not None:
-            db.close()
+
+class Readers:
+    """Connections for reading, one for each that reads at the same time; the one used last is used again first."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._guard = threading.Lock()
+        self._idle: list[Reader] = []
+        self._kept = _IDLE
+
+    @contextmanager
+    def one(self) -> Iterator[Reader]:
+        with self._guard:
+            reader = self._idle.pop() if self._idle else Reader(self._path)
+        try:
+            yield reader
+        except IndexBusy:
+            # What a killed writer left can be taken up by nobody as long as one of them is open.
+            reader.close()
+            self._close_idle()
+            raise
+        finally:
+            with self._guard:
+                kept = len(self._idle) < self._kept
+                if kept:
+                    self._idle.append(reader)
+            if not kept:
+                reader.close()
+
+    def close(self) -> None:
+        """Those in use are closed by whoever uses them."""
+        self._kept = 0
+        self._close_idle()
+
+    def _close_idle(self) -> None:
+        with self._guard:
+            idle, self._idle = self._idle, []
+        for reader in idle:
+            reader.close()
 
 
 def rows(db: apsw.Connection, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
@@ -147,11 +186,9 @@ def translated(path: Path) -> Iterator[None]:
     try:
         yield
     except (apsw.CorruptError, apsw.NotADBError, apsw.IOError) as error:
-        if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_WRITE:
+        if getattr(error, "extendedresult", 0) in _WRITES:
             raise SearchAppError(f"cannot write {path}: {error}", hint="check the disk, then run it again") from error
-        raise IndexCorrupt(
-            f"{path} is damaged: {error}", hint="run: search-index verify, then search-index apply --rebuild PATH"
-        ) from error
+        raise IndexCorrupt(f"{path} is damaged: {error}", hint=_REPAIR) from error
     except apsw.FullError as error:
         raise SearchAppError(
             f"no space left for {path}", hint="free some space and run it again; what was committed is kept"
@@ -219,9 +256,12 @@ def _require_length(path: Path) -> None:
     log = path.with_name(path.name + "-wal")
     if log.exists() and log.stat().st_size:
         return  # a checkpoint may be on its way
-    with path.open("rb") as file:
-        header = file.read(32)
+    try:
+        with path.open("rb") as file:
+            header = file.read(32)
+    except OSError as error:
+        raise IndexUnavailable(f"{path} cannot be read: {error.strerror}", hint="check that it may be read") from error
     size = int.from_bytes(header[16:18], "big")
     expected = int.from_bytes(header[28:32], "big") * (65536 if size == 1 else size)
     if path.stat().st_size < max(expected, 512):
-        raise IndexCorrupt(f"{path} is cut off", hint="run: search-index apply --rebuild PATH")
+        raise IndexCorrupt(f"{path} is cut off", hint=_REPAIR)

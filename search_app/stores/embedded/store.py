@@ -1,4 +1,4 @@
-"""The embedded store, for reading: SQLite is the truth, FAISS holds its vectors in memory."""
+"""The embedded store, for reading: SQLite is the truth, vectors and postings are derived from it in memory."""
 
 from __future__ import annotations
 
@@ -14,101 +14,99 @@ import apsw
 import numpy as np
 from numpy.typing import NDArray
 
-from search_app.errors import IndexBusy, IndexNotFound
+from search_app.errors import IndexBusy, IndexCorrupt, IndexNotFound
 from search_app.manifest import Manifest
 from search_app.protocols import FileRecord
+from search_app.settings import VectorSettings
 from search_app.stores import filters, text_analysis
-from search_app.stores.embedded import scan
-from search_app.stores.embedded.connection import Reader, rows
+from search_app.stores.embedded import checksums, derived, generation, scan
+from search_app.stores.embedded.connection import Reader, Readers, rows
+from search_app.stores.embedded.derived import Commit, Derived
 from search_app.stores.embedded.schema import INDEX_FILE
-from search_app.stores.vectors.faiss import VectorIndex
+from search_app.stores.vectors.index import Rows
 from search_app.types import Document, Filter, Heading, Hit, Matrix, Page, Passage, PassageBatch, Rankings, Run
 
-_LOAD_ROWS = 10_000
 _MAX_TERMS = 1_000
 Scored = list[tuple[int, float]]
 """Row numbers of passages and their scores, best first."""
 
 
 class SqliteStore:
-    """One collection, open for reading from any number of threads, each with its own connection.
+    """One collection, open for reading from any number of threads, each call on a connection of its own.
 
-    Every call answers from one generation: the one committed when the call began. FAISS follows the commits of a
-    writer in another process by the difference, without a restart.
+    Every call answers from one generation: the one committed when the call began. What is derived follows the commits
+    of a writer in another process by the difference, without a restart.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, settings: VectorSettings) -> None:
         self._path = path
+        self._settings = settings
+        self._readers = Readers(path)
         self._lock = threading.Lock()
-        self._local = threading.local()
-        self._readers: list[Reader] = []
-        self._index: VectorIndex | None = None
-        self._state = ("", -1)
-        self._newest = 0
+        self._derived = Derived(path.parent, settings)
+        self._seen = Commit("", 0, 0)
+        recorded = generation.read(path.parent)
         with self._reading() as db:
-            self.manifest = Manifest.from_json(rows(db, "SELECT json FROM manifest")[0])
+            self.manifest = self._current = _manifest(db)
+            now = Commit.seen(db)
+        generation.require(recorded, path.parent, now.lineage, now.generation)
 
     @classmethod
-    def open(cls, folder: Path, *, collection: str) -> SqliteStore:
+    def open(cls, folder: Path, *, collection: str, settings: VectorSettings | None = None) -> SqliteStore:
         """Raises IndexNotFound, IndexMismatch (another format) or IndexCorrupt."""
         path = folder / INDEX_FILE
         if not path.exists():
             raise IndexNotFound(collection)
         try:
-            return cls(path)
+            return cls(path, settings or VectorSettings())
         except apsw.SQLError as error:  # its first job has only just begun
             raise IndexNotFound(collection) from error
 
     def is_degraded(self) -> bool:
         _ = self.generation  # where a file that was damaged or taken away shows
-        return False
+        return self._searches_elsewhere()
 
     @property
     def generation(self) -> int:
         with self._reading() as db:
-            return _int(db, "SELECT generation FROM manifest")
+            return Commit.seen(db).generation
 
     def search_dense(self, vectors: Matrix, *, k: int, where: Filter | None = None) -> list[list[Hit]]:
-        with self._reading() as db:
-            found, _ = self._dense(db, vectors, k, where)
-            return _hits(db, dense=found)[0]
+        return [list(found.dense) for found in self._search(None, vectors, k, where)]
 
     def search_keyword(self, questions: Sequence[str], *, k: int, where: Filter | None = None) -> list[list[Hit]]:
-        with self._reading() as db:
-            return _hits(db, bm25=self._keyword(db, questions, k, where))[0]
+        return [list(found.keyword) for found in self._search(questions, None, k, where)]
 
     def search_both(
         self, questions: Sequence[str], vectors: Matrix, *, k: int, where: Filter | None = None
     ) -> list[Rankings]:
-        with self._reading() as db:
-            found, generation = self._dense(db, vectors, k, where)
-            dense, keyword = _hits(db, dense=found, bm25=self._keyword(db, questions, k, where))
-        return [Rankings(*both, generation) for both in zip(dense, keyword, strict=True)]
+        return self._search(questions, vectors, k, where)
 
     def document(self, document_id: str) -> Document | None:
         with self._reading() as db:
-            sql = "SELECT id, title, text, source, meta, language, headings, pages FROM documents WHERE id = ?"
+            sql = f"SELECT {_DOCUMENT}, headings, pages, text, text_checksum FROM documents d WHERE id = ?"
             found = rows(db, sql, (document_id,))
         if not found:
             return None
-        id, title, text, source, meta, language, raw_headings, raw_pages = found[0]
+        *columns, raw_headings, raw_pages, text, checksum = found[0]
+        row, title, source, language, meta = _checked_document(columns)
+        checksums.require("the text of document", row, checksum, checksums.of_text(row, raw_headings, raw_pages, text))
         headings = tuple(Heading(*values) for values in json.loads(raw_headings))
         pages = tuple(
             Page(number, start, end, tuple(Run(*run) for run in runs))
             for number, start, end, runs in json.loads(raw_pages)
         )
-        return Document(id, title, text, source, json.loads(meta), language, headings, pages)
+        return Document(document_id, title, text, source, meta, language, headings, pages)
 
     def documents(self, *, limit: int, offset: int = 0) -> list[Document]:
         with self._reading() as db:
-            found = rows(
-                db,
-                "SELECT id, title, source, meta, language FROM documents ORDER BY source, rowid LIMIT ? OFFSET ?",
-                (limit, offset),
-            )
-        return [
-            Document(id, title, "", source, json.loads(meta), language) for id, title, source, meta, language in found
-        ]
+            sql = f"SELECT {_DOCUMENT} FROM documents d ORDER BY source, rowid LIMIT ? OFFSET ?"
+            found = rows(db, sql, (limit, offset))
+        listed = []
+        for columns in found:
+            _, title, source, language, meta = _checked_document(columns)
+            listed.append(Document(columns[1], title, "", source, meta, language))
+        return listed
 
     def passages(
         self, where: Filter | None = None, *, ids: Sequence[str] | None = None, vectors: bool = False
@@ -134,88 +132,87 @@ class SqliteStore:
 
     def counts(self) -> Mapping[str, int]:
         with self._reading() as db:
-            return {name: _int(db, f"SELECT count(*) FROM {name}") for name in _COUNTED}
+            return {name: int(rows(db, f"SELECT count(*) FROM {name}")[0]) for name in _COUNTED}
+
+    def describe(self) -> dict[str, object]:
+        """How vectors are searched and why, and the caches; loads neither vectors nor postings."""
+        with self._reading() as db:
+            facts = derived.describe(db, self._path.parent, self._settings)
+        index = self._derived.loaded_vectors
+        return facts if index is None else {**facts, "vectors": index.describe()}
 
     def close(self) -> None:
-        readers, self._readers, self._local = self._readers, [], threading.local()
-        for reader in readers:
-            reader.close()
+        self._readers.close()
 
     @contextmanager
     def _reading(self) -> Iterator[apsw.Connection]:
         """A connection inside one read transaction."""
+        with self._readers.one() as reader, reader.transaction() as db:
+            yield db
+
+    def _search(
+        self, questions: Sequence[str] | None, vectors: Matrix | None, k: int, where: Filter | None
+    ) -> list[Rankings]:
+        """Both rankings of each question, each empty where it was not asked for."""
+        with self._readers.one() as reader, reader.transaction() as db:
+            with self._lock, self._unchanged(reader):
+                # The first SELECT fixes what this transaction sees; under the lock, nothing derived can be ahead of it.
+                now = Commit.seen(db)
+                self._notice(db, now)
+                among = None
+                if where is not None:
+                    among = self._derived.matching(db, now, filters.check(where, _fields(db)))
+                dense = None if vectors is None else self._dense(db, now, vectors, k, among)
+                keyword = None if questions is None else self._keyword(db, now, questions, k, among)
+                degraded = vectors is not None and self._searches_elsewhere()
+            by_vector, by_word = _hits(db, dense=dense, bm25=keyword)
+        return [
+            Rankings(one, other, now.generation, degraded)
+            for one, other in itertools.zip_longest(by_vector, by_word, fillvalue=())
+        ]
+
+    def _searches_elsewhere(self) -> bool:
+        """Whether vectors are not searched where the settings want it, as on a GPU that was lost."""
+        index = self._derived.loaded_vectors
+        return index is not None and bool(index.degraded)
+
+    @contextmanager
+    def _unchanged(self, reader: Reader) -> Iterator[None]:
+        """Raises IndexBusy, and forgets what was taken in, where the file was changed by somebody SQLite cannot see."""
         try:
-            with self._reader().transaction() as db:
-                yield db
-        except IndexBusy:
-            # What a killed writer left can be taken up by nobody as long as one of them is open.
-            for reader in list(self._readers):
-                reader.close_if_idle()
-            raise
-
-    def _reader(self) -> Reader:
-        reader: Reader | None = getattr(self._local, "reader", None)
-        if reader is None:
-            reader = self._local.reader = Reader(self._path)
-            self._readers.append(reader)
-        return reader
-
-    def _dense(self, db: apsw.Connection, vectors: Matrix, k: int, where: Filter | None) -> tuple[list[Scored], int]:
-        with self._lock:
-            # The first SELECT fixes what this transaction sees; under the lock, FAISS can never be ahead of it.
-            lineage, generation = rows(db, "SELECT lineage, generation FROM manifest")[0]
+            yield
+        finally:
             try:
-                index = self._follow(db, str(lineage), int(generation))
-                self._reader().require_unchanged()
-            except BaseException:
-                self._index = None
+                reader.require_unchanged()
+            except IndexBusy:
+                self._derived.forget()
                 raise
-            allowed = None if where is None else _allowed(db, filters.check(where, _fields(db)))
-            scores, ids = index.search(vectors, k, allowed)
-        return [list(zip(*row, strict=True)) for row in zip(ids.tolist(), scores.tolist(), strict=True)], int(
-            generation
+
+    def _notice(self, db: apsw.Connection, now: Commit) -> None:
+        """What a commit of another process may have changed beyond passages."""
+        if now.lineage != self._seen.lineage:
+            self._current = _manifest(db)
+        if now.generation < self._seen.generation:
+            generation.require(generation.read(self._path.parent), self._path.parent, now.lineage, now.generation)
+        self._seen = now
+
+    def _dense(self, db: apsw.Connection, now: Commit, vectors: Matrix, k: int, among: Rows | None) -> list[Scored]:
+        # A rebuild may have changed what the vectors mean.
+        self._current.require_encoder(self.manifest.encoder)
+        dim = self.manifest.encoder.dim
+        index = self._derived.vectors(db, now)
+        scores, found = index.search(
+            vectors, k, exact=lambda wanted: derived.exact_vectors(db, wanted, dim), among=among
         )
+        return [list(zip(*row, strict=True)) for row in zip(found.tolist(), scores.tolist(), strict=True)]
 
-    def _follow(self, db: apsw.Connection, lineage: str, generation: int) -> VectorIndex:
-        """FAISS at this generation: rows are never re-used, so new ones are those beyond the newest it knows."""
-        if self._index is None or lineage != self._state[0]:
-            self._require_same_encoder(db)
-            self._index, self._newest, self._state = VectorIndex(self.manifest.encoder.dim), 0, (lineage, -1)
-        if generation != self._state[1]:
-            if self._index.ids:
-                present = set(rows(db, "SELECT rowid FROM passages"))
-                self._index.remove(self._index.ids - present)
-            new = db.execute(
-                "SELECT p.rowid, v.embedding FROM passages p JOIN vectors v ON v.rowid = p.vector"
-                " WHERE p.rowid > ? ORDER BY p.rowid",
-                (self._newest,),
-            )
-            while batch := list(itertools.islice(new, _LOAD_ROWS)):
-                ids = np.array([row[0] for row in batch], dtype=np.int64)
-                vectors = np.frombuffer(b"".join(row[1] for row in batch), dtype="<f4").reshape(len(batch), -1)
-                self._index.add(ids, vectors)
-                self._newest = int(ids[-1])
-            self._state = (lineage, generation)
-        return self._index
-
-    def _require_same_encoder(self, db: apsw.Connection) -> None:
-        """A rebuild in another process may have changed what the vectors mean."""
-        current = Manifest.from_json(rows(db, "SELECT json FROM manifest")[0])
-        current.require_encoder(self.manifest.encoder)
-        self.manifest = current
-
-    def _keyword(self, db: apsw.Connection, questions: Sequence[str], k: int, where: Filter | None) -> list[Scored]:
-        condition = ""
-        parameters: list[str | int | float] = []
-        if where is not None:
-            sql, parameters = filters.to_sql(filters.check(where, _fields(db)), "d.meta")
-            condition = f" AND rowid IN (SELECT p.rowid {_JOINED} WHERE {sql})"
-        languages = rows(db, _LANGUAGES)
-        if self.manifest.analysis != "auto":
-            languages = [self.manifest.analysis]
-        sql = f"SELECT rowid, -rank FROM terms WHERE terms MATCH ?{condition} ORDER BY rank, rowid LIMIT ?"
-        matches = [_match(question, languages) for question in questions]
-        return [rows(db, sql, (match, *parameters, k)) if match else [] for match in matches]
+    def _keyword(
+        self, db: apsw.Connection, now: Commit, questions: Sequence[str], k: int, among: Rows | None
+    ) -> list[Scored]:
+        analysis = self._current.analysis
+        languages = rows(db, _LANGUAGES) if analysis == "auto" else [analysis]
+        words = [_words(question, languages) for question in questions]
+        return self._derived.postings(db, now).search(words, k, among=among)
 
 
 _FILE_COLUMNS = "path, source, digest, size, modified_ns, documents"
@@ -225,29 +222,16 @@ _LANGUAGES = """WITH RECURSIVE l(code) AS (
   SELECT (SELECT min(language) FROM documents WHERE language > code) FROM l WHERE code IS NOT NULL
 ) SELECT code FROM l WHERE code IS NOT NULL"""
 """Jumps through the index from one language to the next, where SELECT DISTINCT would read all of it."""
-_JOINED = "FROM passages p JOIN documents d ON d.rowid = p.document"
+_DOCUMENT = "d.rowid, d.id, d.file, d.title, d.source, d.language, d.meta, d.checksum"
+_PASSAGES = (
+    "SELECT p.rowid, p.id, p.document, p.vector, p.title, p.start, p.end, p.page, p.text, p.checksum"
+    " FROM carray(?) AS wanted CROSS JOIN passages p ON p.rowid = wanted.value"
+)
+_DOCUMENTS = f"SELECT {_DOCUMENT} FROM carray(?) AS wanted CROSS JOIN documents d ON d.rowid = wanted.value"
 
 
-def _hits(db: apsw.Connection, **found: list[Scored]) -> list[list[list[Hit]]]:
-    """Hits of each retriever, for each question; a passage that several found is read once."""
-    passages = _passages(db, sorted({id for rankings in found.values() for ranking in rankings for id, _ in ranking}))
-    return [
-        [[Hit(passages[id], score, {name: score}) for id, score in ranking] for ranking in rankings]
-        for name, rankings in found.items()
-    ]
-
-
-def _match(question: str, languages: Sequence[str]) -> str:
-    """An FTS5 expression that finds any of the question's words; quoted, so no word is read as syntax."""
-    found = dict.fromkeys(
-        word for language in text_analysis.analyses(languages) for word in text_analysis.words(question, language)
-    )
-    return " OR ".join('"' + word.replace('"', '""') + '"' for word in itertools.islice(found, _MAX_TERMS))
-
-
-def _allowed(db: apsw.Connection, where: Filter) -> NDArray[np.int64]:
-    sql, parameters = filters.to_sql(where, "d.meta")
-    return np.array(rows(db, f"SELECT p.rowid {_JOINED} WHERE {sql}", parameters), dtype=np.int64)
+def _manifest(db: apsw.Connection) -> Manifest:
+    return Manifest.from_json(rows(db, "SELECT json FROM manifest")[0])
 
 
 def _fields(db: apsw.Connection) -> list[str] | None:
@@ -255,19 +239,51 @@ def _fields(db: apsw.Connection) -> list[str] | None:
     return rows(db, "SELECT name FROM fields") or None
 
 
-def _passages(db: apsw.Connection, ids: Sequence[int]) -> dict[int, Passage]:
-    sql = (
-        f"SELECT p.rowid, p.id, d.id, p.title, p.text, p.start, p.end, p.page, d.source, d.meta {_JOINED}"
-        " WHERE p.rowid IN (SELECT value FROM json_each(?))"
+def _words(question: str, languages: Sequence[str]) -> NDArray[np.uint64]:
+    """Hashes of the question's words, in each language of the collection."""
+    found = dict.fromkeys(
+        word for language in text_analysis.analyses(languages) for word in text_analysis.words(question, language)
     )
-    found = rows(db, sql, (json.dumps(ids),))
-    return {row[0]: _passage(row) for row in found}
+    return text_analysis.hashed(list(itertools.islice(found, _MAX_TERMS)))[0]
 
 
-def _passage(row: Sequence[Any]) -> Passage:
-    _, id, document_id, title, text, start, end, page, source, meta = row
-    return Passage(id, document_id, title, text, start, end, page, source, json.loads(meta))
+def _hits(db: apsw.Connection, **found: list[Scored] | None) -> list[list[list[Hit]]]:
+    """Hits of each retriever, for each question; a passage that several found is read once."""
+    passages = _passages(
+        db, sorted({row for rankings in found.values() for ranking in rankings or () for row, _ in ranking})
+    )
+    return [
+        [[Hit(passages[row], score, {name: score}) for row, score in ranking] for ranking in rankings or ()]
+        for name, rankings in found.items()
+    ]
 
 
-def _int(db: apsw.Connection, sql: str) -> int:
-    return int(rows(db, sql)[0])
+def _passages(db: apsw.Connection, wanted: Sequence[int]) -> dict[int, Passage]:
+    """Raises IndexCorrupt for one that is not there, or not as it was written."""
+    found = _looked_up(db, _PASSAGES, wanted)
+    documents = {
+        columns[0]: (columns[1], *_checked_document(columns))
+        for columns in _looked_up(db, _DOCUMENTS, sorted({row[2] for row in found}))
+    }
+    passages = {}
+    for *columns, checksum in found:
+        row, id, document, _, title, start, end, page, text = columns
+        checksums.require("passage", row, checksum, checksums.of_passage(*columns))
+        document_id, _, _, source, _, meta = documents[document]
+        passages[row] = Passage(id, document_id, title, text, start, end, page, source, meta)
+    return passages
+
+
+def _looked_up(db: apsw.Connection, sql: str, wanted: Sequence[int]) -> list[Any]:
+    found = db.execute(sql, (apsw.carray(np.array(wanted, dtype=np.int64)),)).fetchall() if wanted else []
+    if len(found) != len(wanted):
+        raise IndexCorrupt("what the index found is missing from its tables", hint=checksums.DAMAGED)
+    return found
+
+
+def _checked_document(columns: Sequence[Any]) -> tuple[int, str, str, str, dict[str, Any]]:
+    """Row, title, source, language and metadata of the columns `_DOCUMENT`. Raises IndexCorrupt."""
+    *held, checksum = columns
+    row, _, _, title, source, language, meta = held
+    checksums.require("document", row, checksum, checksums.of_document(*held))
+    return row, title, source, language, json.loads(meta)

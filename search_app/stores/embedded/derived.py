@@ -1,0 +1,403 @@
+"""What is derived from an index file and held in memory: vectors, postings, and which passages a document has.
+
+Each part is brought up when it is first asked for, from its cache file where there is one that holds, else from the
+truth; from then on it follows the commits by the difference.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import apsw
+import numpy as np
+from numpy.typing import NDArray
+
+from search_app.errors import IndexCorrupt
+from search_app.manifest import Manifest
+from search_app.settings import VectorSettings
+from search_app.stores.embedded import attributes, caches, checksums
+from search_app.stores.embedded.connection import rows
+from search_app.stores.embedded.files import Files
+from search_app.stores.embedded.postings import Postings
+from search_app.stores.vectors import build, choice
+from search_app.stores.vectors.index import Arrays, Rows, VectorIndex
+from search_app.types import Filter, Matrix
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+_BATCH = 10_000
+_POSTINGS_CACHED = 20_000
+"""Passages from which on postings are cached: below, they are derived in a second or so."""
+_CHANGED = 10
+"""Caches are made anew once more than one in so many passages has changed."""
+_FILTER_BYTES = 64 << 20
+_VECTORS = (
+    "SELECT p.rowid, v.rowid, v.embedding, v.checksum FROM passages p JOIN vectors v ON v.rowid = p.vector"
+    " WHERE p.rowid > ? ORDER BY p.rowid"
+)
+_TERMS = "SELECT passage, length, words, counts, checksum FROM terms WHERE passage > ? ORDER BY passage"
+_EXACT = (
+    "SELECT p.rowid, v.rowid, v.embedding, v.checksum FROM carray(?) AS wanted"
+    " CROSS JOIN passages p ON p.rowid = wanted.value CROSS JOIN vectors v ON v.rowid = p.vector"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The state of the truth that a transaction sees."""
+
+    lineage: str
+    generation: int
+    removals_since: int
+
+    @classmethod
+    def seen(cls, db: apsw.Connection) -> Commit:
+        return cls(*rows(db, "SELECT lineage, generation, removals_since FROM manifest")[0])
+
+
+class Derived:
+    """The derived parts of one index, each at the commit that a transaction sees. Not thread-safe: the store locks."""
+
+    def __init__(self, folder: Path, settings: VectorSettings) -> None:
+        self._vectors = _Vectors(folder, settings)
+        self._postings = _Postings(folder)
+        self._documents = _Documents(folder)
+        self._filters = _Filters()
+
+    def vectors(self, db: apsw.Connection, now: Commit) -> VectorIndex:
+        return self._vectors.at(db, now)
+
+    def postings(self, db: apsw.Connection, now: Commit) -> Postings:
+        return self._postings.at(db, now)
+
+    def matching(self, db: apsw.Connection, now: Commit, where: Filter) -> Rows:
+        """Passages of the documents that match, ascending."""
+        return self._filters.get(
+            now, where, lambda: self._documents.at(db, now).passages_of(attributes.matching(db, where))
+        )
+
+    @property
+    def loaded_vectors(self) -> VectorIndex | None:
+        """Of whatever commit; None while nobody has asked for them."""
+        return self._vectors.held
+
+    def forget(self) -> None:
+        for part in (self._vectors, self._postings, self._documents):
+            part.forget()
+        self._filters = _Filters()
+
+
+def exact_vectors(db: apsw.Connection, passages: Rows, dim: int) -> Matrix:
+    """The vectors of these passages, in their order, from the truth. Raises IndexCorrupt."""
+    found = db.execute(_EXACT, (apsw.carray(np.ascontiguousarray(passages, dtype=np.int64)),)).fetchall()
+    if [row[0] for row in found] != passages.tolist():
+        raise IndexCorrupt("a passage's vector is missing from the index", hint=checksums.DAMAGED)
+    return _matrix(found, dim)
+
+
+def refresh_caches(
+    db: apsw.Connection, folder: Path, files: Files, settings: VectorSettings, *, fresh: bool = False
+) -> None:
+    """Writes the caches that are missing, are far behind or, if `fresh`, any; drops those that help no more.
+
+    For the writer, which nobody else's commit can overtake. Everything is made from the truth.
+    """
+    now, dim, newest = Commit.seen(db), _dim(db), _newest(db)
+    passages, vectors = _count(db, "passages"), _count_vectors(db)
+    on_cpu = settings.model_copy(update={"device": "cpu"})
+    chosen = choice.choose(vectors, dim, on_cpu)
+    for kind, wanted in (("postings", passages > _POSTINGS_CACHED), ("vectors", chosen.kind != "flat")):
+        if not wanted:
+            caches.forget(files, db, folder, [kind])
+        elif fresh or _behind(db, now, kind) * _CHANGED > passages:
+            arrays = (
+                _postings_from(db, 0, Postings()).to_arrays()
+                if kind == "postings"
+                else build.open_index(
+                    dim, vectors, lambda: _vectors_after(db, 0, dim), arrays=None, settings=on_cpu, may_train=True
+                ).to_arrays()
+            )
+            assert arrays is not None
+            caches.save(files, db, folder, kind, arrays, generation=now.generation, newest=newest)
+
+
+def describe(db: apsw.Connection, folder: Path, settings: VectorSettings) -> dict[str, object]:
+    """How the vectors would be searched and why, and the state of the caches; loads neither."""
+    chosen = choice.choose(_count_vectors(db), _dim(db), settings)
+    now = Commit.seen(db)
+    known = rows(db, "SELECT kind, file, bytes FROM caches ORDER BY kind")
+    return {
+        "vectors": {"kind": chosen.kind, **chosen.parameters, "why": chosen.why},
+        "caches": {
+            kind: {"bytes": size, "passages_behind": _behind(db, now, kind), "there": (folder / name).is_file()}
+            for kind, name, size in known
+        },
+    }
+
+
+class _Part(ABC, Generic[T]):
+    """One derived structure that follows the truth. `kind` is that of its cache file, or empty."""
+
+    kind = ""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.forget()
+
+    def forget(self) -> None:
+        self.held: T | None = None
+        self._lineage, self._generation, self._newest = "", -1, 0
+        self._cache = ""
+
+    def at(self, db: apsw.Connection, now: Commit) -> T:
+        """Brought to this commit; a half-made or half-followed structure is not kept."""
+        try:
+            return self._follow(db, now)
+        except BaseException:
+            self.forget()
+            raise
+
+    def _follow(self, db: apsw.Connection, now: Commit) -> T:
+        registered = "".join(rows(db, "SELECT sha256 FROM caches WHERE kind = ?", (self.kind,)))
+        fits = self._lineage == now.lineage and now.removals_since <= self._generation <= now.generation
+        if self.held is None or not fits or registered != self._cache:
+            # A new cache is nearer to the truth, and of the kind that suits its size.
+            cache = self._usable(db, now) if registered else None
+            if self.held is None or not fits or cache is not None:
+                self.forget()
+                self.held, self._generation, self._newest = self._start(db, now, cache)
+                self._lineage = now.lineage
+            self._cache = registered
+        held = self.held
+        assert held is not None
+        if self._generation != now.generation:
+            gone = _numbers(db, "SELECT passage FROM removed WHERE generation > ?", (self._generation,))
+            self._remove(held, gone[gone <= self._newest])
+            newest = _newest(db)
+            if newest > self._newest:
+                self._add(db, held, self._newest)
+                self._newest = newest
+            self._generation = now.generation
+        return held
+
+    def _usable(self, db: apsw.Connection, now: Commit) -> caches.Cache | None:
+        cache = caches.load(db, self._folder, self.kind)
+        return cache if cache is not None and cache.generation >= now.removals_since else None
+
+    @abstractmethod
+    def _start(self, db: apsw.Connection, now: Commit, cache: caches.Cache | None) -> tuple[T, int, int]:
+        """The structure, and the generation and newest row that it is at."""
+
+    @abstractmethod
+    def _add(self, db: apsw.Connection, held: T, after: int) -> None: ...
+
+    @abstractmethod
+    def _remove(self, held: T, passages: Rows) -> None:
+        """`passages` ascend."""
+
+
+class _Vectors(_Part[VectorIndex]):
+    kind = "vectors"
+
+    def __init__(self, folder: Path, settings: VectorSettings) -> None:
+        super().__init__(folder)
+        self._settings = settings
+
+    def forget(self) -> None:
+        super().forget()
+        self._needs_no_cache = False
+
+    def _usable(self, db: apsw.Connection, now: Commit) -> caches.Cache | None:
+        # Settings may want another kind than the one that was cached.
+        wanted = choice.choose(_count_vectors(db), _dim(db), self._settings)
+        return None if wanted.kind == "flat" or self._needs_no_cache else super()._usable(db, now)
+
+    def _start(self, db: apsw.Connection, now: Commit, cache: caches.Cache | None) -> tuple[VectorIndex, int, int]:
+        dim, count, streamed = _dim(db), _count_vectors(db), False
+
+        def batches() -> Iterator[tuple[Rows, Matrix]]:
+            nonlocal streamed
+            streamed = True
+            return _vectors_after(db, 0, dim)
+
+        def opened(arrays: Arrays | None) -> VectorIndex:
+            return build.open_index(dim, count, batches, arrays=arrays, settings=self._settings, may_train=False)
+
+        if cache is not None:
+            try:
+                index = opened(cache.arrays)
+            except IndexCorrupt as error:
+                log.warning("%s; it is made anew in memory", error)
+            else:
+                if not streamed:
+                    return index, cache.generation, cache.newest
+                self._needs_no_cache = True  # as on a GPU, which takes the exact vectors
+                return index, now.generation, _newest(db)
+        return opened(None), now.generation, _newest(db)
+
+    def _add(self, db: apsw.Connection, held: VectorIndex, after: int) -> None:
+        for passages, vectors in _vectors_after(db, after, _dim(db)):
+            held.add(passages, vectors)
+
+    def _remove(self, held: VectorIndex, passages: Rows) -> None:
+        if len(passages):
+            held.remove(passages)
+
+
+class _Postings(_Part[Postings]):
+    kind = "postings"
+
+    def _start(self, db: apsw.Connection, now: Commit, cache: caches.Cache | None) -> tuple[Postings, int, int]:
+        if cache is not None:
+            return Postings(cache.arrays), cache.generation, cache.newest
+        return _postings_from(db, 0, Postings()), now.generation, _newest(db)
+
+    def _add(self, db: apsw.Connection, held: Postings, after: int) -> None:
+        _postings_from(db, after, held)
+
+    def _remove(self, held: Postings, passages: Rows) -> None:
+        if len(passages):
+            held.remove(passages)
+
+
+class _PassageRows:
+    """Each passage's document, by row numbers; 16 bytes a passage."""
+
+    def __init__(self) -> None:
+        self._passages: Rows = np.zeros(0, dtype=np.int64)
+        self._documents: Rows = np.zeros(0, dtype=np.int64)
+
+    def add(self, passages: Rows, documents: Rows) -> None:
+        """In any order, all greater than those before."""
+        order = np.argsort(passages)
+        self._passages = np.concatenate([self._passages, passages[order]])
+        self._documents = np.concatenate([self._documents, documents[order]])
+
+    def remove(self, passages: Rows) -> None:
+        kept = ~np.isin(self._passages, passages, assume_unique=True)
+        self._passages, self._documents = self._passages[kept], self._documents[kept]
+
+    def passages_of(self, documents: Rows) -> Rows:
+        """Ascending."""
+        wanted = np.zeros(int(self._documents.max(initial=0)) + 1, dtype=np.bool_)
+        wanted[documents[documents < len(wanted)]] = True
+        return self._passages[wanted[self._documents]]
+
+
+class _Documents(_Part[_PassageRows]):
+    def _start(self, db: apsw.Connection, now: Commit, cache: caches.Cache | None) -> tuple[_PassageRows, int, int]:
+        held = _PassageRows()
+        # All of them stand in the index over documents, so the texts are not read.
+        self._take(held, db.execute("SELECT rowid, document FROM passages INDEXED BY passages_document"))
+        return held, now.generation, _newest(db)
+
+    def _add(self, db: apsw.Connection, held: _PassageRows, after: int) -> None:
+        self._take(held, db.execute("SELECT rowid, document FROM passages WHERE rowid > ?", (after,)))
+
+    def _remove(self, held: _PassageRows, passages: Rows) -> None:
+        if len(passages):
+            held.remove(passages)
+
+    def _take(self, held: _PassageRows, found: apsw.Cursor) -> None:
+        pairs = np.fromiter(found, dtype=[("passage", np.int64), ("document", np.int64)])
+        held.add(pairs["passage"], pairs["document"])
+
+
+class _Filters:
+    """Passages of the filters that were asked last, of one commit."""
+
+    def __init__(self) -> None:
+        self._commit: Commit | None = None
+        self._known: OrderedDict[str, Rows] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, now: Commit, where: Filter, resolve: Callable[[], Rows]) -> Rows:
+        if now != self._commit:
+            self._commit, self._bytes = now, 0
+            self._known.clear()
+        key = json.dumps(where, sort_keys=True, default=repr)
+        if key in self._known:
+            self._known.move_to_end(key)
+            return self._known[key]
+        found: Rows = resolve()
+        self._known[key] = found
+        self._bytes += found.nbytes
+        while self._bytes > _FILTER_BYTES:
+            self._bytes -= self._known.popitem(last=False)[1].nbytes
+        return found
+
+
+def _vectors_after(db: apsw.Connection, after: int, dim: int) -> Iterator[tuple[Rows, Matrix]]:
+    """In order of row; passages without a vector are left out."""
+    for batch in _batches(db.execute(_VECTORS, (after,))):
+        yield np.fromiter((row[0] for row in batch), dtype=np.int64, count=len(batch)), _matrix(batch, dim)
+
+
+def _matrix(found: Sequence[Any], dim: int) -> Matrix:
+    for _, row, embedding, checksum in found:
+        checksums.require("vector", row, checksum, checksums.of_vector(row, embedding))
+    joined = b"".join(row[2] for row in found)
+    return np.frombuffer(joined, dtype="<f4").reshape(len(found), dim)
+
+
+def _postings_from(db: apsw.Connection, after: int, postings: Postings) -> Postings:
+    for batch in _batches(db.execute(_TERMS, (after,))):
+        for passage, length, words, counts, checksum in batch:
+            checksums.require("terms", passage, checksum, checksums.of_terms(passage, length, words, counts))
+        postings.add(
+            _column(batch, 0),
+            _column(batch, 1),
+            np.fromiter((len(row[2]) // 8 for row in batch), dtype=np.int64, count=len(batch)),
+            np.frombuffer(b"".join(row[2] for row in batch), dtype="<u8"),
+            np.frombuffer(b"".join(row[3] for row in batch), dtype="<u2"),
+        )
+    return postings
+
+
+def _batches(found: apsw.Cursor) -> Iterator[list[Any]]:
+    while batch := list(itertools.islice(found, _BATCH)):
+        yield batch
+
+
+def _column(batch: Sequence[Any], place: int) -> NDArray[np.int64]:
+    return np.fromiter((row[place] for row in batch), dtype=np.int64, count=len(batch))
+
+
+def _numbers(db: apsw.Connection, sql: str, parameters: Sequence[Any]) -> Rows:
+    """One column, ascending."""
+    found = np.fromiter((row[0] for row in db.execute(sql, tuple(parameters))), dtype=np.int64)
+    return np.sort(found)
+
+
+def _behind(db: apsw.Connection, now: Commit, kind: str) -> int:
+    """Passages that came or went since the cache was made; all and one more where there is none that can be used."""
+    for generation, newest in rows(db, "SELECT generation, newest FROM caches WHERE kind = ?", (kind,)):
+        if generation >= now.removals_since:
+            came = rows(db, "SELECT count(*) FROM passages WHERE rowid > ?", (newest,))[0]
+            went = rows(db, "SELECT count(*) FROM removed WHERE generation > ?", (generation,))[0]
+            return int(came) + int(went)
+    return _count(db, "passages") + 1
+
+
+def _newest(db: apsw.Connection) -> int:
+    return int(rows(db, "SELECT coalesce(max(rowid), 0) FROM passages")[0])
+
+
+def _count(db: apsw.Connection, table: str) -> int:
+    return int(rows(db, f"SELECT count(*) FROM {table}")[0])
+
+
+def _count_vectors(db: apsw.Connection) -> int:
+    return int(rows(db, "SELECT count(*) FROM passages WHERE vector > 0")[0])
+
+
+def _dim(db: apsw.Connection) -> int:
+    return Manifest.from_json(rows(db, "SELECT json FROM manifest")[0]).encoder.dim
