@@ -11,13 +11,16 @@ from typing import Any
 
 import apsw
 import numpy as np
+from numpy.typing import NDArray
 
 from search_app.stores import filters
+from search_app.stores.embedded import attributes, checksums
 from search_app.stores.embedded.connection import Reader, rows
 from search_app.types import Filter, Passage, PassageBatch
 
 _ROWS = 1_000
-_COLUMNS = "p.id, d.id, p.title, p.text, p.start, p.end, p.page, d.source, d.meta"
+_PASSAGE = "p.rowid, p.id, p.document, p.vector, p.title, p.start, p.end, p.page, p.text, p.checksum"
+_DOCUMENT = "d.rowid, d.id, d.file, d.title, d.source, d.language, d.meta, d.checksum"
 
 
 def passages(
@@ -26,10 +29,11 @@ def passages(
     """On a connection of its own, as the caller may ask the store something else between two batches."""
     with closing(Reader(path)) as reader, reader.transaction() as db:
         conditions, parameters = _conditions(db, where, ids)
-        embedding = "v.embedding" if vectors else "NULL"
+        embedding, joined = ("v.embedding, v.checksum", "LEFT JOIN vectors v ON v.rowid = p.vector") if vectors else (
+            "NULL, NULL", "")  # fmt: skip
         found = db.execute(
-            f"SELECT {embedding}, {_COLUMNS} FROM passages p JOIN documents d ON d.rowid = p.document"
-            f" LEFT JOIN vectors v ON v.rowid = p.vector WHERE {conditions} ORDER BY p.rowid",
+            f"SELECT {embedding}, {_PASSAGE}, {_DOCUMENT} FROM passages p JOIN documents d ON d.rowid = p.document"
+            f" {joined} WHERE {conditions} ORDER BY p.rowid",
             parameters,
         )
         while batch := list(itertools.islice(found, _ROWS)):
@@ -39,9 +43,9 @@ def passages(
 def _conditions(db: apsw.Connection, where: Filter | None, ids: Sequence[str] | None) -> tuple[str, list[Any]]:
     conditions, parameters = ["1"], list[Any]()
     if where is not None:
-        sql, values = filters.to_sql(filters.check(where, rows(db, "SELECT name FROM fields") or None), "d.meta")
-        conditions.append(f"({sql})")
-        parameters += values
+        matching = attributes.matching(db, filters.check(where, rows(db, "SELECT name FROM fields") or None))
+        conditions.append("p.document IN (SELECT value FROM json_each(?))")
+        parameters.append(json.dumps(matching.tolist()))
     if ids is not None:
         conditions.append("p.id IN (SELECT value FROM json_each(?))")
         parameters.append(json.dumps(list(ids)))
@@ -50,13 +54,28 @@ def _conditions(db: apsw.Connection, where: Filter | None, ids: Sequence[str] | 
 
 def _batch(found: Sequence[Any], dim: int) -> PassageBatch:
     embeddings = np.full((len(found), dim), np.nan, dtype=np.float32)
-    for row, (embedding, *_) in enumerate(found):
-        if embedding is not None:
-            embeddings[row] = np.frombuffer(embedding, dtype="<f4")
-    passages = tuple(_passage(row) for row in found)
-    return PassageBatch(passages, embeddings)
+    passages = []
+    for position, (blob, checksum, *columns) in enumerate(found):
+        passages.append(_passage(*columns))
+        vector = columns[3]
+        if dim and vector is not None:
+            embeddings[position] = _vector(vector, blob, checksum)
+    return PassageBatch(tuple(passages), embeddings)
 
 
-def _passage(row: Sequence[Any]) -> Passage:
-    _, id, document_id, title, text, start, end, page, source, meta = row
+def _passage(
+    row: int, id: str, document: int, vector: int | None, title: str, start: int, end: int, page: int | None,
+    text: str, checksum: int, *owner: Any,
+) -> Passage:  # fmt: skip
+    expected = checksums.of_passage(row, id, document, vector, title, start, end, page, text)
+    checksums.require("passage", row, checksum, expected)
+    *columns, of_owner = owner
+    checksums.require("document", document, of_owner, checksums.of_document(*columns))
+    _, document_id, _, _, source, _, meta = columns
     return Passage(id, document_id, title, text, start, end, page, source, json.loads(meta))
+
+
+def _vector(row: int, blob: bytes | None, checksum: int | None) -> NDArray[np.float32]:
+    blob, checksum = blob or b"", checksum or 0  # a vector that is not there is no vector that was written
+    checksums.require("vector", row, checksum, checksums.of_vector(row, blob) if blob else ~checksum)
+    return np.frombuffer(blob, dtype="<f4")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -150,7 +150,7 @@ class SqliteWriter:
                         db.execute(TABLES)
                         # Beyond what was recorded: the file may have been taken away, and the record left.
                         first = recorded[1] + 1 if recorded and not self._rebuild else 0
-                        values = (self._manifest.to_json(), secrets.token_hex(8), first, first)
+                        values = (self._manifest.to_json(), publish.new_lineage(), first, first)
                         db.execute("INSERT INTO manifest VALUES (?, ?, ?, ?)", values)
                     return db
                 text = str(rows(db, "SELECT json FROM manifest")[0])
@@ -283,22 +283,37 @@ class _Rows:
             self._passages = []
 
     def _insert_vectors(self) -> list[int | None]:
-        """The row of each passage's vector; passages with the same text share one."""
-        keys: list[str | None] = [
-            None if np.isnan(vector).all() else vector_key(encoded_text(passage), self._manifest.encoder)
-            for _, _, passage, vector in self._passages
+        """The row of each passage's vector; passages with the same text and vector share one."""
+        blobs = [
+            b"" if np.isnan(vector).all() else np.ascontiguousarray(vector, dtype="<f4").tobytes()
+            for *_, vector in self._passages
         ]
-        sql = "SELECT key, rowid FROM vectors WHERE key IN (SELECT value FROM json_each(?))"
-        found: dict[str, int] = dict(rows(self._db, sql, (json.dumps([key for key in keys if key]),)))
+        keys = self._vector_keys(blobs)
+        found = self._vectors("key, rowid", keys)
         new = []
-        for key, (_, _, _, vector) in zip(keys, self._passages, strict=True):
-            if key is not None and key not in found:
+        for key, blob in zip(keys, blobs, strict=True):
+            if key and key not in found:
                 row = found[key] = self._next_vector
                 self._next_vector += 1
-                blob = np.ascontiguousarray(vector, dtype="<f4").tobytes()
                 new.append((row, key, blob, checksums.of_vector(row, blob)))
         self._db.executemany("INSERT INTO vectors (rowid, key, embedding, checksum) VALUES (?, ?, ?, ?)", new)
-        return [None if key is None else found[key] for key in keys]
+        return [found[key] if key else None for key in keys]
+
+    def _vector_keys(self, blobs: Sequence[bytes]) -> list[str]:
+        """Empty for none. The same text with another vector, of an embedder that saw more than the text, is another."""
+        keys = [
+            vector_key(encoded_text(passage), self._manifest.encoder) if blob else ""
+            for (_, _, passage, _), blob in zip(self._passages, blobs, strict=True)
+        ]
+        known: dict[str, bytes] = self._vectors("key, embedding", keys)
+        return [
+            key if known.setdefault(key, blob) == blob else f"{key}:{hashlib.sha256(blob).hexdigest()}"
+            for key, blob in zip(keys, blobs, strict=True)
+        ]
+
+    def _vectors(self, columns: str, keys: Sequence[str]) -> dict[str, Any]:
+        sql = f"SELECT {columns} FROM vectors WHERE key IN (SELECT value FROM json_each(?))"
+        return dict(rows(self._db, sql, (json.dumps(keys),)))
 
 
 def refresh(
