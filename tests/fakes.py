@@ -75,8 +75,15 @@ class ExactStore:
             self._documents.pop(path, None)
         self.generation += bool(paths)
 
+    def remove_documents(self, ids: Sequence[str]) -> int:
+        gone = {item.id for file in self._documents.values() for item, _ in file} & set(ids)
+        for path, file in self._documents.items():
+            self._documents[path] = [(item, rows) for item, rows in file if item.id not in gone]
+        self.generation += bool(gone)
+        return len(gone)
+
     def search_dense(self, vectors: Matrix, *, k: int, where: Filter | None = None) -> list[list[Hit]]:
-        rows = self._rows(where)
+        rows = [row for row in self._rows(where) if not np.isnan(row[2]).any()]
         results = []
         for vector in vectors:
             scored = [Hit(passage, s := float(embedding @ vector), {"dense": s}) for _, passage, embedding in rows]
@@ -127,7 +134,8 @@ class ExactStore:
     def counts(self) -> Mapping[str, int]:
         rows = self._rows(None)
         documents = sum(len(file) for file in self._documents.values())
-        return {"files": len(self._documents), "documents": documents, "passages": len(rows), "vectors": len(rows)}
+        vectors = {embedding.tobytes() for _, _, embedding in rows if not np.isnan(embedding).any()}
+        return {"files": len(self._documents), "documents": documents, "passages": len(rows), "vectors": len(vectors)}
 
     def is_degraded(self) -> bool:
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ VERBS = ["crosses", "improves", "describes", "measures", "surrounds"]
 PLACES = ["Vienna", "Osaka", "Lima", "Nairobi", "Bergen", "Perth", "Quebec"]
 
 
-def change(number: int, *, text: str | None = None, language: str = "en", **meta: Any) -> FileChange:
+def change(
+    number: int, *, text: str | None = None, language: str = "en", blind: bool = False, **meta: Any
+) -> FileChange:
+    """A file of one document in two passages; `blind` ones come without a vector."""
     text = text or " ".join(
         f"The {SUBJECTS[(number + i) % 10]} {VERBS[(number * 3 + i) % 5]} {PLACES[(number * 7 + i * i) % 7]} {i}."
         for i in range(1 + number % 4)
@@ -42,6 +46,8 @@ def change(number: int, *, text: str | None = None, language: str = "en", **meta
         for start, end in ((0, cut), (cut, len(text)))
     )  # fmt: skip
     embeddings = ENCODER.encode_passages([encoded_text(passage) for passage in passages])
+    if blind:
+        embeddings = np.full_like(embeddings, np.nan)
     return FileChange(record, (document,), PassageBatch(passages, embeddings))
 
 
@@ -67,6 +73,13 @@ class Collection:
             writer.finish()
         self._look()
 
+    def remove_documents(self, ids: list[str]) -> int:
+        with self.catalog.writer("c", MANIFEST) as writer:
+            removed = writer.remove_documents(ids)
+            writer.finish()
+        self._look()
+        return removed
+
     def _look(self) -> None:
         """Elasticsearch is asked for a new generation at most twice a second, but for this."""
         assert self.reader.generation
@@ -90,13 +103,19 @@ def on_elasticsearch(request: pytest.FixtureRequest, vectors: str) -> Iterator[C
         yield Collection(catalog, same_scores=False)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("elasticsearch", marks=pytest.mark.elasticsearch)])
+EMBEDDED: dict[str, dict[str, Any]] = {
+    "flat": {"index": "flat"},
+    "compressed": {"index": "compressed", "lists": 4},
+}
+
+
+@pytest.fixture(params=[*EMBEDDED, pytest.param("elasticsearch", marks=pytest.mark.elasticsearch)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     if request.param == "elasticsearch":
         with on_elasticsearch(request, "flat") as made:
             yield made
         return
-    with closing(open_catalog(load_settings(home=tmp_path))) as catalog:
+    with closing(open_catalog(load_settings(home=tmp_path, vectors=EMBEDDED[request.param]))) as catalog:
         made = Collection(catalog, same_scores=True)
         yield made
         made.reader.close()
@@ -156,16 +175,36 @@ def test_keyword_hits_are_those_of_the_exact_store(store: Any, exact: ExactStore
     same_words(store, store.search_keyword(QUESTIONS, k=200), exact.search_keyword(QUESTIONS, k=200))
 
 
+def facts(number: int) -> dict[str, Any]:
+    """Metadata of every kind, some of it missing in some documents."""
+    found: dict[str, Any] = {
+        "weight": number / 4,
+        "modified": f"2024-02-{1 + number % 28:02}",
+        "public": number % 2 == 0,
+    }
+    if number in (4, 9):
+        found["author"] = "Ada" if number == 4 else "Grace"
+    if number % 5:
+        found["tags"] = ["red", "green", "blue", "black"][: number % 5]
+    return found
+
+
 @pytest.mark.parametrize(
     "where",
     [
         "number < 3", "number >= 10 and number < 30", 'format = "pdf"', "format in [html, docx]", "not (number > 5)",
         "number = 7 or number = 8", "number not in [1, 2, 3]", "number > 1000", "author = Ada", "format != html",
+        "author exists", "author missing", "not (author missing) or number < 2", "author exists and author != Ada",
+        "weight < 2.5", "weight >= 3", "weight = 4", "number = 4.0", "weight > 1.75 and weight <= 5.25",
+        "modified >= 2024-02-10", "modified < 2024-02-10 and modified > 2024-02-03", "modified = 2024-02-07",
+        "tags = red", "tags in [blue, green]", "tags != red", "tags not in [red, blue]", "tags missing",
+        "public = true", "public != true", "number = true", 'number = "7"', "tags > green",
     ],
 )  # fmt: skip
 def test_filters_are_exact_before_the_cut(store: Any, exact: ExactStore, where: str) -> None:
+    changes = [change(number, **facts(number)) for number in range(40)]
     for target in (store, exact):
-        target.write([change(number, **({"author": "Ada"} if number == 4 else {})) for number in range(40)])
+        target.write(changes)
     vectors = ENCODER.encode_queries(QUESTIONS)
     condition = parse_where(where)
     for k in (1, 5, 500):
@@ -224,6 +263,114 @@ def test_a_changed_file_replaces_its_passages(store: Any, exact: ExactStore) -> 
     (hits,) = store.search_keyword(["zeppelin"], k=5)
     assert [hit.passage.document_id for hit in hits] == ["doc5"]
     assert store.document("doc5").text == "A zeppelin floats over Trieste and lands there."
+
+
+def test_removed_documents_are_gone_everywhere_at_one_generation(store: Any, exact: ExactStore) -> None:
+    fill(store, exact)
+    vectors = ENCODER.encode_queries(QUESTIONS)
+    store.search_both(QUESTIONS, vectors, k=5)
+    before = store.generation
+    ids = ["doc3", "doc7", "doc20", "doc7", "unknown"]
+    assert store.remove_documents(ids) == exact.remove_documents(ids) == 3
+    assert store.generation == before + 1
+    where = parse_where("number < 30")
+    for ours, theirs in zip(
+        store.search_both(QUESTIONS, vectors, k=500), exact.search_both(QUESTIONS, vectors, k=500), strict=True
+    ):
+        same([list(ours.dense)], [list(theirs.dense)])
+        same_words(store, [list(ours.keyword)], [list(theirs.keyword)])
+        assert ours.generation == before + 1
+    same(store.search_dense(vectors, k=500, where=where), exact.search_dense(vectors, k=500, where=where))
+    assert store.document("doc7") is None
+    assert {"doc3", "doc7", "doc20"}.isdisjoint(document.id for document in store.documents(limit=100))
+    counts = store.counts()
+    assert (counts["files"], counts["documents"], counts["passages"]) == (40, 37, 74)
+    assert sum(len(batch.passages) for batch in store.passages()) == 74
+
+
+def test_the_record_of_a_file_outlives_its_documents(store: Any) -> None:
+    fill(store, count=3)
+    records = {record.path: record for record in store.files()}
+    store.remove_documents(["doc1"])
+    left = {record.path: record for record in store.files()}
+    assert left["/docs/1.txt"] == replace(records["/docs/1.txt"], documents=0)
+    assert left["/docs/0.txt"] == records["/docs/0.txt"]
+    store.write([change(1)])
+    assert {record.path: record for record in store.files()} == records
+    assert store.document("doc1") is not None
+
+
+def test_removing_what_is_not_there_removes_nothing(store: Any) -> None:
+    fill(store, count=3)
+    assert store.remove_documents(["unknown"]) == 0
+    assert store.remove_documents([]) == 0
+    assert store.counts()["documents"] == 3
+
+
+def test_a_vector_that_passages_share_stays_as_long_as_one_of_them(store: Any) -> None:
+    twins = [change(number, text="The same words stand in both. And these do, too.", size=1) for number in (1, 2)]
+    twins = [
+        replace(item, batch=replace(item.batch, passages=tuple(replace(p, title="T") for p in item.batch.passages)))
+        for item in twins
+    ]
+    vectors = ENCODER.encode_passages([encoded_text(passage) for passage in twins[0].batch.passages])
+    store.write([replace(item, batch=replace(item.batch, embeddings=vectors)) for item in twins])
+    (both,) = store.search_dense(vectors[:1], k=2)
+    assert [hit.score for hit in both] == pytest.approx([1.0, 1.0], abs=1e-5)
+    store.remove_documents(["doc1"])
+    (left,) = store.search_dense(vectors[:1], k=4)
+    assert [hit.passage.document_id for hit in left] == ["doc2", "doc2"]
+    assert left[0].score == pytest.approx(1.0, abs=1e-5)
+    store.reopen()
+    assert store.search_dense(vectors[:1], k=4) == [left]
+
+
+def test_an_open_reader_sees_a_document_change(store: Any) -> None:
+    fill(store, count=6)
+    vectors = ENCODER.encode_queries(["a zeppelin over Trieste", "river"])
+    seen = store.generation
+    assert store.search_keyword(["zeppelin"], k=5) == [[]]
+    for round, city in enumerate(["Trieste", "Graz", "Split"], start=1):
+        store.write([change(2, text=f"A zeppelin floats over {city}. It lands there {round} times.", edition=round)])
+        (both, _) = store.search_both(["zeppelin", "river"], vectors, k=50)
+        assert both.generation == seen + round
+        assert {hit.passage.document_id for hit in both.keyword} == {"doc2"}
+        ours = [hit.passage for hit in both.dense if hit.passage.document_id == "doc2"]
+        assert sorted(passage.start for passage in ours) == [0, len(store.document("doc2").text) // 2]
+        assert all(passage.meta["edition"] == round for passage in ours)
+        assert len(both.dense) == 12
+        where = parse_where(f"edition = {round}")
+        assert [len(hits) for hits in store.search_dense(vectors, k=50, where=where)] == [2, 2]
+        assert store.search_dense(vectors, k=50, where=parse_where(f"edition < {round}")) == [[], []]
+
+
+def test_passages_without_a_vector_are_found_by_their_words_alone(store: Any, exact: ExactStore) -> None:
+    changes = [change(number, blind=number % 3 == 0) for number in range(20)]
+    for target in (store, exact):
+        target.write(changes)
+    vectors = ENCODER.encode_queries(QUESTIONS)
+    blind = {f"doc{number}" for number in range(0, 20, 3)}
+    dense = store.search_dense(vectors, k=500)
+    same(dense, exact.search_dense(vectors, k=500))
+    assert blind.isdisjoint(hit.passage.document_id for hit in dense[0])
+    keyword = store.search_keyword(QUESTIONS, k=500)
+    same_words(store, keyword, exact.search_keyword(QUESTIONS, k=500))
+    assert blind <= {hit.passage.document_id for hits in keyword for hit in hits}
+    assert store.search_dense(vectors, k=5, where=parse_where("number = 3")) == [[], [], [], []]
+    counts = store.counts()
+    assert (counts["passages"], counts["vectors"]) == (40, 26)
+    store.write([change(3)])
+    assert len(store.search_dense(vectors[:1], k=5, where=parse_where("number = 3"))[0]) == 2
+
+
+@pytest.mark.parametrize("k", [1, 3, 7, 10_000])
+def test_a_filtered_search_gives_as_many_hits_as_match(store: Any, k: int) -> None:
+    fill(store, count=60)
+    vectors = ENCODER.encode_queries(QUESTIONS)
+    for where, documents in [("number = 59", 1), ("number in [1, 2, 58]", 3), ("number >= 3", 57), ("number > 59", 0)]:
+        for hits in store.search_dense(vectors, k=k, where=parse_where(where)):
+            assert len(hits) == min(k, 2 * documents)
+            assert len({hit.passage.id for hit in hits}) == len(hits)
 
 
 def test_reopening_changes_nothing(store: Any) -> None:
