@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 
 from indexing import sources
 from indexing.conversion import Conversions
@@ -16,13 +17,15 @@ _CHARACTERS = 1 << 20
 def differences(index: Index, *, sample: int) -> list[str]:
     """Files of a random sample whose text in the index is not what is read from them now, in words.
 
-    A file that has changed since is not looked at: that the next job will index it again is no damage.
+    A file that has changed since is not looked at: that the next job will index it again is no damage. Nor is it that
+    documents were deleted, which the record of their file knows of.
     """
     records = [record for record in index.files() if record.digest]
     records = random.sample(records, min(sample, len(records)))
     same = [(file, record.digest) for record in records for file in _unchanged(record)]
     expected = {record.path: record.documents for record in records}
     problems: dict[str, str] = {}
+    missing: defaultdict[str, list[str]] = defaultdict(list)
     with Sandbox() as sandbox:
         conversions = Conversions(
             same,
@@ -33,14 +36,18 @@ def differences(index: Index, *, sample: int) -> list[str]:
         )
         while not conversions.exhausted:
             for part in conversions.take(_CHARACTERS).items:
-                if part.record.documents != expected[part.record.path]:
-                    problems[part.record.source] = f"{part.record.documents} documents"
+                record = part.record
                 for document in part.documents:
                     stored = index.document(document.id)
                     if stored is None:
-                        problems[part.record.source] = f"document '{document.title}' is missing"
+                        missing[record.path].append(document.title)
                     elif stored.text != document.text:
-                        problems[part.record.source] = f"document '{document.title}' has another text"
+                        problems[record.source] = f"document '{document.title}' has another text"
+                gone = missing[record.path]
+                if part.last and expected[record.path] + len(gone) != record.documents:
+                    problems[record.source] = (
+                        f"document '{gone[0]}' is missing" if gone else f"{record.documents} documents"
+                    )
     return [
         f"{source} is not in the index as it is read today: {what}; run: search-index apply --rebuild PATH"
         for source, what in problems.items()

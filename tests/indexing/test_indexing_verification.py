@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import apsw
+import numpy as np
 import pytest
 from fakes import HashEncoder
 
 from indexing import job
 from indexing.verification import differences
+from search_app.protocols import FileChange
 from search_app.settings import Settings
 from search_app.stores.catalog import open_catalog
-from search_app.stores.embedded.connection import connect_writing
+from search_app.types import PassageBatch
 
 
 @pytest.fixture
@@ -30,11 +33,16 @@ def found(settings: Settings, sample: int = 10) -> list[str]:
         return differences(index, sample=sample)
 
 
-def altered(settings: Settings, sql: str) -> None:
-    db: apsw.Connection = connect_writing(settings.collection_folder("default") / "index.db")
-    db.pragma("foreign_keys", False)
-    db.execute(sql)
-    db.close()
+def rewritten(settings: Settings, name: str, **changes: Any) -> None:
+    """The document of a file as an older version of this program may have read it."""
+    with closing(open_catalog(settings)) as catalog, closing(catalog.open("default")) as index:
+        (record,) = (record for record in index.files() if record.source.endswith(name))
+        (listed,) = (item for item in index.documents(limit=10) if item.source == record.source)
+        document = index.document(listed.id)
+        assert document is not None
+        nothing = PassageBatch((), np.zeros((0, index.manifest.encoder.dim), dtype=np.float32))
+        with catalog.writer("default", index.manifest) as writer:
+            writer.write([FileChange(record, (replace(document, **changes),), nothing)])
 
 
 def test_an_index_that_holds_what_its_files_say_has_no_differences(settings: Settings, tmp_path: Path) -> None:
@@ -45,18 +53,19 @@ def test_an_index_that_holds_what_its_files_say_has_no_differences(settings: Set
 
 
 def test_a_document_with_another_text_than_its_file_is_named(settings: Settings) -> None:
-    altered(settings, "UPDATE documents SET text = 'forged' WHERE source LIKE '%3.md'")
+    rewritten(settings, "3.md", text="another")
     (problem,) = found(settings)
     assert "3.md is not in the index as it is read today: document 'Heading' has another text" in problem
 
 
 def test_a_document_that_is_missing_is_named(settings: Settings) -> None:
-    altered(settings, "UPDATE documents SET id = 'elsewhere' WHERE source LIKE '%0.md'")
+    rewritten(settings, "0.md", id="elsewhere")
     (problem,) = found(settings)
     assert "0.md" in problem
     assert "is missing" in problem
 
 
 def test_the_sample_bounds_the_work(settings: Settings) -> None:
-    altered(settings, "UPDATE documents SET text = 'forged'")
+    for number in range(4):
+        rewritten(settings, f"{number}.md", text="another")
     assert len(found(settings, sample=2)) == 2
