@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+_NVIDIA_DRIVER = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg", "/dev/nvhost-ctrl", "/dev/nvmap")
+"""On servers and desktops, under Windows' Linux, on Jetson boards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ def detect(device: str = "auto") -> Hardware:
     """Reads the processor's flags and, through torch, whether there is a CUDA device."""
     name, flags = _cpu()
     if device == "auto":
-        device = "cuda" if _cuda_available() else "cpu"
+        device = "cuda" if cuda_devices() else "cpu"
     # bfloat16 without AMX or AVX512-BF16 is emulated: three times slower than float32.
     native_bf16 = device.startswith("cuda") or bool(flags & {"amx_bf16", "avx512_bf16"})
     return Hardware(name, cores(), flags, device, "bfloat16" if native_bf16 else "float32")
@@ -63,7 +67,10 @@ def _cpu() -> tuple[str, frozenset[str]]:
     return values.get("model name", platform.machine()), frozenset(values.get("flags", "").split())
 
 
-def _cuda_available() -> bool:
+def cuda_devices() -> int:
+    """Those that torch can use; without a driver of NVIDIA it is not even imported."""
+    if sys.platform == "linux" and not any(Path(path).exists() for path in _NVIDIA_DRIVER):
+        return 0
     import torch
 
-    return torch.cuda.is_available()
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -1,0 +1,326 @@
+"""Vectors on one GPU or several: compared roughly there, ranked exactly from the truth, on the CPU when that fails."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from search_app import hardware
+from search_app.settings import VectorSettings
+from search_app.stores.vectors import faiss, ranking, selftest
+from search_app.stores.vectors.device import DeviceFailure, Found, Mask, OutOfMemory, Scan, merged
+from search_app.stores.vectors.faiss_gpu import FaissScan, bitmap_selector, gpu_index_maker
+from search_app.stores.vectors.flat import Flat
+from search_app.stores.vectors.index import Lookup, Rows, VectorIndex
+from search_app.stores.vectors.rows import NONE, nothing, positions_of
+from search_app.types import Matrix
+
+Batches = Callable[[], Iterator[tuple[Rows, Matrix]]]
+Scans = Callable[[int, int, VectorSettings], Sequence[Scan]]
+"""(dim, count, settings): one for each device; raises DeviceFailure where there is none."""
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+_DEAD = 1 / 5
+"""Share of removed vectors on a device from which on they are cleaned out."""
+_AT_ONCE = 8192
+"""Vectors that are read from the truth at once."""
+
+
+def wanted(settings: VectorSettings, count: int) -> bool:
+    """Whether vectors go to a GPU; "auto" takes one where comparing all on the CPU is too much."""
+    if settings.device == "auto":
+        return count > settings.flat_limit and hardware.cuda_devices() > 0
+    return settings.device != "cpu"
+
+
+def open_gpu(
+    dim: int, count: int, batches: Batches, settings: VectorSettings, *, scans: Scans | None = None
+) -> VectorIndex:
+    """All of `batches`, on the devices that the settings name; on the CPU, and saying why, where they fail."""
+    index = OnGpu(dim, (), spread=settings.spread)
+    try:
+        index = OnGpu(dim, (scans or tested_scans)(dim, count, settings), spread=settings.spread)
+        for rows, vectors in batches():
+            index.add(rows, vectors)
+            if not index.devices:
+                break
+    except DeviceFailure as error:
+        index.give_up(str(error))
+    if not index.devices:
+        index.serve_from(batches())
+    return index
+
+
+def tested_scans(dim: int, count: int, settings: VectorSettings) -> Sequence[Scan]:
+    """On every visible device, on cuda:N alone, or on the first (auto), by FAISS if it passed its self-test."""
+    tested = selftest.run()
+    if not tested.library:
+        raise DeviceFailure(tested.why)
+    ids = _devices(settings.device, len(tested.devices))
+    if ids.stop > len(tested.devices):
+        raise DeviceFailure(f"there is no {settings.device}, only {', '.join(tested.devices)}")
+    if tested.library == "faiss":
+        library = faiss.library()
+        return [
+            FaissScan(
+                gpu_index_maker(library, dim, n, float16=settings.float16, scratch_mb=settings.scratch_mb),
+                dim,
+                name=f"faiss cuda:{n}",
+                float16=settings.float16,
+                selector=bitmap_selector(library) if tested.selectors else None,
+            )
+            for n in ids
+        ]
+    from search_app.stores.vectors.torch import TorchScan  # a second and more, for those who need it
+
+    expected = math.ceil(count / len(ids)) if settings.spread == "shard" else count
+    return [
+        TorchScan(dim, device=f"cuda:{n}", expected=expected, float16=settings.float16, scratch_mb=settings.scratch_mb)
+        for n in ids
+    ]
+
+
+class _Part:
+    """What one device holds, and the one thread that talks to it."""
+
+    def __init__(self, scan: Scan) -> None:
+        self.scan = scan
+        self._noted: list[Rows] = [NONE]
+        self._live: Mask = np.empty(0, dtype=bool)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=scan.name)
+
+    @property
+    def rows(self) -> Rows:
+        """By position, the removed ones among them; they ascend."""
+        if len(self._noted) > 1:
+            self._noted = [np.concatenate(self._noted)]
+            new = len(self._noted[0]) - len(self._live)
+            self._live = np.concatenate((self._live, np.ones(new, dtype=bool)))
+        return self._noted[0]
+
+    @property
+    def live(self) -> Rows:
+        rows = self.rows
+        return rows[self._live]
+
+    @property
+    def dead(self) -> int:
+        return len(self.rows) - int(np.count_nonzero(self._live))
+
+    def run(self, task: Callable[..., T], *arguments: object) -> Future[T]:
+        return self._thread.submit(task, *arguments)
+
+    def add(self, rows: Rows, vectors: Matrix) -> None:
+        """Notes the rows first, so that they are known whatever the device says."""
+        self._noted.append(rows)
+        self.run(self.scan.add, vectors).result()
+
+    def remove(self, rows: Rows) -> None:
+        """A removed vector stays where it is, and is never looked at, until there are many."""
+        places = positions_of(rows, self.rows)
+        self._live[places] = False
+        if self.dead > len(self.rows) * _DEAD:
+            kept, self._noted = self._live, [self.live]
+            self._live = np.ones(len(self._noted[0]), dtype=bool)
+            self.run(self.scan.keep, kept).result()
+
+    def count(self, among: Rows) -> int:
+        """Those that are here and live."""
+        places = positions_of(among, self.rows)
+        return int(np.count_nonzero(self._live[places]))
+
+    def best(self, queries: Matrix, k: int, among: Rows | None) -> Found:
+        """Rough scores and rows, both (queries, min(k, rows that match))."""
+        rows = self.rows
+        mask: Mask | None = self._live
+        if among is not None:
+            mask = np.zeros(len(rows), dtype=bool)
+            mask[positions_of(among, rows)] = True
+            mask &= self._live
+        elif self._live.all():
+            mask = None
+        k = min(k, len(rows) if mask is None else int(np.count_nonzero(mask)))
+        if not k:
+            return nothing(queries, 0)
+        scores, positions = self._halving(queries, k, mask)
+        return scores, rows[positions]
+
+    def _halving(self, queries: Matrix, k: int, mask: Mask | None) -> Found:
+        try:
+            return self.scan.best(queries, k, mask)
+        except OutOfMemory:
+            if len(queries) < 2:
+                raise
+        half = len(queries) // 2
+        both = self._halving(queries[:half], k, mask), self._halving(queries[half:], k, mask)
+        return np.concatenate([one[0] for one in both]), np.concatenate([one[1] for one in both])
+
+
+class OnGpu:
+    """Each device holds all ("replica": questions are shared out) or a part ("shard": each question goes to all).
+
+    A device that fails is not used again. When too few are left to answer, the CPU answers from exact vectors.
+    """
+
+    def __init__(self, dim: int, scans: Sequence[Scan], *, spread: str, why: str = "") -> None:
+        self._dim, self._shard, self._why = dim, spread == "shard", why
+        self._parts = [_Part(scan) for scan in scans]
+        self._failures: list[str] = []
+        self._left: Rows = NONE
+        self._cpu: VectorIndex | None = None
+
+    def __len__(self) -> int:
+        if self._cpu is not None:
+            return len(self._cpu)
+        if not self._parts:
+            return len(self._left)
+        return sum(len(part.rows) - part.dead for part in (self._parts if self._shard else self._parts[:1]))
+
+    @property
+    def degraded(self) -> str:
+        return "; ".join(self._failures)
+
+    @property
+    def devices(self) -> list[str]:
+        """Those that still serve."""
+        return [part.scan.name for part in self._parts]
+
+    def add(self, rows: Rows, vectors: Matrix) -> None:
+        if not len(rows):
+            return
+        if self._cpu is not None:
+            return self._cpu.add(rows, vectors)
+        if not self._parts:
+            self._left = np.concatenate((self._left, rows))
+        smallest = sorted(self._parts, key=lambda part: len(part.scan))[:1]
+        for part in smallest if self._shard else list(self._parts):
+            try:
+                part.add(rows, vectors)
+            except DeviceFailure as error:
+                self._lose(part, error)
+
+    def remove(self, rows: Rows) -> None:
+        if self._cpu is not None:
+            return self._cpu.remove(rows)
+        for part in list(self._parts):
+            try:
+                part.remove(rows)
+            except DeviceFailure as error:
+                self._lose(part, error)
+        self._left = self._left[~np.isin(self._left, rows)]
+
+    def search(self, vectors: Matrix, k: int, *, exact: Lookup, among: Rows | None = None) -> tuple[Matrix, Rows]:
+        queries = np.ascontiguousarray(vectors, dtype=np.float32)
+        if self._parts:
+            try:
+                return self._search(queries, k, exact, among)
+            except _NoDevice:
+                pass
+        if self._cpu is None:
+            self.serve_from(_from_truth(self._left, exact))
+        assert self._cpu is not None
+        return self._cpu.search(queries, k, exact=exact, among=among)
+
+    def describe(self) -> dict[str, object]:
+        if self._cpu is not None:
+            return {**self._cpu.describe(), "why": self.degraded}
+        return {
+            "kind": "gpu",
+            "spread": "shard" if self._shard else "replica",
+            "devices": [part.scan.describe() for part in self._parts],
+            "removed": sum(part.dead for part in self._parts),
+            "why": "; ".join(filter(None, (self._why, self.degraded))),
+        }
+
+    def to_arrays(self) -> None:
+        return None
+
+    def give_up(self, why: str) -> None:
+        self._failures.append(why)
+        log.warning("vectors are searched on the CPU: %s", why)
+
+    def serve_from(self, batches: Iterable[tuple[Rows, Matrix]]) -> None:
+        """From now on the CPU answers, from these vectors."""
+        flat = Flat(self._dim, why=self.degraded)
+        for rows, vectors in batches:
+            flat.add(rows, vectors)
+        self._cpu, self._left = flat, NONE
+
+    def _search(self, queries: Matrix, k: int, exact: Lookup, among: Rows | None) -> tuple[Matrix, Rows]:
+        parts = self._parts if self._shard else self._parts[:1]
+        matching = len(self) if among is None else sum(part.count(among) for part in parts)
+        k = min(k, matching)
+        if not k or not len(queries):
+            return nothing(queries, k)
+        scores, rows = self._best(queries, max(64, 2 * k), among)
+
+        def more(query: int, count: int) -> ranking.Ranked:
+            again = self._best(queries[query : query + 1], count, among)
+            return again[0][0], again[1][0]
+
+        return ranking.settle(
+            queries,
+            list(zip(scores, rows, strict=True)),
+            k,
+            exact=exact,
+            slack=max(part.scan.slack(queries) for part in self._parts),
+            matching=matching,
+            more=more,
+        )
+
+    def _best(self, queries: Matrix, k: int, among: Rows | None) -> Found:
+        """Rough scores, falling, and rows. Raises _NoDevice."""
+        while self._parts:
+            shares = [queries] * len(self._parts) if self._shard else np.array_split(queries, len(self._parts))
+            asked = [
+                (part, part.run(part.best, share, k, among))
+                for part, share in zip(self._parts, shares, strict=True)
+                if len(share)
+            ]
+            found = []
+            for part, future in asked:
+                try:
+                    found.append(future.result())
+                except DeviceFailure as error:
+                    self._lose(part, error)
+            if len(found) == len(asked):
+                if self._shard:
+                    return functools.reduce(lambda left, right: merged(left, right, k), found)
+                return np.concatenate([one[0] for one in found]), np.concatenate([one[1] for one in found])
+        raise _NoDevice
+
+    def _lose(self, lost: _Part, error: DeviceFailure) -> None:
+        if lost not in self._parts:
+            return
+        gone = self._parts if self._shard else [lost]
+        self._parts = [part for part in self._parts if part not in gone]
+        if not self._parts:
+            self._left = np.sort(np.concatenate([part.live for part in gone]))
+            self.give_up(str(error))
+        else:
+            self._failures.append(str(error))
+            log.warning("vectors are searched on %s alone: %s", ", ".join(self.devices), error)
+
+
+class _NoDevice(Exception):
+    """None is left."""
+
+
+def _from_truth(rows: Rows, exact: Lookup) -> Iterator[tuple[Rows, Matrix]]:
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE]
+        yield some, exact(some)
+
+
+def _devices(setting: str, there: int) -> range:
+    """The numbers of the devices that are meant: "cuda" is all of them, "auto" the first."""
+    if setting == "cuda":
+        return range(there)
+    first = int(setting.partition(":")[2] or 0)
+    return range(first, first + 1)

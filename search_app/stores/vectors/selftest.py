@@ -1,0 +1,173 @@
+"""Whether what is installed finds what it must on these GPUs: known answers, with filters and after removal.
+
+It runs in a process of its own, since the GPU code of FAISS ends the process where CUDA reports an error.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from search_app.stores.vectors import builds
+from search_app.stores.vectors.device import DeviceFailure, Mask, Scan
+from search_app.types import Matrix
+
+PATIENCE = 120.0
+"""Seconds for one library on all devices; the first contact with CUDA alone can take ten."""
+DIM = 96
+_COUNT, _SEED = 6000, 7
+Maker = Callable[[], Scan]
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """`library` is "faiss", "torch" or, where neither passed, empty; `why` says what did not pass, and how."""
+
+    library: str = ""
+    devices: tuple[str, ...] = ()
+    selectors: bool = False
+    why: str = ""
+
+
+@functools.cache
+def run() -> Tested:
+    """FAISS first, then torch; once in a process, since it takes seconds."""
+    found = builds.installed()
+    named = ", ".join(found) or "no FAISS"
+    tested = in_own_process("faiss") if builds.for_gpu(found) else Tested(why=f"{named} has no code for GPUs")
+    if tested.library:
+        return tested
+    instead = in_own_process("torch")
+    why = "; ".join(reason for reason in (tested.why, instead.why) if reason)
+    return Tested(instead.library, instead.devices, instead.selectors, why)
+
+
+def in_own_process(library: str, *, patience: float = PATIENCE) -> Tested:
+    paths = os.pathsep.join(path for path in sys.path if path)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", __name__, library],
+            capture_output=True,
+            text=True,
+            timeout=patience,
+            env={**os.environ, "PYTHONPATH": paths},
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Tested(why=f"{library}: no answer within {patience:.0f} s")
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        return Tested(why=f"{library}: {said[-1]}")
+    answer = json.loads(done.stdout.splitlines()[-1])
+    return Tested(answer["library"], tuple(answer["devices"]), answer["selectors"], answer["why"])
+
+
+def check(make: Maker) -> None:
+    """Raises DeviceFailure where a scan misses what it must find, finds what it must not, or errs beyond its bound."""
+    random = np.random.default_rng(_SEED)
+    vectors, queries = _unit(random, _COUNT), _unit(random, 40)
+    scan = make()
+    scan.add(vectors[: _COUNT // 3])
+    scan.add(vectors[_COUNT // 3 :])
+    for mask in _masks(random, _COUNT):
+        _compare(scan, vectors, queries, mask)
+    kept = random.random(_COUNT) > 0.3
+    scan.keep(kept)
+    scan.add(vectors[:100])
+    vectors = np.concatenate((vectors[kept], vectors[:100]))
+    for mask in _masks(random, len(vectors)):
+        _compare(scan, vectors, queries, mask)
+
+
+def _unit(random: np.random.Generator, count: int) -> Matrix:
+    vectors: Matrix = random.standard_normal((count, DIM), dtype=np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
+def _masks(random: np.random.Generator, count: int) -> Iterator[Mask | None]:
+    yield None
+    for share in (0.999, 0.5, 0.1, 0.01, 0.001):
+        yield random.random(count) < share
+
+
+def _compare(scan: Scan, vectors: Matrix, queries: Matrix, mask: Mask | None) -> None:
+    allowed = np.ones(len(vectors), dtype=bool) if mask is None else mask
+    count = int(np.count_nonzero(allowed))
+    for k, asked in ((1, 1), (10, 1), (10, len(queries)), (100, len(queries)), (2048, 2), (3000, 1)):
+        some, k = queries[:asked], min(k, count)
+        if not k:
+            continue
+        exact = some @ vectors.T
+        slack = scan.slack(some)
+        scores, positions = scan.best(some, k, mask)
+        if scores.shape != (asked, k) or positions.shape != (asked, k):
+            raise DeviceFailure(f"{scan.name}: self-test: {scores.shape} in place of {(asked, k)} hits")
+        if not allowed[positions].all():
+            raise DeviceFailure(f"{scan.name}: self-test: a filter was ignored")
+        if any(len(np.unique(row)) < k for row in positions):
+            raise DeviceFailure(f"{scan.name}: self-test: a vector was found twice")
+        if np.abs(np.take_along_axis(exact, positions, axis=1) - scores).max() > slack or (np.diff(scores) > 0).any():
+            raise DeviceFailure(f"{scan.name}: self-test: scores are further off than {slack:.2g}, or not in order")
+        last = -np.partition(-np.where(allowed, exact, -np.inf), k - 1, axis=1)[:, k - 1]
+        if (scores[:, -1] < last - 2 * slack).any():
+            raise DeviceFailure(f"{scan.name}: self-test: something better was missed")
+
+
+def _faiss() -> Tested:
+    from search_app.stores.vectors import faiss
+    from search_app.stores.vectors.faiss_gpu import FaissScan, bitmap_selector, gpu_index_maker
+
+    library = faiss.library()
+    if "GPU" not in library.get_compile_options().split():
+        return Tested(why=f"FAISS {library.__version__} has no code for GPUs")
+    count = library.get_num_gpus()
+
+    def maker(n: int, *, float16: bool, selectors: bool) -> Maker:
+        new_index = gpu_index_maker(library, DIM, n, float16=float16, scratch_mb=64)
+        selector = bitmap_selector(library) if selectors else None
+        return lambda: FaissScan(new_index, DIM, name=f"faiss cuda:{n}", float16=float16, selector=selector)
+
+    all_of = [(n, float16) for n in range(count) for float16 in (False, True)]
+    return tested("faiss", count, lambda selectors: [maker(n, float16=f, selectors=selectors) for n, f in all_of])
+
+
+def _torch() -> Tested:
+    import torch
+
+    from search_app.stores.vectors.torch import TorchScan
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+    def maker(n: int, float16: bool) -> Maker:
+        return lambda: TorchScan(DIM, device=f"cuda:{n}", float16=float16, scratch_mb=1)
+
+    makers = [maker(n, float16) for n in range(count) for float16 in (False, True)]
+    return tested("torch", count, lambda selectors: makers)
+
+
+def tested(library: str, count: int, makers: Callable[[bool], Sequence[Maker]]) -> Tested:
+    """`makers` takes whether filters are left to the library; first that is tried, then without."""
+    if not count:
+        return Tested(why=f"{library} finds no GPU")
+    why = ""
+    for selectors in (True, False) if library == "faiss" else (False,):
+        try:
+            for make in makers(selectors):
+                check(make)
+        except DeviceFailure as error:
+            why = str(error)
+            continue
+        return Tested(library, tuple(f"cuda:{n}" for n in range(count)), selectors, why)
+    return Tested(why=why)
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict({"faiss": _faiss, "torch": _torch}[sys.argv[1]]())))
