@@ -67,10 +67,12 @@ def load(db: apsw.Connection, folder: Path, kind: str) -> Cache | None:
     sql = "SELECT file, generation, newest, sha256 FROM caches WHERE kind = ?"
     for name, generation, newest, sha256 in rows(db, sql, (kind,)):
         problem = damage(folder / name, sha256)
-        if problem:
-            log.warning("%s; it is made anew in memory. Run: search-index verify --repair", problem)
-            return None
-        return Cache(_mapped(folder / name), generation, newest)
+        if not problem:
+            try:
+                return Cache(_mapped(folder / name), generation, newest)
+            except OSError as error:  # taken away in between
+                problem = f"the cache {folder / name} cannot be read: {error.strerror}"
+        log.warning("%s; it is made anew in memory. Run: search-index verify --repair", problem)
     return None
 
 

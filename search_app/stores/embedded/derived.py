@@ -12,6 +12,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -20,11 +21,11 @@ import apsw
 import numpy as np
 from numpy.typing import NDArray
 
-from search_app.errors import IndexCorrupt
+from search_app.errors import IndexBusy, IndexCorrupt
 from search_app.manifest import Manifest
 from search_app.settings import VectorSettings
 from search_app.stores.embedded import attributes, caches, checksums
-from search_app.stores.embedded.connection import rows
+from search_app.stores.embedded.connection import connect_reading, rows
 from search_app.stores.embedded.files import Files
 from search_app.stores.embedded.postings import Postings
 from search_app.stores.vectors import build, choice
@@ -61,6 +62,10 @@ class Commit:
     @classmethod
     def seen(cls, db: apsw.Connection) -> Commit:
         return cls(*rows(db, "SELECT lineage, generation, removals_since FROM manifest")[0])
+
+
+class Overtaken(IndexBusy):
+    """A transaction that began before a commit cannot take up the caches of that time; a new one can."""
 
 
 class Derived:
@@ -189,8 +194,18 @@ class _Part(ABC, Generic[T]):
         return held
 
     def _usable(self, db: apsw.Connection, now: Commit) -> caches.Cache | None:
+        self._require_latest(db)
         cache = caches.load(db, self._folder, self.kind)
         return cache if cache is not None and cache.generation >= now.removals_since else None
+
+    def _require_latest(self, db: apsw.Connection) -> None:
+        """Raises Overtaken where the file went away because a later commit has another: no damage, just bad timing."""
+        sql = "SELECT file FROM caches WHERE kind = ?"
+        known = rows(db, sql, (self.kind,))
+        if not all((self._folder / name).exists() for name in known):
+            with closing(connect_reading(Path(db.filename))) as later:
+                if rows(later, sql, (self.kind,)) != known:
+                    raise Overtaken(f"{db.filename} was changed while it was opened", hint="ask again")
 
     @abstractmethod
     def _start(self, db: apsw.Connection, now: Commit, cache: caches.Cache | None) -> tuple[T, int, int]:

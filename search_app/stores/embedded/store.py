@@ -6,7 +6,7 @@ import itertools
 import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,13 @@ from search_app.settings import VectorSettings
 from search_app.stores import filters, text_analysis
 from search_app.stores.embedded import checksums, derived, generation, scan
 from search_app.stores.embedded.connection import Reader, Readers, rows
-from search_app.stores.embedded.derived import Commit, Derived
+from search_app.stores.embedded.derived import Commit, Derived, Overtaken
 from search_app.stores.embedded.schema import INDEX_FILE
 from search_app.stores.vectors.index import Rows
 from search_app.types import Document, Filter, Heading, Hit, Matrix, Page, Passage, PassageBatch, Rankings, Run
 
 _MAX_TERMS = 1_000
+_ATTEMPTS = 3
 Scored = list[tuple[int, float]]
 """Row numbers of passages and their scores, best first."""
 
@@ -154,6 +155,14 @@ class SqliteStore:
         self, questions: Sequence[str] | None, vectors: Matrix | None, k: int, where: Filter | None
     ) -> list[Rankings]:
         """Both rankings of each question, each empty where it was not asked for."""
+        for _ in range(_ATTEMPTS):
+            with suppress(Overtaken):
+                return self._search_once(questions, vectors, k, where)
+        return self._search_once(questions, vectors, k, where)
+
+    def _search_once(
+        self, questions: Sequence[str] | None, vectors: Matrix | None, k: int, where: Filter | None
+    ) -> list[Rankings]:
         with self._readers.one() as reader, reader.transaction() as db:
             with self._lock, self._unchanged(reader):
                 # The first SELECT fixes what this transaction sees; under the lock, nothing derived can be ahead of it.

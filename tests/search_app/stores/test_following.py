@@ -344,6 +344,19 @@ def test_a_reader_takes_up_a_cache_that_is_written_while_it_runs(tmp_path: Path)
         assert by_score(after) == by_score(before)
 
 
+def test_a_question_that_began_before_a_cache_was_replaced_is_asked_again(with_cache: Path) -> None:
+    with closing(connect_reading(with_cache / INDEX_FILE)) as db:
+        db.execute("BEGIN")
+        before = derived.Commit.seen(db)
+        write(with_cache, [change(2_000)])
+        refresh(with_cache, fresh=True)
+        follower = derived.Derived(with_cache, COMPRESSED)
+        with pytest.raises(derived.Overtaken):
+            follower.vectors(db, before)
+        db.execute("COMMIT")
+        assert len(follower.vectors(db, derived.Commit.seen(db))) == 1_501
+
+
 def test_settings_may_want_every_vector_compared_though_there_is_a_cache(with_cache: Path) -> None:
     with opened(with_cache, VectorSettings(index="flat")) as store:
         store.search_dense(ENCODER.encode_queries(["river"]), k=5)
