@@ -65,6 +65,7 @@ class Patients:
     def __init__(self, folder: Path, chance: random.Random) -> None:
         self._folder = folder
         self.encoder = living_index.encoder_of()
+        living_index.warm(folder)
         docs = folder / "docs"
         texts = Texts(docs, chance)
         home = living_index.settings_of(folder / "made")
@@ -156,12 +157,14 @@ class Patients:
     def _repaired(self, settings: Settings, sound: Sound) -> str:
         with closing(EmbeddedCatalog(settings)) as catalog:
             try:
-                catalog.repair(COLLECTION)
+                said = catalog.repair(COLLECTION)
             except SearchAppError:
                 return "refused"
         if self._verified(settings):
             return "still damaged"
         answered, _ = self._answered(settings, sound)
+        if answered != "same" and any("lost" in line and "search-index" in line for line in said):
+            return "without what it says is lost"
         return "sound" if answered == "same" else answered
 
     def _sound(self, name: str, settings: Settings, older: Path, other: Path) -> Sound:

@@ -8,19 +8,24 @@ from __future__ import annotations
 import random
 import shutil
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import living_index
-from living_index import COLLECTION, Contents, Report, Texts, forked
+from living_index import COLLECTION, Contents, Kill, Outcome, Report, Texts, forked
 
 from search_app.settings import Settings
 from search_app.stores.embedded.catalog import EmbeddedCatalog
-from search_app.stores.embedded.schema import INDEX_FILE
+from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE
 
-WEIGHTS = {"apply": 8, "rebuild": 2, "compact": 2, "delete": 2, "snapshot": 2, "restore": 2, "rollback": 1}
+WEIGHTS = {
+    "apply": 8, "rebuild": 2, "reencode": 2, "compact": 2, "delete": 2, "snapshot": 2, "restore": 2, "rollback": 1,
+}  # fmt: skip
 _AGAIN = 0.3
-_KEPT = ("index.db", "index.db-wal", "index.db-shm", "previous.db", "generation", "writer.lock", "writer.pid")
+_KEPT = {
+    "index.db", "index.db-wal", "index.db-shm", "previous.db", "previous.db-wal", "previous.db-shm", "generation",
+    "writer.lock", "writer.pid",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +45,10 @@ class Bench:
 
     folder: Path
     chance: random.Random
-    durations: dict[str, float] = field(default_factory=dict)
     has_previous: bool = False
 
     def __post_init__(self) -> None:
+        living_index.warm(self.folder)
         self.docs = self.folder / "docs"
         self.texts = Texts(self.docs, self.chance)
         self.index = living_index.settings_of(self.folder / "index")
@@ -72,18 +77,24 @@ class Bench:
         elif job == "rebuild":
             self.texts.edit(chance)
             self.digest = f"hash-{chance.randrange(10**9)}"
+        elif job == "reencode":
+            self.digest = f"hash-{chance.randrange(10**9)}"
         elif job == "snapshot":
             for settings in (self.index, self.twin):
                 shutil.rmtree(self._snapshot(settings), ignore_errors=True)
         before = self.contents(self.index)
         removed = self._removed(before) if job == "delete" else ()
-        typical = self._run(job, self.twin, removed)
+        whole = self._run(job, self.twin, removed)
         after = self.contents(self.twin)
+        if job == "rollback":  # a rebuild that was killed after its end and run again has replaced that index too
+            previous = living_index.contents(self.index.collection_folder(COLLECTION), file=PREVIOUS_FILE)
+            assert previous is not None
+            after = previous
         problems: list[str] = []
         kills, seconds, done = 0, 0.0, False
         while not done:
-            kill_after = chance.uniform(0, 1.1 * typical) if kills == 0 or chance.random() < _AGAIN else None
-            outcome = forked(lambda report: self._do(job, self.index, removed, report), kill_after=kill_after)
+            kill = Kill.within(whole, chance) if kills == 0 or chance.random() < _AGAIN else None
+            outcome = forked(lambda report: self._do(job, self.index, removed, report), kill=kill)
             seconds += outcome.seconds
             if not outcome.killed:
                 done = True
@@ -97,19 +108,22 @@ class Bench:
             if job in ("rollback", "restore") and not without(now).differences(without(after)):
                 break  # a second time would undo the first
         problems += self._ended(job, after)
-        if job in ("rebuild", "restore"):
+        if job in ("rebuild", "reencode", "restore"):
             self.has_previous = True
         return Round(job, kills, seconds, len(after.passages), tuple(dict.fromkeys(problems)))
 
-    def _run(self, job: str, settings: Settings, removed: tuple[str, ...] = ()) -> float:
+    def _run(self, job: str, settings: Settings, removed: tuple[str, ...] = ()) -> Outcome:
         outcome = forked(lambda report: self._do(job, settings, removed, report))
         assert outcome.code == 0, outcome.error
-        return outcome.seconds
+        return outcome
 
     def _do(self, job: str, settings: Settings, removed: tuple[str, ...], report: Report) -> None:
         encoder = living_index.encoder_of(digest=self.digest)
         if job in ("apply", "rebuild"):
             living_index.apply(settings, self.docs, encoder, report, rebuild=job == "rebuild")
+            return
+        if job == "reencode":
+            living_index.reencode(settings, encoder, report)
             return
         with closing(EmbeddedCatalog(settings)) as catalog:
             if job == "compact":
@@ -121,12 +135,13 @@ class Bench:
                 catalog.restore(COLLECTION, self._snapshot(settings), replace=True)
             elif job == "rollback":
                 catalog.rollback(COLLECTION)
-            elif job == "delete":
+            elif job in ("delete", "start"):
                 with closing(catalog.open(COLLECTION)) as store:
                     manifest = store.manifest
                 with catalog.writer(COLLECTION, manifest) as writer:
-                    writer.remove_documents(removed)
-                    writer.finish()
+                    if job == "delete":
+                        writer.remove_documents(removed)
+                        writer.finish()
 
     def _removed(self, before: Contents) -> tuple[str, ...]:
         return tuple(self.chance.sample(sorted(before.documents), min(3, len(before.documents))))
@@ -159,10 +174,13 @@ class Bench:
             problems.append(f"generation fell from {self.newest} to {now.generation}")
         self.newest = now.generation
         problems += [f"verify after {job}: {problem}" for problem in self._verified(self.index)]
-        encoder = living_index.encoder_of(digest=self.digest_of(now))
+        encoder = living_index.encoder_of(digest=self._digest_in_use())
+        if job == "rollback":
+            living_index.copied(self.index.collection_folder(COLLECTION), self.twin.collection_folder(COLLECTION))
         ours, theirs = (living_index.answers(settings, encoder) for settings in (self.index, self.twin))
         if not living_index.same_answers(ours, theirs):
             problems.append(f"other answers than the twin's after {job}")
+        self._run("start", self.index)
         known = {*_KEPT, *self._caches()}
         stray = [path.name for path in self.index.collection_folder(COLLECTION).iterdir() if path.name not in known]
         if stray:
@@ -173,7 +191,7 @@ class Bench:
                 problems.append(f"the snapshot is not the index: {found[:1] if copy else 'nothing there'}")
         return problems
 
-    def digest_of(self, state: Contents) -> str:
+    def _digest_in_use(self) -> str:
         """Of the encoder that the index names, which a rollback or restore may have changed."""
         with closing(EmbeddedCatalog(self.index)) as catalog, closing(catalog.open(COLLECTION)) as store:
             self.digest = store.manifest.encoder.digest

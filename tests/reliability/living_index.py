@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import select
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,24 +24,32 @@ import apsw
 import numpy as np
 from fakes import HashEncoder
 
-from indexing import job
+from indexing import job, rebuild
 from search_app.protocols import Encoder
 from search_app.settings import Settings
-from search_app.stores.embedded import connection
+from search_app.stores.embedded import connection, derived
 from search_app.stores.embedded.catalog import EmbeddedCatalog
 from search_app.stores.embedded.schema import INDEX_FILE
+from search_app.stores.vectors import choice
+from search_app.types import Matrix
 
 COLLECTION = "default"
 TOLERANCE = 1e-5
 PARAGRAPHS = [text for topic in topics.values() for text in topic.split("\n\n") if 200 < len(text) < 1200]
 """Of Python's own language reference."""
 QUESTIONS = ["What does the global statement do?", "how are exceptions raised and caught", "class attribute lookup"]
-FILTER = {"field": "meta.size", "operator": ">", "value": 1500}
+NOTE = "\n".join(PARAGRAPHS[:12])
+FILTERS: list[dict[str, object]] = [
+    {"field": "meta.size", "operator": ">", "value": 1500},
+    {"field": "meta.note", "operator": "==", "value": NOTE},
+]
 _BATCH_CHARACTERS = 6_000
 
 
 def settings_of(home: Path, *, compressed: bool = True) -> Settings:
-    """Passages of few words, so that little text makes many; vectors in a cache, as of a large index."""
+    """Passages of few words, so that little text makes many; vectors and words in caches, as of a large index."""
+    derived._POSTINGS_CACHED = 0
+    choice._LEAST_TO_TRAIN = 50
     splitter = {"passage_tokens": 64, "overlap_tokens": 8}
     vectors = {"index": "compressed", "lists": 4, "probes": 4, "oversample": 100} if compressed else {"index": "flat"}
     return Settings(home=home, splitter=splitter, vectors=vectors)  # type: ignore[arg-type,call-arg]
@@ -62,15 +71,22 @@ class Texts:
     def write(self, name: str, chance: random.Random) -> None:
         text = "\n\n".join(chance.sample(PARAGRAPHS, chance.randint(1, 6)))
         (self._folder / name).write_text(text, encoding="utf-8")
+        if chance.random() < 0.2:  # metadata beyond a page of the index
+            stated = {
+                "note": NOTE if chance.random() < 0.5 else chance.choice(PARAGRAPHS),
+                "stars": chance.randrange(5),
+            }
+            (self._folder / f"{name}.meta.json").write_text(json.dumps(stated), encoding="utf-8")
 
     def edit(self, chance: random.Random) -> None:
         """Some change, one or two go, one or two come: never the same number of them for long."""
-        names = sorted(path.name for path in self._folder.iterdir())
+        names = sorted(path.name for path in self._folder.glob("*.txt"))
         for name in chance.sample(names, min(len(names), chance.randint(1, 6))):
             self.write(name, chance)
         if len(names) > 16:
             for name in chance.sample(names, chance.randint(1, 2)):
                 (self._folder / name).unlink()
+                (self._folder / f"{name}.meta.json").unlink(missing_ok=True)
         for _ in range(chance.randint(0, 3)):
             self.write(f"{chance.randrange(10**6):06}.txt", chance)
 
@@ -136,7 +152,7 @@ def _contents(db: apsw.Connection) -> Contents | None:
     known = db.execute("SELECT lineage, generation FROM manifest").fetchall()
     if not known:
         return None
-    files = db.execute("SELECT path, source, digest, size, modified_ns, documents FROM files").fetchall()
+    files = db.execute("SELECT path, source, digest, size, documents FROM files").fetchall()
     documents = db.execute(
         "SELECT d.id, f.path, d.title, d.source, d.language, d.meta, d.headings, d.pages, d.text"
         " FROM documents d JOIN files f ON f.id = d.file"
@@ -173,9 +189,10 @@ def answers(settings: Settings, encoder: Encoder, *, k: int = 10) -> Answers:
         rankings = [
             *store.search_dense(vectors, k=k),
             *store.search_keyword(QUESTIONS, k=k),
-            *store.search_dense(vectors, k=k, where=FILTER),
-            *store.search_keyword(QUESTIONS, k=k, where=FILTER),
         ]
+        for where in (where for where in FILTERS if str(where["field"]).removeprefix("meta.") in store.fields()):
+            rankings += store.search_dense(vectors, k=k, where=where)
+            rankings += store.search_keyword(QUESTIONS, k=k, where=where)
         for both in store.search_both(QUESTIONS, vectors, k=k):
             rankings += [both.dense, both.keyword]
         found = [[(hit.passage.id, hit.passage.text, hit.score) for hit in hits] for hits in rankings]
@@ -203,23 +220,45 @@ def _same_ranking(ours: list[tuple[str, str, float]], theirs: list[tuple[str, st
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of an action in a process of its own; `lines` are what it reported before its end."""
+    """Of an action in a process of its own; `lines` are what it reported before its end, `moments` when, in seconds."""
 
     killed: bool
     code: int
     seconds: float
     lines: tuple[str, ...]
+    moments: tuple[float, ...]
 
     @property
     def error(self) -> str:
         return "\n".join(line for line in self.lines if line.startswith("!"))
 
 
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """So many seconds after the process reported so many lines; 0 lines: after its start."""
+
+    lines: int
+    seconds: float
+
+    @classmethod
+    def within(cls, outcome: Outcome, chance: random.Random) -> Kill:
+        """A moment of a job that took its course as this one: any, or one soon after what it reported.
+
+        Most of a job's time goes by waiting for converters and encoders; much of what matters is done between two
+        reports in a few milliseconds.
+        """
+        if chance.random() < 0.4 or not outcome.moments:
+            return cls(0, chance.uniform(0, 1.05 * outcome.seconds))
+        number = chance.randrange(len(outcome.moments))
+        end = [*outcome.moments[1:], outcome.seconds][number]
+        return cls(number + 1, chance.uniform(0, 1.2 * (end - outcome.moments[number])))
+
+
 Report = Callable[[str], None]
 
 
-def forked(action: Callable[[Report], None], *, kill_after: float | None = None) -> Outcome:
-    """Runs it in a fork of this process, killed with -9 after so many seconds. No connection may be open here."""
+def forked(action: Callable[[Report], None], *, kill: Kill | None = None) -> Outcome:
+    """Runs it in a fork of this process, killed with -9 at that moment. No connection may be open here."""
     read, write = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -228,23 +267,29 @@ def forked(action: Callable[[Report], None], *, kill_after: float | None = None)
     if pid == 0:
         _child(action, write)
     os.close(write)
-    deadline = None if kill_after is None else began + kill_after
     said = bytearray()
+    moments: list[float] = []
+    deadline = began + kill.seconds if kill is not None and not kill.lines else None
     while True:
         left = None if deadline is None else max(0.0, deadline - time.perf_counter())
         ready, _, _ = select.select([read], [], [], left)
         if not ready:
             os.kill(pid, signal.SIGKILL)
-            deadline = None
+            deadline, kill = None, None
             continue
         block = os.read(read, 1 << 16)
         if not block:
             break
         said += block
+        now = time.perf_counter()
+        moments += [now - began] * block.count(b"\n")
+        if kill is not None and deadline is None and len(moments) >= kill.lines:
+            deadline = now + kill.seconds
     os.close(read)
     _, status = os.waitpid(pid, 0)
-    lines = said.decode("utf-8", "replace").splitlines()
-    return Outcome(os.WIFSIGNALED(status), os.waitstatus_to_exitcode(status), time.perf_counter() - began, tuple(lines))
+    lines = tuple(said.decode("utf-8", "replace").splitlines())
+    seconds = time.perf_counter() - began
+    return Outcome(os.WIFSIGNALED(status), os.waitstatus_to_exitcode(status), seconds, lines, tuple(moments))
 
 
 def _child(action: Callable[[Report], None], write: int) -> None:
@@ -262,9 +307,25 @@ def _child(action: Callable[[Report], None], write: int) -> None:
         os._exit(code)
 
 
+class Reporting:
+    """An encoder that says when its work is done and the index is to be written."""
+
+    def __init__(self, encoder: Encoder, report: Report) -> None:
+        self._encoder, self._report = encoder, report
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._encoder, name)
+
+    def encode_passages(self, texts: Sequence[str]) -> Matrix:
+        vectors = self._encoder.encode_passages(texts)
+        self._report("encoded")
+        return vectors
+
+
 def apply(settings: Settings, docs: Path, encoder: Encoder, report: Report, **options: Any) -> None:
-    """The real job, in smaller transactions than it makes by itself; reports the generation after each of them."""
+    """The real job, in smaller transactions than it makes by itself; reports before and after each of them."""
     job.BATCH_CHARACTERS = _BATCH_CHARACTERS
+    encoder = Reporting(encoder, report)
     tempfile.tempdir = str(settings.home)
 
     def progress(size: int) -> None:
@@ -272,6 +333,25 @@ def apply(settings: Settings, docs: Path, encoder: Encoder, report: Report, **op
 
     summary = job.apply([docs], settings=settings, encoder=encoder, collection=COLLECTION, progress=progress, **options)
     assert summary.failed == 0, summary.problems
+
+
+def reencode(settings: Settings, encoder: Encoder, report: Report) -> None:
+    """The index made anew from itself."""
+    rebuild.BATCH_CHARACTERS = _BATCH_CHARACTERS
+    rebuild.rebuild(
+        settings, encoder=Reporting(encoder, report), collection=COLLECTION, progress=lambda size: report("built")
+    )
+
+
+def warm(folder: Path) -> None:
+    """Loads here what every fork would have to load: languages, libraries."""
+    (folder / "one").mkdir()
+    (folder / "one" / "a.txt").write_text(PARAGRAPHS[0], encoding="utf-8")
+    settings = settings_of(folder / "warm")
+    settings.home.mkdir()
+    apply(settings, folder / "one", encoder_of(), lambda line: None)
+    answers(settings, encoder_of())
+    tempfile.tempdir = None
 
 
 def copied(folder: Path, destination: Path) -> Path:
