@@ -2,48 +2,100 @@
 
 from __future__ import annotations
 
-from search_app.errors import ConfigurationError
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from search_app.errors import ConfigurationError, IndexNotFound
 from search_app.manifest import Manifest
 from search_app.protocols import IndexWriter
 from search_app.settings import Settings
+from search_app.stores.embedded.files import Files
+from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE
 from search_app.stores.index import Index
 
 
 class EmbeddedCatalog:
-    """One folder with one SQLite file a collection."""
+    """One folder with one SQLite file a collection, the caches beside it, and the index before the last rebuild."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, files: Files | None = None) -> None:
         self._settings = settings
+        self._files = files or Files()
 
     def names(self) -> list[str]:
         return self._settings.collections()
 
     def describe(self, name: str) -> dict[str, object]:
         folder = self._settings.collection_folder(name)
-        size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) if folder.is_dir() else 0
-        return {"folder": str(folder), "bytes": size}
+        sizes = (
+            {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()} if folder.is_dir() else {}
+        )
+        return {
+            "folder": str(folder),
+            "bytes": sum(sizes.values()),
+            "caches": {file.partition("-")[0]: size for file, size in sorted(sizes.items()) if file.endswith(".cache")},
+            "previous": sizes.get(PREVIOUS_FILE, 0),
+        }
 
     def open(self, name: str) -> Index:
         from search_app.stores.embedded.store import SqliteStore
 
-        return SqliteStore.open(self._settings.collection_folder(name), collection=name)
+        return SqliteStore.open(
+            self._settings.collection_folder(name), collection=name, settings=self._settings.vectors
+        )
 
     def writer(self, name: str, manifest: Manifest, *, rebuild: bool = False) -> IndexWriter:
         from search_app.stores.embedded.writer import SqliteWriter
 
-        return SqliteWriter(self._settings.collection_folder(name), manifest, collection=name, rebuild=rebuild)
+        return SqliteWriter(
+            self._settings.collection_folder(name),
+            manifest,
+            collection=name,
+            rebuild=rebuild,
+            settings=self._settings.vectors,
+            files=self._files,
+        )
 
     def verify(self, name: str) -> list[str]:
         from search_app.stores.embedded.verify import verify
 
         return verify(self._settings.collection_folder(name), collection=name)
 
+    def repair(self, name: str) -> list[str]:
+        from search_app.stores.embedded.repair import repair
+
+        with self._locked(name) as folder:
+            return repair(self._files, folder, self._settings.vectors, collection=name)
+
+    def compact(self, name: str) -> dict[str, object]:
+        from search_app.stores.embedded.compact import compact
+
+        with self._locked(name) as folder:
+            compact(self._files, folder, self._settings.vectors)
+        return self.describe(name)
+
     def rollback(self, name: str) -> int:
-        raise ConfigurationError(
-            "the embedded store keeps no earlier index",
-            hint="index the earlier files again, or copy the folder beforehand",
-            field="store",
-        )
+        from search_app.stores.embedded.publish import rollback
+
+        with self._locked(name) as folder:
+            return rollback(self._files, folder, self._settings.vectors)
+
+    def snapshot(self, name: str, destination: Path) -> None:
+        from search_app.stores.embedded.snapshot import snapshot
+
+        snapshot(self._files, self._settings.collection_folder(name), destination, collection=name)
+
+    def restore(self, name: str, source: Path, *, replace: bool = False) -> int:
+        from search_app.stores.embedded import snapshot
+
+        folder = self._settings.collection_folder(name)
+        contents = snapshot.read(self._files, source)
+        with self._locked(name, new=True):
+            if (folder / INDEX_FILE).exists() and not replace:
+                raise ConfigurationError(
+                    f"collection '{name}' exists already", hint="add --replace, or restore it under another name"
+                )
+            return snapshot.restore(self._files, folder, source, contents)
 
     def replicate(self, name: str) -> int:
         raise ConfigurationError(
@@ -52,3 +104,20 @@ class EmbeddedCatalog:
 
     def close(self) -> None:
         pass
+
+    @contextmanager
+    def _locked(self, name: str, *, new: bool = False) -> Iterator[Path]:
+        """The collection's folder, in nobody else's hands and without what a killed job left."""
+        from search_app.stores.embedded import publish
+        from search_app.stores.embedded.writer import lock
+
+        folder = self._settings.collection_folder(name)
+        if not new and not (folder / INDEX_FILE).exists():
+            raise IndexNotFound(name)
+        held = lock(self._files, folder, name)
+        try:
+            self._files.clear(folder)
+            publish.recover(self._files, folder)
+            yield folder
+        finally:
+            held.release()

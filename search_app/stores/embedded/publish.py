@@ -35,11 +35,11 @@ def publish(files: Files, folder: Path, new: Path, *, keep: bool = True) -> int:
             if before is not None and keep:
                 kept = _set_aside(files, folder, served)
             first = max(before[1] if before else 0, _recorded(folder)) + 1
-            lineage = secrets.token_hex(8)
+            lineage = new_lineage()
             with source:
                 sql = "UPDATE manifest SET lineage = ?, generation = max(generation + 1, ?) RETURNING generation"
                 number = int(rows(source, sql, (lineage, first))[0])
-            source.pragma("wal_checkpoint(TRUNCATE)")
+            checkpoint(source)
             with translated(target):
                 served.pragma("checksum_verification", False)  # it is overwritten, whatever it holds
                 copy(source, served)
@@ -84,6 +84,10 @@ def recover(files: Files, folder: Path) -> None:
             _keep(files, folder)
 
 
+def new_lineage() -> str:
+    return secrets.token_hex(8)
+
+
 def lineage_of(path: Path) -> str:
     """Empty where there is no index that can be read."""
     if path.exists():
@@ -97,12 +101,23 @@ def copy(source: apsw.Connection, target: apsw.Connection) -> None:
     with target.backup("main", source, "main") as backup:
         while not backup.done:
             backup.step(-1)
-    target.pragma("wal_checkpoint(TRUNCATE)")
+    checkpoint(target)
+
+
+def checkpoint(db: apsw.Connection) -> None:
+    """The log into the file, as far as readers let it."""
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def delete(files: Files, path: Path) -> None:
     """An index file with its log."""
-    for suffix in ("", "-wal", "-shm"):
+    files.remove(path)
+    delete_log(files, path)
+
+
+def delete_log(files: Files, path: Path) -> None:
+    """Of a file that was closed after all of its log had gone into it."""
+    for suffix in ("-wal", "-shm"):
         files.remove(path.with_name(path.name + suffix))
 
 
@@ -145,17 +160,18 @@ def _set_aside(files: Files, folder: Path, served: apsw.Connection) -> bool:
             if rows(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'caches'")[0]:
                 with db:
                     db.execute("DELETE FROM caches")  # their files belong to what is served
-                db.pragma("wal_checkpoint(TRUNCATE)")
+                checkpoint(db)
     except IndexCorrupt:
         delete(files, unfinished)
         return False
-    for suffix in ("-wal", "-shm"):
-        files.remove(unfinished.with_name(unfinished.name + suffix))
+    delete_log(files, unfinished)
     files.sync(unfinished)
     files.replace(unfinished, aside)
     return True
 
 
 def _keep(files: Files, folder: Path) -> None:
+    aside = folder / SET_ASIDE_FILE
+    delete_log(files, aside)
     delete(files, folder / PREVIOUS_FILE)
-    files.replace(folder / SET_ASIDE_FILE, folder / PREVIOUS_FILE)
+    files.replace(aside, folder / PREVIOUS_FILE)

@@ -128,7 +128,7 @@ class SqliteWriter:
                     )
                 self._db.execute("PRAGMA optimize")
             refresh(self._db, self._folder, self._files, self._settings)
-            self._db.pragma("wal_checkpoint(TRUNCATE)")
+            publish.checkpoint(self._db)
         if self._rebuild:
             self._db.close()
             publish.publish(self._files, self._folder, self._path)

@@ -1,0 +1,101 @@
+"""Making anew what is derived and does not hold, from the truth, which is only read for it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from search_app.errors import IndexCorrupt
+from search_app.manifest import Manifest
+from search_app.settings import VectorSettings
+from search_app.stores.embedded import caches, generation, publish, upgrade
+from search_app.stores.embedded.connection import connect_writing, rows, translated
+from search_app.stores.embedded.files import Files
+from search_app.stores.embedded.schema import INDEX_FILE, RESTORE_FILE, TABLES
+from search_app.stores.embedded.verify import Part, examine, examine_rows
+from search_app.stores.embedded.writer import refresh
+
+_TRUTH = ("files", "documents", "vectors", "passages", "removed")
+_LOST = "bring it back with: search-index rollback, search-index restore, or search-index apply --rebuild PATH"
+
+
+def repair(files: Files, folder: Path, settings: VectorSettings, *, collection: str) -> list[str]:
+    """For whoever holds the writer's lock; returns what was done and what cannot be."""
+    found = examine(folder, collection=collection)
+    parts = {problem.part for problem in found}
+    if Part.TRUTH in parts or Part.ROWS in parts:
+        try:
+            _rewrite(files, folder)
+        except IndexCorrupt as error:
+            lost = [problem.text for problem in found if problem.part is Part.TRUTH] or [error.message]
+            return [f"{text}: this cannot be derived again; {_LOST}" for text in lost]
+        done = ["pages, the BM25 index and what filters look at were made anew from the documents"]
+    else:
+        done = _record_again(files, folder) if Part.GENERATION in parts else []
+    if Part.CACHES in parts or Part.TRUTH in parts or Part.ROWS in parts:
+        path = folder / INDEX_FILE
+        with closing(connect_writing(path)) as db, translated(path):
+            caches.forget(files, db, folder)
+            refresh(db, folder, files, settings, fresh=True)
+            publish.checkpoint(db)
+            done.append("the caches were made anew")
+    return done
+
+
+def _record_again(files: Files, folder: Path) -> list[str]:
+    path = folder / INDEX_FILE
+    with closing(connect_writing(path)) as db, translated(path):
+        lineage, number = rows(db, "SELECT lineage, generation FROM manifest")[0]
+        try:
+            recorded = generation.read(folder)
+            generation.require(recorded, folder, lineage, number)
+        except IndexCorrupt:
+            recorded = _recorded(folder)
+            if recorded is None:
+                generation.record(files, folder, lineage, number)
+                return [f"{folder / generation.GENERATION_FILE} was written anew"]
+            # Row numbers may be used again, so whoever knows the lost commits begins anew.
+            with db:
+                lineage = publish.new_lineage()
+                db.execute("UPDATE manifest SET lineage = ?, generation = ?", (lineage, recorded[1] + 1))
+            generation.record(files, folder, lineage, recorded[1] + 1)
+            return [
+                f"the commits {number + 1} to {recorded[1]} are lost: index their files again with: "
+                "search-index apply PATH"
+            ]
+        generation.record(files, folder, lineage, number)
+    return [f"{folder / generation.GENERATION_FILE} was written anew"]
+
+
+def _recorded(folder: Path) -> tuple[str, int] | None:
+    try:
+        return generation.read(folder)
+    except IndexCorrupt:
+        return None
+
+
+def _rewrite(files: Files, folder: Path) -> None:
+    """All rows of the truth into a new file, the rest derived from them, in place of the served one.
+
+    Raises IndexCorrupt where the truth itself does not hold.
+    """
+    new, served = folder / RESTORE_FILE, folder / INDEX_FILE
+    publish.delete(files, new)
+    try:
+        with closing(connect_writing(new)) as db, translated(served):
+            db.execute("ATTACH ? AS served", (str(served),))
+            if not rows(db, "SELECT count(*) FROM served.sqlite_schema WHERE name = 'manifest'")[0]:
+                raise IndexCorrupt(f"{served} holds no index")
+            with db:
+                db.execute(TABLES)
+                db.execute("INSERT INTO manifest SELECT * FROM served.manifest")
+                for table in _TRUTH:
+                    db.execute(f"INSERT INTO {table} SELECT * FROM served.{table}")
+                upgrade.derive(db, Manifest.from_json(rows(db, "SELECT json FROM manifest")[0]))
+            db.execute("DETACH served")
+            for problem in examine_rows(db, new):
+                raise IndexCorrupt(problem.text)
+    except BaseException:
+        publish.delete(files, new)
+        raise
+    publish.publish(files, folder, new, keep=False)

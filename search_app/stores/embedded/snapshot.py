@@ -1,0 +1,161 @@
+"""A folder with one generation of an index and its caches, hashed file by file, to be kept elsewhere and restored."""
+
+from __future__ import annotations
+
+import json
+import string
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from search_app.errors import ConfigurationError, IndexCorrupt, IndexNotFound
+from search_app.manifest import Manifest
+from search_app.stores.embedded import caches, publish, upgrade
+from search_app.stores.embedded.connection import connect_reading, connect_writing, rows, translated
+from search_app.stores.embedded.files import Files, temporary
+from search_app.stores.embedded.schema import INDEX_FILE, RESTORE_FILE
+
+CONTENTS_FILE = "snapshot.json"
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What `snapshot.json` says; `files` by name."""
+
+    collection: str
+    lineage: str
+    generation: int
+    format: int
+    files: dict[str, Entry]
+
+
+def snapshot(files: Files, folder: Path, destination: Path, *, collection: str) -> Contents:
+    """What is committed when it is called, in a new folder; readers and a writer go on meanwhile."""
+    path = folder / INDEX_FILE
+    if not path.exists():
+        raise IndexNotFound(collection)
+    with files.translated(destination):
+        if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+            raise ConfigurationError(
+                f"{destination} exists and is not an empty folder", hint="name a new folder", field="destination"
+            )
+    unfinished = temporary(destination.absolute())
+    files.make_folder(unfinished)
+    _clear(files, unfinished)
+    contents = _copy(files, folder, unfinished, collection)
+    described = {
+        **{name: getattr(contents, name) for name in ("collection", "lineage", "generation", "format")},
+        "files": {name: {"sha256": entry.sha256, "bytes": entry.bytes} for name, entry in contents.files.items()},
+    }
+    files.write(unfinished / CONTENTS_FILE, [json.dumps(described, indent=2).encode()])
+    files.replace(unfinished, destination.absolute())
+    return contents
+
+
+def read(files: Files, source: Path) -> Contents:
+    """Raises ConfigurationError where there is no snapshot, IndexCorrupt where one file is not what was written."""
+    described = source / CONTENTS_FILE
+    if not described.is_file():
+        raise ConfigurationError(
+            f"{source} is not a snapshot: it has no {CONTENTS_FILE}", hint="make one with: search-index snapshot DEST"
+        )
+    try:
+        data: dict[str, Any] = json.loads(files.read(described))
+        entries = {str(name): Entry(**entry) for name, entry in data.pop("files").items()}
+        contents = Contents(**data, files=entries)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise IndexCorrupt(f"{described} is damaged", hint="use another snapshot") from error
+    if INDEX_FILE not in entries or not all(map(_is_plain, entries)):
+        raise IndexCorrupt(f"{described} is damaged", hint="use another snapshot")
+    for name, entry in entries.items():
+        if files.sha256(source / name) != entry.sha256:
+            raise IndexCorrupt(f"{source / name} is not what the snapshot held", hint="use another snapshot")
+    return contents
+
+
+def restore(files: Files, folder: Path, source: Path, contents: Contents) -> int:
+    """Serves a snapshot that was read in this folder; for whoever holds the writer's lock. Returns the generation."""
+    new = folder / RESTORE_FILE
+    publish.delete(files, new)
+    for name, entry in contents.files.items():
+        target = new if name == INDEX_FILE else folder / name
+        files.copy(source / name, target)
+        if files.sha256(target) != entry.sha256:
+            files.remove(target)
+            raise IndexCorrupt(f"{source / name} changed while it was restored", hint="run it again")
+    with closing(connect_writing(new)) as db, translated(new):
+        upgrade.upgrade(db)
+        known = set(rows(db, "SELECT file FROM caches"))
+        publish.checkpoint(db)
+    if not known <= set(contents.files):
+        publish.delete(files, new)
+        raise IndexCorrupt(f"{source} lacks a cache that its index names", hint="use another snapshot")
+    return publish.publish(files, folder, new)
+
+
+def _copy(files: Files, folder: Path, destination: Path, collection: str) -> Contents:
+    target = destination / INDEX_FILE
+    path = folder / INDEX_FILE
+    for attempt in range(_ATTEMPTS):
+        publish.delete(files, target)
+        with closing(connect_writing(target)) as db:
+            with closing(connect_reading(path)) as source, translated(path):
+                publish.copy(source, db)
+            with translated(target):
+                if not rows(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'manifest'")[0]:
+                    raise IndexNotFound(collection)
+                text, lineage, number = rows(db, "SELECT json, lineage, generation FROM manifest")[0]
+                Manifest.from_json(text)
+                # A writer may have replaced a cache since: then once more, and at last without it.
+                entries = _copy_caches(files, db, folder, destination, last=attempt == _ATTEMPTS - 1)
+                publish.checkpoint(db)
+        if entries is not None:
+            break
+    publish.delete_log(files, target)
+    files.sync(target)
+    assert entries is not None
+    index = Entry(files.sha256(target), target.stat().st_size)
+    return Contents(collection, lineage, number, json.loads(text)["format"], {INDEX_FILE: index, **entries})
+
+
+def _copy_caches(
+    files: Files, db: apsw.Connection, folder: Path, destination: Path, *, last: bool
+) -> dict[str, Entry] | None:
+    """None where one of them is not as the index says, unless it is the last attempt: that one is left out then."""
+    found = {}
+    for kind, name, sha256, size in rows(db, "SELECT kind, file, sha256, bytes FROM caches"):
+        if caches.damage(folder / name, sha256):
+            if not last:
+                return None
+            with db:
+                db.execute("DELETE FROM caches WHERE kind = ?", (kind,))
+            continue
+        files.copy(folder / name, destination / name)
+        found[name] = Entry(sha256, size)
+    return found
+
+
+def _clear(files: Files, unfinished: Path) -> None:
+    """What a killed attempt left, and nothing else."""
+    publish.delete(files, unfinished / INDEX_FILE)
+    for path in sorted(unfinished.glob("*.cache*")) + sorted(unfinished.glob(f"{CONTENTS_FILE}*")):
+        files.remove(path)
+    if any(unfinished.iterdir()):
+        raise ConfigurationError(f"{unfinished} is in the way", hint="remove it, or name another folder")
+
+
+def _is_plain(name: str) -> bool:
+    """A file in the folder itself, whatever a snapshot from elsewhere says."""
+    return name == INDEX_FILE or (
+        name.endswith(".cache") and set(name) <= set(string.ascii_letters + string.digits + "-.") and name[0] != "."
+    )

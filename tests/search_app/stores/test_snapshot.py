@@ -1,0 +1,407 @@
+"""Snapshots, going back, repairing and compacting: whole indexes put in the place of others, and what a kill leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_embedded import ENCODER, MANIFEST, change
+
+from search_app.errors import ConfigurationError, IndexBusy, IndexCorrupt, IndexNotFound
+from search_app.settings import Settings, load_settings
+from search_app.stores.embedded import generation
+from search_app.stores.embedded.catalog import EmbeddedCatalog
+from search_app.stores.embedded.files import Files
+from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE
+
+QUESTIONS = ["river 3", "mountain", "paragraph 12"]
+
+
+@pytest.fixture(params=["exact", "compressed"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Vectors of either kind; the compressed one has caches at any size."""
+    vectors = {"index": "compressed", "lists": 4} if request.param == "compressed" else {"index": "flat"}
+    return load_settings(home=tmp_path / "home", vectors=vectors)
+
+
+@pytest.fixture
+def catalog(settings: Settings) -> EmbeddedCatalog:
+    return EmbeddedCatalog(settings)
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> EmbeddedCatalog:
+    return EmbeddedCatalog(load_settings(home=tmp_path / "home"))
+
+
+def fill(catalog: EmbeddedCatalog, numbers: range = range(1200), *, rebuild: bool = False, name: str = "c") -> None:
+    with catalog.writer(name, MANIFEST, rebuild=rebuild) as writer:
+        writer.write([change(number) for number in numbers])
+        writer.finish()
+
+
+def answers(catalog: EmbeddedCatalog, name: str = "c") -> Any:
+    """Ids and scores, as they are: equality is that of bits."""
+    with closing(catalog.open(name)) as store:
+        vectors = ENCODER.encode_queries(QUESTIONS)
+        return [
+            [[(hit.passage.id, hit.score) for hit in side] for side in (found.dense, found.keyword)]
+            for found in store.search_both(QUESTIONS, vectors, k=20)
+        ]
+
+
+def documents(catalog: EmbeddedCatalog, name: str = "c") -> set[str]:
+    with closing(catalog.open(name)) as store:
+        return {document.id for document in store.documents(limit=10_000)}
+
+
+def folder_of(catalog: EmbeddedCatalog, name: str = "c") -> Path:
+    return Path(str(catalog.describe(name)["folder"]))
+
+
+def test_a_restored_snapshot_gives_the_same_scores_to_the_bit(catalog: EmbeddedCatalog, tmp_path: Path) -> None:
+    fill(catalog)
+    with catalog.writer("c", MANIFEST) as writer:
+        writer.remove_files([f"/{number}.txt" for number in range(0, 60, 3)])
+        writer.finish()
+    before = answers(catalog)
+    catalog.snapshot("c", tmp_path / "kept" / "snapshot")
+    described = json.loads((tmp_path / "kept/snapshot/snapshot.json").read_text())
+    assert (described["collection"], described["generation"], described["format"]) == ("c", 2, 2)
+    assert set(described["files"]) == {path.name for path in (tmp_path / "kept/snapshot").iterdir()} - {"snapshot.json"}
+    assert catalog.restore("other", tmp_path / "kept" / "snapshot") == 3
+    assert answers(catalog, "other") == before == answers(catalog)
+    assert catalog.verify("other") == catalog.verify("c") == []
+    fill(catalog, range(1200, 1210), name="other")
+    assert len(documents(catalog, "other")) == 1190
+
+
+def test_a_compressed_index_takes_its_caches_along(tmp_path: Path) -> None:
+    catalog = EmbeddedCatalog(load_settings(home=tmp_path / "home", vectors={"index": "compressed", "lists": 4}))
+    fill(catalog)
+    catalog.snapshot("c", tmp_path / "snapshot")
+    (cache,) = (tmp_path / "snapshot").glob("vectors-*.cache")
+    catalog.restore("other", tmp_path / "snapshot")
+    assert (folder_of(catalog, "other") / cache.name).read_bytes() == cache.read_bytes()
+    assert catalog.describe("other")["caches"] == {"vectors": cache.stat().st_size}
+
+
+def test_a_snapshot_taken_while_a_writer_works_is_of_one_generation(plain: EmbeddedCatalog, tmp_path: Path) -> None:
+    fill(plain, range(10))
+    stop = threading.Event()
+
+    def write() -> None:
+        with plain.writer("c", MANIFEST) as writer:
+            for start in range(10, 5000, 10):
+                if stop.is_set():
+                    break
+                writer.write([change(number) for number in range(start, start + 10)])
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for number in range(5):
+            plain.snapshot("c", tmp_path / f"s{number}")
+    finally:
+        stop.set()
+        thread.join()
+    for number in range(5):
+        plain.restore(f"r{number}", tmp_path / f"s{number}")
+        assert plain.verify(f"r{number}") == []
+        found = documents(plain, f"r{number}")
+        taken = json.loads((tmp_path / f"s{number}/snapshot.json").read_text())["generation"]
+        assert found == {f"d{item}" for item in range(taken * 10)}
+
+
+def test_a_snapshot_never_overwrites(plain: EmbeddedCatalog, tmp_path: Path) -> None:
+    fill(plain, range(3))
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "mine").touch()
+    with pytest.raises(ConfigurationError, match="exists and is not an empty folder"):
+        plain.snapshot("c", tmp_path / "kept")
+    (tmp_path / "empty").mkdir()
+    plain.snapshot("c", tmp_path / "empty")
+    assert sorted(path.name for path in (tmp_path / "empty").iterdir()) == [INDEX_FILE, "snapshot.json"]
+    with pytest.raises(IndexNotFound):
+        plain.snapshot("nothing", tmp_path / "new")
+
+
+@pytest.mark.parametrize("damage", ["index.db", "snapshot.json", "gone", "outside", "none"])
+def test_a_damaged_snapshot_touches_nothing(plain: EmbeddedCatalog, tmp_path: Path, damage: str) -> None:
+    fill(plain, range(3))
+    taken = tmp_path / "s"
+    plain.snapshot("c", taken)
+    before = {path.name: path.read_bytes() for path in folder_of(plain).iterdir()}
+    if damage == "gone":
+        (taken / INDEX_FILE).unlink()
+    elif damage == "outside":
+        described = json.loads((taken / "snapshot.json").read_text())
+        described["files"]["../../x.cache"] = described["files"][INDEX_FILE]
+        (taken / "snapshot.json").write_text(json.dumps(described))
+    elif damage == "none":
+        shutil.rmtree(taken)
+    else:
+        content = bytearray((taken / damage).read_bytes())
+        content[len(content) // 2 if damage == INDEX_FILE else 0] ^= 1
+        (taken / damage).write_bytes(content)
+    with pytest.raises(ConfigurationError if damage == "none" else IndexCorrupt, match=str(taken)):
+        plain.restore("c", taken, replace=True)
+    assert {path.name: path.read_bytes() for path in folder_of(plain).iterdir()} == before
+
+
+def test_restoring_over_a_collection_must_be_asked_for_and_can_be_undone(
+    catalog: EmbeddedCatalog, tmp_path: Path
+) -> None:
+    fill(catalog, range(100))
+    catalog.snapshot("c", tmp_path / "s")
+    first = answers(catalog)
+    fill(catalog, range(100, 200))
+    second = answers(catalog)
+    with pytest.raises(ConfigurationError, match="'c' exists already; add --replace"):
+        catalog.restore("c", tmp_path / "s")
+    with closing(catalog.open("c")) as reader:
+        vectors = ENCODER.encode_queries(["river"])
+        assert len(reader.search_dense(vectors, k=1000)[0]) == 200
+        assert catalog.restore("c", tmp_path / "s", replace=True) == 3
+        assert len(reader.search_dense(vectors, k=1000)[0]) == 100
+        assert answers(catalog) == first
+        assert catalog.rollback("c") == 4
+        assert len(reader.search_dense(vectors, k=1000)[0]) == 200
+        assert answers(catalog) == second
+        assert catalog.rollback("c") == 5
+        assert len(reader.search_keyword(["river"], k=1000)[0]) == 100
+        assert answers(catalog) == first
+    assert catalog.verify("c") == []
+    assert catalog.describe("c")["previous"]
+
+
+def test_a_rebuild_keeps_what_was_served_for_one_command(catalog: EmbeddedCatalog) -> None:
+    fill(catalog, range(100))
+    fill(catalog, range(50, 60), rebuild=True)
+    assert documents(catalog) == {f"d{number}" for number in range(50, 60)}
+    catalog.rollback("c")
+    assert documents(catalog) == {f"d{number}" for number in range(100)}
+    fill(catalog, range(100, 105))
+    catalog.rollback("c")
+    assert documents(catalog) == {f"d{number}" for number in range(50, 60)}
+    catalog.rollback("c")
+    assert documents(catalog) == {f"d{number}" for number in range(105)}
+    assert catalog.verify("c") == []
+
+
+def test_without_an_earlier_index_the_error_says_what_keeps_one(plain: EmbeddedCatalog) -> None:
+    fill(plain, range(2))
+    with pytest.raises(ConfigurationError, match=r"no earlier index.*apply --rebuild"):
+        plain.rollback("c")
+    with pytest.raises(IndexNotFound):
+        plain.rollback("other")
+    assert plain.names() == ["c"]
+
+
+class Killed(BaseException):
+    pass
+
+
+class Killing(Files):
+    """Every operation is counted; from the n-th on none is done, as if the process were gone."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name in ("create", "append", "sync_file", "rename", "unlink", "sync_folder", "make"):
+            self.left -= 1
+            if self.left < 0:
+                raise Killed
+        return found
+
+
+@pytest.mark.parametrize("job", ["rebuild", "rollback", "restore", "compact"])
+def test_a_job_that_dies_at_any_file_operation_leaves_the_old_or_the_new_index_and_a_way_back(
+    job: str, tmp_path: Path
+) -> None:
+    settings = load_settings(home=tmp_path / "home", vectors={"index": "compressed", "lists": 4})
+    sound = EmbeddedCatalog(settings)
+    fill(sound, range(60))
+    sound.snapshot("c", tmp_path / "s")
+    fill(sound, range(60, 120), rebuild=True)
+    shutil.copytree(tmp_path / "home", tmp_path / "start")
+    old, new = documents(sound), {f"d{number}" for number in range(60)}
+    point = 0
+    while True:
+        shutil.rmtree(tmp_path / "home")
+        shutil.copytree(tmp_path / "start", tmp_path / "home")
+        dying = EmbeddedCatalog(settings, Killing(point))
+        ended = True
+        try:
+            if job == "rebuild":
+                fill(dying, range(60), rebuild=True)
+            elif job == "rollback":
+                dying.rollback("c")
+            elif job == "restore":
+                dying.restore("c", tmp_path / "s", replace=True)
+            else:
+                dying.compact("c")
+        except Killed:
+            ended = False
+        expected = [old] if job == "compact" else [old, new]
+        found = documents(sound)
+        assert found in expected, point
+        fill(sound, range(200, 201))  # the next writer tidies up
+        assert documents(sound) == found | {"d200"}
+        assert sound.verify("c") == [], point
+        names = {path.name.partition("-")[0] for path in folder_of(sound).iterdir()}
+        assert names <= {"index.db", "previous.db", "generation", "vectors", "writer.lock", "writer.pid", "rebuild.db"}
+        assert ("rebuild.db" not in names) or job == "rebuild"
+        sound.rollback("c")
+        assert documents(sound) == (new if found == old else old), point
+        if ended:
+            break
+        point += 1
+    assert point > 5
+
+
+def test_repair_makes_a_damaged_cache_anew(tmp_path: Path) -> None:
+    catalog = EmbeddedCatalog(load_settings(home=tmp_path / "home", vectors={"index": "compressed", "lists": 4}))
+    fill(catalog)
+    before = answers(catalog)
+    (cache,) = folder_of(catalog).glob("vectors-*.cache")
+    sound = cache.read_bytes()
+    for content in (sound[:-1], sound[:100] + b"x" + sound[101:], b"", None):
+        if content is None:
+            cache.unlink()
+        else:
+            cache.write_bytes(content)
+        assert any(cache.name in problem for problem in catalog.verify("c"))
+        assert catalog.repair("c") == ["the caches were made anew"]
+        assert catalog.verify("c") == []
+        assert answers(catalog) == before
+        (cache,) = folder_of(catalog).glob("vectors-*.cache")
+
+
+def test_repair_writes_a_damaged_generation_file_anew(plain: EmbeddedCatalog) -> None:
+    fill(plain, range(3))
+    path = folder_of(plain) / generation.GENERATION_FILE
+    for content in (b"", b"nonsense", None):
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content)
+        assert plain.verify("c")
+        assert any("generation was written anew" in said for said in plain.repair("c"))
+        assert plain.verify("c") == []
+
+
+def test_commits_that_a_damaged_log_lost_are_noticed_and_named(plain: EmbeddedCatalog) -> None:
+    fill(plain, range(3))
+    folder = folder_of(plain)
+    earlier = (folder / INDEX_FILE).read_bytes()
+    fill(plain, range(3, 6))
+    fill(plain, range(6, 9))
+    (folder / INDEX_FILE).write_bytes(earlier)
+    for suffix in ("-wal", "-shm"):
+        (folder / f"{INDEX_FILE}{suffix}").unlink(missing_ok=True)
+    for use in (lambda: fill(plain, range(9, 12)), lambda: documents(plain), lambda: plain.compact("c")):
+        with pytest.raises(IndexCorrupt, match=r"lost commits.*search-index verify --repair"):
+            use()
+    assert any("lost commits" in problem for problem in plain.verify("c"))
+    assert plain.repair("c") == ["the commits 2 to 3 are lost: index their files again with: search-index apply PATH"]
+    assert documents(plain) == {"d0", "d1", "d2"}
+    fill(plain, range(9))
+    assert plain.verify("c") == []
+
+
+def test_repair_derives_a_damaged_bm25_index_from_the_texts(plain: EmbeddedCatalog) -> None:
+    import apsw
+
+    fill(plain)
+    before = answers(plain)
+    path = folder_of(plain) / INDEX_FILE
+    with closing(apsw.Connection(":memory:", vfs="cksmvfs")) as db:
+        db.execute("ATTACH ? AS c", (str(path),))
+        root = db.execute("SELECT rootpage FROM c.sqlite_schema WHERE name = 'terms'").get
+        size = db.execute("PRAGMA c.page_size").get
+    content = bytearray(path.read_bytes())
+    content[(root - 1) * size : root * size] = bytes(size)
+    path.write_bytes(content)
+    assert plain.verify("c")
+    with pytest.raises(IndexCorrupt):
+        answers(plain)
+    assert any("BM25 index" in said for said in plain.repair("c"))
+    assert plain.verify("c") == []
+    assert answers(plain) == before
+
+
+def test_a_damaged_truth_is_reported_with_the_commands_that_bring_it_back(
+    plain: EmbeddedCatalog, tmp_path: Path
+) -> None:
+    fill(plain)
+    plain.snapshot("c", tmp_path / "s")
+    before = answers(plain)
+    path = folder_of(plain) / INDEX_FILE
+    sound = path.read_bytes()
+    place = sound.index(b"tells of river", len(sound) // 2)
+    for content in (sound[: len(sound) // 2], b"", sound[:place] + b"T" + sound[place + 1 :]):
+        path.write_bytes(content)
+        assert plain.verify("c")
+        (said, *_) = plain.repair("c")
+        assert "search-index restore" in said
+        assert "search-index apply --rebuild" in said
+        assert plain.verify("c"), "what is damaged stays as it is"
+        plain.restore("c", tmp_path / "s", replace=True)
+        assert plain.verify("c") == []
+        assert answers(plain) == before
+
+
+def test_a_rebuild_takes_the_place_of_a_damaged_index(plain: EmbeddedCatalog) -> None:
+    fill(plain)
+    path = folder_of(plain) / INDEX_FILE
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    fill(plain, rebuild=True)
+    assert plain.verify("c") == []
+    assert len(documents(plain)) == 1200
+
+
+def test_compacting_gives_space_back_while_readers_go_on(catalog: EmbeddedCatalog) -> None:
+    fill(catalog)
+    with catalog.writer("c", MANIFEST) as writer:
+        writer.remove_files([f"/{number}.txt" for number in range(1150)])
+        writer.finish()
+    with closing(catalog.open("c")) as reader:
+        vectors = ENCODER.encode_queries(QUESTIONS)
+        before, size = reader.search_both(QUESTIONS, vectors, k=100), catalog.describe("c")["bytes"]
+        after = catalog.compact("c")
+        found = reader.search_both(QUESTIONS, vectors, k=100)
+        assert [(list(each.dense), list(each.keyword)) for each in found] == [
+            (list(each.dense), list(each.keyword)) for each in before
+        ]
+        assert reader.generation == 3
+    assert int(str(after["bytes"])) < int(str(size)) / 2
+    assert catalog.verify("c") == []
+    with closing(catalog.open("c")) as reader:
+        assert reader.counts() == {"files": 50, "documents": 50, "passages": 50, "vectors": 50}
+
+
+def test_a_job_elsewhere_is_waited_for_by_none_of_them(plain: EmbeddedCatalog, tmp_path: Path) -> None:
+    fill(plain, range(3))
+    plain.snapshot("c", tmp_path / "s")
+    with plain.writer("c", MANIFEST):
+        for job in (
+            lambda: plain.compact("c"),
+            lambda: plain.repair("c"),
+            lambda: plain.rollback("c"),
+            lambda: plain.restore("c", tmp_path / "s", replace=True),
+        ):
+            with pytest.raises(IndexBusy, match=rf"process {os.getpid()}"):
+                job()
+    assert (folder_of(plain) / PREVIOUS_FILE).exists() is False
