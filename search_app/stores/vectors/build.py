@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from search_app.settings import VectorSettings
+from search_app.stores.vectors import gpu
 from search_app.stores.vectors.choice import Choice, choose
 from search_app.stores.vectors.compressed import Compressed
 from search_app.stores.vectors.flat import Flat
@@ -21,10 +22,12 @@ _SEED = 20_240_527
 def open_index(
     dim: int, count: int, batches: Batches, *, arrays: Arrays | None, settings: VectorSettings, may_train: bool
 ) -> VectorIndex:
-    """What `arrays` (of `to_arrays`) hold is all that the index holds then; else all of `batches`.
+    """What `arrays` (of `to_arrays`) hold is all that the index holds then; else, and always on a GPU, all of `batches`.
 
     Raises IndexCorrupt for arrays of another program or index. Training takes the same sample each time.
     """
+    if gpu.wanted(settings, count):
+        return gpu.open_gpu(dim, count, batches, settings)
     choice = choose(count, dim, settings)
     if arrays is not None and settings.index != "flat":
         return Compressed.restored(arrays, settings)

@@ -17,6 +17,7 @@ from search_app import hardware
 from search_app.errors import ConfigurationError
 from search_app.settings import VectorSettings
 from search_app.stores.vectors import builds, gpu, selftest
+from search_app.stores.vectors.build import open_index
 from search_app.stores.vectors.device import DeviceFailure, Found, Mask, OutOfMemory, Scan
 from search_app.stores.vectors.gpu import OnGpu, open_gpu
 from search_app.stores.vectors.index import Rows
@@ -233,7 +234,7 @@ class TestSelfTest:
         assert "torch finds no GPU" in tested.why
         truth = Truth()
         truth.more(truth.unit(200))
-        index = open_gpu(DIM, 200, truth.batches, ON_GPU)
+        index = open_index(DIM, 200, truth.batches, arrays=None, settings=ON_GPU, may_train=False)
         assert index.degraded == tested.why
         truth.check(index, truth.unit(3), 10)
 
