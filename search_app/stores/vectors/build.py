@@ -22,7 +22,7 @@ _SEED = 20_240_527
 def open_index(
     dim: int, count: int, batches: Batches, *, arrays: Arrays | None, settings: VectorSettings, may_train: bool
 ) -> VectorIndex:
-    """What `arrays` (of `to_arrays`) hold is all that the index holds then; else, and always on a GPU, all of `batches`.
+    """What `arrays` (of `to_arrays`) hold is all that it holds then; else, and always on a GPU, all of `batches`.
 
     Raises IndexCorrupt for arrays of another program or index. Training takes the same sample each time.
     """
