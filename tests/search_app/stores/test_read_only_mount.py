@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from test_embedded import INDEX_FILE, MANIFEST, SqliteWriter, build, change
 
+from search_app.settings import VectorSettings
 from search_app.stores.embedded.verify import verify
 
 HERE = Path(__file__).resolve()
@@ -24,13 +25,15 @@ READER = """
 import json, sys
 from pathlib import Path
 from test_embedded import ENCODER, SqliteStore
+from search_app.settings import VectorSettings
 store, vectors = None, ENCODER.encode_queries(["river"])
 for line in sys.stdin:
     try:
-        store = store or SqliteStore.open(Path(sys.argv[1]), collection="c")
+        store = store or SqliteStore.open(Path(sys.argv[1]), collection="c", settings=VectorSettings(index=sys.argv[2]))
         (found,) = store.search_both(["paragraph"], vectors, k=10_000)
         said = {"generation": found.generation, "dense": sorted(hit.passage.document_id for hit in found.dense),
-                "keyword": sorted(hit.passage.document_id for hit in found.keyword)}
+                "keyword": sorted(hit.passage.document_id for hit in found.keyword),
+                "vectors": store.describe()["vectors"]["kind"]}
     except Exception as error:
         said = {"error": type(error).__name__, "message": str(error)}
     print(json.dumps(said), flush=True)
@@ -54,14 +57,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def reader(folder: Path) -> Iterator[Callable[[], Ask]]:
+def reader(folder: Path) -> Iterator[Callable[..., Ask]]:
     """Starts a process that sees `folder` read-only; each call of what it returns asks it once."""
     processes: list[subprocess.Popen[str]] = []
 
-    def start() -> Ask:
+    def start(index: str = "auto") -> Ask:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (HERE.parent, HERE.parents[2], *sys.path)))}
         process = subprocess.Popen(
-            [*NAMESPACE, "sh", "-c", f'{MOUNT} exec "$@"', folder, sys.executable, "-c", READER, folder],
+            [*NAMESPACE, "sh", "-c", f'{MOUNT} exec "$@"', folder, sys.executable, "-c", READER, folder, index],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -90,8 +93,8 @@ def documents(answer: dict[str, Any]) -> list[str]:
     return list(answer["dense"])
 
 
-def write(folder: Path, *numbers: int) -> None:
-    with SqliteWriter(folder, MANIFEST, collection="c") as writer:
+def write(folder: Path, *numbers: int, settings: VectorSettings | None = None) -> None:
+    with SqliteWriter(folder, MANIFEST, collection="c", settings=settings) as writer:
         writer.write([change(number) for number in numbers])
         writer.finish()
 
@@ -160,6 +163,20 @@ def test_an_index_without_a_log_is_read_and_its_first_writer_is_noticed(
     assert documents(ask()) == ["d1", "d2"]
     write(folder, 3)
     assert documents(ask()) == ["d1", "d2", "d3"]
+
+
+def test_it_takes_up_caches_that_are_written_elsewhere_and_what_came_since(
+    folder: Path, reader: Callable[..., Ask]
+) -> None:
+    build(folder, 1_050)
+    ask, other = reader(index="compressed"), reader(index="compressed")
+    assert len(documents(ask())) == 1_050
+    assert ask()["vectors"] == "flat", "only a writer trains"
+    for number in (2_000, 2_001):
+        write(folder, number, settings=VectorSettings(index="compressed"))
+    for one in (ask, other):
+        assert {"d2000", "d2001"} <= set(documents(one()))
+        assert one()["vectors"] == "compressed"
 
 
 def test_a_folder_that_gets_its_first_index_is_seen(folder: Path, reader: Callable[[], Ask]) -> None:
