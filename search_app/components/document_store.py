@@ -177,9 +177,10 @@ class SearchAppDocumentStore:
             known = {passage.id: passage for batch in self._passages(ids=list(distinct)) for passage in batch.passages}
             if policy == DuplicatePolicy.SKIP:
                 distinct = {id: document for id, document in distinct.items() if id not in known}
-            elif policy != DuplicatePolicy.OVERWRITE and known:
+            elif policy == DuplicatePolicy.OVERWRITE:
+                _require_own(known.values())
+            elif known:
                 raise DuplicateDocumentError(f"document '{next(iter(known))}' is in the collection already")
-            _require_own(known.values())
             self._write(writer, manifest, list(distinct.values()))
         return len(documents) if policy == DuplicatePolicy.OVERWRITE else len(distinct)
 

@@ -18,7 +18,10 @@ Embedding = list[float] | NDArray[np.float32]
 
 
 class _Retriever:
-    """What the three share: their parameters, and how those of a run go over them."""
+    """What the three share: their parameters, and how those of a run go over them.
+
+    They call its `__init__` by name: `@component` makes another class of theirs, which `super()` does not know.
+    """
 
     def __init__(
         self,
@@ -71,7 +74,7 @@ class SearchAppEmbeddingRetriever(_Retriever):
         return_embedding: bool = False,
         filter_policy: str | FilterPolicy = FilterPolicy.REPLACE,
     ) -> None:
-        super().__init__(document_store, filters, top_k, return_embedding, filter_policy)
+        _Retriever.__init__(self, document_store, filters, top_k, return_embedding, filter_policy)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SearchAppEmbeddingRetriever:
@@ -102,7 +105,7 @@ class SearchAppBM25Retriever(_Retriever):
         return_embedding: bool = False,
         filter_policy: str | FilterPolicy = FilterPolicy.REPLACE,
     ) -> None:
-        super().__init__(document_store, filters, top_k, return_embedding, filter_policy)
+        _Retriever.__init__(self, document_store, filters, top_k, return_embedding, filter_policy)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> SearchAppBM25Retriever:
@@ -133,7 +136,7 @@ class SearchAppHybridRetriever(_Retriever):
         candidates: int | None = None,
     ) -> None:
         more = {"method": method, "dense_weight": dense_weight, "candidates": candidates}
-        super().__init__(document_store, filters, top_k, return_embedding, filter_policy, **more)
+        _Retriever.__init__(self, document_store, filters, top_k, return_embedding, filter_policy, **more)
         stated = {name: value for name, value in more.items() if value is not None}
         self._retrieval = RetrievalSettings(**{**document_store.retrieval.model_dump(), **stated})
 
