@@ -184,7 +184,8 @@ def rows(db: apsw.Connection, sql: str, parameters: Sequence[Any] = ()) -> list[
 def translated(path: Path) -> Iterator[None]:
     """SQLite's exceptions as SearchAppErrors that name the file and the next step."""
     try:
-        yield
+        with _unmasked():
+            yield
     except (apsw.CorruptError, apsw.NotADBError, apsw.IOError) as error:
         if getattr(error, "extendedresult", 0) in _WRITES:
             raise SearchAppError(f"cannot write {path}: {error}", hint="check the disk, then run it again") from error
@@ -201,6 +202,17 @@ def translated(path: Path) -> Iterator[None]:
         raise IndexUnavailable(f"{path} cannot be opened: {error}", hint="check that it exists and may be read") from (
             error
         )
+
+
+@contextmanager
+def _unmasked() -> Iterator[None]:
+    """The error that ended a transaction, not the complaint that there is none to be rolled back any more."""
+    try:
+        yield
+    except apsw.SQLError as error:
+        if isinstance(error.__context__, apsw.Error):
+            raise error.__context__ from None
+        raise
 
 
 def _connect_read_only(path: Path) -> apsw.Connection:

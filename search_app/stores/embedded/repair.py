@@ -11,7 +11,7 @@ from search_app.settings import VectorSettings
 from search_app.stores.embedded import caches, generation, publish, upgrade
 from search_app.stores.embedded.connection import connect_writing, rows, translated
 from search_app.stores.embedded.files import Files
-from search_app.stores.embedded.schema import INDEX_FILE, RESTORE_FILE, TABLES
+from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE, RESTORE_FILE, TABLES
 from search_app.stores.embedded.verify import Part, examine, examine_rows
 from search_app.stores.embedded.writer import refresh
 
@@ -39,6 +39,9 @@ def repair(files: Files, folder: Path, settings: VectorSettings, *, collection: 
             refresh(db, folder, files, settings, fresh=True)
             publish.checkpoint(db)
             done.append("the caches were made anew")
+    if Part.PREVIOUS in parts:
+        publish.delete(files, folder / PREVIOUS_FILE)
+        done.append(f"{folder / PREVIOUS_FILE} was damaged and is gone: there is no earlier index to go back to")
     return done
 
 

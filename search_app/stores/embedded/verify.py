@@ -14,11 +14,11 @@ from typing import Any
 import apsw
 import numpy as np
 
-from search_app.errors import IndexCorrupt, IndexNotFound
+from search_app.errors import IndexCorrupt, IndexNotFound, IndexUnavailable
 from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.stores.embedded import attributes, caches, checksums, generation, terms
 from search_app.stores.embedded.connection import connect_reading, rows, translated
-from search_app.stores.embedded.schema import INDEX_FILE, TABLES
+from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE, TABLES
 from search_app.types import Passage
 
 _DISAGREEMENTS = {
@@ -70,6 +70,7 @@ class Part(Enum):
     ROWS = "derived rows"
     CACHES = "caches"
     GENERATION = "generation"
+    PREVIOUS = "previous index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,19 @@ def examine(folder: Path, *, collection: str) -> list[Problem]:
             found.append(Problem(Part.GENERATION, error.message))
         found += examine_rows(db, path)
         found += [Problem(Part.CACHES, text) for text in _caches(db, folder, path)]
-    return found
+    return found + _previous(folder / PREVIOUS_FILE)
+
+
+def _previous(path: Path) -> list[Problem]:
+    """Of what `rollback` would serve."""
+    if not path.exists():
+        return []
+    try:
+        with closing(connect_reading(path)) as db:
+            problems = examine_rows(db, path)
+    except IndexUnavailable as error:
+        return [Problem(Part.PREVIOUS, error.message)]
+    return [Problem(Part.PREVIOUS, f"{path}: {problem.text}") for problem in problems]
 
 
 def examine_rows(db: apsw.Connection, path: Path) -> list[Problem]:
