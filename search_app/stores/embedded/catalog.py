@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from search_app.errors import ConfigurationError, IndexNotFound
@@ -26,15 +26,17 @@ class EmbeddedCatalog:
         return self._settings.collections()
 
     def describe(self, name: str) -> dict[str, object]:
+        from search_app.stores.embedded.store import SqliteStore
+
         folder = self._settings.collection_folder(name)
-        sizes = (
-            {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()} if folder.is_dir() else {}
-        )
+        with closing(SqliteStore.open(folder, collection=name, settings=self._settings.vectors)) as store:
+            facts = store.describe()
+        sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
         return {
             "folder": str(folder),
             "bytes": sum(sizes.values()),
-            "caches": {file.partition("-")[0]: size for file, size in sorted(sizes.items()) if file.endswith(".cache")},
             "previous": sizes.get(PREVIOUS_FILE, 0),
+            **facts,
         }
 
     def open(self, name: str) -> Index:

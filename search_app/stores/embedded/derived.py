@@ -28,7 +28,7 @@ from search_app.stores.embedded import attributes, caches, checksums
 from search_app.stores.embedded.connection import connect_reading, rows
 from search_app.stores.embedded.files import Files
 from search_app.stores.embedded.postings import Postings
-from search_app.stores.vectors import build, choice
+from search_app.stores.vectors import build, choice, gpu
 from search_app.stores.vectors.index import Arrays, Rows, VectorIndex
 from search_app.types import Filter, Matrix
 
@@ -136,11 +136,15 @@ def refresh_caches(
 
 def describe(db: apsw.Connection, folder: Path, settings: VectorSettings) -> dict[str, object]:
     """How the vectors would be searched and why, and the state of the caches; loads neither."""
-    chosen = choice.choose(_count_vectors(db), _dim(db), settings)
-    now = Commit.seen(db)
+    count, now = _count_vectors(db), Commit.seen(db)
+    chosen = choice.choose(count, _dim(db), settings)
     known = rows(db, "SELECT kind, file, bytes FROM caches ORDER BY kind")
     return {
-        "vectors": {"kind": chosen.kind, **chosen.parameters, "why": chosen.why},
+        "vector_index": (
+            {"kind": "gpu", "why": f"vectors.device is {settings.device}"}
+            if gpu.wanted(settings, count)
+            else {"kind": chosen.kind, **chosen.parameters, "why": chosen.why}
+        ),
         "caches": {
             kind: {"bytes": size, "passages_behind": _behind(db, now, kind), "there": (folder / name).is_file()}
             for kind, name, size in known
@@ -226,36 +230,25 @@ class _Vectors(_Part[VectorIndex]):
         super().__init__(folder)
         self._settings = settings
 
-    def forget(self) -> None:
-        super().forget()
-        self._needs_no_cache = False
-
     def _usable(self, db: apsw.Connection, now: Commit) -> caches.Cache | None:
-        # Settings may want another kind than the one that was cached.
-        wanted = choice.choose(_count_vectors(db), _dim(db), self._settings)
-        return None if wanted.kind == "flat" or self._needs_no_cache else super()._usable(db, now)
+        # Settings may want another kind than the one that was cached; a GPU takes the exact vectors.
+        count = _count_vectors(db)
+        other = gpu.wanted(self._settings, count) or choice.choose(count, _dim(db), self._settings).kind == "flat"
+        return None if other else super()._usable(db, now)
 
     def _start(self, db: apsw.Connection, now: Commit, cache: caches.Cache | None) -> tuple[VectorIndex, int, int]:
-        dim, count, streamed = _dim(db), _count_vectors(db), False
-
-        def batches() -> Iterator[tuple[Rows, Matrix]]:
-            nonlocal streamed
-            streamed = True
-            return _vectors_after(db, 0, dim)
+        dim, count = _dim(db), _count_vectors(db)
 
         def opened(arrays: Arrays | None) -> VectorIndex:
-            return build.open_index(dim, count, batches, arrays=arrays, settings=self._settings, may_train=False)
+            return build.open_index(
+                dim, count, lambda: _vectors_after(db, 0, dim), arrays=arrays, settings=self._settings, may_train=False
+            )
 
         if cache is not None:
             try:
-                index = opened(cache.arrays)
-            except IndexCorrupt as error:
+                return opened(cache.arrays), cache.generation, cache.newest
+            except IndexCorrupt as error:  # whole, but of another program
                 log.warning("%s; it is made anew in memory", error)
-            else:
-                if not streamed:
-                    return index, cache.generation, cache.newest
-                self._needs_no_cache = True  # as on a GPU, which takes the exact vectors
-                return index, now.generation, _newest(db)
         return opened(None), now.generation, _newest(db)
 
     def _add(self, db: apsw.Connection, held: VectorIndex, after: int) -> None:

@@ -140,7 +140,7 @@ class SqliteStore:
         with self._reading() as db:
             facts = derived.describe(db, self._path.parent, self._settings)
         index = self._derived.loaded_vectors
-        return facts if index is None else {**facts, "vectors": index.describe()}
+        return facts if index is None else {**facts, "vector_index": index.describe()}
 
     def close(self) -> None:
         self._readers.close()

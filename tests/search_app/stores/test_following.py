@@ -224,7 +224,7 @@ def test_a_search_for_words_loads_no_vectors_and_a_search_by_vector_no_words(tmp
     build(tmp_path, 30)
     with opened(tmp_path) as store:
         assert store.search_keyword(["river"], k=3)[0]
-        assert "bytes" not in store.describe()["vectors"]  # type: ignore[operator]
+        assert "bytes" not in store.describe()["vector_index"]  # type: ignore[operator]
     with closing(connect_writing(tmp_path / INDEX_FILE)) as db, db:
         db.execute("UPDATE terms SET checksum = checksum + 1")
     with opened(tmp_path) as store:
@@ -291,7 +291,7 @@ def with_cache(cached: Path, tmp_path: Path) -> Path:
 
 
 def kind(store: SqliteStore) -> str:
-    vectors = store.describe()["vectors"]
+    vectors = store.describe()["vector_index"]
     assert isinstance(vectors, dict)
     return str(vectors["kind"])
 
@@ -357,6 +357,16 @@ def test_a_question_that_began_before_a_cache_was_replaced_is_asked_again(with_c
         assert len(follower.vectors(db, derived.Commit.seen(db))) == 1_501
 
 
+def test_vectors_that_a_gpu_cannot_search_are_searched_exactly_here_and_every_answer_says_so(with_cache: Path) -> None:
+    with opened(with_cache, VectorSettings(device="cuda:15")) as store:
+        assert not store.is_degraded(), "nobody has asked yet"
+        (found,) = store.search_both(["river"], ENCODER.encode_queries(["river 3"]), k=5)
+        assert found.degraded
+        assert store.is_degraded()
+        exact_scores(list(found.dense), "river 3")
+        assert kind(store) == "flat"
+
+
 def test_settings_may_want_every_vector_compared_though_there_is_a_cache(with_cache: Path) -> None:
     with opened(with_cache, VectorSettings(index="flat")) as store:
         store.search_dense(ENCODER.encode_queries(["river"]), k=5)
@@ -400,11 +410,11 @@ def test_info_tells_of_vectors_and_caches_without_loading_them(with_cache: Path)
     write(with_cache, [change(2_000)], "/8.txt")
     with opened(with_cache, COMPRESSED) as store:
         facts: Any = store.describe()
-        assert facts["vectors"]["kind"] == "compressed"
-        assert facts["vectors"]["why"]
+        assert facts["vector_index"]["kind"] == "compressed"
+        assert facts["vector_index"]["why"]
         (path,) = with_cache.glob("vectors-*.cache")
         assert facts["caches"] == {"vectors": {"bytes": path.stat().st_size, "passages_behind": 2, "there": True}}
-        assert "bytes" not in facts["vectors"]
+        assert "bytes" not in facts["vector_index"]
 
 
 # Rows that are not what was written.

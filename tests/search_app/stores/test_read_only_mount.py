@@ -33,7 +33,7 @@ for line in sys.stdin:
         (found,) = store.search_both(["paragraph"], vectors, k=10_000)
         said = {"generation": found.generation, "dense": sorted(hit.passage.document_id for hit in found.dense),
                 "keyword": sorted(hit.passage.document_id for hit in found.keyword),
-                "vectors": store.describe()["vectors"]["kind"]}
+                "vectors": store.describe()["vector_index"]["kind"]}
     except Exception as error:
         said = {"error": type(error).__name__, "message": str(error)}
     print(json.dumps(said), flush=True)

@@ -23,6 +23,17 @@ from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE
 QUESTIONS = ["river 3", "mountain", "paragraph 12"]
 
 
+class Catalog(EmbeddedCatalog):
+    """One that tells where its collections lie."""
+
+    def __init__(self, settings: Settings, files: Files | None = None) -> None:
+        super().__init__(settings, files)
+        self._home = settings
+
+    def folder(self, name: str = "c") -> Path:
+        return self._home.collection_folder(name)
+
+
 @pytest.fixture(params=["exact", "compressed"])
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     """Vectors of either kind; the compressed one has caches at any size."""
@@ -31,22 +42,22 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def catalog(settings: Settings) -> EmbeddedCatalog:
-    return EmbeddedCatalog(settings)
+def catalog(settings: Settings) -> Catalog:
+    return Catalog(settings)
 
 
 @pytest.fixture
-def plain(tmp_path: Path) -> EmbeddedCatalog:
-    return EmbeddedCatalog(load_settings(home=tmp_path / "home"))
+def plain(tmp_path: Path) -> Catalog:
+    return Catalog(load_settings(home=tmp_path / "home"))
 
 
-def fill(catalog: EmbeddedCatalog, numbers: range = range(1200), *, rebuild: bool = False, name: str = "c") -> None:
+def fill(catalog: Catalog, numbers: range = range(1200), *, rebuild: bool = False, name: str = "c") -> None:
     with catalog.writer(name, MANIFEST, rebuild=rebuild) as writer:
         writer.write([change(number) for number in numbers])
         writer.finish()
 
 
-def answers(catalog: EmbeddedCatalog, name: str = "c") -> Any:
+def answers(catalog: Catalog, name: str = "c") -> Any:
     """Ids and scores, as they are: equality is that of bits."""
     with closing(catalog.open(name)) as store:
         vectors = ENCODER.encode_queries(QUESTIONS)
@@ -56,16 +67,12 @@ def answers(catalog: EmbeddedCatalog, name: str = "c") -> Any:
         ]
 
 
-def documents(catalog: EmbeddedCatalog, name: str = "c") -> set[str]:
+def documents(catalog: Catalog, name: str = "c") -> set[str]:
     with closing(catalog.open(name)) as store:
         return {document.id for document in store.documents(limit=10_000)}
 
 
-def folder_of(catalog: EmbeddedCatalog, name: str = "c") -> Path:
-    return Path(str(catalog.describe(name)["folder"]))
-
-
-def test_a_restored_snapshot_gives_the_same_scores_to_the_bit(catalog: EmbeddedCatalog, tmp_path: Path) -> None:
+def test_a_restored_snapshot_gives_the_same_scores_to_the_bit(catalog: Catalog, tmp_path: Path) -> None:
     fill(catalog)
     with catalog.writer("c", MANIFEST) as writer:
         writer.remove_files([f"/{number}.txt" for number in range(0, 60, 3)])
@@ -83,16 +90,17 @@ def test_a_restored_snapshot_gives_the_same_scores_to_the_bit(catalog: EmbeddedC
 
 
 def test_a_compressed_index_takes_its_caches_along(tmp_path: Path) -> None:
-    catalog = EmbeddedCatalog(load_settings(home=tmp_path / "home", vectors={"index": "compressed", "lists": 4}))
+    catalog = Catalog(load_settings(home=tmp_path / "home", vectors={"index": "compressed", "lists": 4}))
     fill(catalog)
     catalog.snapshot("c", tmp_path / "snapshot")
     (cache,) = (tmp_path / "snapshot").glob("vectors-*.cache")
     catalog.restore("other", tmp_path / "snapshot")
-    assert (folder_of(catalog, "other") / cache.name).read_bytes() == cache.read_bytes()
-    assert catalog.describe("other")["caches"] == {"vectors": cache.stat().st_size}
+    assert (catalog.folder("other") / cache.name).read_bytes() == cache.read_bytes()
+    facts: Any = catalog.describe("other")["caches"]
+    assert facts["vectors"] == {"bytes": cache.stat().st_size, "passages_behind": 0, "there": True}
 
 
-def test_a_snapshot_taken_while_a_writer_works_is_of_one_generation(plain: EmbeddedCatalog, tmp_path: Path) -> None:
+def test_a_snapshot_taken_while_a_writer_works_is_of_one_generation(plain: Catalog, tmp_path: Path) -> None:
     fill(plain, range(10))
     stop = threading.Event()
 
@@ -119,7 +127,7 @@ def test_a_snapshot_taken_while_a_writer_works_is_of_one_generation(plain: Embed
         assert found == {f"d{item}" for item in range(taken * 10)}
 
 
-def test_a_snapshot_never_overwrites(plain: EmbeddedCatalog, tmp_path: Path) -> None:
+def test_a_snapshot_never_overwrites(plain: Catalog, tmp_path: Path) -> None:
     fill(plain, range(3))
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "mine").touch()
@@ -133,11 +141,11 @@ def test_a_snapshot_never_overwrites(plain: EmbeddedCatalog, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("damage", ["index.db", "snapshot.json", "gone", "outside", "none"])
-def test_a_damaged_snapshot_touches_nothing(plain: EmbeddedCatalog, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_snapshot_touches_nothing(plain: Catalog, tmp_path: Path, damage: str) -> None:
     fill(plain, range(3))
     taken = tmp_path / "s"
     plain.snapshot("c", taken)
-    before = {path.name: path.read_bytes() for path in folder_of(plain).iterdir()}
+    before = {path.name: path.read_bytes() for path in plain.folder().iterdir()}
     if damage == "gone":
         (taken / INDEX_FILE).unlink()
     elif damage == "outside":
@@ -152,12 +160,10 @@ def test_a_damaged_snapshot_touches_nothing(plain: EmbeddedCatalog, tmp_path: Pa
         (taken / damage).write_bytes(content)
     with pytest.raises(ConfigurationError if damage == "none" else IndexCorrupt, match=str(taken)):
         plain.restore("c", taken, replace=True)
-    assert {path.name: path.read_bytes() for path in folder_of(plain).iterdir()} == before
+    assert {path.name: path.read_bytes() for path in plain.folder().iterdir()} == before
 
 
-def test_restoring_over_a_collection_must_be_asked_for_and_can_be_undone(
-    catalog: EmbeddedCatalog, tmp_path: Path
-) -> None:
+def test_restoring_over_a_collection_must_be_asked_for_and_can_be_undone(catalog: Catalog, tmp_path: Path) -> None:
     fill(catalog, range(100))
     catalog.snapshot("c", tmp_path / "s")
     first = answers(catalog)
@@ -181,7 +187,7 @@ def test_restoring_over_a_collection_must_be_asked_for_and_can_be_undone(
     assert catalog.describe("c")["previous"]
 
 
-def test_a_rebuild_keeps_what_was_served_for_one_command(catalog: EmbeddedCatalog) -> None:
+def test_a_rebuild_keeps_what_was_served_for_one_command(catalog: Catalog) -> None:
     fill(catalog, range(100))
     fill(catalog, range(50, 60), rebuild=True)
     assert documents(catalog) == {f"d{number}" for number in range(50, 60)}
@@ -195,7 +201,7 @@ def test_a_rebuild_keeps_what_was_served_for_one_command(catalog: EmbeddedCatalo
     assert catalog.verify("c") == []
 
 
-def test_without_an_earlier_index_the_error_says_what_keeps_one(plain: EmbeddedCatalog) -> None:
+def test_without_an_earlier_index_the_error_says_what_keeps_one(plain: Catalog) -> None:
     fill(plain, range(2))
     with pytest.raises(ConfigurationError, match=r"no earlier index.*apply --rebuild"):
         plain.rollback("c")
@@ -228,7 +234,7 @@ def test_a_job_that_dies_at_any_file_operation_leaves_the_old_or_the_new_index_a
     job: str, tmp_path: Path
 ) -> None:
     settings = load_settings(home=tmp_path / "home", vectors={"index": "compressed", "lists": 4})
-    sound = EmbeddedCatalog(settings)
+    sound = Catalog(settings)
     fill(sound, range(60))
     sound.snapshot("c", tmp_path / "s")
     fill(sound, range(60, 120), rebuild=True)
@@ -238,7 +244,7 @@ def test_a_job_that_dies_at_any_file_operation_leaves_the_old_or_the_new_index_a
     while True:
         shutil.rmtree(tmp_path / "home")
         shutil.copytree(tmp_path / "start", tmp_path / "home")
-        dying = EmbeddedCatalog(settings, Killing(point))
+        dying = Catalog(settings, Killing(point))
         ended = True
         try:
             if job == "rebuild":
@@ -257,7 +263,7 @@ def test_a_job_that_dies_at_any_file_operation_leaves_the_old_or_the_new_index_a
         fill(sound, range(200, 201))  # the next writer tidies up
         assert documents(sound) == found | {"d200"}
         assert sound.verify("c") == [], point
-        names = {path.name.partition("-")[0] for path in folder_of(sound).iterdir()}
+        names = {path.name.partition("-")[0] for path in sound.folder().iterdir()}
         assert names <= {"index.db", "previous.db", "generation", "vectors", "writer.lock", "writer.pid", "rebuild.db"}
         assert ("rebuild.db" not in names) or job == "rebuild"
         sound.rollback("c")
@@ -269,10 +275,10 @@ def test_a_job_that_dies_at_any_file_operation_leaves_the_old_or_the_new_index_a
 
 
 def test_repair_makes_a_damaged_cache_anew(tmp_path: Path) -> None:
-    catalog = EmbeddedCatalog(load_settings(home=tmp_path / "home", vectors={"index": "compressed", "lists": 4}))
+    catalog = Catalog(load_settings(home=tmp_path / "home", vectors={"index": "compressed", "lists": 4}))
     fill(catalog)
     before = answers(catalog)
-    (cache,) = folder_of(catalog).glob("vectors-*.cache")
+    (cache,) = catalog.folder().glob("vectors-*.cache")
     sound = cache.read_bytes()
     for content in (sound[:-1], sound[:100] + b"x" + sound[101:], b"", None):
         if content is None:
@@ -283,12 +289,12 @@ def test_repair_makes_a_damaged_cache_anew(tmp_path: Path) -> None:
         assert catalog.repair("c") == ["the caches were made anew"]
         assert catalog.verify("c") == []
         assert answers(catalog) == before
-        (cache,) = folder_of(catalog).glob("vectors-*.cache")
+        (cache,) = catalog.folder().glob("vectors-*.cache")
 
 
-def test_repair_writes_a_damaged_generation_file_anew(plain: EmbeddedCatalog) -> None:
+def test_repair_writes_a_damaged_generation_file_anew(plain: Catalog) -> None:
     fill(plain, range(3))
-    path = folder_of(plain) / generation.GENERATION_FILE
+    path = plain.folder() / generation.GENERATION_FILE
     for content in (b"", b"nonsense", None):
         if content is None:
             path.unlink()
@@ -299,9 +305,9 @@ def test_repair_writes_a_damaged_generation_file_anew(plain: EmbeddedCatalog) ->
         assert plain.verify("c") == []
 
 
-def test_commits_that_a_damaged_log_lost_are_noticed_and_named(plain: EmbeddedCatalog) -> None:
+def test_commits_that_a_damaged_log_lost_are_noticed_and_named(plain: Catalog) -> None:
     fill(plain, range(3))
-    folder = folder_of(plain)
+    folder = plain.folder()
     earlier = (folder / INDEX_FILE).read_bytes()
     fill(plain, range(3, 6))
     fill(plain, range(6, 9))
@@ -318,12 +324,12 @@ def test_commits_that_a_damaged_log_lost_are_noticed_and_named(plain: EmbeddedCa
     assert plain.verify("c") == []
 
 
-def test_repair_derives_a_damaged_bm25_index_from_the_texts(plain: EmbeddedCatalog) -> None:
+def test_repair_derives_a_damaged_bm25_index_from_the_texts(plain: Catalog) -> None:
     import apsw
 
     fill(plain)
     before = answers(plain)
-    path = folder_of(plain) / INDEX_FILE
+    path = plain.folder() / INDEX_FILE
     with closing(apsw.Connection(":memory:", vfs="cksmvfs")) as db:
         db.execute("ATTACH ? AS c", (str(path),))
         root = db.execute("SELECT rootpage FROM c.sqlite_schema WHERE name = 'terms'").get
@@ -339,13 +345,11 @@ def test_repair_derives_a_damaged_bm25_index_from_the_texts(plain: EmbeddedCatal
     assert answers(plain) == before
 
 
-def test_a_damaged_truth_is_reported_with_the_commands_that_bring_it_back(
-    plain: EmbeddedCatalog, tmp_path: Path
-) -> None:
+def test_a_damaged_truth_is_reported_with_the_commands_that_bring_it_back(plain: Catalog, tmp_path: Path) -> None:
     fill(plain)
     plain.snapshot("c", tmp_path / "s")
     before = answers(plain)
-    path = folder_of(plain) / INDEX_FILE
+    path = plain.folder() / INDEX_FILE
     sound = path.read_bytes()
     place = sound.index(b"tells of river", len(sound) // 2)
     for content in (sound[: len(sound) // 2], b"", sound[:place] + b"T" + sound[place + 1 :]):
@@ -360,9 +364,9 @@ def test_a_damaged_truth_is_reported_with_the_commands_that_bring_it_back(
         assert answers(plain) == before
 
 
-def test_a_rebuild_takes_the_place_of_a_damaged_index(plain: EmbeddedCatalog) -> None:
+def test_a_rebuild_takes_the_place_of_a_damaged_index(plain: Catalog) -> None:
     fill(plain)
-    path = folder_of(plain) / INDEX_FILE
+    path = plain.folder() / INDEX_FILE
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     content[len(content) // 3] ^= 1
@@ -372,7 +376,7 @@ def test_a_rebuild_takes_the_place_of_a_damaged_index(plain: EmbeddedCatalog) ->
     assert len(documents(plain)) == 1200
 
 
-def test_compacting_gives_space_back_while_readers_go_on(catalog: EmbeddedCatalog) -> None:
+def test_compacting_gives_space_back_while_readers_go_on(catalog: Catalog) -> None:
     fill(catalog)
     with catalog.writer("c", MANIFEST) as writer:
         writer.remove_files([f"/{number}.txt" for number in range(1150)])
@@ -392,7 +396,7 @@ def test_compacting_gives_space_back_while_readers_go_on(catalog: EmbeddedCatalo
         assert reader.counts() == {"files": 50, "documents": 50, "passages": 50, "vectors": 50}
 
 
-def test_a_job_elsewhere_is_waited_for_by_none_of_them(plain: EmbeddedCatalog, tmp_path: Path) -> None:
+def test_a_job_elsewhere_is_waited_for_by_none_of_them(plain: Catalog, tmp_path: Path) -> None:
     fill(plain, range(3))
     plain.snapshot("c", tmp_path / "s")
     with plain.writer("c", MANIFEST):
@@ -404,4 +408,4 @@ def test_a_job_elsewhere_is_waited_for_by_none_of_them(plain: EmbeddedCatalog, t
         ):
             with pytest.raises(IndexBusy, match=rf"process {os.getpid()}"):
                 job()
-    assert (folder_of(plain) / PREVIOUS_FILE).exists() is False
+    assert (plain.folder() / PREVIOUS_FILE).exists() is False
