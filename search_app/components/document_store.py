@@ -33,6 +33,7 @@ from search_app.types import RESERVED_META, Filter, Hit, Passage, PassageBatch
 
 T = TypeVar("T")
 _DIM = 768
+_TIDY = 1_000
 _SECRETS = ("api_key", "password")
 _SPLITTER = "haystack"
 
@@ -80,6 +81,7 @@ class SearchAppDocumentStore:
         self._index: Index | None = None
         self._opening = threading.Lock()
         self._write_lock = threading.Lock()
+        self._untidied = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Secrets by the name of their environment variable; one that is a value is refused."""
@@ -200,8 +202,9 @@ class SearchAppDocumentStore:
                 writer.finish()
         elif self._ask(lambda index: index.counts()["files"], 0):
             with self._writing() as (writer, _):
+                count = self.count_documents()
                 writer.remove_files([record.path for record in writer.files()])
-                self._publish(writer)
+                self._publish(writer, count)
 
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
         """Documents of files that match go too; returns how many (of a file: passages) there were."""
@@ -414,7 +417,7 @@ class SearchAppDocumentStore:
         if not changes:
             return
         rejected = writer.write(changes)
-        self._publish(writer)
+        self._publish(writer, len(changes))
         if rejected:
             reasons = "; ".join(f"{item.path}: {item.reason}" for item in rejected[:3])
             raise DocumentStoreError(f"{len(rejected)} of {len(changes)} documents were refused: {reasons}")
@@ -425,12 +428,15 @@ class SearchAppDocumentStore:
             writer.remove_files(own)
         if others := {passage.document_id for passage in passages if not store_documents.is_own(passage)}:
             writer.remove_documents(sorted(others))
-        self._publish(writer)
+        self._publish(writer, len(passages))
 
-    def _publish(self, writer: IndexWriter) -> None:
-        # In the embedded store a write is public at once, and tidying up after each would cost more than the write.
-        if self._settings.store != "embedded":
+    def _publish(self, writer: IndexWriter, changed: int) -> None:
+        """In the embedded store a write is public at once; it is tidied up after as much work as that is itself."""
+        self._untidied += changed
+        kept = self._ask(lambda index: index.counts()["passages"], 0)
+        if self._settings.store != "embedded" or self._untidied >= max(_TIDY, kept // 2):
             writer.finish()
+            self._untidied = 0
 
     def _new_manifest(self) -> Manifest:
         name, dim = self._parameters["encoder"], self._parameters["embedding_dim"]

@@ -332,6 +332,19 @@ def test_a_thousand_documents_are_one_commit(tmp_path: Path) -> None:
             assert catalog.verify("c") == []
             with closing(catalog.open("c")) as index:
                 assert index.generation == 2
+                assert index.counts()["vectors"] == 900
+
+
+def test_vectors_that_nothing_needs_go_with_time(tmp_path: Path) -> None:
+    with closing(SearchAppDocumentStore("c", home=str(tmp_path), embedding_dim=64)) as store:
+        for version in range(3):
+            documents = embedded(*(Document(id=str(i), content=f"text {i} of {version}") for i in range(600)))
+            store.write_documents(documents, policy=DuplicatePolicy.OVERWRITE)
+        with (
+            closing(open_catalog(settings_of({"home": str(tmp_path)}))) as catalog,
+            closing(catalog.open("c")) as index,
+        ):
+            assert index.counts()["vectors"] <= 1200
 
 
 def test_passages_of_files_are_read_and_kept_from_single_changes(where: dict[str, Any]) -> None:
