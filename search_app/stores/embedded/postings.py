@@ -19,11 +19,20 @@ from search_app.stores.vectors.index import Arrays, Rows
 _K1, _B = 1.2, 0.75
 _LEAST_IDF = 1e-6
 """Of a word that is in more than half of the passages. These three are those of SQLite's FTS5."""
-_BLOCK = 256
+_PER_COLUMN, _LEAST_COLUMNS = 256, 4096
+"""Scores are laid out in columns; their maxima bound the k-th best score from below in one pass."""
 _CHUNK = 1 << 22
+"""Postings that are merged at once, so that temporary arrays stay small."""
 _LOOKUP = 8
 """Cost of finding one passage in a list, in postings read in order."""
-_FEW = 16
+_SCAN = 16
+"""A list as long as one in so many passages costs as much as a look at all scores."""
+_FEW = 200
+"""One in so many passages: fewer are looked up one by one, more are marked."""
+_WIDEST = 8
+"""A table of all row numbers is made when no more than so many times as many as are there."""
+_MOST_KNOWN = 1 << 16
+_TINY = 1e-30
 _NO_LENGTH = np.uint32(0xFFFFFFFF)
 
 Positions = NDArray[np.int32]
@@ -113,9 +122,14 @@ class Postings:
         self._pending.append((np.array(rows, dtype=np.int64), whole))
         places = np.repeat(np.arange(len(rows), dtype=np.int32), sizes)
         order = np.argsort(words, kind="stable")
-        distinct, sizes_of_words = np.unique(words, return_counts=True)
+        ordered = np.asarray(words, np.uint64)[order]
+        starts = np.flatnonzero(np.concatenate([ordered[:1] == ordered[:1], ordered[1:] != ordered[:-1]]))
         segment = _segment(
-            distinct.astype(np.uint64), sizes_of_words, places[order], np.asarray(counts, np.uint16)[order], whole
+            ordered[starts],
+            np.diff(starts, append=len(ordered)),
+            places[order],
+            np.asarray(counts, np.uint16)[order],
+            whole,
         )
         segment.positions[:] += np.int32(self._count)
         self._segments.append(segment)
@@ -127,7 +141,7 @@ class Postings:
     def remove(self, rows: Rows) -> None:
         """Rows that are not there are left out."""
         self._settle()
-        found = self._positions(rows)
+        found = self._positions(np.unique(np.asarray(rows, np.int64)))
         if not len(found):
             return
         self._removed[found] = True
@@ -143,16 +157,15 @@ class Postings:
         `among` (ascending) limits the search before the cut; the statistics stay those of all passages.
         """
         self._settle()
-        allowed = None if among is None else self._positions(among)
+        allowed = None if among is None else self._positions(np.asarray(among, np.int64))
         if not self._live or k < 1 or (allowed is not None and not len(allowed)):
             return [[] for _ in questions]
-        self._prepare()
-        mask = None
+        norms = self._prepare()
         if allowed is not None and len(allowed) * _FEW > self._count:
-            mask = np.zeros(self._count, dtype=np.bool_)
-            mask[allowed] = True
-            allowed = None
-        return [self._best(np.unique(np.asarray(question, np.uint64)), k, allowed, mask) for question in questions]
+            marked = np.full(self._count, np.inf, dtype=np.float32)
+            marked[allowed] = norms[allowed]
+            norms, allowed = marked, None
+        return [self._best(np.unique(np.asarray(question, np.uint64)), k, allowed, norms) for question in questions]
 
     def to_arrays(self) -> Arrays:
         self._settle()
@@ -166,12 +179,23 @@ class Postings:
         self._known: dict[int, _Word | None] = {}
 
     def _positions(self, rows: Rows) -> Positions:
-        """Of those rows that are there."""
-        places = np.searchsorted(self._rows, rows)
-        inside = places < len(self._rows)
-        places, rows = places[inside], np.asarray(rows)[inside]
-        places = np.unique(places[(self._rows[places] == rows) & ~self._removed[places]])
-        return places.astype(np.int32)
+        """Of those rows that are there; `rows` ascend."""
+        if not self._count:
+            return np.zeros(0, dtype=np.int32)
+        low, high = np.searchsorted(rows, [self._rows[0], self._rows[-1] + 1])
+        rows = rows[low:high]
+        span = int(self._rows[-1] - self._rows[0]) + 1
+        if span == self._count:
+            places = rows - self._rows[0]
+        elif len(rows) * _SCAN > self._count and span < _WIDEST * self._count:
+            wanted = np.zeros(span, dtype=np.bool_)
+            wanted[rows - self._rows[0]] = True
+            places = np.flatnonzero(wanted[self._rows - self._rows[0]])
+        else:
+            places = np.searchsorted(self._rows, rows)
+            places = places[self._rows[places] == rows]
+        found: Positions = places[~self._removed[places]].astype(np.int32)
+        return found
 
     def _settle(self) -> None:
         """Takes in what was added. A segment is merged with those behind it as soon as it is not twice their size."""
@@ -238,16 +262,21 @@ class Postings:
 
     # --- searching
 
-    def _prepare(self) -> None:
+    def _prepare(self) -> NDArray[np.float32]:
+        """The part of a passage's length in what its words add; infinite where nothing is to be found."""
         if self._norms is None:
             average = self._total / self._live
             self._norms = (_K1 * (1 - _B) + _K1 * _B / max(average, 1e-300) * self._lengths).astype(np.float32)
-            # What was removed scores nothing.
             self._norms[self._removed] = np.inf
-            self._scores = np.zeros(-(-self._count // _BLOCK) * _BLOCK, dtype=np.float32)
+            columns = max(_LEAST_COLUMNS, self._count // _PER_COLUMN)
+            self._table = np.zeros((-(-self._count // columns), columns), dtype=np.float32)
+            self._scores = self._table.reshape(-1)
+        return self._norms
 
     def _word(self, word: np.uint64) -> _Word | None:
         key = int(word)
+        if len(self._known) > _MOST_KNOWN:
+            self._known.clear()
         if key not in self._known:
             self._known[key] = self._read_word(word)
         return self._known[key]
@@ -277,10 +306,10 @@ class Postings:
         return _K1 * (1 - _B + _B * length * self._live / max(1, self._total))
 
     def _best(
-        self, question: NDArray[np.uint64], k: int, allowed: Positions | None, mask: NDArray[np.bool_] | None
+        self, question: NDArray[np.uint64], k: int, allowed: Positions | None, norms: NDArray[np.float32]
     ) -> list[tuple[int, float]]:
         words = [word for word in map(self._word, question) if word is not None]
-        candidates = self._candidates(sorted(words, key=lambda word: -word.bound), k, allowed, mask)
+        candidates = self._candidates(sorted(words, key=lambda word: -word.bound), k, allowed, norms)
         scores = self._exact(words, candidates)
         if len(candidates) > k:
             least = np.partition(scores, len(scores) - k)[len(scores) - k]
@@ -289,7 +318,7 @@ class Postings:
         return list(zip(self._rows[candidates[order]].tolist(), scores[order].tolist(), strict=True))
 
     def _candidates(
-        self, words: list[_Word], k: int, allowed: Positions | None, mask: NDArray[np.bool_] | None
+        self, words: list[_Word], k: int, allowed: Positions | None, norms: NDArray[np.float32]
     ) -> Positions:
         """Ascending; all of the best k are among them."""
         if not words:
@@ -299,41 +328,44 @@ class Postings:
         # Sums here are in float32, in an order of their own.
         slack = float(bounds.sum()) * (len(words) + 8) * 2.0**-22
         candidates, scores = allowed, self._scores
-        least = 0.0
-        scores[:] = 0
+        scores[slice(None) if candidates is None else candidates] = 0
         for i, word in enumerate(words):
             if candidates is not None and len(candidates) * _LOOKUP < word.size:
-                self._look_up(word, candidates)
+                self._look_up(word, candidates, norms)
             else:
-                self._accumulate(word)
+                self._accumulate(word, norms)
             rest = float(rests[i]) + slack
-            if candidates is None and rest < float(bounds[: i + 1].sum()):
-                if mask is not None:
-                    scores[: self._count] *= mask
-                least = _kth_of_blocks(scores, k)
-                if least > rest:
-                    candidates = np.flatnonzero(scores >= least - rest).astype(np.int32)
-            elif candidates is not None and len(candidates) > k:
-                found = scores[candidates]
-                least = float(np.partition(found, len(found) - k)[len(found) - k])
-                if least > rest:
+            last = i + 1 == len(words)
+            if candidates is not None:
+                if len(candidates) > k:
+                    found = scores[candidates]
+                    least = float(np.partition(found, len(found) - k)[len(found) - k])
                     candidates = candidates[found >= least - rest]
-        if candidates is None:
-            if mask is not None:
-                scores[: self._count] *= mask
-            candidates = np.flatnonzero(scores > max(0.0, _kth_of_blocks(scores, k) - slack)).astype(np.int32)
+            elif last or (words[i + 1].size * _SCAN > self._count and rest < float(bounds[: i + 1].sum())):
+                highest = self._table.max(axis=0)
+                least = float(np.partition(highest, len(highest) - k)[len(highest) - k]) if len(highest) >= k else 0.0
+                if last or least > rest:
+                    candidates = self._at_least(max(least - rest, _TINY), highest)
+        assert candidates is not None
         return candidates[scores[candidates] > 0]
 
-    def _accumulate(self, word: _Word) -> None:
-        assert self._norms is not None
+    def _at_least(self, score: float, highest: NDArray[np.float32]) -> Positions:
+        """`highest` are the best scores of the columns; the columns stand for passages far from each other."""
+        columns = np.flatnonzero(highest >= score)
+        if len(columns) * 4 > len(highest):
+            return np.flatnonzero(self._scores >= score).astype(np.int32)
+        lines, places = np.nonzero(self._table[:, columns] >= score)
+        return (lines * len(highest) + columns[places]).astype(np.int32)
+
+    def _accumulate(self, word: _Word, norms: NDArray[np.float32]) -> None:
         for positions, counts in word.lists:
-            self._scores[positions] += _impacts(counts.astype(np.float32), self._norms[positions], word.idf)
+            self._scores[positions] += _impacts(counts.astype(np.float32), norms[positions], word.idf)
             self.touched += len(positions)
 
-    def _look_up(self, word: _Word, candidates: Positions) -> None:
-        assert self._norms is not None
-        for found, counts in _counts(word, candidates):
-            self._scores[found] += _impacts(counts.astype(np.float32), self._norms[found], word.idf)
+    def _look_up(self, word: _Word, candidates: Positions, norms: NDArray[np.float32]) -> None:
+        for places, counts in _counts(word, candidates):
+            found = candidates[places]
+            self._scores[found] += _impacts(counts.astype(np.float32), norms[found], word.idf)
         self.touched += len(candidates)
 
     def _exact(self, words: list[_Word], candidates: Positions) -> NDArray[np.float64]:
@@ -342,8 +374,7 @@ class Postings:
         average = self._total / max(1, self._live)
         norms = _K1 * (1 - _B + _B * self._lengths[candidates].astype(np.float64) / (average or 1.0))
         for word in words:
-            for found, counts in _counts(word, candidates):
-                places = np.searchsorted(candidates, found)
+            for places, counts in _counts(word, candidates):
                 scores[places] += _impacts(counts.astype(np.float64), norms[places], word.idf)
         return scores
 
@@ -390,20 +421,13 @@ def _impacts(counts: NDArray[np.floating], norms: NDArray[np.floating], idf: flo
     return counts
 
 
-def _counts(word: _Word, candidates: Positions) -> list[tuple[Positions, NDArray[np.uint16]]]:
-    """Those of the (ascending) candidates that have the word, and how often."""
+def _counts(word: _Word, candidates: Positions) -> list[tuple[NDArray[np.intp], NDArray[np.uint16]]]:
+    """Which of the (ascending) candidates have the word, and how often."""
     results = []
     for positions, counts in word.lists:
         # A segment holds a range of positions.
         low, high = np.searchsorted(candidates, [positions[0], positions[-1] + 1])
-        wanted = candidates[low:high]
-        places = np.searchsorted(positions, wanted)
-        same = positions[places] == wanted
-        results.append((wanted[same], counts[places[same]]))
+        places = np.searchsorted(positions, candidates[low:high])
+        same = np.flatnonzero(positions[places] == candidates[low:high])
+        results.append((same + low, counts[places[same]]))
     return results
-
-
-def _kth_of_blocks(scores: NDArray[np.float32], k: int) -> float:
-    """At least k scores are as high: the k-th of the blocks' maxima."""
-    highest = scores.reshape(-1, _BLOCK).max(axis=1)
-    return float(np.partition(highest, len(highest) - k)[len(highest) - k]) if len(highest) >= k else 0.0

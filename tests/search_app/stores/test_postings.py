@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import apsw
@@ -107,3 +110,162 @@ def test_scores_are_those_of_fts5_after_any_adds_and_removals(steps: Any, questi
         assert len(postings) == len(there)
         for question, found in zip(questions, ask(postings, *questions, k=k), strict=True):
             require_best(found, fts5.scores(question), k)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_larger_collection_has_the_scores_of_fts5_through_its_life(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    postings, fts5 = Postings(), Fts5()
+    bags = collection(3000, seed=seed)
+    questions = [[f"w{i}" for i in random.integers(0, 320, size)] for size in (1, 2, 5, 12, 40)]
+    there: list[int] = []
+    for start in range(0, len(bags), 500):
+        rows = [10 * row + 5 for row in range(start, start + 500)]
+        add(postings, rows, bags[start : start + 500])
+        for row in rows:
+            fts5.add(row, bags[row // 10])
+        there += rows
+        gone = random.choice(there, 90, replace=False)
+        postings.remove(np.sort(gone))
+        for row in gone.tolist():
+            fts5.remove(row)
+        there = sorted(set(there) - set(gone.tolist()))
+        among = set(random.choice(there, len(there) // 3, replace=False).tolist()) | {1, 2, 10**15}
+        for question in questions:
+            scores = fts5.scores(question)
+            require_best(ask(postings, question, k=20)[0], scores, 20)
+            allowed = {row: score for row, score in scores.items() if row in among}
+            require_best(ask(postings, question, k=20, among=among)[0], allowed, 20)
+
+
+def by_definition(bags: Mapping[int, Bag], question: Bag) -> dict[int, float]:
+    average = sum(map(len, bags.values())) / len(bags)
+    counted = {row: Counter(bag) for row, bag in bags.items()}
+    scores: dict[int, float] = {}
+    for word in set(question):
+        found = {row: counts[word] for row, counts in counted.items() if word in counts}
+        idf = max(1e-6, math.log((len(bags) - len(found) + 0.5) / (len(found) + 0.5)))
+        for row, count in found.items():
+            norm = 1.2 * (0.25 + 0.75 * len(bags[row]) / average)
+            scores[row] = scores.get(row, 0.0) + idf * count * 2.2 / (count + norm)
+    return scores
+
+
+@pytest.mark.parametrize("step", [1, 3, 2**49], ids=["without gaps", "with gaps", "up to 2**61"])
+def test_among_limits_before_the_cut_and_changes_no_score(step: int) -> None:
+    count = 4000
+    rows = [1 + step * i for i in range(count)]
+    bags = dict(zip(rows, collection(count, seed=4), strict=True))
+    postings = Postings()
+    add(postings, rows, list(bags.values()))
+    random = np.random.default_rng(5)
+    for question in (["w0"], ["w0", "w1", "w2"], ["w3", "w40", "w150"], ["w299", "w0"], [f"w{i}" for i in range(50)]):
+        scores = by_definition(bags, question)
+        for share in (0.0, 0.0005, 0.003, 0.01, 0.03, 0.1, 0.3, 0.9, 1.0):
+            among = set(random.choice(rows, int(count * share), replace=False).tolist())
+            allowed = {row: score for row, score in scores.items() if row in among}
+            for k in (1, 10, 300):
+                require_best(ask(postings, question, k=k, among=among | {0, 2**62})[0], allowed, k)
+
+
+def test_equal_passages_stand_in_the_order_of_their_rows() -> None:
+    postings = Postings()
+    for start in (0, 3000, 5000):  # also across what was added apart
+        rows = range(start, start + 1000)
+        add(postings, rows, [["word", "other", "more"] if row % 2 else ["else", "here", "more"] for row in rows])
+    odd = [row for row in itertools.chain(range(1000), range(3000, 4000), range(5000, 6000)) if row % 2]
+    (found,) = ask(postings, ["word", "other", "more"], k=1200)
+    assert [row for row, _ in found] == odd[:1200]
+    assert len({score for _, score in found}) == 1
+
+
+def test_restored_from_its_arrays_it_gives_the_very_same_scores() -> None:
+    bags = collection(3000, seed=6)
+    pieces, whole = Postings(), Postings()
+    for start in range(0, 3000, 300):
+        add(pieces, range(start, start + 300), bags[start : start + 300])
+    add(whole, range(3000), bags)
+    for postings in (pieces, whole):
+        postings.remove(np.arange(100, 400, dtype=np.int64))
+    questions = [[f"w{i}", f"w{i * 7 % 300}", "w0"] for i in range(30)]
+    before = ask(pieces, *questions, k=25)
+    arrays = {name: array.copy() for name, array in pieces.to_arrays().items()}
+    for array in arrays.values():
+        array.flags.writeable = False  # as those of a memory map
+    restored = Postings(arrays)
+    for postings in (restored, whole, pieces):
+        assert ask(postings, *questions, k=25) == before
+    for postings in (restored, pieces):  # and goes on from there
+        add(postings, range(5000, 5050), bags[:50])
+        postings.remove(np.array([500, 5001], dtype=np.int64))
+    assert ask(restored, *questions, k=25) == ask(pieces, *questions, k=25)
+
+
+def test_nothing_is_found_by_no_words_unknown_words_or_in_an_empty_collection() -> None:
+    postings = Postings()
+    assert ask(postings, ["a"], [], k=5) == [[], []]
+    assert ask(Postings(postings.to_arrays()), ["a"], k=5) == [[]]
+    add(postings, [], [])
+    add(postings, [1, 2, 3], [["a", "b"], [], ["a"]])
+    assert len(postings) == 3
+    assert ask(postings, [], ["zebra"], k=5) == [[], []]
+    assert ask(postings, ["a"], k=0) == [[]]
+    assert ask(postings, ["a"], k=5, among=[]) == [[]]
+    assert [row for row, _ in ask(postings, ["a", "zebra"], k=5)[0]] == [3, 1]
+    postings.remove(np.array([1, 2, 3, 4]))
+    assert ask(postings, ["a"], k=5) == [[]]
+    assert len(postings) == 0
+    add(postings, [9], [["b"]])
+    assert [row for row, _ in ask(postings, ["a", "b"], k=5)[0]] == [9]
+
+
+def test_a_word_of_most_passages_still_finds_them() -> None:
+    bags = dict(enumerate([["the", "cat"], ["the", "dog"], ["the"], ["fish"]]))
+    postings = Postings()
+    add(postings, list(bags), list(bags.values()))
+    (found,) = ask(postings, ["the"], k=10)
+    require_best(found, by_definition(bags, ["the"]), 10)
+    assert len(found) == 3
+    assert all(0 < score < 1e-5 for _, score in found)
+
+
+def test_a_thousand_words_in_a_question() -> None:
+    bags = dict(enumerate(collection(1500, seed=7, vocabulary=3000)))
+    postings = Postings()
+    add(postings, list(bags), list(bags.values()))
+    question = [f"w{i}" for i in range(0, 3000, 3)]
+    require_best(ask(postings, question, k=50)[0], by_definition(bags, question), 50)
+
+
+def test_a_word_that_is_there_more_often_than_can_be_counted_scores_as_far_as_it_is() -> None:
+    words, counts = hashed(["a"] * 70_000 + ["b"])
+    assert sorted(counts.tolist()) == [1, 65_535]
+    assert words.tolist() == sorted(words.tolist())
+    postings = Postings()
+    add(postings, [1, 2], [["a"] * 70_000 + ["b"], ["c"]])
+    ((row, score),) = ask(postings, ["a"], k=2)[0]
+    assert row == 1
+    assert 0 < score < 3e-6
+
+
+def test_common_words_are_looked_up_for_the_few_passages_that_they_can_decide_on() -> None:
+    count = 20_000
+    bags = collection(count, seed=8, vocabulary=1000)
+    postings = Postings()
+    add(postings, range(count), bags)
+    lists = Counter(itertools.chain.from_iterable(set(bag) for bag in bags))
+    for asked in (["w900", "w0"], ["w500", "w700", "w0", "w1", "w2", "w3"], ["w20", "w400", "w0", "w1"]):
+        before = postings.touched
+        ask(postings, asked, k=10)
+        assert postings.touched - before < 0.3 * sum(lists[word] for word in asked)
+
+
+def test_a_hash_is_part_of_the_format() -> None:
+    words, counts = hashed(["river", "of", "river", "\ud800"])
+    assert words.dtype == np.uint64
+    assert counts.dtype == np.uint16
+    assert dict(zip(words.tolist(), counts.tolist(), strict=True)) == {
+        7497787021708494914: 1,
+        10614527950604959422: 1,
+        11485444849268923030: 2,
+    }
