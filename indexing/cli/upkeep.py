@@ -85,6 +85,8 @@ def snapshot(destination: Path, everything: bool, home: Path | None, collection:
     """Copy the index as it is at one moment into a new folder."""
     with closing(options.open_catalog(home, collection)) as catalog:
         names = catalog.names() if everything else [collection]
+        if everything and destination.is_dir() and any(destination.iterdir()):
+            raise ConfigurationError(f"{destination} is not empty", hint="name a new folder")
         for name in names:
             catalog.snapshot(name, destination / name if everything else destination)
     _done(as_json, {"collections": names, "snapshot": str(destination)}, f"{_named(names)} copied to {destination}")
