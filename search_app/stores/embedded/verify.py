@@ -14,7 +14,7 @@ from typing import Any
 import apsw
 import numpy as np
 
-from search_app.errors import IndexCorrupt, IndexNotFound, IndexUnavailable
+from search_app.errors import IndexCorrupt, IndexMismatch, IndexNotFound, IndexUnavailable
 from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.stores.embedded import attributes, caches, checksums, generation, terms
 from search_app.stores.embedded.connection import connect_reading, rows, translated
@@ -122,6 +122,8 @@ def _previous(path: Path) -> list[Problem]:
     try:
         with closing(connect_reading(path)) as db:
             problems = examine_rows(db, path)
+    except IndexMismatch:
+        return []  # of an earlier format: `rollback` brings it up to date
     except IndexUnavailable as error:
         return [Problem(Part.PREVIOUS, error.message)]
     return [Problem(Part.PREVIOUS, f"{path}: {problem.text}") for problem in problems]

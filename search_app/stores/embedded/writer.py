@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from search_app.errors import IndexBusy
+from search_app.errors import IndexBusy, IndexCorrupt
 from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.protocols import FileChange, FileRecord, Rejection
 from search_app.settings import VectorSettings
@@ -141,17 +141,22 @@ class SqliteWriter:
         self._lock.release()
 
     def _open(self) -> apsw.Connection:
-        recorded = generation.read(self._folder)
+        existed, recorded = self._path.exists(), generation.read(self._folder)
         db = connect_writing(self._path)
         try:
             with translated(self._path):
                 if not rows(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'manifest'")[0]:
+                    if not self._rebuild:
+                        if existed and recorded:
+                            raise IndexCorrupt(f"{self._path} holds no index any more", hint=checksums.DAMAGED)
+                        # the record of an index that was taken away
+                        self._files.remove(self._folder / generation.GENERATION_FILE)
                     with db:
                         db.execute(TABLES)
-                        # Beyond what was recorded: the file may have been taken away, and the record left.
                         first = recorded[1] + 1 if recorded and not self._rebuild else 0
                         values = (self._manifest.to_json(), publish.new_lineage(), first, first)
                         db.execute("INSERT INTO manifest VALUES (?, ?, ?, ?)", values)
+                    self._record(db)
                     return db
                 text = str(rows(db, "SELECT json FROM manifest")[0])
                 if not self._rebuild:
@@ -159,7 +164,7 @@ class SqliteWriter:
                     generation.require(recorded, self._folder, lineage, number)
                     Manifest.from_json(text, oldest=upgrade.OLDEST).require(self._manifest)
                     if upgrade.upgrade(db):
-                        self._record()
+                        self._record(db)
                     caches.clear(self._files, db, self._folder)
                     return db
                 if text == self._manifest.to_json():
@@ -178,11 +183,11 @@ class SqliteWriter:
             sql = "UPDATE manifest SET generation = generation + 1 RETURNING generation"
             yield int(rows(self._db, sql)[0])
         self._changed = True
-        self._record()
+        self._record(self._db)
 
-    def _record(self) -> None:
+    def _record(self, db: apsw.Connection) -> None:
         if not self._rebuild:
-            lineage, number = rows(self._db, "SELECT lineage, generation FROM manifest")[0]
+            lineage, number = rows(db, "SELECT lineage, generation FROM manifest")[0]
             generation.record(self._files, self._folder, lineage, number)
 
     def _write_file(self, pending: _Rows, change: FileChange, commit: int) -> None:

@@ -67,6 +67,11 @@ def answers(catalog: Catalog, name: str = "c") -> Any:
         ]
 
 
+def fill_and_ask(catalog: Catalog) -> None:
+    fill(catalog, range(1))
+    answers(catalog)
+
+
 def documents(catalog: Catalog, name: str = "c") -> set[str]:
     with closing(catalog.open(name)) as store:
         return {document.id for document in store.documents(limit=10_000)}
@@ -229,6 +234,7 @@ class Killing(Files):
         return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", ["rebuild", "rollback", "restore", "compact"])
 def test_a_job_that_dies_at_any_file_operation_leaves_the_old_or_the_new_index_and_a_way_back(
     job: str, tmp_path: Path
@@ -355,6 +361,8 @@ def test_a_damaged_truth_is_reported_with_the_commands_that_bring_it_back(plain:
     for content in (sound[: len(sound) // 2], b"", sound[:place] + b"T" + sound[place + 1 :]):
         path.write_bytes(content)
         assert plain.verify("c")
+        with pytest.raises(IndexCorrupt, match=r"search-index (verify|apply --rebuild)"):
+            fill_and_ask(plain)
         (said, *_) = plain.repair("c")
         assert "search-index restore" in said
         assert "search-index apply --rebuild" in said
