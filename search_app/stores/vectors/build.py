@@ -30,7 +30,7 @@ def open_index(
         return gpu.open_gpu(dim, count, batches, settings)
     choice = choose(count, dim, settings)
     if arrays is not None and settings.index != "flat":
-        return Compressed.restored(arrays, settings)
+        return Compressed.restored(dim, arrays, settings)
     if choice.kind == "compressed" and may_train:
         return _filled(_trained(dim, count, batches, choice, settings), batches)
     why = choice.why if choice.kind == "flat" else "the cache of the compressed index cannot be used"

@@ -45,7 +45,7 @@ def choose(count: int, dim: int, settings: VectorSettings) -> Choice:
     if not codes:
         why += f"; without 8-bit codes, which do not fit into vectors.memory_mb, {settings.memory_mb:,}"
     lists = min(settings.lists or 1 << round(math.log2(math.sqrt(count))), count)
-    probes = min(settings.probes or max(1, lists // 2), lists)
+    probes = min(settings.probes or max(1, lists * 3 // 8), lists)
     sample = min(count, max(lists * _SAMPLE_PER_LIST, _LEAST_TO_TRAIN))
     return Choice("compressed", {"lists": lists, "probes": probes, "sample": sample, "codes": int(codes)}, why)
 

@@ -26,8 +26,6 @@ _LAYOUT = 1
 """Of the arrays; another number is another program's."""
 _BLOCK = 8_192
 """Vectors scored at once in fast scan's blocks of 32, and exact ones read at once from the truth."""
-_SCANNED = 200_000
-"""Filters that match up to so many are answered exactly."""
 _TOGETHER = 64
 """Queries whose candidates are held at once."""
 
@@ -35,9 +33,9 @@ _TOGETHER = 64
 class Compressed:
     """A trained index. `lists` holds rows; what was removed is gone from it, and masked in the codes."""
 
-    def __init__(self, lists: Any, codes: Codes | None, *, probes: int, oversample: float, why: str) -> None:
-        self._lists, self._codes = lists, codes
-        self._probes, self._oversample, self._why = min(probes, lists.nlist), oversample, why
+    def __init__(self, lists: Any, codes: Codes | None, settings: VectorSettings, *, probes: int, why: str) -> None:
+        self._lists, self._codes, self._settings = lists, codes, settings
+        self._probes, self._why = min(settings.probes or probes, lists.nlist), why
         self._rows, self._alive, self._count = NONE, np.empty(0, dtype=bool), 0
 
     @classmethod
@@ -57,31 +55,25 @@ class Compressed:
         lists.cp.niter, lists.cp.min_points_per_centroid = 10, 1
         lists.train(sample)
         codes = Codes(*bounds) if wanted["codes"] else None
-        return cls(lists, codes, probes=wanted["probes"], oversample=settings.oversample, why=choice.why)
+        return cls(lists, codes, settings, probes=wanted["probes"], why=choice.why)
 
     @classmethod
-    def restored(cls, arrays: Arrays, settings: VectorSettings) -> Compressed:
+    def restored(cls, dim: int, arrays: Arrays, settings: VectorSettings) -> Compressed:
         """From `to_arrays`; they may be read-only. Raises IndexCorrupt where they are not what that gave."""
         try:
-            layout, probes, error = (arrays[name].tolist() for name in ("layout", "probes", "error"))
+            if arrays["layout"].tolist() != [_LAYOUT]:
+                raise ValueError("another layout")
             rows, why = np.array(arrays["rows"], dtype=np.int64), arrays["why"].tobytes().decode()
-            bounds = [np.array(arrays[name], dtype=np.float32) for name in ("low", "high")]
-            data = np.asarray(arrays["lists"], dtype=np.uint8)
-        except (KeyError, ValueError) as wrong:
-            raise _damaged("parts are missing") from wrong
-        if layout != [_LAYOUT]:
-            raise _damaged(f"its layout is {layout}, not [{_LAYOUT}]")
-        lists = faiss.restored(data)
-        if (lists.d, lists.ntotal) != (len(bounds[0]), len(rows)):
-            raise _damaged("its parts do not belong together")
-        codes = None
-        if "codes" in arrays:
-            held = np.asarray(arrays["codes"], dtype=np.uint8)
-            if held.shape != (len(rows), lists.d):
-                raise _damaged("its parts do not belong together")
-            codes = Codes(bounds[0], bounds[1], error=error[0])
-            codes.add_bytes(held)
-        index = cls(lists, codes, probes=settings.probes or probes[0], oversample=settings.oversample, why=why)
+            lists = faiss.restored(np.asarray(arrays["lists"], dtype=np.uint8))
+            probes = int(arrays["probes"].item())
+            codes = Codes.restored(arrays, rows) if "codes" in arrays else None
+            if (lists.d, lists.ntotal) != (dim, len(rows)) or (codes is not None and codes.dim != dim):
+                raise ValueError("parts of different indexes")
+        except (KeyError, ValueError) as error:
+            raise IndexCorrupt(
+                f"cache of the vector index: {error}", hint="run: search-index verify --repair"
+            ) from error
+        index = cls(lists, codes, settings, probes=probes, why=why)
         index._rows, index._alive, index._count = rows, np.ones(len(rows), dtype=bool), len(rows)
         return index
 
@@ -113,7 +105,7 @@ class Compressed:
     def search(self, vectors: Matrix, k: int, *, exact: Lookup, among: Rows | None = None) -> tuple[Matrix, Rows]:
         queries = np.ascontiguousarray(vectors, dtype=np.float32)
         held = None if among is None else self._held(among)
-        if held is not None and len(held) == len(self):
+        if held is not None and len(held) == len(self) > self._settings.exact_filters:
             held = None
         matching = len(self) if held is None else len(held)
         k = min(k, matching)
@@ -133,25 +125,22 @@ class Compressed:
             "lists": self._lists.nlist,
             "probes": self._probes,
             "candidates for 10 hits": self._candidates(10),
+            "filters answered exactly up to": self._settings.exact_filters,
             "bits a dimension": [1] if self._codes is None else [1, 8],
             "bytes": each * len(self._rows),
         }
 
     def to_arrays(self) -> Arrays:
         """Without what was removed."""
-        nothing_known = np.zeros(self._lists.d, dtype=np.float32)
         arrays: dict[str, NDArray[np.generic]] = {
             "layout": np.array([_LAYOUT]),
             "probes": np.array([self._probes]),
             "why": np.frombuffer(self._why.encode(), dtype=np.uint8),
             "rows": self._rows[self._alive],
             "lists": faiss.serialized(self._lists),
-            "low": nothing_known if self._codes is None else self._codes.low,
-            "high": nothing_known if self._codes is None else self._codes.high,
-            "error": np.array([0.0 if self._codes is None else self._codes.error]),
         }
         if self._codes is not None:
-            arrays["codes"] = self._codes.bytes[self._alive]
+            arrays |= self._codes.to_arrays(self._rows, self._alive)
         return arrays
 
     @property
@@ -171,14 +160,14 @@ class Compressed:
         return held
 
     def _candidates(self, k: int) -> int:
-        """More hits want more candidates, but fewer for each: 500 for 10, 1,000 for 100."""
-        return max(round(self._oversample * 10 * math.pow(max(k, 10) / 10, 0.3)), 2 * k)
+        """More hits want more candidates, but fewer for each: 1,000 for 10, 3,162 for 100."""
+        return max(round(self._settings.oversample * 10 * math.sqrt(max(k, 10) / 10)), 2 * k)
 
     def _search(
         self, queries: Matrix, k: int, exact: Lookup, held: NDArray[np.int64] | None, matching: int
     ) -> tuple[Matrix, Rows]:
         wanted = self._candidates(k)
-        if matching > wanted and (held is None or matching > _SCANNED):
+        if matching > wanted and (held is None or matching > self._settings.exact_filters):
             found = self._candidates_of(queries, wanted, held)
             if all(len(rows) >= k for _, rows in found):
                 slack = math.inf if self._codes is None else self._codes.slack(queries)
@@ -221,7 +210,3 @@ class Compressed:
                 scores = np.concatenate((best[i][0], ranking.inner(query, vectors)))
                 best[i] = ranking.best(scores, np.concatenate((best[i][1], block)), k)
         return np.stack([scores for scores, _ in best]), np.stack([found for _, found in best])
-
-
-def _damaged(what: str) -> IndexCorrupt:
-    return IndexCorrupt(f"cache of the vector index: {what}", hint="run: search-index verify --repair")

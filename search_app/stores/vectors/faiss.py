@@ -64,36 +64,3 @@ def view(codes: Any, shape: tuple[int, int]) -> Bytes:
         return np.empty(shape, dtype=np.uint8)
     data: Bytes = library().rev_swig_ptr(codes.data(), shape[0] * shape[1])
     return data.reshape(shape)
-
-
-class VectorIndex:
-    """What store.py uses until it has moved to `build.open_index`."""
-
-    def __init__(self, dim: int) -> None:
-        self._faiss = library()
-        self._index = self._faiss.IndexIDMap2(self._faiss.IndexFlatIP(dim))
-        self.ids: set[int] = set()
-
-    def add(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
-        if len(ids):
-            self._index.add_with_ids(np.ascontiguousarray(vectors), ids)
-            self.ids.update(ids.tolist())
-
-    def remove(self, ids: Any) -> None:
-        gone = np.fromiter(ids, dtype=np.int64)
-        if len(gone):
-            self._index.remove_ids(self._faiss.IDSelectorBatch(gone))
-            self.ids.difference_update(gone.tolist())
-
-    def search(
-        self, vectors: NDArray[np.float32], k: int, allowed: NDArray[np.int64] | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        k = min(k, len(self.ids) if allowed is None else len(allowed))
-        if k == 0:
-            empty = np.empty((len(vectors), 0))
-            return empty.astype(np.float32), empty.astype(np.int64)
-        parameters = None
-        if allowed is not None:
-            parameters = self._faiss.SearchParameters(sel=self._faiss.IDSelectorBatch(allowed))
-        scores, ids = self._index.search(np.ascontiguousarray(vectors), k, params=parameters)
-        return scores, ids

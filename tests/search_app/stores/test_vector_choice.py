@@ -1,0 +1,77 @@
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from search_app.settings import VectorSettings
+from search_app.stores.vectors.build import open_index
+from search_app.stores.vectors.choice import choose
+from search_app.stores.vectors.index import Rows
+from search_app.types import Matrix
+
+AUTO = VectorSettings()
+
+
+@pytest.mark.parametrize(
+    ("count", "dim", "kind"),
+    [(0, 384, "flat"), (100_000, 384, "flat"), (100_001, 384, "compressed"), (40_000, 1024, "compressed")],
+)
+def test_the_kind_follows_count_and_dimension(count: int, dim: int, kind: str) -> None:
+    assert choose(count, dim, AUTO).kind == kind
+
+
+@pytest.mark.parametrize(("count", "lists"), [(200_000, 512), (1_000_000, 1024), (10_000_000, 4096)])
+def test_lists_follow_the_square_root_of_the_count(count: int, lists: int) -> None:
+    chosen = choose(count, 384, AUTO)
+    assert chosen.parameters == {"lists": lists, "probes": lists * 3 // 8, "sample": lists * 100, "codes": 1}
+
+
+@pytest.mark.parametrize(
+    ("count", "settings", "words"),
+    [
+        (500, AUTO, "fewer than the 1,000"),
+        (500, VectorSettings(index="compressed"), "fewer than the 1,000"),
+        (50_000, AUTO, "up to 100,000 passages of 384 dimensions every vector is compared"),
+        (1_000_000, AUTO, "1,000,000 passages of 384 dimensions are more than the 100,000"),
+        (1_000_000, VectorSettings(index="flat"), "vectors.index asks for it"),
+        (50_000, VectorSettings(index="compressed"), "vectors.index asks for it"),
+        (50_000, VectorSettings(memory_mb=40), "vectors.memory_mb, 40"),
+        (1_000_000, VectorSettings(memory_mb=300), "without 8-bit codes, which do not fit into vectors.memory_mb, 300"),
+    ],
+)
+def test_a_sentence_says_why(count: int, settings: VectorSettings, words: str) -> None:
+    assert words in choose(count, 384, settings).why
+
+
+def test_memory_that_is_short_takes_the_full_vectors_then_the_8_bit_codes_away() -> None:
+    assert [
+        (found.kind, found.parameters.get("codes"))
+        for found in (choose(50_000, 384, VectorSettings(memory_mb=mb)) for mb in (100, 40, 10))
+    ] == [("flat", None), ("compressed", 1), ("compressed", 0)]
+
+
+def test_settings_go_before_the_rule() -> None:
+    settings = VectorSettings(flat_limit=10_000, lists=100, probes=7)
+    chosen = choose(20_000, 384, settings)
+    assert chosen.kind == "compressed"
+    assert (chosen.parameters["lists"], chosen.parameters["probes"]) == (100, 7)
+
+
+def test_no_more_lists_than_passages_and_no_more_probes_than_lists() -> None:
+    chosen = choose(2_000, 384, VectorSettings(index="compressed", lists=60_000, probes=60_000))
+    assert chosen.parameters["lists"] == chosen.parameters["probes"] == chosen.parameters["sample"] == 2_000
+
+
+def test_one_who_may_not_train_gets_a_flat_index_and_the_reason() -> None:
+    vectors = np.eye(8, dtype=np.float32)[np.arange(2_000) % 8]
+
+    def batches() -> Iterator[tuple[Rows, Matrix]]:
+        yield np.arange(2_000, dtype=np.int64), vectors
+
+    settings = VectorSettings(index="compressed")
+    index = open_index(8, 2_000, batches, arrays=None, settings=settings, may_train=False)
+    assert index.describe()["kind"] == "flat"
+    assert "cache" in str(index.describe()["why"])
+    trained = open_index(8, 2_000, batches, arrays=None, settings=settings, may_train=True)
+    assert trained.describe()["kind"] == "compressed"
+    assert len(trained) == len(index) == 2_000
