@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from typing import TypeVar
 
 import numpy as np
@@ -37,6 +38,13 @@ def wanted(settings: VectorSettings, count: int) -> bool:
     if settings.device == "auto":
         return count > settings.flat_limit and hardware.cuda_devices() > 0
     return settings.device != "cpu"
+
+
+def describe(settings: VectorSettings) -> dict[str, object]:
+    """For `info`: what the self-test says, where the settings or the machine give it something to test."""
+    if settings.device == "cpu" or (settings.device == "auto" and not hardware.cuda_devices()):
+        return {"device": settings.device}
+    return {"device": settings.device, **asdict(selftest.run())}
 
 
 def open_gpu(
