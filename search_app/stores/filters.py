@@ -106,43 +106,6 @@ def kind_of(value: object) -> str:
     return "number" if isinstance(value, int | float) and value == value else ""
 
 
-def to_sql(where: Filter, column: str) -> tuple[str, list[str | int | float]]:
-    """A condition over the JSON in `column`, and its parameters in order."""
-    if "field" not in where:
-        parts = [to_sql(condition, column) for condition in conditions(where)]
-        parameters = [value for _, values in parts for value in values]
-        glue = " OR " if where["operator"] == "OR" else " AND "
-        joined = glue.join(f"({sql})" for sql, _ in parts) or ("0" if where["operator"] == "OR" else "1")
-        return (f"NOT ({joined})" if where["operator"] == "NOT" else joined), parameters
-    comparison, value = str(where["operator"]), where["value"]
-    negated = comparison in ("!=", "not in")
-    sign = "=" if negated or comparison in ("==", "in") else comparison
-    values: list[Any] = value if isinstance(value, list) else [value]
-    alternatives: list[str] = []
-    parameters = []
-    for item in values:
-        if item is None:
-            continue
-        kinds = (
-            "('text')"
-            if isinstance(item, str)
-            else "('true','false')"
-            if isinstance(item, bool)
-            else ("('integer','real')")
-        )
-        alternatives.append(f"(each.type IN {kinds} AND each.atom {sign} ?)")
-        parameters.append(int(item) if isinstance(item, bool) else item)
-    # json_each lists a scalar once and a list item by item, which is just what a match means; "$.\"name\"" is a
-    # parameter too, so a field name is never part of the statement.
-    found = f"EXISTS (SELECT 1 FROM json_each({column}, ?) AS each WHERE {' OR '.join(alternatives) or '0'})"
-    name = field_name(where).replace('"', '\\"')
-    parameters = [f'$."{name}"', *parameters]
-    if None in values and sign == "=":
-        found = f"({found} OR NOT EXISTS (SELECT 1 FROM json_each({column}, ?) AS each WHERE each.type <> 'null'))"
-        parameters.append(parameters[0])
-    return (f"NOT {found}" if negated else found), parameters
-
-
 def _walk(where: object, depth: int) -> Iterator[tuple[Filter, int]]:
     if not isinstance(where, Mapping):
         raise _invalid(f"a filter is an object, not {type(where).__name__}")

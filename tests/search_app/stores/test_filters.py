@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from typing import Any
 
-import apsw
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,50 +10,6 @@ from hypothesis import strategies as st
 from search_app.errors import InvalidQuery
 from search_app.stores import filters
 from search_app.stores.filters import parse_where
-
-FIELDS = ["size", "author", "tags", "modified", "score.raw", 'odd "name']
-SCALARS = st.one_of(
-    st.integers(-5, 5), st.floats(-5, 5, allow_nan=False), st.booleans(),
-    st.sampled_from([2**53, 2**53 + 1, float(2**53), -(2**63), 2**63 - 1]),
-    st.sampled_from(["a", "b", "ü", "2026-01-01", "2026-02", ""]),
-)  # fmt: skip
-METAS = st.dictionaries(
-    st.sampled_from(FIELDS[:5]), st.one_of(SCALARS, st.lists(st.sampled_from(["a", "b", "ü"]), max_size=3))
-)
-COMPARISONS = st.one_of(
-    st.builds(
-        lambda field, operator, value: {"field": f"meta.{field}", "operator": operator, "value": value},
-        st.sampled_from(FIELDS[:5]),
-        st.sampled_from(["==", "!=", "<", "<=", ">", ">="]),
-        SCALARS | st.none(),
-    ),
-    st.builds(
-        lambda field, operator, value: {"field": f"meta.{field}", "operator": operator, "value": value},
-        st.sampled_from(FIELDS[:5]),
-        st.sampled_from(["in", "not in"]),
-        st.lists(SCALARS | st.none(), max_size=3),
-    ),
-)
-FILTERS = st.recursive(
-    COMPARISONS,
-    lambda inner: st.builds(
-        lambda operator, conditions: {"operator": operator, "conditions": conditions},
-        st.sampled_from(["AND", "OR", "NOT"]),
-        st.lists(inner, max_size=3),
-    ),
-    max_leaves=6,
-)
-
-
-@given(FILTERS, st.lists(METAS, max_size=8))
-def test_sql_and_python_agree_on_every_filter_and_every_document(where: dict[str, Any], metas: list[Any]) -> None:
-    filters.check(where)
-    db = apsw.Connection(":memory:")
-    db.execute("CREATE TABLE d (meta TEXT)")
-    db.executemany("INSERT INTO d VALUES (?)", [(json.dumps(meta),) for meta in metas])
-    sql, parameters = filters.to_sql(where, "d.meta")
-    found = {row[0] for row in db.execute(f"SELECT rowid FROM d WHERE {sql}", parameters)}
-    assert found == {row for row, meta in enumerate(metas, start=1) if filters.matches(where, meta)}
 
 
 def test_text_becomes_haystacks_grammar() -> None:
