@@ -135,15 +135,16 @@ def refresh_caches(
 
 
 def describe(db: apsw.Connection, folder: Path, settings: VectorSettings) -> dict[str, object]:
-    """How the vectors would be searched and why, and the state of the caches; loads neither."""
-    count, now = _count_vectors(db), Commit.seen(db)
-    chosen = choice.choose(count, _dim(db), settings)
+    """How vectors are searched, why, and in how much memory, and the state of the caches; loads neither."""
+    count, dim, now = _count_vectors(db), _dim(db), Commit.seen(db)
+    chosen = choice.choose(count, dim, settings)
+    each = choice.bytes_per_vector(dim, codes=bool(chosen.parameters["codes"])) if chosen.parameters else 4 * dim + 8
     known = rows(db, "SELECT kind, file, bytes FROM caches ORDER BY kind")
     return {
         "vector_index": (
             {"kind": "gpu", "why": f"vectors.device is {settings.device}"}
             if gpu.wanted(settings, count)
-            else {"kind": chosen.kind, **chosen.parameters, "why": chosen.why}
+            else {"kind": chosen.kind, **chosen.parameters, "why": chosen.why, "bytes": count * each}
         ),
         "caches": {
             kind: {"bytes": size, "passages_behind": _behind(db, now, kind), "there": (folder / name).is_file()}

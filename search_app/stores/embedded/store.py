@@ -14,7 +14,7 @@ import apsw
 import numpy as np
 from numpy.typing import NDArray
 
-from search_app.errors import IndexBusy, IndexCorrupt, IndexNotFound
+from search_app.errors import IndexBusy, IndexCorrupt, IndexNotFound, IndexUnavailable
 from search_app.manifest import Manifest
 from search_app.protocols import FileRecord
 from search_app.settings import VectorSettings
@@ -45,23 +45,34 @@ class SqliteStore:
         self._readers = Readers(path)
         self._lock = threading.Lock()
         self._derived = Derived(path.parent, settings)
-        self._seen = Commit("", 0, 0)
-        recorded = generation.read(path.parent)
+        try:
+            try:
+                self._look()
+            except IndexCorrupt:
+                self._look()  # another index may have been published between the record and the truth
+        except BaseException:
+            self.close()
+            raise
+
+    def _look(self) -> None:
+        recorded = generation.read(self._path.parent)
         with self._reading() as db:
             self.manifest = self._current = _manifest(db)
-            now = Commit.seen(db)
-        generation.require(recorded, path.parent, now.lineage, now.generation)
+            self._seen = Commit.seen(db)
+        generation.require(recorded, self._path.parent, self._seen.lineage, self._seen.generation)
 
     @classmethod
     def open(cls, folder: Path, *, collection: str, settings: VectorSettings | None = None) -> SqliteStore:
         """Raises IndexNotFound, IndexMismatch (another format) or IndexCorrupt."""
         path = folder / INDEX_FILE
-        if not path.exists():
-            raise IndexNotFound(collection)
         try:
+            if not path.exists():
+                raise IndexNotFound(collection)
             return cls(path, settings or VectorSettings())
         except apsw.SQLError as error:  # its first job has only just begun
             raise IndexNotFound(collection) from error
+        except PermissionError as error:
+            raise IndexUnavailable(f"{path} cannot be read", hint="check the folder's permissions") from error
 
     def is_degraded(self) -> bool:
         _ = self.generation  # where a file that was damaged or taken away shows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -162,6 +163,11 @@ def test_eight_readers_during_many_commits_never_mix_two_generations(
     assert all(report["generations"] > 3 for report in reports), "answers fell between the commits"
 
 
+def damage(folder: Path, sql: str) -> None:
+    with closing(connect_writing(folder / INDEX_FILE)) as db, db:
+        db.execute(sql)
+
+
 # One process: what follows, compared with what is opened anew.
 
 
@@ -214,34 +220,37 @@ def test_one_that_missed_what_is_no_longer_listed_as_removed_starts_anew(tmp_pat
     with opened(tmp_path) as store:
         answers(store)
         write(tmp_path, [change(33)], "/1.txt", "/2.txt")
-        with closing(connect_writing(tmp_path / INDEX_FILE)) as db, db:
-            db.execute("DELETE FROM removed")
-            db.execute("UPDATE manifest SET removals_since = generation")
+        damage(tmp_path, "DELETE FROM removed; UPDATE manifest SET removals_since = generation")
         same_as_opened_anew(store, tmp_path)
 
 
 def test_a_search_for_words_loads_no_vectors_and_a_search_by_vector_no_words(tmp_path: Path) -> None:
     build(tmp_path, 30)
+    shutil.copytree(tmp_path, tmp_path / "other")
+    river = ENCODER.encode_queries(["river"])
+    damage(tmp_path, "UPDATE vectors SET checksum = checksum + 1")
     with opened(tmp_path) as store:
         assert store.search_keyword(["river"], k=3)[0]
-        assert "bytes" not in store.describe()["vector_index"]  # type: ignore[operator]
-    with closing(connect_writing(tmp_path / INDEX_FILE)) as db, db:
-        db.execute("UPDATE terms SET checksum = checksum + 1")
-    with opened(tmp_path) as store:
-        assert store.search_dense(ENCODER.encode_queries(["river"]), k=3)[0]
+        with pytest.raises(IndexCorrupt):
+            store.search_dense(river, k=3)
+    damage(tmp_path / "other", "UPDATE terms SET checksum = checksum + 1")
+    with opened(tmp_path / "other") as store:
+        assert store.search_dense(river, k=3)[0]
         with pytest.raises(IndexCorrupt):
             store.search_keyword(["river"], k=3)
 
 
 def test_a_passage_without_a_vector_is_found_by_its_words_only(tmp_path: Path) -> None:
+    bare = change(7, "A paragraph that nobody has encoded.")
+    unknown = PassageBatch(bare.batch.passages, np.full_like(bare.batch.embeddings, np.nan))
     build(tmp_path, 5)
-    with closing(connect_writing(tmp_path / INDEX_FILE)) as db, db:
-        db.execute("UPDATE passages SET vector = NULL, checksum = 0 WHERE rowid = 2")
     with opened(tmp_path) as store:
-        (dense,) = store.search_dense(ENCODER.encode_queries(["river"]), k=10)
-        assert len(dense) == 4
-        with pytest.raises(IndexCorrupt):  # found, and not as it was written
-            store.search_keyword(["paragraph"], k=10)
+        answers(store)
+        write(tmp_path, [dataclasses.replace(bare, batch=unknown)])
+        (found,) = store.search_both(["paragraph"], ENCODER.encode_queries(["paragraph"]), k=10)
+        assert {hit.passage.document_id for hit in found.keyword} == {"d0", "d1", "d2", "d3", "d4", "d7"}
+        assert {hit.passage.document_id for hit in found.dense} == {"d0", "d1", "d2", "d3", "d4"}
+        same_as_opened_anew(store, tmp_path)
 
 
 def test_a_filter_is_resolved_again_after_a_commit(tmp_path: Path) -> None:
@@ -265,11 +274,6 @@ def refresh(folder: Path, settings: VectorSettings = COMPRESSED, *, fresh: bool 
         return {kind: folder / name for kind, name in db.execute("SELECT kind, file FROM caches")}
 
 
-def many(folder: Path, count: int) -> Path:
-    """One document a passage, some thousands of them."""
-    return build(folder, count)
-
-
 def exact_scores(hits: list[Hit], question: str) -> None:
     (vector,) = ENCODER.encode_queries([question])
     for hit in hits:
@@ -279,7 +283,7 @@ def exact_scores(hits: list[Hit], question: str) -> None:
 @pytest.fixture(scope="module")
 def cached(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """1,500 passages with a compressed index of their vectors beside them."""
-    folder = many(tmp_path_factory.mktemp("cached") / "c", 1_500)
+    folder = build(tmp_path_factory.mktemp("cached") / "c", 1_500)
     assert set(refresh(folder)) == {"vectors"}, "so few postings need no cache"
     return folder
 
@@ -311,17 +315,17 @@ def test_a_cache_serves_and_what_came_since_is_taken_in(with_cache: Path) -> Non
         assert hits[0].passage.document_id != "d2000"
 
 
-@pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "gone"])
+@pytest.mark.parametrize("harm", ["flipped", "cut", "empty", "gone"])
 def test_a_damaged_cache_is_never_used_and_answers_come_from_the_truth(
-    with_cache: Path, caplog: pytest.LogCaptureFixture, damage: str
+    with_cache: Path, caplog: pytest.LogCaptureFixture, harm: str
 ) -> None:
     (path,) = with_cache.glob("vectors-*.cache")
     content = bytearray(path.read_bytes())
-    if damage == "gone":
+    if harm == "gone":
         path.unlink()
     else:
         content[len(content) // 2] ^= 4
-        path.write_bytes({"flipped": content, "cut": content[:-1], "empty": b""}[damage])
+        path.write_bytes({"flipped": content, "cut": content[:-1], "empty": b""}[harm])
     with opened(with_cache, COMPRESSED) as store, caplog.at_level(logging.WARNING, "search_app"):
         (hits,) = store.search_dense(ENCODER.encode_queries(["river 3"]), k=5)
         exact_scores(hits, "river 3")
@@ -334,7 +338,7 @@ def test_a_damaged_cache_is_never_used_and_answers_come_from_the_truth(
 
 
 def test_a_reader_takes_up_a_cache_that_is_written_while_it_runs(tmp_path: Path) -> None:
-    folder = many(tmp_path, 1_100)
+    folder = build(tmp_path, 1_100)
     with opened(folder, COMPRESSED) as store:
         before = answers(store)
         assert kind(store) == "flat"
@@ -412,16 +416,25 @@ def test_info_tells_of_vectors_and_caches_without_loading_them(with_cache: Path)
         facts: Any = store.describe()
         assert facts["vector_index"]["kind"] == "compressed"
         assert facts["vector_index"]["why"]
+        assert facts["vector_index"]["bytes"] < 1_500 * ENCODER.stamp.dim * 4
         (path,) = with_cache.glob("vectors-*.cache")
-        assert facts["caches"] == {"vectors": {"bytes": path.stat().st_size, "passages_behind": 2, "there": True}}
-        assert "bytes" not in facts["vector_index"]
+        stated = {"bytes": path.stat().st_size, "passages_behind": 2}
+        assert facts["caches"] == {"vectors": {**stated, "there": True}}
+        path.unlink()
+        damage(with_cache, "UPDATE vectors SET checksum = checksum + 1")
+        facts = store.describe()
+        assert facts["caches"] == {"vectors": {**stated, "there": False}}
+    with opened(with_cache, VectorSettings(index="flat")) as store:
+        facts = store.describe()
+        assert facts["vector_index"]["kind"] == "flat"
+        assert facts["vector_index"]["bytes"] >= 1_500 * ENCODER.stamp.dim * 4
 
 
 # Rows that are not what was written.
 
 
 @pytest.mark.parametrize(
-    ("damage", "ask"),
+    ("change_rows", "ask"),
     [
         ("UPDATE passages SET text = 'other' WHERE rowid = 3", lambda store: answers(store)),
         ("UPDATE passages SET document = 1 WHERE rowid = 3", lambda store: answers(store)),
@@ -434,11 +447,10 @@ def test_info_tells_of_vectors_and_caches_without_loading_them(with_cache: Path)
     ],
 )  # fmt: skip
 def test_a_row_that_is_not_what_was_written_is_an_error_with_the_next_command(
-    tmp_path: Path, damage: str, ask: Callable[[SqliteStore], object]
+    tmp_path: Path, change_rows: str, ask: Callable[[SqliteStore], object]
 ) -> None:
     build(tmp_path, 10)
-    with closing(connect_writing(tmp_path / INDEX_FILE)) as db, db:
-        db.execute(damage)
+    damage(tmp_path, change_rows)
     with opened(tmp_path) as store:
         for _ in range(2):
             with pytest.raises(IndexCorrupt, match="search-index verify --repair"):
@@ -446,8 +458,7 @@ def test_a_row_that_is_not_what_was_written_is_an_error_with_the_next_command(
 
 
 def test_vectors_that_rank_anew_are_checked_too(with_cache: Path) -> None:
-    with closing(connect_writing(with_cache / INDEX_FILE)) as db, db:
-        db.execute("UPDATE vectors SET embedding = zeroblob(128) WHERE rowid = 3")
+    damage(with_cache, "UPDATE vectors SET embedding = zeroblob(128) WHERE rowid = 3")
     with opened(with_cache, COMPRESSED) as store, pytest.raises(IndexCorrupt, match="vector 3 of the index"):
         store.search_dense(ENCODER.encode_queries([change(2).documents[0].text]), k=5)
 
