@@ -81,6 +81,7 @@ class Reader:
         self._path = path
         self._db: apsw.Connection | None = None
         self._signature: Signature = ()
+        self._inode = 0
 
     @contextmanager
     def transaction(self) -> Iterator[apsw.Connection]:
@@ -125,10 +126,12 @@ class Reader:
             time.sleep(0.005)
 
     def _open(self) -> apsw.Connection:
+        if self._db is not None and self._inode != _inode(self._path):
+            self.close()  # an index that was damaged beyond being overwritten makes place for another file
         if self._signature and self._signature != _signature(self._path):
             self.close()
         if self._db is None:
-            before = _signature(self._path)
+            before, self._inode = _signature(self._path), _inode(self._path)
             self._db = connect_reading(self._path)
             self._signature = before if self._db.open_flags & apsw.SQLITE_OPEN_URI else ()
         return self._db
@@ -241,6 +244,11 @@ def _keep_log(db: apsw.Connection) -> None:
 
 def _signature(path: Path) -> Signature:
     return tuple(_stat(path.with_name(path.name + suffix)) for suffix in _FILES)
+
+
+def _inode(path: Path) -> int:
+    found = _stat(path)
+    return found[0] if found else 0
 
 
 def _stat(path: Path) -> tuple[int, int, int] | None:

@@ -372,6 +372,19 @@ def test_a_damaged_truth_is_reported_with_the_commands_that_bring_it_back(plain:
         assert answers(plain) == before
 
 
+def test_a_reader_of_a_damaged_index_finds_the_one_that_took_its_place(plain: Catalog, tmp_path: Path) -> None:
+    fill(plain, range(50))
+    plain.snapshot("c", tmp_path / "s")
+    fill(plain, range(50, 60))
+    with closing(plain.open("c")) as reader:
+        assert len(reader.search_keyword(["river"], k=100)[0]) == 60
+        path = plain.folder() / INDEX_FILE
+        path.write_bytes(path.read_bytes()[:5000])
+        plain.restore("c", tmp_path / "s", replace=True)
+        assert len(reader.search_keyword(["river"], k=100)[0]) == 50
+        assert len(reader.search_dense(ENCODER.encode_queries(["river"]), k=100)[0]) == 50
+
+
 def test_a_rebuild_takes_the_place_of_a_damaged_index(plain: Catalog) -> None:
     fill(plain)
     path = plain.folder() / INDEX_FILE
