@@ -20,7 +20,7 @@ from haystack.utils import Secret
 from numpy.typing import NDArray
 
 from search_app.components import store_documents
-from search_app.components.store_filters import to_filter
+from search_app.components.store_filters import split_ids, to_filter
 from search_app.errors import IndexNotFound, InvalidQuery, SearchAppError
 from search_app.fusion import fuse
 from search_app.hardware import detect
@@ -348,6 +348,8 @@ class SearchAppDocumentStore:
     def _passages(
         self, filters: Mapping[str, Any] | None = None, *, ids: Sequence[str] | None = None, vectors: bool = False
     ) -> Iterator[PassageBatch]:
+        filters, named = split_ids(filters)
+        ids = named if ids is None else ids
         with _translated():
             try:
                 index = self._open()

@@ -12,6 +12,7 @@ from search_app.types import Filter
 
 _ORDERS = (">", ">=", "<", "<=")
 _COMPARISONS = ("==", "!=", *_ORDERS, "in", "not in")
+_BY_ID = ("==", "in")
 _LOGIC = ("AND", "OR", "NOT")
 _MAX_DEPTH = 20
 _ALWAYS: Filter = {"operator": "AND", "conditions": []}
@@ -21,6 +22,37 @@ _NEVER: Filter = {"operator": "OR", "conditions": []}
 def to_filter(filters: Mapping[str, Any] | None, known: Collection[str]) -> Filter | None:
     """None for no filter. `known` are the collection's fields. Raises FilterError."""
     return _translated(filters, known, 0) if filters else None
+
+
+def split_ids(filters: Mapping[str, Any] | None) -> tuple[Mapping[str, Any] | None, list[str] | None]:
+    """The filter without its conditions on `id`, and the ids that these allow (None: any).
+
+    Only for conditions that must hold, so at the top or in its AND.
+    """
+    if not isinstance(filters, Mapping):
+        return filters, None
+    if _is_about_id(filters):
+        return None, _ids(filters)
+    conditions = filters.get("conditions")
+    if filters.get("operator") != "AND" or not isinstance(conditions, list):
+        return filters, None
+    stated = [_ids(item) for item in conditions if _is_about_id(item)]
+    if not stated:
+        return filters, None
+    allowed = [id for id in stated[0] if all(id in other for other in stated)]
+    return {"operator": "AND", "conditions": [item for item in conditions if not _is_about_id(item)]}, allowed
+
+
+def _is_about_id(condition: object) -> bool:
+    return isinstance(condition, Mapping) and condition.get("field") == "id" and condition.get("operator") in _BY_ID
+
+
+def _ids(condition: Mapping[str, Any]) -> list[str]:
+    value = _required(condition, "value")
+    given = value if condition["operator"] == "in" else [value]
+    if not isinstance(given, list):
+        raise FilterError("'in' needs a list of ids")
+    return [id for id in given if isinstance(id, str)]
 
 
 def _translated(where: object, known: Collection[str], depth: int) -> Filter:
@@ -44,7 +76,10 @@ def _comparison(where: Mapping[str, Any], known: Collection[str]) -> Filter:
     if not isinstance(field, str) or not field.removeprefix("meta."):
         raise FilterError("a condition's field is a name")
     if field in ("id", "content", "blob", "score", "embedding", "sparse_embedding"):
-        raise FilterError(f"'{field}' is no metadata: filters are about fields of meta")
+        raise FilterError(
+            f"'{field}' is no metadata: filters are about fields of meta (documents are also listed, not searched, by"
+            " 'id' with == or in, alone or in an AND)"
+        )
     if operator not in _COMPARISONS:
         raise FilterError(f"unknown operator '{operator}': use one of {', '.join(_COMPARISONS)}")
     name = field.removeprefix("meta.")

@@ -197,6 +197,7 @@ def filled(where: dict[str, Any]) -> Iterator[SearchAppDocumentStore]:
         ({"field": "meta.nowhere", "operator": "!=", "value": 1}, {"river", "lake", "engine", "blank"}),
         ({"field": "meta.nowhere", "operator": "==", "value": None}, {"river", "lake", "engine", "blank"}),
         ({"operator": "NOT", "conditions": [{"field": "size", "operator": "==", "value": 3}]}, {"lake", "engine"}),
+        ({"field": "meta.tags", "operator": "==", "value": "none"}, set()),
         ({"operator": "AND", "conditions": []}, {"river", "lake", "engine", "blank"}),
     ],
 )
@@ -208,6 +209,22 @@ def test_a_filter_matches_what_it_says(
     with_content = expected - {"blank"}
     found = filled.embedding_retrieval(query("a river"), filters=filters, top_k=10)
     assert {document.id for document in found} == with_content
+
+
+def test_documents_are_listed_by_id(filled: SearchAppDocumentStore) -> None:
+    by_id = {"field": "id", "operator": "==", "value": "lake"}
+    several = {"field": "id", "operator": "in", "value": ["lake", "river", "nobody", None]}
+    large = {"field": "meta.size", "operator": ">", "value": 2}
+    assert [item.id for item in filled.filter_documents(by_id)] == ["lake"]
+    assert filled.count_documents_by_filter(several) == 2
+    assert filled.count_documents_by_filter({"operator": "AND", "conditions": [by_id, several]}) == 1
+    assert filled.delete_by_filter({"operator": "AND", "conditions": [several, large]}) == 1
+    assert {item.id for item in filled.filter_documents()} == {"lake", "engine", "blank"}
+    assert filled.filter_documents({"field": "id", "operator": "in", "value": []}) == []
+    with pytest.raises(FilterError, match="'id' is no metadata"):
+        filled.filter_documents({"operator": "NOT", "conditions": [by_id]})
+    with pytest.raises(FilterError, match="'id' is no metadata"):
+        filled.bm25_retrieval("lake", filters=by_id)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from fakes import HashEncoder
 from haystack import Document, Pipeline
+from haystack.components.caching import CacheChecker
 from haystack.components.joiners import DocumentJoiner
-from haystack.components.preprocessors import DocumentSplitter
+from haystack.components.preprocessors import DocumentSplitter, HierarchicalDocumentSplitter
+from haystack.components.retrievers import AutoMergingRetriever, SentenceWindowRetriever
 from haystack.components.writers import DocumentWriter
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack.document_stores.types import DuplicatePolicy, FilterPolicy
@@ -26,6 +28,7 @@ from search_app.components.store_retrievers import (
     SearchAppEmbeddingRetriever,
     SearchAppHybridRetriever,
 )
+from search_app.errors import IndexMismatch
 
 ENCODER = HashEncoder(dim=64)
 TEXTS = {
@@ -127,6 +130,24 @@ def test_another_store_or_nothing_to_return_is_refused(store: SearchAppDocumentS
         SearchAppBM25Retriever(store, top_k=0)
 
 
+def test_haystacks_retrievers_that_look_around_find_their_documents(tmp_path: Path) -> None:
+    text = "One two three. Four five six. Seven eight nine. Ten eleven twelve."
+    with closing(SearchAppDocumentStore("c", home=str(tmp_path), embedding_dim=64)) as store:
+        splitter = HierarchicalDocumentSplitter(block_sizes={12, 3}, split_overlap=0, split_by="word")
+        pieces = splitter.run([Document(content=text)])["documents"]
+        store.write_documents(pieces)
+        leaves = [piece for piece in pieces if not piece.meta["__children_ids"]]
+        (merged,) = AutoMergingRetriever(store, threshold=0.5).run(leaves)["documents"]
+        assert merged.content == text
+    with closing(SearchAppDocumentStore("d", home=str(tmp_path), embedding_dim=64)) as store:
+        parts = DocumentSplitter(split_by="period", split_length=1).run([Document(content=text)])["documents"]
+        store.write_documents(parts)
+        found = SentenceWindowRetriever(store, window_size=1).run(parts[1:2])
+        assert found["context_windows"] == ["One two three. Four five six. Seven eight nine."]
+        hits = CacheChecker(store, cache_field="meta.split_id").run([0, 9])
+        assert hits == {"hits": parts[:1], "misses": [9]}
+
+
 def indexing(store: SearchAppDocumentStore) -> Pipeline:
     pipeline = Pipeline()
     pipeline.add_component("splitter", DocumentSplitter(split_by="period", split_length=1))
@@ -168,4 +189,8 @@ def test_stock_pipelines_index_and_ask_after_a_way_through_yaml(tmp_path: Path) 
         assert "27" in result.answers[0].text
         assert result.answers[0].hit is not None
         assert result.answers[0].hit.passage.text == TEXTS["leave"]
+        with closing(SearchAppDocumentStore("other", home=str(tmp_path), embedding_dim=384)) as other:
+            other.write_documents([Document(content="of another encoder", embedding=[1.0] * 384)])
+        with pytest.raises(IndexMismatch, match="built with haystack"):
+            service.search("anything", collection="other")
     store.close()
