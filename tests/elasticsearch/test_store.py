@@ -6,9 +6,11 @@ import json
 import random
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from collections_on import ENCODER, MANIFEST, catalog_on, change, contents, settings_for, write
 from fakes import HashEncoder
@@ -17,12 +19,16 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from servers import Address, remove_indices
 
+from indexing import job
+from indexing.deletion import delete
+from indexing.rebuild import rebuild
 from search_app.errors import ConfigurationError, IndexBusy, IndexMismatch, IndexNotFound, InvalidQuery
 from search_app.manifest import Manifest
 from search_app.stores import filters
 from search_app.stores.catalog import open_catalog
 from search_app.stores.elasticsearch import schema
 from search_app.stores.elasticsearch.catalog import ElasticsearchCatalog
+from search_app.stores.elasticsearch.writer import ElasticsearchWriter
 from search_app.stores.embedded.catalog import EmbeddedCatalog
 from search_app.types import Document, PassageBatch
 
@@ -424,6 +430,117 @@ def test_a_filter_by_an_unknown_field_names_the_known_ones(catalog: Elasticsearc
     write(catalog, change("a", "text", meta={"size": 1, "author": "Ada"}))
     with pytest.raises(InvalidQuery, match="the fields are: author, size"):
         words(catalog, "text", where=filters.parse_where("colour = red"))
+
+
+# --- removing, merging and building anew
+
+
+def test_removed_documents_leave_the_rest_of_their_file(catalog: ElasticsearchCatalog) -> None:
+    write(catalog, change("a", "the first", "the second", "the third"), change("b", "the fourth"))
+    with catalog.writer("c", MANIFEST) as writer:
+        assert writer.remove_documents(["a-1", "b-0", "a-1", "nobody"]) == 2
+        assert sum(map(len, contents(catalog).values())) == 4
+        writer.finish()
+    assert contents(catalog) == {
+        "docs/a": ["a-0-the first: the first", "a-2-the third: the third"],
+        "docs/b": [],
+    }
+    assert {record.source: record.documents for record in catalog.open("c").files()} == {"docs/a": 2, "docs/b": 0}
+    assert catalog.verify("c") == []
+
+
+def test_a_document_that_the_same_job_wrote_can_be_removed(catalog: ElasticsearchCatalog) -> None:
+    with catalog.writer("c", MANIFEST) as writer:
+        writer.write([change("a", "the first", "the second")])
+        assert writer.remove_documents(["a-0"]) == 1
+        writer.write([change("b", "another")])
+        writer.finish()
+    assert contents(catalog)["docs/a"] == ["a-1-the second: the second"]
+    assert catalog.verify("c") == []
+
+
+def test_a_removal_that_was_killed_is_seen_by_nobody(
+    catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str
+) -> None:
+    write(catalog, change("a", "the first", "the second"))
+    before = contents(catalog)
+    with catalog.writer("c", MANIFEST) as writer:
+        assert isinstance(writer, ElasticsearchWriter)
+        writer.remove_documents(["a-0"])
+        writer._state("removing")  # as it is while half of it is done
+    with catalog.writer("c", MANIFEST) as writer:
+        writer.write([change("b", "another")])
+        writer.finish()
+    assert contents(catalog) == {**before, "docs/b": ["b-0-another: another"]}
+    assert len(indices(elasticsearch, elasticsearch_prefix)) == 2
+
+
+def test_passages_without_a_vector_are_exported_and_verified(catalog: ElasticsearchCatalog) -> None:
+    blind = change("a", "words but no vector")
+    blind = replace(blind, batch=PassageBatch(blind.batch.passages, np.full_like(blind.batch.embeddings, np.nan)))
+    write(catalog, blind, change("b", "words and a vector"))
+    assert catalog.verify("c") == []
+    _, changes = catalog.export("c")
+    exported = {item.record.source: item.batch.embeddings for item in changes}
+    assert np.isnan(exported["docs/a"]).all()
+    assert not np.isnan(exported["docs/b"]).any()
+
+
+def test_compacting_merges_the_live_index_and_changes_no_answer(
+    catalog: ElasticsearchCatalog, elasticsearch: Address
+) -> None:
+    for number in range(3):
+        write(catalog, change(f"file {number}", f"the text {number}", f"and more of {number}"))
+    with catalog.writer("c", MANIFEST) as writer:
+        writer.remove_documents(["file 1-0"])
+        writer.finish()
+    before, index = contents(catalog), catalog.describe("c")["index"]
+
+    def segments() -> int:
+        with elasticsearch.http() as http:
+            return int(http.get(f"/{index}/_stats/segments").json()["_all"]["primaries"]["segments"]["count"])
+
+    assert segments() > 1
+    assert catalog.compact("c")["index"] == index
+    assert segments() == 1
+    assert contents(catalog) == before
+
+
+def test_what_elasticsearch_does_better_itself_is_said(catalog: ElasticsearchCatalog, tmp_path: Path) -> None:
+    write(catalog, change("a", "text"))
+    for act in (
+        lambda: catalog.snapshot("c", tmp_path / "copy"),
+        lambda: catalog.restore("c", tmp_path, replace=True),
+    ):
+        with pytest.raises(ConfigurationError, match="use its snapshot API: PUT _snapshot"):
+            act()
+    with pytest.raises(ConfigurationError, match="search-index rollback"):
+        catalog.repair("c")
+
+
+def test_an_index_is_built_anew_from_itself_and_taken_back(
+    elasticsearch: Address, elasticsearch_prefix: str, tmp_path: Path
+) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for number in range(6):
+        (docs / f"{number}.md").write_text(f"# File {number}\n\n" + f"A sentence about subject {number}. " * 30)
+    there = settings_for(elasticsearch, elasticsearch_prefix)
+    job.apply([docs], settings=there, encoder=HashEncoder())
+    delete(there, sources=["3.md"])
+    other = HashEncoder(dim=48, digest="other")
+    done = rebuild(there, encoder=other)
+    assert (done.files, done.documents, done.passages_encoded) == (6, 5, done.passages)
+    summary = job.apply([docs], settings=there, encoder=HashEncoder(dim=48, digest="other"))
+    assert (summary.unchanged, summary.changed) == (6, 0)
+    with closing(open_catalog(there)) as catalog:
+        assert catalog.verify("default") == []
+        with closing(catalog.open("default")) as index:
+            assert len(index.search_dense(other.encode_queries(["subject"]), k=100)[0]) == done.passages
+        catalog.rollback("default")
+        with closing(catalog.open("default")) as index:
+            assert index.manifest.encoder.dim == HashEncoder().stamp.dim
+    assert rebuild(there, encoder=HashEncoder()).passages_encoded == 0
 
 
 # --- verify

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from search_app.errors import ConfigurationError, IndexNotFound
 from search_app.manifest import Manifest
@@ -64,7 +65,7 @@ class ElasticsearchCatalog:
         )
 
     def compact(self, name: str) -> dict[str, object]:
-        """Merges each shard of the live index into one segment, which drops what was deleted."""
+        """Merges each shard of the live index into one segment, without what no copy of it needs any more."""
         live = all_indices(self._connection, check_collection_name(name)).live
         if live is None:
             raise IndexNotFound(name)
@@ -127,10 +128,12 @@ class ElasticsearchCatalog:
 
     def _wait_for(self, task: str) -> None:
         """However long it takes: a merge of a large index takes minutes."""
-        while True:
-            about = self._connection.job(lambda client: client.tasks.get(task_id=task))
-            if about["completed"]:
-                break
+
+        def look(client: Any) -> Any:
+            # The client's own method warns that this API may change; it has been what it is since version 5.
+            return client.perform_request("GET", f"/_tasks/{task}", headers={"accept": "application/json"})
+
+        while not (about := self._connection.job(look))["completed"]:
             time.sleep(_POLL_SECONDS)
         if "error" in about:
             raise self._connection.refused(reason(about))
