@@ -19,7 +19,7 @@ from search_app.service import SearchService
 from search_app.settings import Settings, load_settings
 from search_app.stores.catalog import open_catalog
 from search_app.stores.index import Catalog
-from search_app.stores.vectors import faiss
+from search_app.stores.vectors import faiss, gpu
 
 
 def open_service(settings: Settings | None = None, **overrides: Any) -> SearchService:
@@ -84,6 +84,7 @@ def describe_installation(settings: Settings, hardware: Hardware) -> dict[str, A
             for name in ("search-app", "torch", "transformers", "sentence-transformers", "haystack-ai", "apsw")
         },
         "faiss": faiss.describe(),
+        "gpu": gpu.describe(settings.vectors),
         "reader": settings.reader.model,
         "ranker": settings.ranker.model,
         "store": settings.store,

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search_app.errors import IndexCorrupt, MissingExtra
+from search_app.stores.vectors import builds
 
 Bytes = NDArray[np.uint8]
 
 
+@functools.cache
 def library() -> Any:
-    """The module; raises MissingExtra where there is none that can be used."""
+    """The module; raises MissingExtra where there is none that can be used, ConfigurationError where two are."""
+    found = builds.installed()
+    builds.check(found)
     try:
         import faiss
     except ImportError as error:
-        raise MissingExtra("faiss", "cpu") from error
+        raise MissingExtra("faiss", builds.extra(found)) from error
     except RuntimeError as error:  # a GPU build without the libraries it needs
-        raise MissingExtra(f"faiss ({error})", "cpu") from error
+        raise MissingExtra(f"faiss ({error})", builds.extra(found)) from error
     return faiss
 
 
 def describe() -> dict[str, Any]:
-    """Version and devices, for `info`."""
-    faiss = library()
-    return {"version": faiss.__version__, "gpus": faiss.get_num_gpus()}
+    """Version and build, for `info`. It asks for no device: some errors of CUDA would end the process."""
+    options = library().get_compile_options().split()
+    return {"version": library().__version__, "installed": builds.installed(), "for_gpu": "GPU" in options}
 
 
 def serialized(index: Any) -> Bytes:

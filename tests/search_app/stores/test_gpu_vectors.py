@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -364,6 +366,22 @@ class TestBuildsOfFaiss:
     def test_one_or_none_is_fine(self) -> None:
         builds.check({})
         builds.check({"faiss-gpu-cuvs": "1.15.1"})
+
+    def test_every_use_of_faiss_is_refused_where_two_are_installed(self, tmp_path: Path) -> None:
+        for name in ("faiss_cpu-1.15.1", "faiss_gpu-1.15.1"):
+            folder = tmp_path / f"{name}.dist-info"
+            folder.mkdir()
+            (folder / "METADATA").write_text(f"Name: {name.split('-')[0].replace('_', '-')}\nVersion: 1.15.1\n")
+        code = "from search_app.stores.vectors.flat import Flat; Flat(3)"
+        paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": paths},
+            check=False,
+        )
+        assert "ConfigurationError: faiss-cpu 1.15.1 and faiss-gpu 1.15.1 are installed" in done.stderr
 
     def test_it_sees_what_is_installed_here(self) -> None:
         found = builds.installed()
