@@ -278,6 +278,6 @@ class _Parser:
     def _error(self, message: str) -> InvalidQuery:
         return InvalidQuery(
             f"filter {self._text!r}: {message}",
-            hint="write for example: modified>=2026-01-01 and format in [pdf, html]",
+            hint="write for example: modified>=2026-01-01 and format in [pdf, html] and author exists",
             field="where",
         )
