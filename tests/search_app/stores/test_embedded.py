@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import random
 import shutil
@@ -11,7 +12,9 @@ import subprocess
 import sys
 import textwrap
 import threading
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +23,11 @@ from fakes import HashEncoder
 from search_app.errors import IndexMismatch, IndexNotFound, SearchAppError
 from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.protocols import FileChange, FileRecord
-from search_app.stores.embedded.store import INDEX_FILE, SqliteStore
+from search_app.settings import VectorSettings
+from search_app.stores.embedded.connection import connect_writing, rows
+from search_app.stores.embedded.files import Files
+from search_app.stores.embedded.schema import INDEX_FILE
+from search_app.stores.embedded.store import SqliteStore
 from search_app.stores.embedded.verify import verify
 from search_app.stores.embedded.writer import SqliteWriter
 from search_app.types import Document, Passage, PassageBatch
@@ -130,6 +137,41 @@ def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
         assert problems, f"bit flip at {place} went unnoticed"
 
 
+@pytest.mark.parametrize(
+    ("tampering", "message"),
+    [
+        ("UPDATE documents SET title = 'other' WHERE rowid = 3", "document 3 of the index is not what was written"),
+        ("UPDATE documents SET text = text || ' ' WHERE rowid = 3", "text of document 3 of the index"),
+        ("UPDATE passages SET page = 9 WHERE rowid = 4", "passage 4 of the index is not what was written"),
+        ("UPDATE vectors SET embedding = zeroblob(128) WHERE rowid = 5", "vector 5 of the index"),
+        ("UPDATE vectors SET embedding = zeroblob(12) WHERE rowid = 5", "is not a unit vector of 32 numbers"),
+        ("UPDATE terms SET length = 99 WHERE passage = 6", "words of passage 6 of the index"),
+        ("UPDATE terms SET words = (SELECT words FROM terms WHERE passage = 8) WHERE passage = 6", "other words than"),
+        ("DELETE FROM terms WHERE passage = 6", "1 passages missing from the BM25 index"),
+        ("INSERT INTO terms VALUES (999, 0, x'', x'', 0)", "1 BM25 entries without a passage"),
+        ("UPDATE attributes SET value = 1000 WHERE document = 7", "a filter would not find document 7 by its number"),
+        ("DELETE FROM attributes WHERE document = 7", "a filter would not find document 7 by its number"),
+        ("INSERT INTO removed VALUES (8, 1)", "1 passages that are there and listed as removed"),
+        (
+            "UPDATE passages SET vector = (SELECT vector FROM passages WHERE rowid = 2) WHERE rowid = 3",
+            "passage 3 has the vector of another text",
+        ),
+        (
+            "INSERT INTO caches VALUES ('vectors', 'vectors-0.cache', 1, 1, '00', 1)",
+            "vectors-0.cache cannot be read: No such file or directory",
+        ),
+        ("UPDATE manifest SET generation = 0", "has lost commits: it is at generation 0 and was at 1"),
+    ],
+)
+def test_what_disagrees_is_found_where_every_page_is_sound(tmp_path: Path, tampering: str, message: str) -> None:
+    folder = build(tmp_path, 12)
+    with closing(connect_writing(folder / INDEX_FILE)) as db:
+        db.pragma("foreign_keys", False)
+        db.execute(tampering)
+    problems = verify(folder, collection="c")
+    assert any(message in problem for problem in problems), problems
+
+
 @pytest.mark.parametrize("size", [0, 100, 4096, 0.5, -1])
 def test_a_truncated_index_is_found(tmp_path: Path, size: float) -> None:
     folder = build(tmp_path / "c", 60)
@@ -154,7 +196,8 @@ def test_a_read_only_folder_is_searched_and_not_written(tmp_path: Path) -> None:
         path.chmod(0o555 if path.is_dir() else 0o444)
     code = f"""
 from test_embedded import *
-SqliteStore.open(Path({str(tmp_path / "warm")!r}), collection="c").search_keyword(["x"], k=1)  # imports, while it may
+warm = SqliteStore.open(Path({str(tmp_path / "warm")!r}), collection="c")
+warm.search_both(["x"], ENCODER.encode_queries(["x"]), k=1)  # imports, while it may
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 store = SqliteStore.open(Path({str(folder)!r}), collection="c")
@@ -340,3 +383,96 @@ def test_a_half_written_file_is_known_as_such_and_can_be_removed(tmp_path: Path)
         writer.remove_files(["/1.txt"])
         writer.finish()
     assert ids(tmp_path) == ["d2"]
+
+
+def state(folder: Path, sql: str) -> list[Any]:
+    with closing(connect_writing(folder / INDEX_FILE)) as db:
+        return rows(db, sql)
+
+
+def test_a_removed_document_leaves_the_record_of_its_file(tmp_path: Path) -> None:
+    one, other = change(1), change(2)
+    both = FileChange(
+        dataclasses.replace(one.record, documents=2),
+        one.documents + other.documents,
+        PassageBatch(
+            one.batch.passages + other.batch.passages, np.vstack([one.batch.embeddings, other.batch.embeddings])
+        ),
+    )
+    with SqliteWriter(tmp_path, MANIFEST, collection="c") as writer:
+        writer.write([both])
+        assert writer.remove_documents(["d2", "unknown"]) == 1
+        assert writer.remove_documents(["d2"]) == 0
+        assert list(writer.files()) == [dataclasses.replace(both.record, documents=1)]
+        writer.finish()
+    assert ids(tmp_path) == ["d1"]
+    assert verify(tmp_path, collection="c") == []
+    assert state(tmp_path, "SELECT passage, generation FROM removed") == [(2, 2)]
+    assert state(tmp_path, "SELECT generation FROM manifest") == [2], "what removed nothing is no commit"
+
+
+def test_row_numbers_are_not_used_again_after_the_newest_was_removed(tmp_path: Path) -> None:
+    build(tmp_path, 3)
+    with SqliteWriter(tmp_path, MANIFEST, collection="c") as writer:
+        writer.remove_documents(["d2"])
+    with SqliteWriter(tmp_path, MANIFEST, collection="c") as writer:
+        writer.write([change(7)])
+    assert state(tmp_path, "SELECT rowid FROM passages ORDER BY rowid") == [1, 2, 4]
+
+
+def test_parts_of_a_file_in_one_batch_and_the_same_file_twice_are_as_in_batches_of_their_own(tmp_path: Path) -> None:
+    long = change(1)
+    second = Passage("more", "d1", "", long.documents[0].text[:9], 0, 9)
+    parts = [
+        dataclasses.replace(long, last=False),
+        FileChange(long.record, (), PassageBatch((second,), ENCODER.encode_passages([second.text])), first=False),
+    ]
+    with SqliteWriter(tmp_path, MANIFEST, collection="c") as writer:
+        writer.write([change(1, "An earlier text of the same file."), change(2), *parts])
+        writer.finish()
+    assert verify(tmp_path, collection="c") == []
+    assert sorted(state(tmp_path, "SELECT id FROM passages WHERE document IN (SELECT rowid FROM documents"
+                                  " WHERE id = 'd1')")) == sorted([long.batch.passages[0].id, "more"])  # fmt: skip
+
+
+def test_what_was_removed_is_forgotten_once_no_reader_is_a_cache_behind(tmp_path: Path) -> None:
+    settings = VectorSettings(index="compressed", lists=4)
+
+    def job(numbers: range, gone: range = range(0)) -> None:
+        with SqliteWriter(tmp_path, MANIFEST, collection="c", settings=settings) as writer:
+            writer.write([change(number) for number in numbers])
+            writer.remove_documents([f"d{number}" for number in gone])
+            writer.finish()
+
+    listed = "SELECT (SELECT removals_since FROM manifest), (SELECT count(*) FROM removed), generation FROM caches"
+    job(range(1200))
+    assert state(tmp_path, listed) == [(0, 0, 1)]
+    job(range(1200, 1210), range(20))
+    assert state(tmp_path, listed) == [(0, 20, 1)], "a small change makes no cache anew"
+    job(range(2000, 2300), range(20, 40))
+    assert state(tmp_path, listed) == [(1, 40, 5)], "one who knows the earlier cache needs what was removed since"
+    job(range(3000, 3400), range(40, 50))
+    assert state(tmp_path, listed) == [(5, 10, 7)]
+    assert verify(tmp_path, collection="c") == []
+
+
+@pytest.mark.parametrize("operation", ["create", "append", "sync_file", "rename", "sync_folder"])
+def test_a_commit_whose_record_cannot_be_written_is_kept(tmp_path: Path, operation: str) -> None:
+    build(tmp_path, 3)
+
+    class Full(Files):
+        full = False
+
+    def fail(*arguments: object) -> Any:
+        if files.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return getattr(Files, operation)(files, *arguments)
+
+    files = Full()
+    setattr(files, operation, fail)
+    with SqliteWriter(tmp_path, MANIFEST, collection="c", files=files) as writer:
+        files.full = True
+        with pytest.raises(SearchAppError, match=r"no space left for .*/generation: \d+ bytes were needed"):
+            writer.write([change(10)])
+    assert verify(tmp_path, collection="c") == []
+    assert len(ids(tmp_path)) == 4
