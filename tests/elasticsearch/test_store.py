@@ -256,8 +256,8 @@ COMPARISONS = st.builds(
     },
     st.sampled_from(NAMES),
     st.sampled_from([*filters.OPERATORS]),
-    SCALARS,
-    st.lists(SCALARS, max_size=3),
+    SCALARS | st.none(),
+    st.lists(SCALARS | st.none(), max_size=3),
 )
 FILTERS = st.recursive(
     COMPARISONS,
