@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import pytest
+from device_stand_ins import faiss_scan, torch_scan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from search_app import hardware
 from search_app.errors import IndexCorrupt
 from search_app.settings import VectorSettings
 from search_app.stores.vectors.build import open_index
+from search_app.stores.vectors.device import Scan
+from search_app.stores.vectors.gpu import open_gpu
 from search_app.stores.vectors.index import Arrays, Rows, VectorIndex
 from search_app.types import Matrix
 
@@ -79,8 +84,37 @@ def compressed_to_a_bit(data: Data) -> VectorIndex:
     )
 
 
-KINDS: dict[str, Make] = {"flat": flat, "compressed": compressed, "compressed to a bit": compressed_to_a_bit}
-COMPARES_ALL = {"flat"}
+def on_two_devices_by_torch(data: Data) -> VectorIndex:
+    """Copies in bfloat16 on what torch calls a device."""
+    return on_stand_ins(data, lambda dim: torch_scan(dim), spread="replica")
+
+
+def on_two_devices_by_faiss(data: Data) -> VectorIndex:
+    """Halves in float16, in indexes with the limits of those on GPUs."""
+    return on_stand_ins(data, lambda dim: faiss_scan(dim, float16=True), spread="shard")
+
+
+def on_stand_ins(data: Data, scan: Callable[[int], Scan], *, spread: Literal["replica", "shard"]) -> VectorIndex:
+    dim = data.vectors.shape[1]
+    settings = VectorSettings(device="cuda", spread=spread)
+    return open_gpu(dim, len(data.rows), data.batches, settings, scans=lambda *_: [scan(dim), scan(dim)])
+
+
+def on_all_gpus(data: Data) -> VectorIndex:
+    if not hardware.cuda_devices():
+        pytest.skip("needs an NVIDIA GPU that torch can use")
+    return data.open(VectorSettings(device="cuda"))
+
+
+KINDS: dict[str, Make] = {
+    "flat": flat,
+    "compressed": compressed,
+    "compressed to a bit": compressed_to_a_bit,
+    "gpu stand-ins, torch": on_two_devices_by_torch,
+    "gpu stand-ins, FAISS": on_two_devices_by_faiss,
+    "gpu": on_all_gpus,
+}
+COMPARES_ALL = {"flat", "gpu stand-ins, torch", "gpu stand-ins, FAISS", "gpu"}
 """Kinds that find the best without a filter too, however many there are."""
 SAVED = ("compressed", "compressed to a bit")
 

@@ -53,7 +53,8 @@ def open_gpu(
     """All of `batches`, on the devices that the settings name; on the CPU, and saying why, where they fail."""
     index = OnGpu(dim, (), spread=settings.spread)
     try:
-        index = OnGpu(dim, (scans or tested_scans)(dim, count, settings), spread=settings.spread)
+        why = f"vectors.device is {settings.device}"
+        index = OnGpu(dim, (scans or tested_scans)(dim, count, settings), spread=settings.spread, why=why)
         for rows, vectors in batches():
             index.add(rows, vectors)
             if not index.devices:
