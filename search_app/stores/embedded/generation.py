@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 from search_app.errors import IndexCorrupt
 from search_app.stores.embedded.files import Files
@@ -15,12 +16,30 @@ GENERATION_FILE = "generation"
 _REPAIR = "run: search-index verify --repair"
 
 
+class Recorded(NamedTuple):
+    """How far the commits of a lineage had come; `successor` is the lineage that was about to take its place."""
+
+    lineage: str
+    generation: int
+    successor: str = ""
+
+
 def record(files: Files, folder: Path, lineage: str, generation: int) -> None:
-    files.write(folder / GENERATION_FILE, [_line(lineage, generation)])
+    files.write(folder / GENERATION_FILE, [_line(Recorded(lineage, generation))])
 
 
-def read(folder: Path) -> tuple[str, int] | None:
-    """Lineage and generation; None where there is no such file. Raises IndexCorrupt.
+def announce(files: Files, folder: Path, successor: str) -> None:
+    """Before the commit that begins another lineage, so that no index but that one can take the place of this one."""
+    try:
+        recorded = read(folder)
+    except IndexCorrupt:
+        return
+    if recorded is not None:
+        files.write(folder / GENERATION_FILE, [_line(recorded._replace(successor=successor))])
+
+
+def read(folder: Path) -> Recorded | None:
+    """None where there is no such file. Raises IndexCorrupt.
 
     Read it before the truth: a commit in between is then no contradiction.
     """
@@ -31,28 +50,34 @@ def read(folder: Path) -> tuple[str, int] | None:
     except OSError as error:
         raise IndexCorrupt(f"{folder / GENERATION_FILE} cannot be read: {error.strerror}", hint=_REPAIR) from error
     try:
-        lineage, number, _ = line.decode("ascii").split(" ")
-        if _line(lineage, int(number)) == line:
-            return lineage, int(number)
-    except ValueError:
+        lineage, number, *successor, _ = line.decode("ascii").split(" ")
+        recorded = Recorded(lineage, int(number), *successor)
+        if _line(recorded) == line:
+            return recorded
+    except (ValueError, TypeError):
         pass
     raise IndexCorrupt(f"{folder / GENERATION_FILE} is damaged", hint=_REPAIR)
 
 
-def require(recorded: tuple[str, int] | None, folder: Path, lineage: str, generation: int) -> None:
-    """Raises IndexCorrupt where the truth, at `generation`, is behind what was recorded.
-
-    A lineage begins above the generations of the one before it, so numbers decide, whatever the lineage.
-    """
-    if recorded is None:
+def require(recorded: Recorded | None, folder: Path, lineage: str, generation: int) -> None:
+    """Raises IndexCorrupt where the truth is behind what was recorded, or is another index."""
+    if recorded is not None and not _follows(recorded, lineage, generation):
+        recorded = read(folder)  # another index may have been published since
+    if recorded is None or _follows(recorded, lineage, generation):
         return
-    if recorded[1] > generation or (recorded[1] == generation and recorded[0] != lineage):
-        raise IndexCorrupt(
-            f"the index in {folder} has lost commits: it is at generation {generation} and was at {recorded[1]}",
-            hint=_REPAIR,
-        )
+    if generation <= recorded.generation:
+        what = f"has lost commits: it is at generation {generation} and was at {recorded.generation}"
+    else:
+        what = "is not the one that was written here"
+    raise IndexCorrupt(f"the index in {folder} {what}", hint=_REPAIR)
 
 
-def _line(lineage: str, generation: int) -> bytes:
-    text = f"{lineage} {generation}".encode("ascii")
+def _follows(recorded: Recorded, lineage: str, generation: int) -> bool:
+    if lineage == recorded.lineage:
+        return generation >= recorded.generation
+    return lineage == recorded.successor and generation > recorded.generation
+
+
+def _line(recorded: Recorded) -> bytes:
+    text = f"{recorded.lineage} {recorded.generation} {recorded.successor}".rstrip().encode("ascii")
     return b"%s %08x\n" % (text, zlib.crc32(text))

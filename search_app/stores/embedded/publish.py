@@ -40,6 +40,7 @@ def publish(files: Files, folder: Path, new: Path, *, keep: bool = True) -> int:
                 sql = "UPDATE manifest SET lineage = ?, generation = max(generation + 1, ?) RETURNING generation"
                 number = int(rows(source, sql, (lineage, first))[0])
             checkpoint(source)
+            generation.announce(files, folder, lineage)
             with translated(target):
                 served.pragma("checksum_verification", False)  # it is overwritten, whatever it holds
                 copy(source, served)

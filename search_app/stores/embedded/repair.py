@@ -58,19 +58,22 @@ def _record_again(files: Files, folder: Path) -> list[str]:
                 generation.record(files, folder, lineage, number)
                 return [f"{folder / generation.GENERATION_FILE} was written anew"]
             # Row numbers may be used again, so whoever knows the lost commits begins anew.
+            successor, first = publish.new_lineage(), max(number, recorded.generation) + 1
+            generation.announce(files, folder, successor)
             with db:
-                lineage = publish.new_lineage()
-                db.execute("UPDATE manifest SET lineage = ?, generation = ?", (lineage, recorded[1] + 1))
-            generation.record(files, folder, lineage, recorded[1] + 1)
+                db.execute("UPDATE manifest SET lineage = ?, generation = ?", (successor, first))
+            generation.record(files, folder, successor, first)
+            if lineage != recorded.lineage:
+                return [f"{path} is another index than was written here, which is lost and served no more; {_LOST}"]
             return [
-                f"the commits {number + 1} to {recorded[1]} are lost: index their files again with: "
+                f"the commits {number + 1} to {recorded.generation} are lost: index their files again with: "
                 "search-index apply PATH"
             ]
         generation.record(files, folder, lineage, number)
     return [f"{folder / generation.GENERATION_FILE} was written anew"]
 
 
-def _recorded(folder: Path) -> tuple[str, int] | None:
+def _recorded(folder: Path) -> generation.Recorded | None:
     try:
         return generation.read(folder)
     except IndexCorrupt:

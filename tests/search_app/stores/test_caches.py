@@ -176,9 +176,13 @@ def test_the_recorded_generation_tells_of_lost_commits(tmp_path: Path) -> None:
     assert generation.read(tmp_path) is None
     generation.record(Files(), tmp_path, "abc", 7)
     recorded = generation.read(tmp_path)
-    assert recorded == ("abc", 7)
+    assert recorded == ("abc", 7, "")
     generation.require(recorded, tmp_path, "abc", 7)
+    with pytest.raises(IndexCorrupt, match="is not the one that was written here"):
+        generation.require(recorded, tmp_path, "new", 8)
+    generation.announce(Files(), tmp_path, "new")
     generation.require(recorded, tmp_path, "new", 8)
+    generation.require(generation.read(tmp_path), tmp_path, "abc", 7)
     for lineage, behind in (("abc", 6), ("older", 6), ("older", 7)):
         with pytest.raises(IndexCorrupt, match=rf"lost commits: it is at generation {behind} and was at 7"):
             generation.require(recorded, tmp_path, lineage, behind)
