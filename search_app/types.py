@@ -116,7 +116,7 @@ class Hit:
 class Rankings:
     """What the retrievers found for one question, each best first, all from one `generation` of the index.
 
-    `degraded`: found in a replica, as the index itself was out of reach.
+    `degraded`: found in a replica, as the index itself was out of reach, or on the CPU, as its GPU was.
     """
 
     dense: Sequence[Hit]
@@ -147,7 +147,7 @@ class Answer:
 class SearchResult:
     """One question's result. `timings` in seconds by stage; `generation` names the state of the index it came from.
 
-    `degraded`: of a replica, which may be older than the index itself.
+    `degraded`: of a replica, which may be older than the index itself, or without the GPU that the settings want.
     """
 
     question: str

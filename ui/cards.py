@@ -16,8 +16,8 @@ HIT_CHARACTERS = 420
 RETRIEVERS = {"dense": "dense", "keyword": "BM25", "bm25": "BM25"}
 STAGES_SHOWN_FROM = 0.0005  # seconds
 DEGRADED = (
-    '<div class="sa-notice" role="status"><strong>The index cannot be reached.</strong>'
-    " These answers come from a replica, which may be older.</div>"
+    '<div class="sa-notice" role="status"><strong>The index or its GPU cannot be reached.</strong>'
+    " These answers come from a replica, which may be older, or from the CPU.</div>"
 )
 
 

@@ -72,7 +72,10 @@ def health_routes(service: Service) -> APIRouter:
 
     @router.get("/ready", responses={503: {"model": ErrorResponse}})
     def ready() -> HealthResponse:
-        """At least one collection can be searched, "degraded" if only in a replica; else 503 with what to do."""
+        """At least one collection can be searched; 503 with what to do where none can.
+
+        "degraded" if only in a replica or without its GPU.
+        """
         problem: SearchAppError = IndexNotFound("default")
         degraded = False
         for name in service.collections():

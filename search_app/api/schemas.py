@@ -133,7 +133,8 @@ class HitOut(BaseModel):
 class SearchResponse(BaseModel):
     """`timings` in seconds by stage; `generation` names the state of the index that answered.
 
-    `degraded`: the server of the index is out of reach, and a replica answered that may be older.
+    `degraded`: the server of the index is out of reach, and a replica answered that may be older; or a GPU is, and
+    the CPU searched in its place.
     """
 
     question: str
@@ -237,7 +238,7 @@ class DocumentResponse(DocumentSummary):
 
 
 class HealthResponse(BaseModel):
-    """`status`: "live", or "ready", or "degraded" where only a replica answers."""
+    """`status`: "live", or "ready", or "degraded" where only a replica answers, or the CPU for a GPU."""
 
     status: str
 

@@ -67,11 +67,14 @@ def _ask(question: str, home: Path | None, collection: str, where: str | None, a
         many = service.answer_many if "top_k" in counts else service.search_many
         for result in many(questions, **arguments):
             if result.degraded:
-                click.echo("note: the index is out of reach; a replica answers, which may be older", err=True)
+                click.echo(_DEGRADED, err=True)
             if as_json:
                 click.echo(SearchResponse.of(result).model_dump_json(indent=None if question == "-" else 2))
             else:
                 _show(result, reading="top_k" in counts)
+
+
+_DEGRADED = "note: the index or its GPU is out of reach; a replica, which may be older, or the CPU answers"
 
 
 def _show(result: SearchResult, *, reading: bool) -> None:

@@ -527,7 +527,7 @@ def test_the_command_line_tells_who_answered(proxy: Proxy, elasticsearch_prefix:
         refused = run(*ask, STORE="elasticsearch")
     assert json.loads(degraded.stdout)["degraded"] is True
     assert [hit["text"] for hit in json.loads(degraded.stdout)["hits"]] == ["A river crosses Vienna."]
-    assert degraded.stderr.splitlines()[-1].startswith("note: the index is out of reach; a replica answers")
+    assert degraded.stderr.splitlines()[-1].startswith("note: the index or its GPU is out of reach; a replica")
     assert refused.returncode == 3
     assert refused.stdout == ""
     assert refused.stderr.splitlines()[-1].startswith(f"error: Elasticsearch at {proxy.url} cannot be reached")
