@@ -30,6 +30,7 @@ from search_app.stores.embedded.files import Files
 from search_app.stores.embedded.postings import Postings
 from search_app.stores.vectors import build, choice, gpu
 from search_app.stores.vectors.index import Arrays, Rows, VectorIndex
+from search_app.stores.vectors.rows import positions_of
 from search_app.types import Filter, Matrix
 
 T = TypeVar("T")
@@ -291,8 +292,8 @@ class _PassageRows:
         self._documents = np.concatenate([self._documents, documents[order]])
 
     def remove(self, passages: Rows) -> None:
-        kept = ~np.isin(self._passages, passages, assume_unique=True)
-        self._passages, self._documents = self._passages[kept], self._documents[kept]
+        gone = positions_of(passages, self._passages)
+        self._passages, self._documents = np.delete(self._passages, gone), np.delete(self._documents, gone)
 
     def passages_of(self, documents: Rows) -> Rows:
         """Ascending."""
