@@ -164,11 +164,6 @@ class TestCompose:
                 assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
                 assert service["build"]["args"]["ACCELERATOR"] == "gpu"
                 assert service["image"] != SERVICES["api"]["image"]
-        for name in ("api-gpu", "info-gpu"):
-            assert SERVICES[name]["environment"] == {
-                **SERVICES["api"]["environment"],
-                "SEARCH_APP_VECTORS__DEVICE": "auto",
-            }
 
     def test_env_example_has_every_variable_with_its_default(self) -> None:
         documented = dict(re.findall(r"^#?\s*(\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))

@@ -34,9 +34,9 @@ _AT_ONCE = 8192
 
 
 def wanted(settings: VectorSettings, count: int) -> bool:
-    """Whether vectors go to a GPU; "auto" takes one where comparing all on the CPU is too much."""
+    """Whether vectors go to a GPU; "auto" takes one that works, where comparing all on the CPU is too much."""
     if settings.device == "auto":
-        return count > settings.flat_limit and hardware.cuda_devices() > 0
+        return count > settings.flat_limit and hardware.cuda_devices() > 0 and bool(selftest.run().library)
     return settings.device != "cpu"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -24,6 +25,7 @@ PATIENCE = 120.0
 DIM = 96
 _COUNT, _SEED = 6000, 7
 Maker = Callable[[], Scan]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ def run() -> Tested:
         return tested
     instead = in_own_process("torch")
     why = "; ".join(reason for reason in (tested.why, instead.why) if reason)
+    if not instead.library:
+        log.warning("no GPU is used for vectors: %s", why)
     return Tested(instead.library, instead.devices, instead.selectors, why)
 
 
