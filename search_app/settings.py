@@ -89,7 +89,7 @@ class VectorSettings(_Section):
     exact_filters: int = Field(
         default=200_000, ge=0, description="a compressed index answers a filter that matches up to so many exactly"
     )
-    device: str = Field(default="cpu", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="where vectors are compared")
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="where vectors are compared")
     float16: bool = Field(default=False, description="on a GPU, half the memory; scores stay exact")
     spread: Literal["replica", "shard"] = Field(default="replica", description="over several GPUs")
     scratch_mb: int = Field(default=256, ge=0, description="GPU memory set aside for searching, MiB")

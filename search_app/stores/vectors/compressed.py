@@ -19,13 +19,13 @@ from search_app.stores.vectors import faiss, ranking
 from search_app.stores.vectors.choice import Choice, bytes_per_vector
 from search_app.stores.vectors.codes import Codes
 from search_app.stores.vectors.index import Arrays, Lookup, Rows
-from search_app.stores.vectors.rows import NONE, nothing, positions_of
+from search_app.stores.vectors.rows import NONE, held, nothing, positions_of
 from search_app.types import Matrix
 
 _LAYOUT = 1
 """Of the arrays; another number is another program's."""
 _BLOCK = 8_192
-"""Vectors scored at once in fast scan's blocks of 32, and exact ones read at once from the truth."""
+"""Exact vectors read from the truth at once, where all that match are compared."""
 _TOGETHER = 64
 """Queries whose candidates are held at once."""
 
@@ -104,15 +104,15 @@ class Compressed:
 
     def search(self, vectors: Matrix, k: int, *, exact: Lookup, among: Rows | None = None) -> tuple[Matrix, Rows]:
         queries = np.ascontiguousarray(vectors, dtype=np.float32)
-        held = None if among is None else self._held(among)
-        if held is not None and len(held) == len(self) > self._settings.exact_filters:
-            held = None
-        matching = len(self) if held is None else len(held)
+        chosen = None if among is None else self._held(among)
+        if chosen is not None and len(chosen) == len(self) > self._settings.exact_filters:
+            chosen = None
+        matching = len(self) if chosen is None else len(chosen)
         k = min(k, matching)
         if not k or not len(queries):
             return nothing(queries, k)
         parts = [
-            self._search(queries[start : start + _TOGETHER], k, exact, held, matching)
+            self._search(queries[start : start + _TOGETHER], k, exact, chosen, matching)
             for start in range(0, len(queries), _TOGETHER)
         ]
         return np.concatenate([scores for scores, _ in parts]), np.concatenate([rows for _, rows in parts])
@@ -149,45 +149,56 @@ class Compressed:
         return int(self._rows[-1].item()) + 1 if len(self._rows) else 0
 
     def _held(self, rows: Rows) -> NDArray[np.int64]:
-        found = positions_of(rows, self._rows)
+        found = held(rows, self._rows)
         living: NDArray[np.int64] = found[self._alive[found]]
         return living
 
-    def _living(self, held: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+    def _living(self, chosen: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
         """Positions to look at; None for all that there are."""
-        if held is None and self._count < len(self._rows):
+        if chosen is None and self._count < len(self._rows):
             return np.flatnonzero(self._alive)
-        return held
+        return chosen
 
     def _candidates(self, k: int) -> int:
         """More hits want more candidates, but fewer for each: 1,000 for 10, 3,162 for 100."""
         return max(round(self._settings.oversample * 10 * math.sqrt(max(k, 10) / 10)), 2 * k)
 
     def _search(
-        self, queries: Matrix, k: int, exact: Lookup, held: NDArray[np.int64] | None, matching: int
+        self, queries: Matrix, k: int, exact: Lookup, chosen: NDArray[np.int64] | None, matching: int
     ) -> tuple[Matrix, Rows]:
         wanted = self._candidates(k)
-        if matching > wanted and (held is None or matching > self._settings.exact_filters):
-            found = self._candidates_of(queries, wanted, held)
-            if all(len(rows) >= k for _, rows in found):
-                slack = math.inf if self._codes is None else self._codes.slack(queries)
-                return ranking.settle(queries, found, k, exact=exact, slack=slack)
-        living = self._living(held)
+        if matching <= wanted or (chosen is not None and matching <= self._settings.exact_filters):
+            return self._compared(queries, k, exact, chosen, matching)
+        found = self._candidates_of(queries, wanted, chosen)
+        slack = math.inf if self._codes is None else self._codes.slack(queries)
+        enough = np.array([len(rows) >= k for _, rows in found])
+        scores, rows = nothing(queries, k)
+        some = [one for one in found if len(one[1]) >= k]
+        scores[enough], rows[enough] = ranking.settle(queries[enough], some, k, exact=exact, slack=slack)
+        if not enough.all():
+            scores[~enough], rows[~enough] = self._compared(queries[~enough], k, exact, chosen, matching)
+        return scores, rows
+
+    def _compared(
+        self, queries: Matrix, k: int, exact: Lookup, chosen: NDArray[np.int64] | None, matching: int
+    ) -> tuple[Matrix, Rows]:
+        """With all that match, by their 8-bit codes where there are any: exact."""
+        living = self._living(chosen)
         if self._codes is None:
-            return self._compare(queries, k, exact, self._rows if living is None else self._rows[living])
+            return _compared_in_full(queries, k, exact, self._rows if living is None else self._rows[living])
         codes = self._codes
 
         def more(query: int, count: int) -> ranking.Ranked:
             scores, places = codes.scan(queries[query : query + 1], count, living)
             return scores[0], self._rows[places[0]]
 
-        scores, places = codes.scan(queries, min(wanted, matching), living)
+        scores, places = codes.scan(queries, min(self._candidates(k), matching), living)
         ranked = list(zip(scores, self._rows[places], strict=True))
         return ranking.settle(queries, ranked, k, exact=exact, slack=codes.slack(queries), matching=matching, more=more)
 
-    def _candidates_of(self, queries: Matrix, wanted: int, held: NDArray[np.int64] | None) -> list[ranking.Ranked]:
+    def _candidates_of(self, queries: Matrix, wanted: int, chosen: NDArray[np.int64] | None) -> list[ranking.Ranked]:
         """From the lists, refined by the 8-bit codes where there are any."""
-        selector = None if held is None else faiss.only(self._rows[held], self._beyond)
+        selector = None if chosen is None else faiss.only(self._rows[chosen], self._beyond)
         parameters = faiss.library().SearchParametersIVF(nprobe=self._probes, sel=selector)
         rough, rows = self._lists.search(queries, wanted, params=parameters)
         ranked = []
@@ -200,13 +211,14 @@ class Compressed:
             ranked.append((scores, found))
         return ranked
 
-    def _compare(self, queries: Matrix, k: int, exact: Lookup, rows: Rows) -> tuple[Matrix, Rows]:
-        """With every one of these rows, read from the truth a block at a time."""
-        best: list[ranking.Ranked] = [(np.empty(0, dtype=np.float32), NONE)] * len(queries)
-        for start in range(0, len(rows), _BLOCK):
-            block = rows[start : start + _BLOCK]
-            vectors = exact(block)
-            for i, query in enumerate(queries):
-                scores = np.concatenate((best[i][0], ranking.inner(query, vectors)))
-                best[i] = ranking.best(scores, np.concatenate((best[i][1], block)), k)
-        return np.stack([scores for scores, _ in best]), np.stack([found for _, found in best])
+
+def _compared_in_full(queries: Matrix, k: int, exact: Lookup, rows: Rows) -> tuple[Matrix, Rows]:
+    """With every one of these rows, read from the truth a block at a time."""
+    best: list[ranking.Ranked] = [(np.empty(0, dtype=np.float32), NONE)] * len(queries)
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        vectors = exact(block)
+        for i, query in enumerate(queries):
+            scores = np.concatenate((best[i][0], ranking.inner(query, vectors)))
+            best[i] = ranking.best(scores, np.concatenate((best[i][1], block)), k)
+    return np.stack([scores for scores, _ in best]), np.stack([found for _, found in best])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from search_app.stores.vectors import faiss, ranking
 from search_app.stores.vectors.index import Lookup, Rows
-from search_app.stores.vectors.rows import NONE, nothing, positions_of
+from search_app.stores.vectors.rows import NONE, held, nothing, positions_of
 from search_app.types import Matrix
 
 _GATHER = 1 / 20
@@ -43,18 +43,18 @@ class Flat:
 
     def search(self, vectors: Matrix, k: int, *, exact: Lookup, among: Rows | None = None) -> tuple[Matrix, Rows]:
         queries = np.ascontiguousarray(vectors, dtype=np.float32)
-        held = None if among is None else positions_of(among, self._rows)
-        matching = len(self) if held is None else len(held)
+        chosen = None if among is None else held(among, self._rows)
+        matching = len(self) if chosen is None else len(chosen)
         k = min(k, matching)
         if not k or not len(queries):
             return nothing(queries, k)
-        if held is not None and matching <= max(k, len(self) * _GATHER):
-            picked = self._vectors(held)
-            found = [ranking.best(ranking.inner(query, picked), held, k) for query in queries]
+        if chosen is not None and matching <= max(k, len(self) * _GATHER):
+            picked = self._vectors(chosen)
+            found = [ranking.best(ranking.inner(query, picked), chosen, k) for query in queries]
             return np.stack([scores for scores, _ in found]), self._rows[np.stack([place for _, place in found])]
         parameters = None
-        if held is not None and matching < len(self):
-            parameters = faiss.library().SearchParameters(sel=faiss.only(held, len(self)))
+        if chosen is not None and matching < len(self):
+            parameters = faiss.library().SearchParameters(sel=faiss.only(chosen, len(self)))
 
         def scan(some: Matrix, count: int) -> tuple[Matrix, Rows]:
             found: tuple[Matrix, Rows] = self._index.search(some, min(count, matching), params=parameters)

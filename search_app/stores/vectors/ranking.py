@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_app.stores.vectors.index import Lookup, Rows
+from search_app.stores.vectors.rows import nothing
 from search_app.types import Matrix
 
 Scores = NDArray[np.float32]
@@ -49,6 +50,8 @@ def settle(
     score by more than that cannot be among the first k. `ranked` holds at least k rows for each query; where that is
     not all of what is `matching`, `more` gives the rest.
     """
+    if not len(queries):
+        return nothing(queries, k)
     found: list[Ranked] = []
     for start in range(0, len(queries), _TOGETHER):
         part = slice(start, start + _TOGETHER)

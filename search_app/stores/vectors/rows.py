@@ -9,6 +9,8 @@ from search_app.stores.vectors.index import Rows
 from search_app.types import Matrix
 
 NONE: Rows = np.empty(0, dtype=np.int64)
+_DENSE = 16
+"""Row numbers for each one wanted, up to which a table over all of them pays."""
 
 
 def positions_of(wanted: Rows, rows: Rows) -> NDArray[np.int64]:
@@ -18,6 +20,15 @@ def positions_of(wanted: Rows, rows: Rows) -> NDArray[np.int64]:
     places = np.minimum(np.searchsorted(rows, wanted), len(rows) - 1)
     found: NDArray[np.int64] = places[rows[places] == wanted]
     return found
+
+
+def held(among: Rows, rows: Rows) -> NDArray[np.int64]:
+    """As `positions_of`, for ascending rows that may be most of all: then a table is quicker than a search for each."""
+    if not len(rows) or len(among) * _DENSE < rows[-1]:
+        return positions_of(among, rows)
+    table = np.zeros(int(rows[-1]) + 1, dtype=bool)
+    table[among[np.searchsorted(among, 0) : np.searchsorted(among, len(table))]] = True
+    return np.flatnonzero(table[rows])
 
 
 def nothing(queries: Matrix, k: int) -> tuple[Matrix, Rows]:
