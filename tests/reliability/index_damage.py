@@ -26,6 +26,7 @@ KINDS = {
     "flipped bit": 12, "truncated": 3, "extended": 1, "zeroed page": 3, "older file": 2, "another collection's file": 2,
 }  # fmt: skip
 """And how often each comes."""
+CRASHED = "ended with"
 _UNTOUCHED = ("writer.lock", "writer.pid")
 
 
@@ -115,6 +116,9 @@ class Patients:
         derived = file.endswith(".cache") or file == "generation" or file.startswith(PREVIOUS_FILE)
         if derived and found and repaired != "sound":
             problems.append(f"{kind} of {file} ({sound.name}): after repair {repaired}")
+        problems += [f"{kind} of {file} ({sound.name}): verify {text}" for text in found if text.startswith(CRASHED)]
+        if repaired.startswith(CRASHED):
+            problems.append(f"{kind} of {file} ({sound.name}): repair {repaired}")
         if repaired == "SILENT":
             problems.append(f"{kind} of {file} ({sound.name}): other answers after the repair")
         return Verdict(name, kind, answered, "found" if found else "nothing", matters, repaired, tuple(problems))
@@ -158,6 +162,8 @@ class Patients:
                 return catalog.verify(COLLECTION)
             except SearchAppError as error:
                 return [str(error)]
+            except Exception as error:
+                return [f"{CRASHED} {type(error).__name__}: {error}"]
 
     def _repaired(self, settings: Settings, sound: Sound) -> str:
         with closing(EmbeddedCatalog(settings)) as catalog:
@@ -165,6 +171,8 @@ class Patients:
                 said = catalog.repair(COLLECTION)
             except SearchAppError:
                 return "refused"
+            except Exception as error:
+                return f"{CRASHED} {type(error).__name__}: {error}"
         if self._verified(settings):
             return "still damaged"
         answered, _ = self._answered(settings, sound)
