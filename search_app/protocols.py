@@ -100,6 +100,8 @@ class PassageStore(KeywordSearch, Protocol):
         """
         ...
 
+    def count_passages(self, where: Filter) -> int: ...
+
     def files(self) -> Iterator[FileRecord]:
         """In order of path; `digest` is empty where a job ended half-way through the file."""
         ...
@@ -117,7 +119,10 @@ class PassageStore(KeywordSearch, Protocol):
         ...
 
     def is_degraded(self) -> bool:
-        """Whether a replica answers now. Asks whoever would be asked a question, and raises what that would raise."""
+        """Whether a replica, or the CPU in place of a GPU, answers now.
+
+        Asks whoever would be asked a question, and raises what that would raise.
+        """
         ...
 
     def close(self) -> None: ...

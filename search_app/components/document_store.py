@@ -117,7 +117,15 @@ class SearchAppDocumentStore:
         ]
 
     def count_documents_by_filter(self, filters: dict[str, Any]) -> int:
-        return sum(len(batch.passages) for batch in self._passages(filters))
+        if split_ids(filters)[1] is not None:
+            return sum(len(batch.passages) for batch in self._passages(filters))
+        to_filter(filters, ())  # refused also where there is no collection yet
+
+        def count(index: Index) -> int:
+            where = to_filter(filters, index.fields())
+            return index.counts()["passages"] if where is None else index.count_passages(where)
+
+        return self._ask(count, 0)
 
     def get_metadata_fields_info(self) -> dict[str, dict[str, str]]:
         """Fields and their kinds: boolean, int, float or keyword; nested ones under dotted names."""

@@ -81,7 +81,8 @@ def to_document(
     meta = dict(passage.meta)
     kept = json.loads(str(meta.pop(RESERVED_META, "{}")))
     if not is_own(passage):
-        meta = {**_place(passage), **meta}
+        # What a rebuild made of one of ours is a passage like others: text and vector are no longer those written.
+        kept, meta = {}, {**_place(passage), **meta}
     values: list[float] | None = None
     if embedding:
         if "embedding" in kept:

@@ -64,6 +64,9 @@ class FallbackStore:
     ) -> Iterator[PassageBatch]:
         return iter(self._ask(lambda store: list(store.passages(where, ids=ids, vectors=vectors)))[0])
 
+    def count_passages(self, where: Filter) -> int:
+        return self._ask(lambda store: store.count_passages(where))[0]
+
     def files(self) -> Iterator[FileRecord]:
         # All at once: half of them from one store and half from the other would be neither's.
         return iter(self._ask(lambda store: list(store.files()))[0])

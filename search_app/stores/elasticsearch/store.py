@@ -109,6 +109,14 @@ class ElasticsearchStore:
             while hits := list(itertools.islice(found, _PAGE)):
                 yield schema.batch_of(hits, self.manifest.encoder.dim if vectors else 0)
 
+    def count_passages(self, where: Filter) -> int:
+        def ask(build: Build) -> int:
+            condition = to_query(filters.check(where, build.fields or None))
+            query = {"bool": {"filter": [{"term": {"kind": "passage"}}, condition]}}
+            return int(self._connection.question(lambda client: client.count(index=build.index, query=query))["count"])
+
+        return self._on_live(ask)
+
     def files(self) -> Iterator[FileRecord]:
         return map(schema.file_record, self._all("file", ["path"], True))
 

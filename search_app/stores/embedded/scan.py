@@ -40,6 +40,11 @@ def passages(
             yield _batch(batch, dim if vectors else 0)
 
 
+def count(db: apsw.Connection, where: Filter) -> int:
+    conditions, parameters = _conditions(db, where, None)
+    return int(rows(db, f"SELECT count(*) FROM passages p WHERE {conditions}", parameters)[0])
+
+
 def _conditions(db: apsw.Connection, where: Filter | None, ids: Sequence[str] | None) -> tuple[str, list[Any]]:
     conditions, parameters = ["1"], list[Any]()
     if where is not None:

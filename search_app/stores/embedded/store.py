@@ -125,6 +125,10 @@ class SqliteStore:
     ) -> Iterator[PassageBatch]:
         return scan.passages(self._path, self.manifest.encoder.dim, where, ids=ids, vectors=vectors)
 
+    def count_passages(self, where: Filter) -> int:
+        with self._reading() as db:
+            return scan.count(db, where)
+
     def files(self) -> Iterator[FileRecord]:
         """In order of path; `digest` is empty where a job ended half-way through the file."""
         with self._reading() as db:

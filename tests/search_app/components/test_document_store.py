@@ -26,7 +26,9 @@ from haystack.utils import Secret
 
 from search_app import types
 from search_app.api.schemas import HitOut
+from search_app.components import store_documents
 from search_app.components.document_store import SearchAppDocumentStore
+from search_app.errors import IndexMismatch
 from search_app.manifest import Manifest
 from search_app.protocols import FileChange, FileRecord
 from search_app.settings import Settings, load_settings
@@ -420,6 +422,24 @@ def test_a_store_goes_through_yaml_without_its_secrets(monkeypatch: pytest.Monke
         SearchAppDocumentStore("c", settings={"elasticsearch": {"password": "very secret"}})
     with pytest.raises(ValueError, match="Cannot serialize token-based secret"):
         SearchAppDocumentStore("c", home=str(tmp_path), api_key=Secret.from_token("very secret")).to_dict()
+
+
+def test_what_a_rebuild_made_of_a_document_is_a_passage_of_it() -> None:
+    written = Document(id="1", content="One. Two.", meta={"a": {"b": None}, "c": 1}, embedding=[3.0, 0.0])
+    (owned,) = store_documents.to_change(written, dim=2, language="en").documents
+    passage = Passage("hash", owned.id, "", "Two.", 5, 9, None, owned.source, owned.meta)
+    found = store_documents.to_document(passage, np.array([0.0, 1.0], dtype=np.float32))
+    assert (found.id, found.content, found.embedding) == ("hash", "Two.", [0.0, 1.0])
+    assert found.meta["document_id"] == "1"
+    assert found.meta["c"] == 1
+    assert "haystack:rest" not in found.meta
+
+
+def test_apply_does_not_add_to_a_collection_that_was_made_here(where: dict[str, Any]) -> None:
+    with closing(SearchAppDocumentStore("c", embedding_dim=64, **where)) as store:
+        store.write_documents(DOCUMENTS)
+    with pytest.raises(IndexMismatch):
+        indexed(where)
 
 
 def settings_of(where: dict[str, Any]) -> Settings:
