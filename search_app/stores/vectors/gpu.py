@@ -102,6 +102,7 @@ class _Part:
         self.scan = scan
         self._noted: list[Rows] = [NONE]
         self._live: Mask = np.empty(0, dtype=bool)
+        self.dead = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=scan.name)
 
     @property
@@ -118,10 +119,6 @@ class _Part:
         rows = self.rows
         return rows[self._live]
 
-    @property
-    def dead(self) -> int:
-        return len(self.rows) - int(np.count_nonzero(self._live))
-
     def run(self, task: Callable[..., T], *arguments: object) -> Future[T]:
         return self._thread.submit(task, *arguments)
 
@@ -134,9 +131,10 @@ class _Part:
         """A removed vector stays where it is, and is never looked at, until there are many."""
         places = positions_of(rows, self.rows)
         self._live[places] = False
-        if self.dead > len(self.rows) * _DEAD:
+        self.dead = len(self._live) - int(np.count_nonzero(self._live))
+        if self.dead > len(self._live) * _DEAD:
             kept, self._noted = self._live, [self.live]
-            self._live = np.ones(len(self._noted[0]), dtype=bool)
+            self._live, self.dead = np.ones(len(self._noted[0]), dtype=bool), 0
             self.run(self.scan.keep, kept).result()
 
     def count(self, among: Rows) -> int:
@@ -152,7 +150,7 @@ class _Part:
             mask = np.zeros(len(rows), dtype=bool)
             mask[positions_of(among, rows)] = True
             mask &= self._live
-        elif self._live.all():
+        elif not self.dead:
             mask = None
         k = min(k, len(rows) if mask is None else int(np.count_nonzero(mask)))
         if not k:

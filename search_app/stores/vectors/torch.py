@@ -107,14 +107,15 @@ class TorchScan:
         for segment, used in zip(self._segments, self._used, strict=True):
             allowed = None if mask is None else mask[start : start + used]
             count = used if allowed is None else int(np.count_nonzero(allowed))
-            # Scores, their masked copy in topk and the vectors that were picked out.
-            step = max(256, self._scratch // (12 * queries + 4 * self._dim))
+            # Scores and what topk makes of them; beside CUDA the vectors as float32.
+            each = 12 * queries + (0 if self._device.type == "cuda" else 4 * self._dim)
             if allowed is not None and count <= used * _GATHER:
                 places = torch.from_numpy(np.flatnonzero(allowed)).to(self._device)
-                for some in torch.split(places, step):
+                for some in torch.split(places, max(256, self._scratch // (each + 2 * self._dim))):
                     yield 0, some + start, segment.index_select(0, some), None
             else:
                 chosen = None if allowed is None or count == used else torch.from_numpy(allowed.copy()).to(self._device)
+                step = max(256, self._scratch // each)
                 for at in range(0, used, step):
                     end = min(at + step, used)
                     yield start + at, None, segment[at:end], None if chosen is None else chosen[at:end]
