@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from haystack import Document
 from haystack.utils.filters import document_matches_filter
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_app.components.document_store import SearchAppDocumentStore
@@ -68,6 +68,7 @@ FILTERS = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(filters=FILTERS)
 def test_filters_match_what_haystack_matches(store: SearchAppDocumentStore, filters: dict[str, Any]) -> None:
     expected = {document.id for document in DOCUMENTS if document_matches_filter(filters, document)}
