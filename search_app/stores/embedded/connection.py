@@ -193,6 +193,8 @@ def translated(path: Path) -> Iterator[None]:
         if getattr(error, "extendedresult", 0) in _WRITES:
             raise SearchAppError(f"cannot write {path}: {error}", hint="check the disk, then run it again") from error
         raise IndexCorrupt(f"{path} is damaged: {error}", hint=_REPAIR) from error
+    except UnicodeDecodeError as error:
+        raise IndexCorrupt(f"{path} is damaged: it holds text that is none", hint=_REPAIR) from error
     except apsw.FullError as error:
         raise SearchAppError(
             f"no space left for {path}", hint="free some space and run it again; what was committed is kept"
