@@ -8,8 +8,15 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-_NVIDIA_DRIVER = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg", "/dev/nvhost-ctrl", "/dev/nvmap")
-"""On servers and desktops, under Windows' Linux, on Jetson boards."""
+_GPU_DRIVERS = (
+    "/dev/nvidiactl",
+    "/proc/driver/nvidia/version",
+    "/dev/dxg",
+    "/dev/nvhost-ctrl",
+    "/dev/nvmap",
+    "/dev/kfd",
+)
+"""NVIDIA's on servers and desktops, under Windows' Linux and on Jetson boards; AMD's, which torch calls CUDA too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +75,8 @@ def _cpu() -> tuple[str, frozenset[str]]:
 
 
 def cuda_devices() -> int:
-    """Those that torch can use; without a driver of NVIDIA it is not even imported."""
-    if sys.platform == "linux" and not any(Path(path).exists() for path in _NVIDIA_DRIVER):
+    """Those that torch can use; without a driver for any it is not even imported."""
+    if sys.platform == "linux" and not any(Path(path).exists() for path in _GPU_DRIVERS):
         return 0
     import torch
 
