@@ -56,6 +56,7 @@ _CHECKSUMS = {
 _CHECKSUMS_OF_WORDS = {
     "words of passage": ("SELECT passage, checksum, length, words, counts FROM terms", checksums.of_terms)
 }
+_HOLDS_INDEX = "SELECT count(*) FROM sqlite_schema WHERE name = 'manifest'"
 _UNIT = 1e-2
 _SAMPLE = 1_000
 _DOCUMENTS_AT_ONCE = 1_000
@@ -104,7 +105,7 @@ def examine(folder: Path, *, collection: str) -> list[Problem]:
         db.execute("BEGIN")
         try:
             with translated(path):
-                if not rows(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'manifest'")[0]:
+                if not rows(db, _HOLDS_INDEX)[0]:
                     return [*found, Problem(Part.TRUTH, f"{path} holds no index")]
                 lineage, number = rows(db, "SELECT lineage, generation FROM manifest")[0]
                 generation.require(recorded, folder, lineage, number)
@@ -133,6 +134,8 @@ def examine_rows(db: apsw.Connection, path: Path) -> list[Problem]:
     """Of the index file alone."""
     try:
         with translated(path):
+            if not rows(db, _HOLDS_INDEX)[0]:
+                return [Problem(Part.TRUTH, f"{path} holds no index")]
             manifest = Manifest.from_json(rows(db, "SELECT json FROM manifest")[0])
     except IndexCorrupt as error:
         return [Problem(Part.TRUTH, error.message)]
