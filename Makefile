@@ -1,7 +1,7 @@
 # make demo is all that a newcomer needs; `make help` lists the rest.
 # One environment in .venv for everything, installed once: stamps there say which pins it holds.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-elasticsearch test-docker pin-images check format bench bench-peers bench-scale bench-elasticsearch evaluate clean
+.PHONY: help setup demo test test-elasticsearch test-docker pin-images check format bench bench-peers bench-scale bench-elasticsearch bench-reliability evaluate soak clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -35,6 +35,9 @@ test: $(STAMP) ## every test but those that take minutes each
 test-elasticsearch: $(STAMP) ## all tests of the Elasticsearch store: on ELASTICSEARCH_URL, else on servers of its own
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/elasticsearch tests/contracts $(ARGS)
 
+soak: $(STAMP) ## ROUNDS=1000 kills and as many damaged files on living indexes, into .bench/soak; goes on where it stopped
+	PYTHONPATH=.:tests $(BIN)/python tests/reliability/soak.py $(PARTS) --rounds $(or $(ROUNDS),1000) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 test-docker: $(STAMP) ## docker-compose for real: images, default and Elasticsearch profile (root; ten minutes)
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m docker tests/docker $(ARGS)
 
@@ -65,6 +68,9 @@ bench-scale: .bench/venv/.installed ## the embedded store up to a million passag
 
 bench-elasticsearch: .bench/venv/.installed ## PART=bulk|answers|quality|scale on a real server into docs/benchmarks-elasticsearch.md
 	.bench/venv/bin/python -m benchmarks.elasticsearch $(PART) $(if $(SQUAD),--data $(SQUAD)) $(ARGS)
+
+bench-reliability: .bench/venv/.faiss-haystack ## the same damage to our files and Haystack's FAISS store's, into docs/reliability.md
+	.bench/venv/bin/python -m benchmarks.reliability $(ARGS)
 
 clean: ## remove environments, caches and the demo's index
 	rm -rf $(VENV) .bench .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -116,4 +122,9 @@ $(STAMP): requirements.lock pyproject.toml
 	$(call install_torch_cpu,.bench/venv)
 	@.bench/venv/bin/pip install --quiet -c requirements.lock -r requirements-peers.lock -r requirements.lock
 	@.bench/venv/bin/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+# It asks for numpy<2 on Python before 3.13, and runs with the one of requirements.lock: so without its dependencies.
+.bench/venv/.faiss-haystack: .bench/venv/.installed
+	@.bench/venv/bin/pip install --quiet --no-deps faiss-haystack==3.0.0
 	@touch $@
