@@ -163,6 +163,52 @@ def test_eight_readers_during_many_commits_never_mix_two_generations(
     assert all(report["generations"] > 3 for report in reports), "answers fell between the commits"
 
 
+def test_an_index_that_is_replaced_while_it_is_read_and_opened_answers_as_one_or_the_other(tmp_path: Path) -> None:
+    def publish(round_: int) -> None:
+        with SqliteWriter(tmp_path, MANIFEST, collection="c", rebuild=True) as writer:
+            writer.write([version(number, round_) for number in range(STARTING)])
+            writer.finish()
+            writer.write([version(number, round_ + 1) for number in range(STARTING)])
+
+    publish(0)
+    stop = threading.Event()
+    problems: list[str] = []
+    seen: set[int] = set()
+    vectors = ENCODER.encode_queries(["paragraph"])
+
+    def read(*, anew: bool) -> None:
+        before = -1
+        store = SqliteStore.open(tmp_path, collection="c")
+        try:
+            while not stop.is_set():
+                if anew:
+                    store.close()
+                    store = SqliteStore.open(tmp_path, collection="c")
+                (found,) = store.search_both(["paragraph"], vectors, k=1_000)
+                commits = {hit.passage.meta["commit"] for hit in (*found.dense, *found.keyword)}
+                if len(commits) != 1 or {len(found.dense), len(found.keyword)} != {STARTING}:
+                    problems.append(f"{commits}: {len(found.dense)} and {len(found.keyword)}")
+                if found.generation < before:
+                    problems.append(f"generation {found.generation} after {before}")
+                before = found.generation
+                seen.update(commits)  # type: ignore[arg-type]
+        except Exception as error:
+            problems.append(f"{type(error).__name__}: {error}")
+        finally:
+            store.close()
+
+    threads = [threading.Thread(target=read, kwargs={"anew": number % 2 == 0}) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for round_ in range(2, 14, 2):
+        publish(round_)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert len(seen) > 3, "answers fell between the swaps"
+
+
 def damage(folder: Path, sql: str) -> None:
     with closing(connect_writing(folder / INDEX_FILE)) as db, db:
         db.execute(sql)
