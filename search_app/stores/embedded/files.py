@@ -64,6 +64,14 @@ class Files:
         with self.translated(path), suppress(FileNotFoundError):
             self.unlink(path)
 
+    def remove_folder(self, path: Path) -> None:
+        """Of files only, or not there."""
+        if path.is_dir():
+            with self.translated(path):
+                for file in sorted(path.iterdir()):
+                    self.unlink(file)
+                self.unmake(path)
+
     def make_folder(self, path: Path) -> None:
         """With the folders above it."""
         missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
@@ -87,7 +95,7 @@ class Files:
         """Removes what a killed job had not finished."""
         with self.translated(folder):
             for path in sorted(folder.iterdir()):
-                if TEMPORARY in path.suffix and path.is_file():
+                if path.suffix.partition("-")[0] == TEMPORARY and path.is_file():  # SQLite's own are .new-wal
                     self.unlink(path)
 
     @contextmanager
@@ -158,6 +166,9 @@ class Files:
 
     def make(self, path: Path) -> None:
         os.mkdir(path)
+
+    def unmake(self, path: Path) -> None:
+        os.rmdir(path)
 
     def sync_folder(self, path: Path) -> None:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

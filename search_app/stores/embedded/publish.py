@@ -15,7 +15,7 @@ import apsw
 
 from search_app.errors import ConfigurationError, IndexCorrupt, IndexUnavailable
 from search_app.settings import VectorSettings
-from search_app.stores.embedded import generation, upgrade
+from search_app.stores.embedded import caches, generation, upgrade
 from search_app.stores.embedded.connection import connect_writing, rows, translated
 from search_app.stores.embedded.files import Files, temporary
 from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE, REBUILD_FILE, RESTORE_FILE, SET_ASIDE_FILE
@@ -44,7 +44,8 @@ def publish(files: Files, folder: Path, new: Path, *, keep: bool = True) -> int:
             with translated(target):
                 served.pragma("checksum_verification", False)  # it is overwritten, whatever it holds
                 copy(source, served)
-    generation.record(files, folder, lineage, number)
+                generation.record(files, folder, lineage, number)
+                caches.clear(files, served, folder)
     delete(files, new)
     if kept:
         _keep(files, folder)

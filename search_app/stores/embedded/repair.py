@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from search_app.errors import IndexCorrupt
@@ -23,15 +23,17 @@ def repair(files: Files, folder: Path, settings: VectorSettings, *, collection: 
     """For whoever holds the writer's lock; returns what was done and what cannot be."""
     found = examine(folder, collection=collection)
     parts = {problem.part for problem in found}
+    done: list[str] = []
+    if Part.GENERATION in parts:
+        with suppress(IndexCorrupt):
+            done += _record_again(files, folder)
     if Part.TRUTH in parts or Part.ROWS in parts:
         try:
             _rewrite(files, folder)
         except IndexCorrupt as error:
             lost = [problem.text for problem in found if problem.part is Part.TRUTH] or [error.message]
-            return [f"{text}: this cannot be derived again; {_LOST}" for text in lost]
-        done = ["pages, the BM25 index and what filters look at were made anew from the documents"]
-    else:
-        done = _record_again(files, folder) if Part.GENERATION in parts else []
+            return [*done, *(f"{text}: this cannot be derived again; {_LOST}" for text in lost)]
+        done.append("pages, the BM25 index and what filters look at were made anew from the documents")
     if Part.CACHES in parts or Part.TRUTH in parts or Part.ROWS in parts:
         path = folder / INDEX_FILE
         with closing(connect_writing(path)) as db, translated(path):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import string
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import apsw
 
-from search_app.errors import ConfigurationError, IndexCorrupt, IndexNotFound
+from search_app.errors import ConfigurationError, IndexCorrupt, IndexNotFound, SearchAppError
 from search_app.manifest import Manifest
 from search_app.stores.embedded import caches, publish, upgrade
 from search_app.stores.embedded.connection import connect_reading, connect_writing, rows, translated
@@ -52,13 +52,14 @@ def snapshot(files: Files, folder: Path, destination: Path, *, collection: str) 
     unfinished = temporary(destination.absolute())
     files.make_folder(unfinished)
     _clear(files, unfinished)
-    contents = _copy(files, folder, unfinished, collection)
-    described = {
-        **{name: getattr(contents, name) for name in ("collection", "lineage", "generation", "format")},
-        "files": {name: {"sha256": entry.sha256, "bytes": entry.bytes} for name, entry in contents.files.items()},
-    }
-    files.write(unfinished / CONTENTS_FILE, [json.dumps(described, indent=2).encode()])
-    files.replace(unfinished, destination.absolute())
+    try:
+        contents = _copy(files, folder, unfinished, collection)
+        files.write(unfinished / CONTENTS_FILE, [json.dumps(asdict(contents), indent=2).encode()])
+        files.replace(unfinished, destination.absolute())
+    except Exception:
+        with suppress(SearchAppError):
+            files.remove_folder(unfinished)
+        raise
     return contents
 
 

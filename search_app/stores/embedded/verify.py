@@ -112,6 +112,8 @@ def examine(folder: Path, *, collection: str) -> list[Problem]:
         except IndexCorrupt as error:
             found.append(Problem(Part.GENERATION, error.message))
         found += examine_rows(db, path)
+        if db.in_transaction:  # damage ends it
+            db.execute("ROLLBACK")
         found += [Problem(Part.CACHES, text) for text in _caches(db, folder, path)]
     return found + _previous(folder / PREVIOUS_FILE)
 
@@ -235,12 +237,11 @@ def _places(differing: set[Any]) -> list[tuple[int, str]]:
     return sorted({(row, name) for row, name, _, _ in differing})[:_MOST]
 
 
-def _caches(db: apsw.Connection, folder: Path, path: Path) -> Iterator[str]:
+def _caches(db: apsw.Connection, folder: Path, path: Path) -> list[str]:
+    sql = "SELECT file, sha256 FROM caches"
     try:
         with translated(path):
-            known = rows(db, "SELECT file, sha256 FROM caches")
+            found = {(name, sha256): caches.damage(folder / name, sha256) for name, sha256 in rows(db, sql)}
+            return [found[known] for known in rows(db, sql) if found.get(known)]  # not one that was replaced meanwhile
     except IndexCorrupt:
-        return
-    for name, sha256 in known:
-        if problem := caches.damage(folder / str(name), str(sha256)):
-            yield problem
+        return []  # the table itself: said already

@@ -141,7 +141,8 @@ class SqliteWriter:
         self._lock.release()
 
     def _open(self) -> apsw.Connection:
-        existed, recorded = self._path.exists(), generation.read(self._folder)
+        existed = self._path.exists()
+        recorded = None if self._rebuild else generation.read(self._folder)
         db = connect_writing(self._path)
         try:
             with translated(self._path):
@@ -153,7 +154,7 @@ class SqliteWriter:
                         self._files.remove(self._folder / generation.GENERATION_FILE)
                     with db:
                         db.execute(TABLES)
-                        first = recorded[1] + 1 if recorded and not self._rebuild else 0
+                        first = recorded.generation + 1 if recorded else 0
                         values = (self._manifest.to_json(), publish.new_lineage(), first, first)
                         db.execute("INSERT INTO manifest VALUES (?, ?, ?, ?)", values)
                     self._record(db)
@@ -335,6 +336,9 @@ def refresh(
     """
     from search_app.stores.embedded import derived
 
+    lost = [kind for kind, file in rows(db, "SELECT kind, file FROM caches") if not (folder / file).exists()]
+    if lost:
+        caches.forget(files, db, folder, lost)
     before = rows(db, "SELECT generation FROM caches")
     derived.refresh_caches(db, folder, files, settings, fresh=fresh)
     after = rows(db, "SELECT generation FROM caches")

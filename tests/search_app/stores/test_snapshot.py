@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from test_embedded import ENCODER, MANIFEST, change
 
-from search_app.errors import ConfigurationError, IndexBusy, IndexCorrupt, IndexNotFound
+from search_app.errors import ConfigurationError, IndexBusy, IndexCorrupt, IndexNotFound, SearchAppError
 from search_app.settings import Settings, load_settings
 from search_app.stores.embedded import generation
 from search_app.stores.embedded.catalog import EmbeddedCatalog
@@ -278,6 +279,46 @@ def test_a_job_that_dies_at_any_file_operation_leaves_the_old_or_the_new_index_a
             break
         point += 1
     assert point > 5
+
+
+def test_a_rebuild_that_was_left_with_its_caches_made_is_ended_with_caches(tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path / "home", vectors={"index": "compressed", "lists": 4})
+    sound = Catalog(settings)
+    fill(sound, range(10))
+
+    class Stopping(Files):
+        def write(self, path: Path, parts: Any) -> None:
+            super().write(path, parts)
+            if path.suffix == ".cache":
+                stop.append(path)
+
+        def sync(self, path: Path) -> None:
+            raise Killed
+
+    stop: list[Path] = []
+    with pytest.raises(Killed):
+        fill(Catalog(settings, Stopping()), range(1000), rebuild=True)
+    assert stop
+    fill(sound, range(10, 20))  # which clears away what is not its own
+    assert not stop[0].exists()
+    with sound.writer("c", MANIFEST, rebuild=True) as writer:
+        assert len(list(writer.files())) == 1000
+        writer.finish()
+    assert sound.verify("c") == []
+    assert stop[0].exists()
+
+
+def test_a_snapshot_that_cannot_be_written_leaves_nothing(plain: Catalog, tmp_path: Path) -> None:
+    fill(plain, range(3))
+
+    class Full(Files):
+        def append(self, descriptor: int, data: bytes | memoryview, path: Path) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    full = Catalog(load_settings(home=tmp_path / "home"), Full())
+    with pytest.raises(SearchAppError, match=r"no space left for .*snapshot.json: \d+ bytes were needed"):
+        full.snapshot("c", tmp_path / "kept")
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
 def test_repair_makes_a_damaged_cache_anew(tmp_path: Path) -> None:
