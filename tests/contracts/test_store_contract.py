@@ -181,6 +181,7 @@ def facts(number: int) -> dict[str, Any]:
         "weight": number / 4,
         "modified": f"2024-02-{1 + number % 28:02}",
         "public": number % 2 == 0,
+        "mixed": [number, str(number), number % 2 == 0],
     }
     if number in (4, 9):
         found["author"] = "Ada" if number == 4 else "Grace"
@@ -199,6 +200,7 @@ def facts(number: int) -> dict[str, Any]:
         "modified >= 2024-02-10", "modified < 2024-02-10 and modified > 2024-02-03", "modified = 2024-02-07",
         "tags = red", "tags in [blue, green]", "tags != red", "tags not in [red, blue]", "tags missing",
         "public = true", "public != true", "number = true", 'number = "7"', "tags > green",
+        "mixed = 7", 'mixed = "7"', "mixed = true", "mixed >= 30", "mixed not in [7, true]",
     ],
 )  # fmt: skip
 def test_filters_are_exact_before_the_cut(store: Any, exact: ExactStore, where: str) -> None:
@@ -209,11 +211,11 @@ def test_filters_are_exact_before_the_cut(store: Any, exact: ExactStore, where: 
     condition = parse_where(where)
     for k in (1, 5, 500):
         same(store.search_dense(vectors, k=k, where=condition), exact.search_dense(vectors, k=k, where=condition))
-    same_words(
-        store,
-        store.search_keyword(QUESTIONS, k=500, where=condition),
-        exact.search_keyword(QUESTIONS, k=500, where=condition),
-    )
+    words = exact.search_keyword(QUESTIONS, k=500, where=condition)
+    same_words(store, store.search_keyword(QUESTIONS, k=500, where=condition), words)
+    matching = {hit.passage.id for hit in exact.search_dense(vectors[:1], k=500, where=condition)[0]}
+    assert {passage.id for batch in store.passages(condition) for passage in batch.passages} == matching
+    assert store.count_passages(condition) == len(matching)
 
 
 def test_both_retrievers_answer_from_one_generation(store: Any, exact: ExactStore) -> None:

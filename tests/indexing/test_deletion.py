@@ -179,3 +179,14 @@ def test_the_command_deletes_nothing_where_nothing_is_named(settings: Settings, 
 def test_documents_of_a_selection_come_without_their_texts(settings: Settings) -> None:
     found = select(settings, sources=["leave.md"]).documents
     assert [(document.title, document.text) for document in found] == [("Leave", "")]
+
+
+def test_compacting_leaves_no_byte_of_a_deleted_text_behind(settings: Settings) -> None:
+    def kept() -> bool:
+        folder = settings.collection_folder("default")
+        return any(b"second class" in path.read_bytes() for path in folder.iterdir() if path.is_file())
+
+    delete(settings, sources=["travel.txt"])
+    assert kept()
+    assert run(settings, "compact").exit_code == 0
+    assert not kept()
