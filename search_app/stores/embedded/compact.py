@@ -10,7 +10,7 @@ from search_app.stores.embedded import generation, publish, upgrade
 from search_app.stores.embedded.connection import connect_writing, rows, translated
 from search_app.stores.embedded.files import Files
 from search_app.stores.embedded.schema import INDEX_FILE, RESTORE_FILE
-from search_app.stores.embedded.writer import refresh
+from search_app.stores.embedded.upkeep import refresh
 
 
 def compact(files: Files, folder: Path, settings: VectorSettings) -> None:

@@ -19,6 +19,7 @@ from search_app.stores.embedded import caches, generation, upgrade
 from search_app.stores.embedded.connection import connect_writing, rows, translated
 from search_app.stores.embedded.files import Files, temporary
 from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE, REBUILD_FILE, RESTORE_FILE, SET_ASIDE_FILE
+from search_app.stores.embedded.upkeep import refresh
 
 
 def publish(files: Files, folder: Path, new: Path, *, keep: bool = True) -> int:
@@ -54,8 +55,6 @@ def publish(files: Files, folder: Path, new: Path, *, keep: bool = True) -> int:
 
 def rollback(files: Files, folder: Path, settings: VectorSettings) -> int:
     """Swaps what is served with what was served before; returns the new generation."""
-    from search_app.stores.embedded.writer import refresh
-
     previous = folder / PREVIOUS_FILE
     if not previous.exists():
         raise ConfigurationError(

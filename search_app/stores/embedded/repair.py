@@ -12,8 +12,8 @@ from search_app.stores.embedded import caches, generation, publish, upgrade
 from search_app.stores.embedded.connection import connect_writing, rows, translated
 from search_app.stores.embedded.files import Files
 from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE, RESTORE_FILE, TABLES
+from search_app.stores.embedded.upkeep import refresh
 from search_app.stores.embedded.verify import Part, examine, examine_rows
-from search_app.stores.embedded.writer import refresh
 
 _TRUTH = ("files", "documents", "vectors", "passages", "removed")
 _LOST = "bring it back with: search-index rollback, search-index restore, or search-index apply --rebuild PATH"

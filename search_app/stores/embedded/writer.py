@@ -20,15 +20,13 @@ from search_app.errors import IndexBusy, IndexCorrupt
 from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.protocols import FileChange, FileRecord, Rejection
 from search_app.settings import VectorSettings
-from search_app.stores.embedded import attributes, caches, checksums, generation, publish, terms, upgrade
+from search_app.stores.embedded import attributes, caches, checksums, generation, publish, terms, upgrade, upkeep
 from search_app.stores.embedded.connection import connect_writing, rows, translated
 from search_app.stores.embedded.files import Files
 from search_app.stores.embedded.schema import INDEX_FILE, REBUILD_FILE, TABLES
 from search_app.types import Document, Matrix, Passage
 
 _KEYS_AT_ONCE = 500
-_COMMITS_KEPT = 1_000
-"""Without a cache: by how many commits a reader may be behind and still take in no more than the difference."""
 
 
 class SqliteWriter:
@@ -127,7 +125,7 @@ class SqliteWriter:
                         "DELETE FROM vectors WHERE rowid NOT IN (SELECT vector FROM passages WHERE vector IS NOT NULL)"
                     )
                 self._db.execute("PRAGMA optimize")
-            refresh(self._db, self._folder, self._files, self._settings)
+            upkeep.refresh(self._db, self._folder, self._files, self._settings)
             publish.checkpoint(self._db)
         if self._rebuild:
             self._db.close()
@@ -320,35 +318,6 @@ class _Rows:
     def _vectors(self, columns: str, keys: Sequence[str]) -> dict[str, Any]:
         sql = f"SELECT {columns} FROM vectors WHERE key IN (SELECT value FROM json_each(?))"
         return dict(rows(self._db, sql, (json.dumps(keys),)))
-
-
-def refresh(
-    db: apsw.Connection,
-    folder: Path,
-    files: Files,
-    settings: VectorSettings,
-    *,
-    fresh: bool = False,
-) -> None:
-    """Caches that are missing or far behind, and `removed` without what nobody needs who is less than a cache behind.
-
-    With `fresh`, caches whatever their age, and nothing removed that they hold not.
-    """
-    from search_app.stores.embedded import derived
-
-    lost = [kind for kind, file in rows(db, "SELECT kind, file FROM caches") if not (folder / file).exists()]
-    if lost:
-        caches.forget(files, db, folder, lost)
-    before = rows(db, "SELECT generation FROM caches")
-    derived.refresh_caches(db, folder, files, settings, fresh=fresh)
-    after = rows(db, "SELECT generation FROM caches")
-    now = rows(db, "SELECT generation FROM manifest")[0]
-    if not fresh and before == after and before:
-        return
-    floor = min(after + ([now] if fresh else before or [now - _COMMITS_KEPT]))
-    with db:
-        db.execute("DELETE FROM removed WHERE generation <= ?", (floor,))
-        db.execute("UPDATE manifest SET removals_since = max(removals_since, ?)", (floor,))
 
 
 def lock(files: Files, folder: Path, collection: str) -> FileLock:
