@@ -25,6 +25,13 @@ class OutOfMemory(DeviceFailure):
     """What was asked does not fit; less may."""
 
 
+def failure(name: str, error: Exception) -> DeviceFailure:
+    """What a library raised, as a failure of the device of this name."""
+    said = str(error)
+    full = isinstance(error, MemoryError) or any(words in said.lower() for words in ("out of memory", "allocat"))
+    return (OutOfMemory if full else DeviceFailure)(f"{name}: {said.splitlines()[0] if said else type(error).__name__}")
+
+
 class Scan(Protocol):
     """Vectors on one device, at positions 0, 1, … in the order in which they came. One thread at a time."""
 

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_app.stores.vectors.device import (
-    DeviceFailure,
     Found,
     Mask,
-    OutOfMemory,
     Positions,
     Rounding,
+    failure,
     merged,
 )
 from search_app.stores.vectors.rows import nothing
@@ -145,9 +144,7 @@ class FaissScan:
         try:
             yield
         except (RuntimeError, MemoryError) as error:
-            memory = isinstance(error, MemoryError) or "memory" in str(error)
-            line = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise (OutOfMemory if memory else DeviceFailure)(f"{self.name}: {line}") from error
+            raise failure(self.name, error) from error
 
 
 def gpu_index_maker(library: Any, dim: int, device: int, *, float16: bool, scratch_mb: int) -> Callable[[], Any]:

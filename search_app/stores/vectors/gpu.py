@@ -179,6 +179,8 @@ class OnGpu:
         self._dim, self._shard, self._why = dim, spread == "shard", why
         self._parts = [_Part(scan) for scan in scans]
         self._failures: list[str] = []
+        self._unfreed: list[_Part] = []
+        """Freeing what is on a lost device makes FAISS end the process."""
         self._left: Rows = NONE
         self._cpu: VectorIndex | None = None
 
@@ -305,6 +307,8 @@ class OnGpu:
     def _lose(self, lost: _Part, error: DeviceFailure) -> None:
         if lost not in self._parts:
             return
+        if not isinstance(error, OutOfMemory):
+            self._unfreed.append(lost)
         gone = self._parts if self._shard else [lost]
         self._parts = [part for part in self._parts if part not in gone]
         if not self._parts:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from search_app.stores.vectors.device import DeviceFailure, Found, Mask, OutOfMemory, Rounding
+from search_app.stores.vectors.device import Found, Mask, Rounding, failure
 from search_app.types import Matrix
 
 SEGMENT = 1 << 20
@@ -131,10 +131,9 @@ class TorchScan:
             yield
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
-            raise OutOfMemory(f"{self.name}: {_first_line(error)}") from error
+            raise failure(self.name, error) from error
         except RuntimeError as error:  # a lost device, and what the libraries of CUDA say
-            memory = "memory" in str(error)
-            raise (OutOfMemory if memory else DeviceFailure)(f"{self.name}: {_first_line(error)}") from error
+            raise failure(self.name, error) from error
 
 
 def _products(queries: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
@@ -150,7 +149,3 @@ def _norms(exact: torch.Tensor, rounded: torch.Tensor) -> tuple[float, float]:
         return 0.0, 0.0
     away = exact - rounded.float()
     return float(exact.norm(dim=1).max()), float(away.norm(dim=1).max())
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -321,17 +321,30 @@ class TestFailingDevices:
         assert "cuda:0" in index.degraded
         truth.check(index, truth.unit(3), 10)
 
-    def test_what_cuda_reports_through_the_libraries_is_a_failure_of_the_device(self) -> None:
+    @pytest.mark.parametrize(
+        ("said", "error"),
+        [
+            (
+                "Error in allocMemory: 'err == cudaSuccess' failed: cudaMalloc error out of memory [2]\n at …",
+                OutOfMemory,
+            ),
+            ("CUDA error: an illegal memory access was encountered", DeviceFailure),
+            ("CUDA error: unspecified launch failure", DeviceFailure),
+        ],
+    )
+    def test_what_cuda_reports_through_the_libraries_is_a_failure_of_the_device(
+        self, said: str, error: type[DeviceFailure]
+    ) -> None:
         class Lost(PlainKernel):
             def search(self, queries: Matrix, k: int, params: object = None) -> Found:
-                raise RuntimeError(
-                    "Error in virtual void* allocMemory: 'err == cudaSuccess' failed: out of memory\n at …"
-                )
+                raise RuntimeError(said)
 
         scan = faiss_scan(DIM, kernel=Lost)
         scan.add(Truth().unit(10))
-        with pytest.raises(OutOfMemory, match=r"faiss stand-in: .*out of memory$"):
+        with pytest.raises(DeviceFailure) as caught:
             scan.best(Truth().unit(1), 1, None)
+        assert type(caught.value) is error
+        assert str(caught.value) == f"faiss stand-in: {said.splitlines()[0]}"
 
 
 class TestChoosing:
