@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Literal
 
@@ -17,6 +17,8 @@ from search_app import hardware
 from search_app.errors import IndexCorrupt
 from search_app.settings import VectorSettings
 from search_app.stores.vectors.build import open_index
+from search_app.stores.vectors.choice import choose
+from search_app.stores.vectors.compressed import Compressed
 from search_app.stores.vectors.device import Scan
 from search_app.stores.vectors.gpu import open_gpu
 from search_app.stores.vectors.index import Arrays, Rows, VectorIndex
@@ -77,11 +79,14 @@ def compressed(data: Data) -> VectorIndex:
 
 
 def compressed_to_a_bit(data: Data) -> VectorIndex:
-    """With memory for codes of 1 bit, not for those of 8."""
-    dim = data.vectors.shape[1]
-    return data.open(
-        VectorSettings(index="compressed", memory_mb=1 + len(data.rows) * (dim // 8 + 25 + dim // 2) >> 20)
-    )
+    """As where memory is too small for codes of 8 bits."""
+    options = VectorSettings(index="compressed")
+    choice = choose(*data.vectors.shape, options)
+    choice = replace(choice, parameters={**choice.parameters, "codes": 0})
+    index = Compressed.trained(data.vectors, (data.vectors.min(axis=0), data.vectors.max(axis=0)), choice, options)
+    for rows, vectors in data.batches():
+        index.add(rows, vectors)
+    return index
 
 
 def on_two_devices_by_torch(data: Data) -> VectorIndex:
@@ -230,6 +235,7 @@ class TestEdges:
         described = index.describe()
         assert described["kind"] == kind.split()[0]
         assert described["why"]
+        assert described.get("bits a dimension") == {"compressed": [1, 8], "compressed to a bit": [1]}.get(kind)
 
     def test_many_copies_of_one_vector_come_in_the_order_of_rows(self, kind: str) -> None:
         copies = Data(np.arange(2_000, dtype=np.int64), np.repeat(questions(64)[:1], 2_000, axis=0))
