@@ -55,13 +55,15 @@ def rebuild(
     *,
     encoder: Encoder,
     collection: str = "default",
+    batch_characters: int = BATCH_CHARACTERS,
     start: Callable[[Rest], None] = lambda rest: None,
     progress: Progress = lambda size: None,
 ) -> Rebuilt:
     """Splits and encodes the index's documents beside it, and puts the new index in its place at the end.
 
-    Until then the old one serves, and `rollback` brings it back. A rebuild that was killed is gone on with by the same
-    call. Files keep their records, so the next `apply` finds nothing changed; what was deleted stays deleted.
+    Until then the old one serves, and `rollback` brings it back. A rebuild that was killed has lost a batch at most, and
+    the same call goes on there. Files keep their records, so the next `apply` finds nothing changed; what was deleted
+    stays deleted.
     """
     from indexing.pipeline import batches, indexing_pipeline
 
@@ -84,7 +86,7 @@ def rebuild(
         earlier = old if _same_vectors(old.manifest.encoder, encoder.stamp) else None
         run = batches(indexing_pipeline(parts, split, encoder, writer, earlier=earlier))
         while not parts.exhausted:
-            changes = run(BATCH_CHARACTERS)
+            changes = run(batch_characters)
             if changes.rejected:
                 refused = changes.rejected[0]
                 raise SearchAppError(

@@ -85,6 +85,16 @@ def test_another_encoder_gives_the_index_that_it_would_have_given_from_the_files
     assert catalog.verify("default") == []
 
 
+def test_it_tells_how_far_it_is(settings: Settings) -> None:
+    began: list[Rest] = []
+    sizes: list[int] = []
+    encoder = HashEncoder(**OTHER)
+    rebuild(settings, encoder=encoder, batch_characters=4000, start=began.append, progress=sizes.append)
+    assert (began[0].files, began[0].done) == (13, 0)
+    assert len(sizes) > 3
+    assert sum(sizes) == began[0].bytes > 0
+
+
 def test_no_file_is_needed_and_the_next_job_finds_nothing_changed(
     settings: Settings, catalog: Catalog, docs: Path
 ) -> None:
@@ -180,14 +190,14 @@ KILLED = """
 import sys
 sys.path.insert(0, {tests!r})
 from fakes import HashEncoder
-from indexing import batching, rebuild
-rebuild.BATCH_CHARACTERS = 4000
+from indexing.rebuild import rebuild
 from search_app.settings import Settings
 settings = Settings(home={home!r}, splitter={{"passage_tokens": 64, "overlap_tokens": 8}})
 def progress(size):
     print(size, flush=True)
     sys.stdin.readline()
-rebuild.rebuild(settings, encoder=HashEncoder(dim=48, digest="other", max_tokens=96), progress=progress)
+encoder = HashEncoder(dim=48, digest="other", max_tokens=96)
+rebuild(settings, encoder=encoder, batch_characters=4000, progress=progress)
 """
 
 
@@ -205,6 +215,22 @@ def killed(settings: Settings) -> Settings:
             process.stdin.write("\n")
             process.stdin.flush()
         process.send_signal(signal.SIGKILL)
+    return settings
+
+
+class Stopping(HashEncoder):
+    """Fails at the third batch, as a machine without memory does."""
+
+    def encode_passages(self, texts: Sequence[str]) -> Any:
+        if len(self.encoded) > 60:
+            raise MemoryError
+        return super().encode_passages(texts)
+
+
+@pytest.fixture
+def stopped(settings: Settings) -> Settings:
+    with pytest.raises(MemoryError):
+        rebuild(settings, encoder=Stopping(**OTHER), batch_characters=4000)
     return settings
 
 
@@ -231,13 +257,16 @@ def test_kill_9_leaves_the_old_index_and_the_next_rebuild_goes_on(
     assert catalog.verify("default") == []
 
 
-def test_what_happened_since_the_kill_is_in_the_new_index(killed: Settings, catalog: Catalog, docs: Path) -> None:
-    delete(killed, sources=["00.md"])
+def test_what_happened_since_it_was_stopped_is_in_the_new_index(
+    stopped: Settings, catalog: Catalog, docs: Path
+) -> None:
+    delete(stopped, sources=["00.md"])
     (docs / "01.md").write_text("# File 1\n\nWritten anew.\n")
     (docs / "02.md").unlink()
     (docs / "new.md").write_text("# New\n\nA new file.\n")
-    job.apply([docs], settings=killed, encoder=HashEncoder(max_tokens=96))
-    resumed(killed, HashEncoder(**OTHER))
+    job.apply([docs], settings=stopped, encoder=HashEncoder(max_tokens=96))
+    _, rest = resumed(stopped, HashEncoder(**OTHER))
+    assert rest.done > 0
     with opened(catalog) as index:
         _, documents, passages = contents(index)
     texts = {document.source.rsplit("/", 1)[-1]: document.text for document in documents if document is not None}
@@ -247,8 +276,8 @@ def test_what_happened_since_the_kill_is_in_the_new_index(killed: Settings, cata
     assert {passage.document_id for passage in passages.values()} == {item.id for item in documents if item is not None}
 
 
-def test_a_rebuild_for_another_encoder_than_the_killed_one_begins_anew(killed: Settings, catalog: Catalog) -> None:
-    done, rest = resumed(killed, HashEncoder(dim=32, digest="third", max_tokens=96))
+def test_a_rebuild_for_another_encoder_than_the_stopped_one_begins_anew(stopped: Settings, catalog: Catalog) -> None:
+    done, rest = resumed(stopped, HashEncoder(dim=32, digest="third", max_tokens=96))
     assert (rest.done, done.passages_encoded) == (0, done.passages)
     with opened(catalog) as index:
         vectors = np.concatenate([batch.embeddings for batch in index.passages(vectors=True)])
