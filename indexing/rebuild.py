@@ -61,9 +61,9 @@ def rebuild(
 ) -> Rebuilt:
     """Splits and encodes the index's documents beside it, and puts the new index in its place at the end.
 
-    Until then the old one serves, and `rollback` brings it back. A rebuild that was killed has lost a batch at most: the
-    same call goes on there. Files keep their records, so the next `apply` finds nothing changed; what was deleted
-    stays deleted.
+    Until then the old one serves, and `rollback` brings it back. A rebuild that was killed has lost a batch at most,
+    and the same call goes on there. Files keep their records, so the next `apply` finds nothing changed; what was
+    deleted stays deleted.
     """
     from indexing.pipeline import batches, indexing_pipeline
 
