@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import closing, suppress
 from pathlib import Path
 
+import apsw
+
 from search_app.errors import IndexCorrupt
 from search_app.manifest import Manifest
 from search_app.settings import VectorSettings
@@ -103,7 +105,9 @@ def _rewrite(files: Files, folder: Path) -> None:
             db.execute("DETACH served")
             for problem in examine_rows(db, new):
                 raise IndexCorrupt(problem.text)
-    except BaseException:
+    except BaseException as error:
         publish.delete(files, new)
+        if isinstance(error, apsw.SQLError):  # a table lacks columns
+            raise IndexCorrupt(f"{served} is not an index as this program makes it") from error
         raise
     publish.publish(files, folder, new, keep=False)

@@ -17,6 +17,7 @@ from search_app.stores.embedded import caches, publish, upgrade
 from search_app.stores.embedded.connection import connect_reading, connect_writing, rows, translated
 from search_app.stores.embedded.files import Files, temporary
 from search_app.stores.embedded.schema import INDEX_FILE, RESTORE_FILE
+from search_app.stores.embedded.verify import foreign_tables
 
 CONTENTS_FILE = "snapshot.json"
 _ATTEMPTS = 3
@@ -96,11 +97,13 @@ def restore(files: Files, folder: Path, source: Path, contents: Contents) -> int
             raise IndexCorrupt(f"{source / name} changed while it was restored", hint="run it again")
     with closing(connect_writing(new)) as db, translated(new):
         upgrade.upgrade(db)
+        foreign = list(foreign_tables(db))
         known = set(rows(db, "SELECT file FROM caches"))
         publish.checkpoint(db)
-    if not known <= set(contents.files):
+    if foreign or not known <= set(contents.files):
         publish.delete(files, new)
-        raise IndexCorrupt(f"{source} lacks a cache that its index names", hint="use another snapshot")
+        what = foreign[0] if foreign else "it lacks a cache that its index names"
+        raise IndexCorrupt(f"{source} is not a snapshot of this program: {what}", hint="use another snapshot")
     return publish.publish(files, folder, new)
 
 

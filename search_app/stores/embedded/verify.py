@@ -142,6 +142,7 @@ def examine_rows(db: apsw.Connection, path: Path) -> list[Problem]:
     except IndexCorrupt as error:
         return [Problem(Part.TRUTH, error.message)]
     checks: list[tuple[Part, Callable[[], Iterator[str]]]] = [
+        (Part.ROWS, lambda: foreign_tables(db)),
         (Part.ROWS, lambda: _pages(db)),
         (Part.TRUTH, lambda: _counted(db, _DISAGREEMENTS)),
         (Part.ROWS, lambda: _counted(db, _DISAGREEMENTS_OF_WORDS)),
@@ -160,6 +161,15 @@ def examine_rows(db: apsw.Connection, path: Path) -> list[Problem]:
         except IndexCorrupt as error:
             found.setdefault(error.message, Problem(part, error.message))
     return list(found.values())
+
+
+def foreign_tables(db: apsw.Connection) -> Iterator[str]:
+    """No trigger, view or column but those that this program makes."""
+    sql = "SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'"
+    with closing(apsw.Connection(":memory:")) as made:
+        made.execute(TABLES)
+        differing = set(rows(db, sql)) ^ set(rows(made, sql))
+    yield from sorted({f"{name} is not a table or index as this program makes it" for name, _ in differing})
 
 
 def _pages(db: apsw.Connection) -> Iterator[str]:

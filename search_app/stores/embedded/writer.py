@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from search_app.errors import IndexBusy, IndexCorrupt
+from search_app.errors import IndexBusy, IndexCorrupt, SearchAppError
 from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.protocols import FileChange, FileRecord, Rejection
 from search_app.settings import VectorSettings
@@ -178,9 +178,14 @@ class SqliteWriter:
     @contextmanager
     def _transaction(self) -> Iterator[int]:
         """The generation that the block makes."""
-        with translated(self._path), self._db:
-            sql = "UPDATE manifest SET generation = generation + 1 RETURNING generation"
-            yield int(rows(self._db, sql)[0])
+        try:
+            with translated(self._path), self._db:
+                sql = "UPDATE manifest SET generation = generation + 1 RETURNING generation"
+                yield int(rows(self._db, sql)[0])
+        except apsw.ConstraintError as error:
+            raise SearchAppError(
+                f"nothing was written to {self._path}: {error}", hint="give every document and passage its own id"
+            ) from error
         self._changed = True
         self._record(self._db)
 

@@ -160,6 +160,10 @@ def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
             "INSERT INTO caches VALUES ('vectors', 'vectors-0.cache', 1, 1, '00', 1)",
             "vectors-0.cache cannot be read: No such file or directory",
         ),
+        (
+            "CREATE TRIGGER wrong AFTER INSERT ON passages BEGIN DELETE FROM removed; END",
+            "wrong is not a table or index as this program makes it",
+        ),
         ("UPDATE manifest SET generation = 0", "has lost commits: it is at generation 0 and was at 1"),
     ],
 )
@@ -476,3 +480,15 @@ def test_a_commit_whose_record_cannot_be_written_is_kept(tmp_path: Path, operati
             writer.write([change(10)])
     assert verify(tmp_path, collection="c") == []
     assert len(ids(tmp_path)) == 4
+
+
+def test_an_id_that_is_used_twice_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    build(tmp_path, 3)
+    second = dataclasses.replace(change(2), record=change(9).record)
+    with (
+        SqliteWriter(tmp_path, MANIFEST, collection="c") as writer,
+        pytest.raises(SearchAppError, match=r"UNIQUE constraint failed: documents.id; give every document"),
+    ):
+        writer.write([change(8), second])
+    assert ids(tmp_path) == ["d0", "d1", "d2"]
+    assert state(tmp_path, "SELECT generation FROM manifest") == [1]

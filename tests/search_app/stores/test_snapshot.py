@@ -18,6 +18,7 @@ from search_app.errors import ConfigurationError, IndexBusy, IndexCorrupt, Index
 from search_app.settings import Settings, load_settings
 from search_app.stores.embedded import generation
 from search_app.stores.embedded.catalog import EmbeddedCatalog
+from search_app.stores.embedded.connection import connect_writing
 from search_app.stores.embedded.files import Files
 from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE
 
@@ -167,6 +168,21 @@ def test_a_damaged_snapshot_touches_nothing(plain: Catalog, tmp_path: Path, dama
     with pytest.raises(ConfigurationError if damage == "none" else IndexCorrupt, match=str(taken)):
         plain.restore("c", taken, replace=True)
     assert {path.name: path.read_bytes() for path in plain.folder().iterdir()} == before
+
+
+def test_an_index_with_tables_of_somebody_elses_making_is_not_restored(plain: Catalog, tmp_path: Path) -> None:
+    fill(plain, range(3))
+    taken = tmp_path / "s"
+    plain.snapshot("c", taken)
+    with closing(connect_writing(taken / INDEX_FILE)) as db:
+        db.execute("CREATE TRIGGER wrong AFTER INSERT ON passages BEGIN DELETE FROM removed; END")
+    described = json.loads((taken / "snapshot.json").read_text())
+    described["files"][INDEX_FILE]["sha256"] = Files().sha256(taken / INDEX_FILE)
+    (taken / "snapshot.json").write_text(json.dumps(described))
+    with pytest.raises(IndexCorrupt, match="is not a snapshot of this program: wrong is not a table"):
+        plain.restore("c", taken, replace=True)
+    assert plain.verify("c") == []
+    assert len(documents(plain)) == 3
 
 
 def test_restoring_over_a_collection_must_be_asked_for_and_can_be_undone(catalog: Catalog, tmp_path: Path) -> None:
