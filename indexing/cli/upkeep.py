@@ -14,6 +14,12 @@ from indexing.cli import options
 from indexing.cli.terminal import SHOWN, print_facts, print_json
 from search_app.errors import ConfigurationError, IndexCorrupt
 
+_DAMAGED = "run: search-index verify --repair, which says what is lost and how to bring it back"
+_LOST = (
+    "bring it back with: search-index rollback, search-index restore SNAPSHOT --replace,"
+    " or search-index apply --rebuild PATH"
+)
+
 
 @click.command()
 @options.common
@@ -43,23 +49,24 @@ def verify(sample: int, repair: bool, home: Path | None, collection: str, as_jso
     from indexing.verification import differences
 
     with closing(options.open_catalog(home, collection)) as catalog:
-        repaired = catalog.repair(collection) if repair else []
+        done = catalog.repair(collection) if repair else []
         problems = catalog.verify(collection)
+        hint = (
+            _LOST if repair else "run: search-index verify --repair, which says what is lost and how to bring it back"
+        )
         if not problems and sample > 0:
             with closing(catalog.open(collection)) as index:
                 problems = differences(index, sample=sample)
+            hint = ""  # each of them says its own
     if as_json:
-        print_json({"collection": collection, "sound": not problems, "repaired": repaired, "problems": problems})
+        print_json({"collection": collection, "sound": not problems, "repair": done, "problems": problems})
     else:
-        for line in repaired:
-            click.echo(f"repaired: {line}")
+        for line in done:
+            click.echo(line)
         if not problems:
             click.echo(f"collection '{collection}' is sound")
     if problems:
-        raise IndexCorrupt(
-            f"collection '{collection}': {'; '.join(problems[:SHOWN])}",
-            hint="build it anew with: search-index apply --rebuild PATH",
-        )
+        raise IndexCorrupt(f"collection '{collection}': {'; '.join(problems[:SHOWN])}", hint=hint)
 
 
 @click.command()

@@ -164,7 +164,27 @@ def test_damage_is_found_by_verify(home: Path, docs: Path) -> None:
     path.write_bytes(data)
     done = run("verify", home=home)
     assert done.exit_code == 3
-    assert "--rebuild" in done.stderr
+    assert "search-index verify --repair" in done.stderr
+    repaired = run("verify", "--repair", home=home)
+    if repaired.exit_code:
+        assert "search-index restore SNAPSHOT --replace" in repaired.stderr
+    else:
+        assert "made anew" in repaired.stdout
+        assert run("verify", home=home).stdout == "collection 'default' is sound\n"
+
+
+def test_what_the_documents_have_lost_is_told_with_the_ways_to_bring_it_back(home: Path, docs: Path) -> None:
+    run("apply", docs, home=home)
+    path = home / "collections" / "default" / "index.db"
+    data = path.read_bytes()
+    place = data.index(b"The global statement")
+    path.write_bytes(data[:place] + b"t" + data[place + 1 :])
+    repaired = run("verify", "--repair", home=home)
+    assert repaired.exit_code == 3
+    assert "cannot be derived again" in repaired.stdout
+    assert "search-index restore SNAPSHOT --replace" in repaired.stderr
+    assert run("apply", docs, "--rebuild", home=home).exit_code == 0
+    assert run("verify", home=home).stdout == "collection 'default' is sound\n"
 
 
 @pytest.fixture

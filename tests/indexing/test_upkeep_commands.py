@@ -113,7 +113,7 @@ def test_compacting_changes_no_answer(settings: Settings) -> None:
 def test_repairing_a_sound_index_changes_nothing(settings: Settings) -> None:
     before = texts(settings)
     assert said(settings, "verify", "--repair") == {
-        "collection": "default", "sound": True, "repaired": [], "problems": [],
+        "collection": "default", "sound": True, "repair": [], "problems": [],
     }  # fmt: skip
     assert texts(settings) == before
 
