@@ -237,6 +237,19 @@ class TestEdges:
         assert described["why"]
         assert described.get("bits a dimension") == {"compressed": [1, 8], "compressed to a bit": [1]}.get(kind)
 
+    @pytest.mark.parametrize("apart", [1e-6, 1e-4, 3e-3])
+    def test_vectors_nearer_to_each_other_than_rough_scores_can_tell_come_in_order(
+        self, kind: str, apart: float
+    ) -> None:
+        random = np.random.default_rng(1)
+        near = unit(questions(64)[:1] + apart * random.standard_normal((1_500, 64)))
+        now = Data(np.arange(3_000, dtype=np.int64), np.concatenate((near, data(64).vectors[:1_500])))
+        among = now.rows[::2]
+        scores, rows = KINDS[kind](now).search(questions(64), 10, exact=now.exact, among=among)
+        expected_scores, expected_rows = now.best(questions(64), 10, among)
+        assert (rows == expected_rows).all()
+        assert (scores == expected_scores).all()
+
     def test_many_copies_of_one_vector_come_in_the_order_of_rows(self, kind: str) -> None:
         copies = Data(np.arange(2_000, dtype=np.int64), np.repeat(questions(64)[:1], 2_000, axis=0))
         _, rows = KINDS[kind](copies).search(questions(64)[:1], 10, exact=copies.exact, among=copies.rows[1::2])
