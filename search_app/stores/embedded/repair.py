@@ -11,7 +11,7 @@ from search_app.errors import IndexCorrupt
 from search_app.manifest import Manifest
 from search_app.settings import VectorSettings
 from search_app.stores.embedded import caches, generation, publish, upgrade
-from search_app.stores.embedded.connection import connect_writing, rows, translated
+from search_app.stores.embedded.connection import connect_reading, connect_writing, rows, translated
 from search_app.stores.embedded.files import Files
 from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE, RESTORE_FILE, TABLES
 from search_app.stores.embedded.upkeep import refresh
@@ -25,17 +25,19 @@ def repair(files: Files, folder: Path, settings: VectorSettings, *, collection: 
     """For whoever holds the writer's lock; returns what was done and what cannot be."""
     found = examine(folder, collection=collection)
     parts = {problem.part for problem in found}
-    done: list[str] = []
-    if Part.GENERATION in parts:
-        with suppress(IndexCorrupt):
-            done += _record_again(files, folder)
+    done = _lost_commits(folder) if Part.GENERATION in parts else []
     if Part.TRUTH in parts or Part.ROWS in parts:
         try:
             _rewrite(files, folder)
         except IndexCorrupt as error:
             lost = [problem.text for problem in found if problem.part is Part.TRUTH] or [error.message]
-            return [*done, *(f"{text}: this cannot be derived again; {_LOST}" for text in lost)]
+            return [f"{text}: this cannot be derived again; {_LOST}" for text in lost]
         done.append("pages, the BM25 index and what filters look at were made anew from the documents")
+    elif done:
+        _begin_lineage(files, folder)
+    elif Part.GENERATION in parts:
+        _record(files, folder)
+        done.append(f"{folder / generation.GENERATION_FILE} was written anew")
     if Part.CACHES in parts or Part.TRUTH in parts or Part.ROWS in parts:
         path = folder / INDEX_FILE
         with closing(connect_writing(path)) as db, translated(path):
@@ -49,39 +51,42 @@ def repair(files: Files, folder: Path, settings: VectorSettings, *, collection: 
     return done
 
 
-def _record_again(files: Files, folder: Path) -> list[str]:
+def _lost_commits(folder: Path) -> list[str]:
+    """What the recorded generation tells of an index that is behind it, or is another one."""
     path = folder / INDEX_FILE
-    with closing(connect_writing(path)) as db, translated(path):
+    with suppress(IndexCorrupt), closing(connect_reading(path)) as db, translated(path):
         lineage, number = rows(db, "SELECT lineage, generation FROM manifest")[0]
+        recorded = generation.read(folder)
         try:
-            recorded = generation.read(folder)
             generation.require(recorded, folder, lineage, number)
         except IndexCorrupt:
-            recorded = _recorded(folder)
-            if recorded is None:
-                generation.record(files, folder, lineage, number)
-                return [f"{folder / generation.GENERATION_FILE} was written anew"]
-            # Row numbers may be used again, so whoever knows the lost commits begins anew.
-            successor, first = publish.new_lineage(), max(number, recorded.generation) + 1
-            generation.announce(files, folder, successor)
-            with db:
-                db.execute("UPDATE manifest SET lineage = ?, generation = ?", (successor, first))
-            generation.record(files, folder, successor, first)
+            assert recorded is not None
             if lineage != recorded.lineage:
                 return [f"{path} is another index than was written here, which is lost and served no more; {_LOST}"]
             return [
                 f"the commits {number + 1} to {recorded.generation} are lost: index their files again with: "
                 "search-index apply PATH"
             ]
-        generation.record(files, folder, lineage, number)
-    return [f"{folder / generation.GENERATION_FILE} was written anew"]
+    return []
 
 
-def _recorded(folder: Path) -> generation.Recorded | None:
-    try:
-        return generation.read(folder)
-    except IndexCorrupt:
-        return None
+def _begin_lineage(files: Files, folder: Path) -> None:
+    """Row numbers may be used again, so whoever knows the lost commits begins anew."""
+    path = folder / INDEX_FILE
+    with closing(connect_writing(path)) as db, translated(path):
+        recorded = generation.read(folder)
+        number = rows(db, "SELECT generation FROM manifest")[0]
+        successor, first = publish.new_lineage(), max(number, recorded.generation if recorded else 0) + 1
+        generation.announce(files, folder, successor)
+        with db:
+            db.execute("UPDATE manifest SET lineage = ?, generation = ?", (successor, first))
+        generation.record(files, folder, successor, first)
+
+
+def _record(files: Files, folder: Path) -> None:
+    path = folder / INDEX_FILE
+    with closing(connect_reading(path)) as db, translated(path):
+        generation.record(files, folder, *rows(db, "SELECT lineage, generation FROM manifest")[0])
 
 
 def _rewrite(files: Files, folder: Path) -> None:
@@ -107,7 +112,7 @@ def _rewrite(files: Files, folder: Path) -> None:
                 raise IndexCorrupt(problem.text)
     except BaseException as error:
         publish.delete(files, new)
-        if isinstance(error, apsw.SQLError):  # a table lacks columns
+        if isinstance(error, (apsw.SQLError, apsw.ConstraintError, ValueError)):  # columns, rows or metadata disagree
             raise IndexCorrupt(f"{served} is not an index as this program makes it") from error
         raise
     publish.publish(files, folder, new, keep=False)
