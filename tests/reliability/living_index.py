@@ -351,6 +351,13 @@ def warm(folder: Path) -> None:
     settings.home.mkdir()
     apply(settings, folder / "one", encoder_of(), lambda line: None)
     answers(settings, encoder_of())
+    with closing(EmbeddedCatalog(settings)) as catalog:
+        catalog.compact(COLLECTION)
+        catalog.snapshot(COLLECTION, folder / "warm-snapshot")
+        catalog.restore(COLLECTION, folder / "warm-snapshot", replace=True)
+        catalog.rollback(COLLECTION)
+        assert catalog.verify(COLLECTION) == []
+        assert catalog.repair(COLLECTION) == []
     tempfile.tempdir = None
 
 
