@@ -20,6 +20,9 @@ from search_app.stores.embedded.verify import Part, examine, examine_rows
 _TRUTH = ("files", "documents", "vectors", "passages", "removed")
 _LOST = "bring it back with: search-index rollback, search-index restore, or search-index apply --rebuild PATH"
 
+_MAKES_NO_SENSE = (apsw.SQLError, apsw.ConstraintError, ValueError, TypeError, AttributeError)
+"""What columns, rows or metadata that are none raise."""
+
 
 def repair(files: Files, folder: Path, settings: VectorSettings, *, collection: str) -> list[str]:
     """For whoever holds the writer's lock; returns what was done and what cannot be."""
@@ -54,7 +57,7 @@ def repair(files: Files, folder: Path, settings: VectorSettings, *, collection: 
 def _lost_commits(folder: Path) -> list[str]:
     """What the recorded generation tells of an index that is behind it, or is another one."""
     path = folder / INDEX_FILE
-    with suppress(IndexCorrupt), closing(connect_reading(path)) as db, translated(path):
+    with suppress(IndexCorrupt, apsw.SQLError), closing(connect_reading(path)) as db, translated(path):
         lineage, number = rows(db, "SELECT lineage, generation FROM manifest")[0]
         recorded = generation.read(folder)
         try:
@@ -112,7 +115,7 @@ def _rewrite(files: Files, folder: Path) -> None:
                 raise IndexCorrupt(problem.text)
     except BaseException as error:
         publish.delete(files, new)
-        if isinstance(error, (apsw.SQLError, apsw.ConstraintError, ValueError)):  # columns, rows or metadata disagree
+        if isinstance(error, _MAKES_NO_SENSE):
             raise IndexCorrupt(f"{served} is not an index as this program makes it") from error
         raise
     publish.publish(files, folder, new, keep=False)
