@@ -66,7 +66,7 @@ class Commit:
 
 
 class Overtaken(IndexBusy):
-    """A transaction that began before a commit cannot take up the caches of that time; a new one can."""
+    """The index is not what it was when the question began; the question can be asked again at once."""
 
 
 class Derived:

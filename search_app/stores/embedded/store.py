@@ -46,20 +46,11 @@ class SqliteStore:
         self._lock = threading.Lock()
         self._derived = Derived(path.parent, settings)
         try:
-            try:
-                self._look()
-            except IndexCorrupt:
-                self._look()  # another index may have been published between the record and the truth
+            self._current, self._seen = self._look()
         except BaseException:
             self.close()
             raise
-
-    def _look(self) -> None:
-        recorded = generation.read(self._path.parent)
-        with self._reading() as db:
-            self.manifest = self._current = _manifest(db)
-            self._seen = Commit.seen(db)
-        generation.require(recorded, self._path.parent, self._seen.lineage, self._seen.generation)
+        self.manifest = self._current
 
     @classmethod
     def open(cls, folder: Path, *, collection: str, settings: VectorSettings | None = None) -> SqliteStore:
@@ -171,9 +162,27 @@ class SqliteStore:
     ) -> list[Rankings]:
         """Both rankings of each question, each empty where it was not asked for."""
         for _ in range(_ATTEMPTS):
-            with suppress(Overtaken):
+            try:
                 return self._search_once(questions, vectors, k, where)
+            except Overtaken:
+                with self._lock:
+                    self._current, self._seen = self._look()
         return self._search_once(questions, vectors, k, where)
+
+    def _look(self) -> tuple[Manifest, Commit]:
+        """What is there now. Raises IndexCorrupt where that is not what was recorded beside it."""
+        attempts = _ATTEMPTS
+        while True:
+            recorded = generation.read(self._path.parent)
+            with self._reading() as db:
+                current, seen = _manifest(db), Commit.seen(db)
+            try:
+                generation.require(recorded, self._path.parent, seen.lineage, seen.generation)
+                return current, seen
+            except IndexCorrupt:
+                attempts -= 1  # another index may have been published between the record and the truth
+                if not attempts:
+                    raise
 
     def _search_once(
         self, questions: Sequence[str] | None, vectors: Matrix | None, k: int, where: Filter | None
@@ -182,7 +191,7 @@ class SqliteStore:
             with self._lock, self._unchanged(reader):
                 # The first SELECT fixes what this transaction sees; under the lock, nothing derived can be ahead of it.
                 now = Commit.seen(db)
-                self._notice(db, now)
+                self._notice(now)
                 among = None
                 if where is not None:
                     among = self._derived.matching(db, now, filters.check(where, _fields(db)))
@@ -212,12 +221,10 @@ class SqliteStore:
                 self._derived.forget()
                 raise
 
-    def _notice(self, db: apsw.Connection, now: Commit) -> None:
-        """What a commit of another process may have changed beyond passages."""
-        if now.lineage != self._seen.lineage:
-            self._current = _manifest(db)
-        if now.generation < self._seen.generation:
-            generation.require(generation.read(self._path.parent), self._path.parent, now.lineage, now.generation)
+    def _notice(self, now: Commit) -> None:
+        """Raises Overtaken where this is not the index that was looked at, or what it was before."""
+        if now.lineage != self._seen.lineage or now.generation < self._seen.generation:
+            raise Overtaken(f"{self._path} was replaced while it was read", hint="ask again")
         self._seen = now
 
     def _dense(self, db: apsw.Connection, now: Commit, vectors: Matrix, k: int, among: Rows | None) -> list[Scored]:

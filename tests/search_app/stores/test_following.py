@@ -529,6 +529,18 @@ def test_an_index_that_has_lost_commits_is_refused(tmp_path: Path) -> None:
         SqliteStore.open(tmp_path, collection="c")
 
 
+def test_another_index_in_its_place_is_refused_by_a_running_reader_too(tmp_path: Path) -> None:
+    build(tmp_path / "c", 5)
+    build(tmp_path / "other", 7)
+    write(tmp_path / "other", [change(8)])
+    with opened(tmp_path / "c") as store:
+        answers(store)
+        for suffix in ("-wal", "-shm", ""):
+            (tmp_path / "other" / f"{INDEX_FILE}{suffix}").replace(tmp_path / "c" / f"{INDEX_FILE}{suffix}")
+        with pytest.raises(IndexCorrupt, match="is not the one that was written here"):
+            answers(store)
+
+
 def test_a_store_that_was_closed_keeps_no_file_open(tmp_path: Path) -> None:
     build(tmp_path, 5)
     before = len(list(Path("/proc/self/fd").iterdir()))
