@@ -167,6 +167,11 @@ def test_the_indexers_role_is_enough_for_all_that_the_commands_do(keyed: Any) ->
     assert catalog.describe("c")["bytes"]
     catalog.rollback("c")
     assert sorted(contents(catalog)) == ["docs/a", "docs/b", "docs/c"]
+    with catalog.writer("c", MANIFEST) as writer:
+        assert writer.remove_documents(["c-0"]) == 1
+        writer.finish()
+    assert contents(catalog)["docs/c"] == []
+    assert catalog.compact("c")["bytes"]
     write(catalog, change("a", "a river in Vienna"), change("b", "an engine in Osaka"), rebuild=True)
     assert contents(catalog) == before
 
