@@ -170,6 +170,7 @@ def fail_everywhere(made: Made, ends: dict[str, tuple[int, Contents]], job: str,
             message = str(made.folder)  # what could be done without
         assert str(made.folder) in message, f"{job}, {error} at {number}: no path in {message!r}"
         check(made, job, copy, end, f"{job}, {error} at operation {number} of {count}")
+    print(f"{job}: {error} at {len(points(count, every))} of {count} operations")
 
 
 def kill_everywhere(made: Made, ends: dict[str, tuple[int, Contents]], job: str, every: int = 1) -> None:
@@ -179,6 +180,7 @@ def kill_everywhere(made: Made, ends: dict[str, tuple[int, Contents]], job: str,
         outcome = forked(lambda report: copy.do(job, file_faults.killing(number)))  # noqa: B023
         assert outcome.killed, outcome.error
         check(made, job, copy, end, f"{job}, killed at operation {number} of {count}")
+    print(f"{job}: killed at {len(points(count, every))} of {count} operations")
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -228,6 +230,7 @@ def lose_power(made: Made, ends: dict[str, tuple[int, Contents]], job: str, *, v
         assert crashed.verified() == [], where
         crashed.start()
         assert crashed.stray() == [], where
+    print(f"{job}: {len(states)} states after a loss of power")
     return len(states)
 
 
