@@ -179,7 +179,7 @@ def _meta(meta: Mapping[str, MetaValue], language: str) -> str:
 
 
 def _value(value: MetaValue) -> str:
-    return ", ".join(value) if isinstance(value, list) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _duration(seconds: float) -> str:
