@@ -160,6 +160,9 @@ def examine_rows(db: apsw.Connection, path: Path) -> list[Problem]:
                     found.setdefault(text, Problem(part, text))
         except IndexCorrupt as error:
             found.setdefault(error.message, Problem(part, error.message))
+        except (ValueError, TypeError, AttributeError):
+            text = f"{path} holds values of another kind than were written"
+            found.setdefault(text, Problem(part, text))
     return list(found.values())
 
 
@@ -233,7 +236,7 @@ def _attributes(db: apsw.Connection) -> Iterator[str]:
         with closing(apsw.Connection(":memory:")) as derived:
             derived.execute(TABLES)
             for row, meta in batch:
-                with suppress(ValueError):  # no JSON any more, which its checksum has told
+                with suppress(ValueError, TypeError):  # no JSON any more, which its checksum has told
                     attributes.write(derived, row, json.loads(meta))
             between = (batch[0][0], batch[-1][0])
             differing = set(rows(db, sql, between)) ^ set(rows(derived, sql, between))
