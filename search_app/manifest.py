@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
-from search_app.errors import IndexMismatch
+from search_app.errors import IndexCorrupt, IndexMismatch
 from search_app.protocols import EncoderStamp
 from search_app.types import Passage
 
@@ -31,14 +31,20 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str, *, oldest: int = FORMAT) -> Manifest:
-        """In today's format, from `oldest` or a later one; raises IndexMismatch for any other."""
-        data = json.loads(text)
-        found = data.get("format")
+        """In today's format, from `oldest` or a later one; raises IndexMismatch for any other, and IndexCorrupt."""
+        try:
+            data = json.loads(text)
+            found = data.get("format")
+        except (ValueError, TypeError, AttributeError) as error:
+            raise _damaged() from error
         if not isinstance(found, int) or not oldest <= found <= FORMAT:
             older = isinstance(found, int) and found < oldest
             command = "bring it up to date with: search-index compact" if older else _REBUILD
             raise IndexMismatch(f"the index has format {found}, this program reads format {FORMAT}", hint=command)
-        return cls(EncoderStamp(**data["encoder"]), data["splitter"], data["analysis"])
+        try:
+            return cls(EncoderStamp(**data["encoder"]), data["splitter"], data["analysis"])
+        except (TypeError, KeyError) as error:
+            raise _damaged() from error
 
     def require_encoder(self, stamp: EncoderStamp) -> None:
         """Raises IndexMismatch unless questions encoded under `stamp` can be compared with this index."""
@@ -68,6 +74,10 @@ def encoded_text(passage: Passage) -> str:
 def vector_key(text: str, stamp: EncoderStamp) -> str:
     """Under which a vector is kept: the text that was encoded and the encoder, whatever the file's name."""
     return hashlib.sha256(f"{stamp.digest}\0{stamp.max_tokens}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _damaged() -> IndexCorrupt:
+    return IndexCorrupt("the manifest of the index is damaged", hint="run: search-index verify --repair")
 
 
 def _mismatch(what: str, index: str, settings: str) -> IndexMismatch:

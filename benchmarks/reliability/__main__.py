@@ -108,8 +108,8 @@ def page(text: str, tallies: list[Tally], passages: int, command: str) -> str:
 
 
 @click.command()
-@click.option("--times", default=250, show_default=True, help="Of each kind of damage to each store.")
-@click.option("--topics", default=25, show_default=True, help="Of Python's language reference.")
+@click.option("--times", default=100, show_default=True, help="Of each kind of damage to each store.")
+@click.option("--topics", default=12, show_default=True, help="Of Python's language reference.")
 @click.option("--seed", default=1, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("docs/reliability.md"), show_default=True)
 @click.option("--keep/--write", default=False, help="Only print the table.")
