@@ -27,6 +27,7 @@ import index_damage
 import index_kills
 from living_index import fast_folder
 
+BEGIN, END = "<!-- soak: make soak ARGS='--report docs/reliability.md' -->", "<!-- end of soak -->"
 BLOCK = 50
 """Rounds on one index; the next ones begin with another."""
 
@@ -100,15 +101,64 @@ def tally(part: str, lines: list[dict[str, Any]]) -> str:
     return "\n".join([*rows, f"{part}: {len(lines)} rounds{kills}, {total} with a broken promise"])
 
 
+def tables(folder: Path) -> str:
+    """Of the last run of each part, for a page."""
+    parts = []
+    for part, names in (("kills", ("job",)), ("damage", ("file",))):
+        path = folder / f"{part}.jsonl"
+        if not path.exists():
+            continue
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        lines = [line for line in lines if line["seed"] == lines[-1]["seed"]]
+        shown = (
+            ["kills"]
+            if part == "kills"
+            else ["same answers", "an error", "**other answers, no error**", "changed what it holds", "found by verify"]
+        )
+        rows = [
+            f"| {names[0]} | rounds | {' | '.join(shown)} | broken promises |",
+            "|---|" + "---:|" * (len(shown) + 2),
+        ]
+        for key in [*sorted({str(line[names[0]]) for line in lines}), None]:
+            of = [line for line in lines if key is None or line[names[0]] == key]
+            counts = (
+                [sum(line["kills"] for line in of)]
+                if part == "kills"
+                else [
+                    *(sum(line["answers"] == answer for line in of) for answer in ("same", "refused", "SILENT")),
+                    sum(line["matters"] for line in of),
+                    sum(line["matters"] and line["verify"] == "found" for line in of),
+                ]
+            )
+            broken = sum(bool(line["problems"]) for line in of)
+            rows.append(f"| {key or 'all'} | {len(of)} | {' | '.join(map(str, counts))} | {broken} |")
+        parts.append(f"`make soak PARTS={part}`, seed {lines[-1]['seed']}:\n\n" + "\n".join(rows))
+    return "\n\n".join(parts)
+
+
+def report(page: Path, folder: Path) -> None:
+    head, rest = page.read_text(encoding="utf-8").split(BEGIN)
+    _, tail = rest.split(END)
+    page.write_text(f"{head}{BEGIN}\n{tables(folder)}\n{END}{tail}", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{' or '.join(PARTS)}; both where none is named")
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--folder", type=Path, default=Path(".bench/soak"))
+    parser.add_argument(
+        "--report", type=Path, metavar="PAGE", help="write the tables of the last runs into it, no more"
+    )
     given = parser.parse_args()
+    if unknown := set(given.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(unknown)}")
     given.folder.mkdir(parents=True, exist_ok=True)
-    kept = [run(part, given.rounds, given.seed, given.folder) for part in given.parts]
+    if given.report:
+        report(given.report, given.folder)
+        return
+    kept = [run(part, given.rounds, given.seed, given.folder) for part in given.parts or PARTS]
     sys.exit(0 if all(kept) else 1)
 
 

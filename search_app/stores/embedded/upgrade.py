@@ -21,9 +21,9 @@ _INDEXES = ("documents_file", "documents_language", "passages_document", "passag
 def upgrade(db: apsw.Connection) -> bool:
     """Whether there was anything to do. Raises IndexMismatch for a format that this program does not know."""
     text = str(rows(db, "SELECT json FROM manifest")[0])
-    if json.loads(text).get("format") == FORMAT:
-        return False
     manifest = Manifest.from_json(text, oldest=OLDEST)
+    if json.loads(text)["format"] == FORMAT:
+        return False
     for name, function in _FUNCTIONS.items():
         db.create_scalar_function(name, function, deterministic=True)
     db.pragma("foreign_keys", False)
