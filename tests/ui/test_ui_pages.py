@@ -398,7 +398,8 @@ def test_answers_of_a_replica_are_shown_with_a_notice(opened: Open, settings: Se
     assert "replica" not in shown(ask(app, "what does global do?"))
     server.down = True
     app = ask(app, "what does the global statement do?")
-    assert "The index or its GPU cannot be reached. These answers come from a replica" in re.sub(r"\s+", " ", shown(app))
+    said = re.sub(r"\s+", " ", shown(app))
+    assert "The index or its GPU cannot be reached. These answers come from a replica" in said
     assert marks(app) == ["names refer to globals"]
 
 
