@@ -42,6 +42,8 @@ SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 _FEW = {"FTS5": 60}
 """Questions to a rival that takes a quarter of a second for each."""
 _KIND_QUESTIONS = 300
+_KIND_PASSAGES = 300_000
+"""A graph over a million takes a quarter of an hour to build."""
 
 
 def measure_size(folder: Path, data: Sentences, real: int, stamp: EncoderStamp, questions: list[str],
@@ -113,11 +115,12 @@ def main(data: Path, sizes: str, questions: int, limit: int | None, folder: Path
         kept.add(what="size", size=size, **measure_size(folder, part, real, encoder.stamp, asked, rivals))
     if not kept.has(what="kind"):
         some = loaded.asked[:_KIND_QUESTIONS]
-        exact = synthetic.nearest(some, loaded.vectors, ask.K)[1]
-        lists = 1 << round(np.log2(np.sqrt(last)))
-        for name, index, parameters in kinds(loaded.vectors.shape[1], int(lists)):
-            kept.add(what="kind", name=name,
-                     **measure_kind(index, parameters, loaded.vectors, some, exact, candidates=500))  # fmt: skip
+        vectors = loaded.vectors[:_KIND_PASSAGES]
+        exact = synthetic.nearest(some, vectors, ask.K)[1]
+        lists = 1 << round(float(np.log2(np.sqrt(len(vectors)))))
+        for name, index, parameters in kinds(vectors.shape[1], lists):
+            found = measure_kind(index, parameters, vectors, some, exact, candidates=500)
+            kept.add(what="kind", name=name, passages=len(vectors), **found)
     rows = [row for size in wanted for row in kept.of(what="size", size=size)]
     text = report.section(rows, kept.of(what="kind"), measured_line("make bench-scale"), pictures=not limit)
     click.echo(text)
