@@ -13,7 +13,7 @@ import apsw
 
 from search_app.errors import ConfigurationError, IndexCorrupt, IndexNotFound, SearchAppError
 from search_app.manifest import Manifest
-from search_app.stores.embedded import caches, publish, upgrade
+from search_app.stores.embedded import caches, generation, publish, upgrade
 from search_app.stores.embedded.connection import connect_reading, connect_writing, rows, translated
 from search_app.stores.embedded.files import Files, temporary
 from search_app.stores.embedded.schema import INDEX_FILE, RESTORE_FILE
@@ -41,7 +41,10 @@ class Contents:
 
 
 def snapshot(files: Files, folder: Path, destination: Path, *, collection: str) -> Contents:
-    """What is committed when it is called, in a new folder; readers and a writer go on meanwhile."""
+    """What is committed when it is called, in a new folder; readers and a writer go on meanwhile.
+
+    Raises IndexCorrupt for an index that has lost commits: nothing would tell of it where the copy is restored.
+    """
     path = folder / INDEX_FILE
     if not path.exists():
         raise IndexNotFound(collection)
@@ -50,11 +53,13 @@ def snapshot(files: Files, folder: Path, destination: Path, *, collection: str) 
             raise ConfigurationError(
                 f"{destination} exists and is not an empty folder", hint="name a new folder", field="destination"
             )
+    recorded = generation.read(folder)
     unfinished = temporary(destination.absolute())
     files.make_folder(unfinished)
     _clear(files, unfinished)
     try:
         contents = _copy(files, folder, unfinished, collection)
+        generation.require(recorded, folder, contents.lineage, contents.generation)
         files.write(unfinished / CONTENTS_FILE, [json.dumps(asdict(contents), indent=2).encode()])
         files.replace(unfinished, destination.absolute())
     except Exception:
