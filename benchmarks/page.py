@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_TOP = "# Benchmarks\n"
+_TOP = "# Benchmarks\n\n"
 
 
 def put_section(page: Path, title: str, text: str) -> None:

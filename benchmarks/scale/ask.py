@@ -113,7 +113,11 @@ def filtered(store: Index, data: Sentences) -> dict[str, float]:
             wanted += len(best)
             short += len(hits) < len(best)
         name = f"filter_{100 * share:g}"
-        found |= {f"{name}_first": first[0], f"{name}_recall": right / wanted, f"{name}_short": float(short)}
+        found |= {
+            f"{name}_first": first[0],
+            f"{name}_recall": right / wanted if wanted else 1.0,
+            f"{name}_short": float(short),
+        }
         found |= _percentiles(name, later) | _percentiles(f"{name}_words", word)
     return found
 

@@ -69,8 +69,8 @@ def section(rows: Sequence[Row], kinds: Sequence[Row], measured: str, *, picture
         "### Building, opening, changing\n\nWriting is the truth (documents, passages, ready vectors, words), finishing"
         " makes and writes what is derived. Opening is a new process up to its first answer. Added and deleted in"
         " transactions of a thousand passages while a reader is open; after a commit is that reader's next question."
-        " Resident is what the process grew by: at its first answer by vectors, after a hundred (SQLite's page cache, of"
-        " at most 32 MiB a connection, fills), and with words.",
+        " Resident is what the process grew by: at its first answer by vectors, after a hundred (SQLite's page cache"
+        " fills, at most 32 MiB a connection), and with words.",
         _table(
             rows,
             {
