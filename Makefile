@@ -1,7 +1,7 @@
 # make demo is all that a newcomer needs; `make help` lists the rest.
 # One environment in .venv for everything, installed once: stamps there say which pins it holds.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-elasticsearch test-docker pin-images check format bench bench-peers bench-scale bench-elasticsearch bench-reliability evaluate soak clean
+.PHONY: help setup demo test test-elasticsearch test-docker pin-images check format bench bench-peers bench-scale bench-gpu bench-elasticsearch bench-reliability evaluate soak clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -65,6 +65,9 @@ bench-peers: .bench/venv/.installed ## us beside Haystack and txtai, same weight
 
 bench-scale: .bench/venv/.installed ## the embedded store up to a million passages beside FTS5, bm25s and tantivy, into docs/benchmarks.md
 	.bench/venv/bin/python -m benchmarks.scale $(if $(SQUAD),--data $(SQUAD)) $(ARGS)
+
+bench-gpu: $(STAMP) ## vectors on a GPU beside the CPU, a million and ten (GPU=1), into docs/benchmarks.md
+	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 bench-elasticsearch: .bench/venv/.installed ## PART=bulk|answers|quality|scale on a real server into docs/benchmarks-elasticsearch.md
 	.bench/venv/bin/python -m benchmarks.elasticsearch $(PART) $(if $(SQUAD),--data $(SQUAD)) $(ARGS)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fakes import HashEncoder
 
+from benchmarks import gpu, synthetic
 from benchmarks.page import put_section
 from benchmarks.scale import ask, report
 from benchmarks.scale.build import COLLECTION, build
@@ -82,3 +83,15 @@ def test_a_command_replaces_its_own_section_of_the_page_only(tmp_path: Path) -> 
     put_section(page, "Second", "two")
     put_section(page, "First", "### A\n\nthree")
     assert page.read_text() == "# Benchmarks\n\n## First\n\n### A\n\nthree\n\n## Second\n\ntwo\n"
+
+
+def test_the_gpu_benchmark_measures_every_index_of_the_cpu(data: Sentences) -> None:
+    products, _ = synthetic.nearest(data.asked, data.vectors, gpu.K)
+    rows = [
+        gpu.measure(name, make, data.vectors, data.asked, products, seconds=0.01)
+        for name, make in gpu.makers(data.vectors, "cpu").items()
+    ]
+    assert [row["name"] for row in rows] == ["CPU, every vector", "CPU, compressed"]
+    assert rows[0]["recall"] == 1
+    assert float(rows[1]["recall"]) > 0.9
+    assert "| 1,200 | CPU, every vector | 0 | 1.0000 |" in gpu.section(rows, "Measured.")
