@@ -64,7 +64,7 @@ class Flat:
             scores, places = scan(queries[query : query + 1], count)
             return scores[0], places[0]
 
-        ranked = list(zip(*scan(queries, 2 * k), strict=True))
+        ranked = list(zip(*scan(queries, ranking.reach(k)), strict=True))
         scores, places = ranking.settle(
             queries, ranked, k, exact=self._vectors, slack=ranking.ROUNDING, matching=matching, more=more
         )

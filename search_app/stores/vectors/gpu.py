@@ -267,7 +267,7 @@ class OnGpu:
         k = min(k, matching)
         if not k or not len(queries):
             return nothing(queries, k)
-        scores, rows = self._best(queries, max(64, 2 * k), among)
+        scores, rows = self._best(queries, ranking.reach(k), among)
 
         def more(query: int, count: int) -> ranking.Ranked:
             again = self._best(queries[query : query + 1], count, among)

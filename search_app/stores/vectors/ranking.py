@@ -34,6 +34,11 @@ def best(scores: Scores, rows: Rows, k: int) -> Ranked:
     return scores[order], rows[order]
 
 
+def reach(k: int) -> int:
+    """Rows of each query that `settle` looks at first."""
+    return max(64, 2 * k)
+
+
 def settle(
     queries: Matrix,
     ranked: Sequence[Ranked],
@@ -69,13 +74,13 @@ def _settle(
 ) -> list[Ranked]:
     none: Ranked = (np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64))
     settled = [none] * len(queries)
-    pending, reach = list(range(len(queries))), max(64, 2 * k)
+    pending, look = list(range(len(queries))), reach(k)
     while pending:
         wanted = {}
         for i in pending:
-            if more is not None and len(ranked[i][1]) < min(reach, matching):
-                ranked[i] = more(i, min(2 * reach, matching))
-            wanted[i] = np.setdiff1d(ranked[i][1][:reach], settled[i][1])
+            if more is not None and len(ranked[i][1]) < min(look, matching):
+                ranked[i] = more(i, min(2 * look, matching))
+            wanted[i] = np.setdiff1d(ranked[i][1][:look], settled[i][1])
         rows = np.unique(np.concatenate(list(wanted.values())))
         vectors = exact(rows)
         undecided = []
@@ -83,9 +88,9 @@ def _settle(
             scores = inner(queries[i], vectors[np.searchsorted(rows, new)])
             settled[i] = np.concatenate((settled[i][0], scores)), np.concatenate((settled[i][1], new))
             rough = ranked[i][0]
-            complete = reach >= (matching if more is not None else len(rough))
-            left = rough[min(reach, len(rough)) - 1] + slack
+            complete = look >= (matching if more is not None else len(rough))
+            left = rough[min(look, len(rough)) - 1] + slack
             if not complete and np.partition(settled[i][0], -k)[-k] <= left:
                 undecided.append(i)
-        pending, reach = undecided, 2 * reach
+        pending, look = undecided, 2 * look
     return [best(scores, rows, k) for scores, rows in settled]
