@@ -265,8 +265,8 @@ class Postings:
     def _prepare(self) -> NDArray[np.float32]:
         """The part of a passage's length in what its words add; infinite where nothing is to be found."""
         if self._norms is None:
-            average = self._total / self._live
-            self._norms = (_K1 * (1 - _B) + _K1 * _B / max(average, 1e-300) * self._lengths).astype(np.float32)
+            average = self._total / self._live or 1.0  # all that are left may be empty
+            self._norms = (_K1 * (1 - _B) + _K1 * _B / average * self._lengths).astype(np.float32)
             self._norms[self._removed] = np.inf
             columns = max(_LEAST_COLUMNS, self._count // _PER_COLUMN)
             self._table = np.zeros((-(-self._count // columns), columns), dtype=np.float32)

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+from indexing import job, rebuild
+from search_app.stores.embedded import derived
+from search_app.stores.vectors import choice
+
+
+@pytest.fixture(autouse=True, scope="module")
+def limits_as_they_were() -> Iterator[None]:
+    """The living index lowers some limits, so that little text is treated as much; here only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(derived, "_POSTINGS_CACHED", derived._POSTINGS_CACHED)
+        patch.setattr(choice, "_LEAST_TO_TRAIN", choice._LEAST_TO_TRAIN)
+        patch.setattr(job, "BATCH_CHARACTERS", job.BATCH_CHARACTERS)
+        patch.setattr(rebuild, "BATCH_CHARACTERS", rebuild.BATCH_CHARACTERS)
+        patch.setattr(tempfile, "tempdir", tempfile.tempdir)
+        yield
