@@ -84,8 +84,10 @@ class VectorSettings(_Section):
     )
     memory_mb: int = Field(default=0, ge=0, description="what a compressed index may take, MiB; 0: what it needs")
     lists: int = Field(default=0, ge=0, le=65_536, description="parts of a compressed index; 0: about sqrt(passages)")
-    probes: int = Field(default=0, ge=0, le=65_536, description="parts that a question looks into; 0: 3 of 8")
-    oversample: float = Field(default=100.0, ge=1, le=1000, description="candidates compared anew for each of 10 hits")
+    probes: int = Field(
+        default=0, ge=0, le=65_536, description="parts that a question looks into; 0: 3 of 8, 128 at least"
+    )
+    oversample: float = Field(default=50.0, ge=1, le=1000, description="candidates compared anew for each of 10 hits")
     exact_filters: int = Field(
         default=200_000, ge=0, description="a compressed index answers a filter that matches up to so many exactly"
     )

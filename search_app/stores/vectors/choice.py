@@ -13,6 +13,8 @@ _FLAT_DIM = 384
 """The dimension that `flat_limit` is meant for: the time of a scan goes with dimension times count."""
 _SAMPLE_PER_LIST = 100
 _LEAST_TO_TRAIN = 1_000
+_LEAST_PROBES = 128
+"""Of few lists, a larger share has to be looked into for the same recall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def choose(count: int, dim: int, settings: VectorSettings) -> Choice:
     if not codes:
         why += f"; without 8-bit codes, which do not fit into vectors.memory_mb, {settings.memory_mb:,}"
     lists = min(settings.lists or 1 << round(math.log2(math.sqrt(count))), count)
-    probes = min(settings.probes or max(1, lists * 3 // 8), lists)
+    probes = min(settings.probes or max(_LEAST_PROBES, lists * 3 // 8), lists)
     sample = min(count, max(lists * _SAMPLE_PER_LIST, _LEAST_TO_TRAIN))
     return Choice("compressed", {"lists": lists, "probes": probes, "sample": sample, "codes": int(codes)}, why)
 

@@ -36,7 +36,7 @@ def best(scores: Scores, rows: Rows, k: int) -> Ranked:
 
 def reach(k: int) -> int:
     """Rows of each query that `settle` looks at first."""
-    return max(64, 2 * k)
+    return max(24, 2 * k)
 
 
 def settle(

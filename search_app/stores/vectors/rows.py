@@ -17,6 +17,9 @@ def positions_of(wanted: Rows, rows: Rows) -> NDArray[np.int64]:
     """Where `wanted` are in `rows` (ascending); those that are not there are left out."""
     if not len(rows):
         return NONE
+    first, last = int(rows[0]), int(rows[-1])
+    if last - first == len(rows) - 1:  # without a gap, as in an index that nothing was removed from
+        return wanted[(wanted >= first) & (wanted <= last)] - first
     places = np.minimum(np.searchsorted(rows, wanted), len(rows) - 1)
     found: NDArray[np.int64] = places[rows[places] == wanted]
     return found
