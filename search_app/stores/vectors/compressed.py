@@ -163,7 +163,7 @@ class Compressed:
 
     def _candidates(self, k: int) -> int:
         """More hits want more candidates, but fewer for each: by default 500 for 10, 3,155 for 100."""
-        return max(round(self._settings.oversample * 10 * (max(k, 10) / 10) ** 0.8), 2 * k)
+        return max(round(self._settings.oversample * 10 * math.pow(max(k, 10) / 10, 0.8)), 2 * k)
 
     def _search(
         self, queries: Matrix, k: int, exact: Lookup, chosen: NDArray[np.int64] | None, matching: int
