@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from indexing import sources, splitter
 from indexing.batching import BATCH_CHARACTERS
 from indexing.conversion import Conversions
 from indexing.sandbox import DEFAULT_LIMITS, Limits, Sandbox
-from indexing.sources import Scan, Skip, SourceFile
+from indexing.sources import Skip
 from indexing.splitter import Splitter
+from indexing.work import Work, compare
 from search_app.errors import IndexNotFound
 from search_app.manifest import Manifest, encoded_text
 from search_app.protocols import Encoder, FileRecord, Rejection
@@ -25,26 +26,6 @@ _SAMPLE = 48
 
 Progress = Callable[[int], None]
 """Told of each batch how many bytes of files it dealt with."""
-
-
-@dataclass(slots=True)
-class Work:
-    """Files by what is to be done with them, each with the digest of its bytes; `removed` are absolute paths."""
-
-    added: list[tuple[SourceFile, str]] = field(default_factory=list)
-    changed: list[tuple[SourceFile, str]] = field(default_factory=list)
-    unchanged: list[SourceFile] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
-    skipped: list[Skip] = field(default_factory=list)
-    failed: list[Skip] = field(default_factory=list)
-
-    @property
-    def to_index(self) -> list[tuple[SourceFile, str]]:
-        return self.added + self.changed
-
-    @property
-    def bytes(self) -> int:
-        return sum(file.size for file, _ in self.to_index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,37 +86,6 @@ class Plan:
             "seconds": round(self.seconds, 1),
             "files": {**names, **reasons},
         }
-
-
-def compare(found: Scan, known: Mapping[str, FileRecord]) -> Work:
-    """The scan against what the index knows. A file counts as removed only where it is clearly gone, or empty now."""
-    work = Work(skipped=list(found.skipped), failed=list(found.failed))
-    present = set()
-    for file in found.files:
-        present.add(file.path)
-        record = known.get(file.path)
-        try:
-            if record is not None and sources.surely_unchanged(file, record):
-                work.unchanged.append(file)
-                continue
-            digest = sources.digest(file)
-        except FileNotFoundError:
-            work.skipped.append(Skip(file.source, "it vanished while the job ran"))
-            continue
-        except OSError as error:
-            work.failed.append(Skip(file.source, sources.in_words(error)))
-            continue
-        if record is None:
-            work.added.append((file, digest))
-        elif record.digest != digest:
-            work.changed.append((file, digest))
-        else:
-            work.unchanged.append(file)
-    emptied = set(found.empty)
-    for path in known:
-        if path not in present and found.covers(path) and (path in emptied or sources.has_vanished(path)):
-            work.removed.append(path)
-    return work
 
 
 def manifest_of(settings: Settings, encoder: Encoder) -> Manifest:

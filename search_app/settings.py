@@ -155,6 +155,29 @@ class ApiSettings(_Section):
     max_body_bytes: int = 1 << 20
 
 
+class IndexingSettings(_Section):
+    """How a job shares this machine; `converters`: processes that convert and split, 0 for one fewer than the cores."""
+
+    converters: int = Field(default=0, ge=0, le=256)
+    spool_mb: int = Field(default=512, ge=16, description="converted text that waits on disk for the encoder, MiB")
+
+
+class JobSettings(_Section):
+    """The queue of jobs, and what may be put into it over HTTP.
+
+    `folders` are those that a job may name, as {"handbook": "/srv/handbook"}; `folder` holds queue and uploads.
+    """
+
+    folder: Path | None = Field(default=None, description="of the queue and uploaded files; none: jobs under home")
+    folders: dict[str, str] = Field(default_factory=dict, description="names of folders that jobs may index, as JSON")
+    max_upload_mb: int = Field(default=1024, ge=1, description="of one upload, MiB")
+    max_files: int = Field(default=10_000, ge=1, description="in one upload, those of its zip files included")
+    max_unpacked_mb: int = Field(default=4096, ge=1, description="of one upload's zip files, MiB")
+    max_ratio: int = Field(default=100, ge=2, description="unpacked to packed, of one file of a zip")
+    lease_seconds: float = Field(default=30, gt=0, description="a worker that is silent for so long has lost its job")
+    keep: int = Field(default=1000, ge=10, description="ended jobs that are remembered")
+
+
 class LimitSettings(_Section):
     """What a single request may ask for."""
 
@@ -193,6 +216,8 @@ class Settings(BaseSettings):
     reader: ReaderSettings = ReaderSettings()
     api: ApiSettings = ApiSettings()
     limits: LimitSettings = LimitSettings()
+    indexing: IndexingSettings = IndexingSettings()
+    jobs: JobSettings = JobSettings()
     elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
 
     @classmethod
@@ -215,6 +240,11 @@ class Settings(BaseSettings):
     def collection_folder(self, name: str) -> Path:
         """Where the collection lives; the name is checked, so it cannot leave `home`."""
         return self.home / "collections" / check_collection_name(name)
+
+    @property
+    def jobs_folder(self) -> Path:
+        """Where the queue, uploads that wait and uploaded files are."""
+        return self.jobs.folder or self.home / "jobs"
 
     def collections(self) -> list[str]:
         """Names of the collections that hold an index."""
