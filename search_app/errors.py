@@ -9,6 +9,7 @@ SearchAppError                      exit 1
 │   ├── IndexCorrupt                damage on disk
 │   └── IndexBusy                   another job writes
 ├── BackendUnavailable              exit 3 · HTTP 503
+├── QueueUnavailable                exit 3 · HTTP 503, 507 where the disk is full
 ├── ModelUnavailable                exit 2 · HTTP 503
 └── MissingExtra                    exit 2
 """
@@ -77,6 +78,18 @@ class BackendUnavailable(SearchAppError):
 
     exit_code = 3
     http_status = 503
+
+
+class QueueUnavailable(SearchAppError):
+    """The folder of jobs cannot be read or written."""
+
+    exit_code = 3
+    http_status = 503
+
+    def __init__(self, message: str, *, hint: str = "", full: bool = False) -> None:
+        super().__init__(message, hint=hint, field="jobs.folder")
+        if full:
+            self.http_status = 507
 
 
 class ModelUnavailable(SearchAppError):
