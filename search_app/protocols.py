@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,15 @@ class EncoderStamp:
     precision: str
 
 
+class Tokenized(Protocol):
+    """Texts as an encoder's model takes them: `len` of them, `tokens` with special ones. Opaque to callers."""
+
+    @property
+    def tokens(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+
 class Encoder(Protocol):
     """Text to unit vectors."""
 
@@ -34,8 +43,20 @@ class Encoder(Protocol):
         """Character range of every token, without special tokens or truncation: one (n, 2) array a text."""
         ...
 
+    def tokenizer_json(self) -> str:
+        """What `token_spans` uses, in the format of the `tokenizers` library, for another process."""
+        ...
+
     def encode_passages(self, texts: Sequence[str]) -> Matrix:
-        """float32 (n, dim), unit length, in input order."""
+        """float32 (n, dim), unit length, in input order: `tokenize_passages` and `encode_tokenized` in a row."""
+        ...
+
+    def tokenize_passages(self, texts: Sequence[str]) -> Tokenized:
+        """Safe to call in one thread while another one encodes."""
+        ...
+
+    def encode_tokenized(self, tokenized: Any) -> Matrix:
+        """float32 (n, dim), unit length, in input order, of what this encoder tokenised."""
         ...
 
     def encode_queries(self, texts: Sequence[str]) -> Matrix:

@@ -3,20 +3,52 @@ catalog whose server can go away."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Split
 
 from search_app.errors import BackendUnavailable
 from search_app.protocols import EncoderStamp, FileChange
 from search_app.stores import filters, text_analysis
+from search_app.tokens import TokenSpans
 from search_app.types import Document, Filter, Hit, Matrix, Passage, Rankings
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
+
+
+@functools.cache
+def _tokenizer_json() -> str:
+    tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Split(Regex(_TOKEN.pattern), behavior="removed", invert=True)
+    return str(tokenizer.to_str())
+
+
+@functools.cache
+def _token_spans() -> TokenSpans:
+    return TokenSpans(_tokenizer_json())
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What HashEncoder takes for tokenised."""
+
+    texts: tuple[str, ...]
+
+    @property
+    def tokens(self) -> int:
+        return sum(len(_TOKEN.findall(text)) for text in self.texts)
+
+    def __len__(self) -> int:
+        return len(self.texts)
 
 
 class HashEncoder:
@@ -30,9 +62,16 @@ class HashEncoder:
         self.truncated_tokens = 0
 
     def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        return [
-            np.array([match.span() for match in _TOKEN.finditer(text)], dtype=np.int64).reshape(-1, 2) for text in texts
-        ]
+        return _token_spans()(texts)
+
+    def tokenizer_json(self) -> str:
+        return _tokenizer_json()
+
+    def tokenize_passages(self, texts: Sequence[str]) -> Texts:
+        return Texts(tuple(texts))
+
+    def encode_tokenized(self, tokenized: Texts) -> Matrix:
+        return self.encode_passages(tokenized.texts)
 
     def encode_passages(self, texts: Sequence[str]) -> Matrix:
         self.encoded.extend(texts)

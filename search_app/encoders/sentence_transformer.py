@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,26 @@ import torch
 import transformers
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from search_app.errors import ModelUnavailable
 from search_app.hardware import Hardware
 from search_app.protocols import EncoderStamp
 from search_app.settings import BUNDLED, EncoderSettings
+from search_app.tokens import spans_of
 from search_app.types import Matrix
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIds:
+    """Texts as the model takes them, special tokens included; `truncated` tokens were cut off by its limit."""
+
+    ids: tuple[NDArray[np.int32], ...]
+    tokens: int
+    truncated: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 class SentenceTransformerEncoder:
@@ -57,7 +71,7 @@ class SentenceTransformerEncoder:
         self._modules[0].to(device=self._device, dtype=getattr(torch, self._precision))
         for module in self._modules[1:]:
             module.to(device=self._device, dtype=torch.float32)
-        dim = len(self._forward([self._tokenizer.encode("a")])[0])
+        dim = len(self._forward([np.array(self._tokenizer.encode("a").ids, dtype=np.int32)])[0])
         self._stamp = EncoderStamp(name, digest, dim, max_tokens, self._precision)
         self._lock = threading.Lock()
         self._truncated = self.forward_passes = self.encoded_tokens = 0
@@ -71,36 +85,49 @@ class SentenceTransformerEncoder:
         return self._truncated
 
     def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        encodings = self._spans_tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        return [np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2) for encoding in encodings]
+        return spans_of(self._spans_tokenizer, texts)
+
+    def tokenizer_json(self) -> str:
+        return str(self._spans_tokenizer.to_str())
 
     def encode_queries(self, texts: Sequence[str]) -> Matrix:
-        return self._encode([self._prefixes[0] + text for text in texts])
+        return self.encode_tokenized(self._tokenize([self._prefixes[0] + text for text in texts]))
 
     def encode_passages(self, texts: Sequence[str]) -> Matrix:
-        return self._encode([self._prefixes[1] + text for text in texts])
+        return self.encode_tokenized(self.tokenize_passages(texts))
 
-    def _encode(self, texts: list[str]) -> Matrix:
-        encodings = self._tokenizer.encode_batch(texts)
-        vectors = np.empty((len(texts), self._stamp.dim), dtype=np.float32)
+    def tokenize_passages(self, texts: Sequence[str]) -> TokenIds:
+        return self._tokenize([self._prefixes[1] + text for text in texts])
+
+    def encode_tokenized(self, tokenized: TokenIds) -> Matrix:
+        ids = tokenized.ids
+        vectors = np.empty((len(ids), self._stamp.dim), dtype=np.float32)
         passes = 0
-        for rows in _batches([len(encoding) for encoding in encodings], self._batch_tokens):
-            vectors[rows] = self._forward([encodings[row] for row in rows])
+        for rows in _batches(list(map(len, ids)), self._batch_tokens):
+            vectors[rows] = self._forward([ids[row] for row in rows])
             passes += 1
         with self._lock:
             self.forward_passes += passes
-            self.encoded_tokens += sum(map(len, encodings))
-            self._truncated += sum(len(rest) - self.special_tokens for item in encodings for rest in item.overflowing)
+            self.encoded_tokens += tokenized.tokens
+            self._truncated += tokenized.truncated
         return vectors
 
+    def _tokenize(self, texts: list[str]) -> TokenIds:
+        encodings = self._tokenizer.encode_batch(texts)
+        return TokenIds(
+            tuple(np.array(encoding.ids, dtype=np.int32) for encoding in encodings),
+            sum(map(len, encodings)),
+            sum(len(rest) - self.special_tokens for item in encodings for rest in item.overflowing),
+        )
+
     @torch.inference_mode()
-    def _forward(self, encodings: Sequence[Encoding]) -> Matrix:
-        longest = max(map(len, encodings))
-        ids = np.full((len(encodings), longest), self._pad_id, dtype=np.int64)
+    def _forward(self, rows: Sequence[NDArray[np.int32]]) -> Matrix:
+        longest = max(map(len, rows))
+        ids = np.full((len(rows), longest), self._pad_id, dtype=np.int64)
         mask = np.zeros_like(ids)
-        for row, encoding in enumerate(encodings):
-            ids[row, : len(encoding)] = encoding.ids
-            mask[row, : len(encoding)] = 1
+        for row, found in enumerate(rows):
+            ids[row, : len(found)] = found
+            mask[row, : len(found)] = 1
         features: dict[str, Any] = {
             "input_ids": torch.from_numpy(ids).to(self._device),
             "attention_mask": torch.from_numpy(mask).to(self._device),

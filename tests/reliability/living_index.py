@@ -316,8 +316,8 @@ class Reporting:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._encoder, name)
 
-    def encode_passages(self, texts: Sequence[str]) -> Matrix:
-        vectors = self._encoder.encode_passages(texts)
+    def encode_tokenized(self, tokenized: Any) -> Matrix:
+        vectors = self._encoder.encode_tokenized(tokenized)
         self._report("encoded")
         return vectors
 
