@@ -1,7 +1,7 @@
 # make demo is all that a newcomer needs; `make help` lists the rest.
 # One environment in .venv for everything, installed once: stamps there say which pins it holds.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-elasticsearch test-docker pin-images check format bench bench-peers bench-scale bench-gpu bench-elasticsearch bench-reliability evaluate soak clean
+.PHONY: help setup demo test test-elasticsearch test-docker pin-images check format bench bench-peers bench-scale bench-gpu bench-elasticsearch bench-reliability bench-jobs evaluate soak clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -74,6 +74,9 @@ bench-elasticsearch: .bench/venv/.installed ## PART=bulk|answers|quality|scale o
 
 bench-reliability: .bench/venv/.faiss-haystack ## the same damage to our files and Haystack's FAISS store's, into docs/reliability.md
 	.bench/venv/bin/python -m benchmarks.reliability $(ARGS)
+
+bench-jobs: .bench/venv/.installed ## PART=throughput|memory|resume of the indexing job, beside Haystack's pipeline, into docs/benchmarks.md
+	.bench/venv/bin/python -m benchmarks.jobs $(PART) $(ARGS)
 
 clean: ## remove environments, caches and the demo's index
 	rm -rf $(VENV) .bench .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
