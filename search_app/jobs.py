@@ -310,9 +310,10 @@ class JobQueue:
             if found is None:
                 return None
             db.execute(
-                "UPDATE jobs SET state = 'running', started = coalesce(started, ?1), attempts = attempts + 1, stage = '',"
-                " bytes_done = 0, bytes_total = NULL, plan = 'null', not_before = 0, worker = ?2, lease = ?3,"
-                " machine = ?4, process = ?5, process_started = ?6, renewed = ?1, lease_seconds = ?7 WHERE id = ?8",
+                "UPDATE jobs SET state = 'running', started = coalesce(started, ?1), attempts = attempts + 1,"
+                " stage = '', bytes_done = 0, bytes_total = NULL, plan = 'null', not_before = 0, worker = ?2,"
+                " lease = ?3, machine = ?4, process = ?5, process_started = ?6, renewed = ?1,"
+                " lease_seconds = ?7 WHERE id = ?8",
                 (now, worker.name, secrets.token_hex(8), worker.machine, worker.process, worker.started,
                  self._lease_seconds, found),
             )  # fmt: skip

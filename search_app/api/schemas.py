@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
 
+from search_app.jobs import Job, JobKind, JobState, Schedule
 from search_app.settings import LimitSettings
 from search_app.types import RESERVED_META, Answer, Document, Hit, Meta, MetaValue, SearchResult
 
@@ -237,6 +239,158 @@ class DocumentResponse(DocumentSummary):
         )
 
 
+class DeleteRequest(BaseModel):
+    """Documents to take out of the index: by id, by source, and all that match a filter."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    documents: list[str] = Field(default=[], max_length=10_000)
+    sources: list[str] = Field(default=[], max_length=10_000)
+    where: str | dict[str, Any] | None = None
+
+
+class JobRequest(BaseModel):
+    """A folder, by the name that this installation gives it, once or `every` time of a cron expression; or a delete."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"folder": "handbook"},
+                {"folder": "handbook", "every": "30 2 * * *"},
+                {"delete": {"sources": ["guide.pdf"]}},
+                {"delete": {"where": "modified<2020-01-01"}},
+            ]
+        },
+    )
+
+    folder: str | None = None
+    every: str | None = Field(default=None, description="cron's five fields, in the server's time zone")
+    delete: DeleteRequest | None = None
+
+
+class JobCounts(BaseModel):
+    """Files by what happens to them."""
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    skipped: int = 0
+    failed: int = 0
+
+
+class JobResult(JobCounts):
+    """What was done; `deleted` documents are those of a delete."""
+
+    passages: int = 0
+    passages_encoded: int = 0
+    deleted: int = 0
+    seconds: float = 0.0
+
+
+class ProblemOut(BaseModel):
+    source: str
+    reason: str
+
+
+class JobError(BaseModel):
+    message: str
+    hint: str = ""
+
+
+class JobOut(BaseModel):
+    """A job; `stage` says what a running one does and what a queued one waits for. `eta_seconds`: null is unknown."""
+
+    id: str
+    collection: str
+    kind: JobKind
+    state: JobState
+    title: str
+    created: datetime
+    started: datetime | None
+    ended: datetime | None
+    stage: str
+    bytes_done: int
+    bytes_total: int | None
+    eta_seconds: float | None
+    plan: JobCounts | None
+    result: JobResult | None
+    problems: list[ProblemOut]
+    skips: list[ProblemOut]
+    warnings: list[str]
+    error: JobError | None
+    cancel_requested: bool
+    attempts: int
+
+    @classmethod
+    def of(cls, job: Job) -> JobOut:
+        return cls(
+            id=job.id,
+            collection=job.collection,
+            kind=job.kind,
+            state=job.state,
+            title=job.title,
+            created=_utc(job.created),
+            started=None if job.started is None else _utc(job.started),
+            ended=None if job.ended is None else _utc(job.ended),
+            stage=job.stage,
+            bytes_done=job.bytes_done,
+            bytes_total=job.bytes_total,
+            eta_seconds=job.eta_seconds,
+            plan=None if job.plan is None else JobCounts.model_validate(job.plan),
+            result=None if job.result is None else JobResult.model_validate(job.result),
+            problems=[ProblemOut.model_validate(problem) for problem in job.problems],
+            skips=[ProblemOut.model_validate(skip) for skip in job.skips],
+            warnings=list(job.warnings),
+            error=None if job.error is None else JobError(message=job.error, hint=job.hint or ""),
+            cancel_requested=job.cancel_requested,
+            attempts=job.attempts,
+        )
+
+
+class JobsResponse(BaseModel):
+    """Jobs `offset` to `offset + limit` of `total`, newest first; with 0 `workers` alive, none of them goes on."""
+
+    jobs: list[JobOut]
+    total: int
+    workers: int
+
+
+class ScheduleOut(BaseModel):
+    """A folder's repeated job; `last_job` is the id of the one queued last."""
+
+    id: str
+    folder: str
+    every: str
+    next: datetime
+    last_job: str
+
+    @classmethod
+    def of(cls, schedule: Schedule) -> ScheduleOut:
+        return cls(
+            id=schedule.id,
+            folder=schedule.folder,
+            every=schedule.every,
+            next=_utc(schedule.next),
+            last_job=schedule.last_job,
+        )
+
+
+class SchedulesResponse(BaseModel):
+    schedules: list[ScheduleOut]
+
+
+class FolderOut(BaseModel):
+    name: str
+
+
+class FoldersResponse(BaseModel):
+    """Folders that a job may name."""
+
+    folders: list[FolderOut]
+
+
 class HealthResponse(BaseModel):
     """`status`: "live", or "ready", or "degraded" where only a replica answers, or the CPU for a GPU."""
 
@@ -260,6 +414,10 @@ def web_address(meta: Mapping[str, MetaValue]) -> str | None:
     """`meta["url"]` where it is a web address; never `javascript:` or another scheme."""
     url = meta.get("url")
     return url if isinstance(url, str) and url.lower().startswith(("http://", "https://")) else None
+
+
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _probability(confidence: float | None) -> float | None:
