@@ -204,8 +204,11 @@ class IndexWriter(Protocol):
         """
         ...
 
-    def finish(self) -> None:
-        """The end of a job: tidies up and, where that is still to be done, publishes."""
+    def finish(self) -> tuple[int, ...]:
+        """The end of a job: tidies up and, where that is still to be done, publishes.
+
+        Returns the shards that others have to do before anything is seen.
+        """
         ...
 
     def close(self) -> None: ...

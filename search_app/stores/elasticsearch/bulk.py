@@ -29,7 +29,7 @@ class Entry:
 
     id: str
     line: bytes
-    owner: tuple[str, str, str]
+    owner: Any = None
 
 
 Refusals = list[tuple[Entry, str]]

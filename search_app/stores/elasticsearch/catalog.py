@@ -12,13 +12,14 @@ from search_app.errors import ConfigurationError, IndexNotFound
 from search_app.manifest import Manifest
 from search_app.protocols import FileChange, IndexWriter
 from search_app.settings import Settings, check_collection_name
+from search_app.stores.elasticsearch.builds import delete_indices, swap
 from search_app.stores.elasticsearch.connection import Connection, reason
 from search_app.stores.elasticsearch.export import export
 from search_app.stores.elasticsearch.indices import all_indices, collections
 from search_app.stores.elasticsearch.lease import Lease
 from search_app.stores.elasticsearch.store import ElasticsearchStore
 from search_app.stores.elasticsearch.verify import verify
-from search_app.stores.elasticsearch.writer import ElasticsearchWriter, swap
+from search_app.stores.elasticsearch.writer import ElasticsearchWriter
 
 _POLL_SECONDS = 0.5
 
@@ -105,7 +106,7 @@ class ElasticsearchCatalog:
             indices = all_indices(self._connection, name)
             for index in [*indices.others, *([indices.live.index] if indices.live else [])]:
                 lease.require()
-                self._connection.job(lambda client: client.indices.delete(index=index))  # noqa: B023
+                delete_indices(self._connection, [index])
         finally:
             lease.release()
 

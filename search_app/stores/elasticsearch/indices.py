@@ -27,9 +27,15 @@ class Indices:
 
     @property
     def building(self) -> Build | None:
-        """The newest that a job left unfinished."""
-        found = [build for build in self.others.values() if build is not None and build.state == "building"]
+        """The newest that a job left unfinished, be it that only the alias was still to be moved."""
+        found = [build for build in self.others.values() if build is not None and self._is_unfinished(build)]
         return max(found, key=lambda build: build.index, default=None)
+
+    def _is_unfinished(self, build: Build) -> bool:
+        if build.state == "ready":
+            live = self.live.index if self.live else ""
+            return build.previous == live and (self.live is None or build.index != self.live.previous)
+        return build.state == "building"
 
 
 def live_build(connection: Connection, collection: str) -> Build | None:

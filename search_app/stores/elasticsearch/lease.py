@@ -1,4 +1,4 @@
-"""One writer a collection, on however many machines: a lease that its holder keeps renewing."""
+"""One writer a collection, or a shard of it, on however many machines: a lease that its holder keeps renewing."""
 
 from __future__ import annotations
 
@@ -18,19 +18,29 @@ RENEW_SECONDS = 3.0
 EXPIRY_SECONDS = 15.0
 
 
+class Held(IndexBusy):
+    """Somebody else has the lease; `step` is what for, where that takes only a moment."""
+
+    def __init__(self, message: str, *, step: str) -> None:
+        super().__init__(message, hint="wait until it ends")
+        self.step = step
+
+
 class Lease:
-    """Raises IndexBusy, naming the holder, where another one renews it.
+    """Raises Held, naming the holder, where another one renews it. `shard`, as in "2/3", has one of its own.
 
     Clocks of different machines are never compared: a lease is over when one who watches has seen it unchanged for
     EXPIRY_SECONDS, or when its process is gone from this machine.
     """
 
-    def __init__(self, connection: Connection, collection: str) -> None:
+    def __init__(self, connection: Connection, collection: str, *, shard: str = "", step: str = "") -> None:
         self._connection = connection
         self._collection = collection
+        self._shard = shard
+        self._step = step
         self._index = schema.leases(connection.settings.prefix)
-        self._id = collection
-        self._token = secrets.token_hex(8)
+        self.id = shard_lease(collection, shard) if shard else collection
+        self.token = secrets.token_hex(8)
         self._stop = threading.Event()
         self._lost = False
         self._place = self._take()
@@ -53,7 +63,7 @@ class Lease:
         seq_no, term = self._place
         with contextlib.suppress(SearchAppError):  # it runs out by itself
             self._connection.job(
-                lambda client: client.delete(index=self._index, id=self._id, if_seq_no=seq_no, if_primary_term=term),
+                lambda client: client.delete(index=self._index, id=self.id, if_seq_no=seq_no, if_primary_term=term),
                 patience=5.0,
             )
 
@@ -71,7 +81,7 @@ class Lease:
                 continue
             place = (found["_seq_no"], found["_primary_term"])
             holder = found["_source"]
-            if holder.get("token") == self._token:
+            if holder.get("token") == self.token:
                 return place  # an answer got lost: it is ours already
             if seen is not None and place != seen:
                 raise self._busy(holder)
@@ -89,27 +99,28 @@ class Lease:
             return
         settings = {"number_of_shards": 1, **schema.replicas(self._connection.settings)}
         try:
-            job(lambda client: client.indices.create(index=self._index, settings=settings))
+            job(lambda client: client.indices.create(index=self._index, settings=settings, mappings={"dynamic": False}))
         except SearchAppError as error:
             if "already exists" not in error.message:
                 raise
 
     def _read(self, *, patience: float | None = None) -> Any:
         try:
-            return self._connection.job(lambda client: client.get(index=self._index, id=self._id), patience=patience)
+            return self._connection.job(lambda client: client.get(index=self._index, id=self.id), patience=patience)
         except ExpectedStatus:
             return None
 
     def _put(self, *, patience: float | None = None, **condition: Any) -> tuple[int, int]:
         holder = {
-            "token": self._token,
+            "token": self.token,
+            "step": self._step,
             "host": socket.gethostname(),
             "machine": _machine(),
             "process": os.getpid(),
             "renewed": time.time(),
         }
         found = self._connection.job(
-            lambda client: client.index(index=self._index, id=self._id, document=holder, **condition), patience=patience
+            lambda client: client.index(index=self._index, id=self.id, document=holder, **condition), patience=patience
         )
         return found["_seq_no"], found["_primary_term"]
 
@@ -121,7 +132,7 @@ class Lease:
                 )
             except ExpectedStatus:
                 found = self._read_quietly()
-                if found is not None and found["_source"].get("token") == self._token:
+                if found is not None and found["_source"].get("token") == self.token:
                     # An answer got lost: the renewal itself arrived.
                     self._place = (found["_seq_no"], found["_primary_term"])
                     continue
@@ -136,12 +147,28 @@ class Lease:
         except SearchAppError:
             return None
 
-    def _busy(self, holder: Any) -> IndexBusy:
-        return IndexBusy(
-            f"another job (process {holder['process']} on {holder['host']}) is writing to collection"
-            f" '{self._collection}'",
-            hint="wait until it ends",
+    def _busy(self, holder: Any) -> Held:
+        what = f"doing shard {self._shard} of" if self._shard else "writing to"
+        return Held(
+            f"another job (process {holder['process']} on {holder['host']}) is {what} collection '{self._collection}'",
+            step=holder.get("step", ""),
         )
+
+
+def shard_lease(collection: str, shard: str) -> str:
+    """Its id: names of collections have no dot."""
+    return f"{collection}.shard-{shard.replace('/', '-of-')}"
+
+
+def require_held(connection: Connection, id: str, token: str) -> None:
+    """Raises IndexBusy where the lease is no longer what it was with that token: for those who work for its holder."""
+    index = schema.leases(connection.settings.prefix)
+    try:
+        found = connection.job(lambda client: client.get(index=index, id=id))["_source"]
+    except ExpectedStatus:
+        found = {}
+    if found.get("token") != token:
+        raise IndexBusy("the job that this is a part of is over", hint="run the same command again")
 
 
 def _is_gone(holder: Any) -> bool:

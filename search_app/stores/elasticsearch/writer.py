@@ -2,57 +2,60 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search_app.errors import BackendUnavailable, IndexBusy, SearchAppError
 from search_app.manifest import Manifest
 from search_app.protocols import FileChange, FileRecord, Rejection
 from search_app.stores.elasticsearch import schema
-from search_app.stores.elasticsearch.bulk import BulkWriter, Entry, Refusals
-from search_app.stores.elasticsearch.connection import Busy, Connection, ExpectedStatus, dumps
-from search_app.stores.elasticsearch.indices import all_indices
+from search_app.stores.elasticsearch.builds import Builds
+from search_app.stores.elasticsearch.bulk import Entry
+from search_app.stores.elasticsearch.connection import Connection, dumps
 from search_app.stores.elasticsearch.lease import Lease
+from search_app.stores.elasticsearch.parts import Entries, FilePart, FileWritten, vectors_in
 from search_app.stores.elasticsearch.schema import Build
 from search_app.stores.elasticsearch.store import walk
-from search_app.stores.filters import field_kinds
 
 _KEYS_AT_ONCE = 500
-_SHOWN = 3
+
+
+@dataclass(slots=True)
+class _Open:
+    """What parts of a file have brought so far; `languages` are those of its documents, whose passages may follow."""
+
+    documents: int = 0
+    passages: int = 0
+    languages: dict[str, str] = field(default_factory=dict)
 
 
 class ElasticsearchWriter:
     """Opens a collection for its one writer; a second one is refused with the first one's process and machine.
 
-    The build is a copy of the live index (`_clone`: the files are shared, nothing is moved), or empty for `rebuild`.
-    A job that was killed leaves it behind, and the next one goes on in it. Nothing of it is seen before `finish`.
+    The build is a copy of the live index, or empty for `rebuild`. A job that was killed leaves it behind, and the next
+    one goes on in it. Nothing of it is seen before `finish`.
+
+    To write from other machines too: `begin` files, hand `share()` to a `PartWriter` there, `complete` the files.
     """
 
     def __init__(self, connection: Connection, manifest: Manifest, *, collection: str, rebuild: bool = False) -> None:
         self._connection = connection
-        self._settings = connection.settings
-        self._manifest = manifest
         self._collection = collection
-        self._rebuild = rebuild
+        self._builds = Builds(connection, manifest, collection=collection, rebuild=rebuild)
         self._revision = secrets.token_hex(8)
-        self._lease = Lease(connection, collection)
-        self._bulk: BulkWriter | None = None
+        self._entries: Entries | None = None
         self._written: set[str] = set()
         self._before: set[str] | None = None
-        self._orders: dict[str, int] = {}
-        self._passages: dict[str, int] = {}
-        self._languages: dict[str, tuple[str, str, dict[str, list[Any]]]] = {}
+        self._parts: dict[str, _Open] = {}
         self._broken: set[str] = set()
+        self._lease = self._hold()
         try:
             self._live, self._build = self._find()
-            self._mapped = self._mapped_fields() if self._build else set()
         except BaseException:
             self._lease.release()
             raise
@@ -66,7 +69,7 @@ class ElasticsearchWriter:
         self.close()
 
     def files(self) -> Iterator[FileRecord]:
-        source = self._build or (None if self._rebuild else self._live)
+        source = self._build or self._base
         records = []
         if source is not None:
             found = walk(self._connection.job, source.index, {"term": {"kind": "file"}}, ["path"], True)
@@ -77,56 +80,100 @@ class ElasticsearchWriter:
 
     def known_vectors(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Of the live index, which stays as it is, and of what an earlier job left in the build."""
-        indices = {build.index for build in (self._build, None if self._rebuild else self._live) if build}
-        found: dict[str, NDArray[np.float32]] = {}
-        if not indices:
-            return found
-        for start in range(0, len(keys), _KEYS_AT_ONCE):
-            wanted = list(keys[start : start + _KEYS_AT_ONCE])
-            body: dict[str, Any] = {
-                "query": {"terms": {"key": wanted}},
-                "collapse": {"field": "key"},
-                "size": len(wanted),
-                "stored_fields": ["vector"],
-                "track_total_hits": False,
-            }
-            hits = self._connection.job(lambda client: client.search(index=sorted(indices), **body))["hits"]["hits"]  # noqa: B023
-            found.update((hit["fields"]["key"][0], schema.vector_of(hit["fields"]["vector"][0])) for hit in hits)
-        return found
+        return vectors_in(self._connection, self._indices, keys)
 
     def write(self, changes: Sequence[FileChange]) -> list[Rejection]:
         """Returns when all is on disk. In between, a file that is not complete has no digest, so it is done again."""
         if not changes:
             return []
         self._lease.require()
-        build = self._ensure_build()
-        again = {schema.file_key(change.record.path) for change in changes if change.first} & self._written
-        if again:
+        build, entries = self._ensure_build()
+        if {schema.file_key(change.record.path) for change in changes if change.first} & self._written:
             self._refresh(build)
             self._revision = secrets.token_hex(8)
-        rejected, changes = self._within_limits(changes)
-        self._map_fields(changes)
-        self._send([_file_entry(change.record, self._revision, 0, whole=False) for change in changes])
-        rejected += self._refused(self._send(entry for change in changes for entry in self._entries(change)))
-        complete = [change for change in changes if change.last and change.record.path not in self._broken]
-        self._delete(
-            build,
-            [change.record.path for change in changes if change.last and self._was_there(change.record.path)],
-            keep=self._revision,
-        )
-        self._send(
-            [
-                _file_entry(change.record, self._revision, self._passages[change.record.path], whole=True)
-                for change in complete
-            ]
-        )
-        self._written.update(schema.file_key(change.record.path) for change in changes)
+        admitted, refused = entries.admit([part for change in changes if (part := self._part(change))])
+        rejected = [rejection for part in refused.values() for rejection in part.rejections]
+        self._broken |= {part.path for part in refused.values()}
+        taken = [part.change for part in admitted]
+        self._mark(change.record for change in taken)
+        for written in entries.send(admitted, revision=self._revision):
+            if written.rejections:  # the file counts as half done
+                self._broken.add(written.path)
+                rejected += written.rejections
+        ended = [change.record for change in taken if change.last]
+        self._replace(ended, {record.path: self._parts[record.path].passages for record in ended})
+        for record in ended:
+            self._parts.pop(record.path, None)
+        self._written.update(schema.file_key(change.record.path) for change in taken)
         return rejected
+
+    # --- parts written elsewhere
+
+    def begin(self, records: Sequence[FileRecord]) -> None:
+        """Before any part of these files is written: until they are complete, the next job would do them again."""
+        if records:
+            self._lease.require()
+            self._ensure_build()
+            self._mark(records)
+
+    def share(self) -> dict[str, Any]:
+        """JSON with which a `PartWriter` on any machine joins this job, and no longer than it runs."""
+        self._lease.require()
+        build, _ = self._ensure_build()
+        return {
+            "index": build.index,
+            "meta": build.meta(),
+            "revision": self._revision,
+            "indices": self._indices,
+            "lease": self._lease.id,
+            "token": self._lease.token,
+        }
+
+    def complete(self, files: Sequence[FileWritten]) -> list[Rejection]:
+        """Files all of whose parts are written. Returns what was refused of them, on whatever machine.
+
+        A file with a part that was not kept, or of which more or less is there than its parts told, goes entirely.
+        """
+        if not files:
+            return []
+        self._lease.require()
+        build, _ = self._ensure_build()
+        self._refresh(build)
+        rejected = [rejection for file in files for part in file.parts for rejection in part.rejections]
+        self._broken -= {file.record.path for file in files}
+        self._broken |= {rejection.path for rejection in rejected}
+        gone, whole, passages = [], [], {}
+        found = self._count([schema.file_key(file.record.path) for file in files], self._revision)
+        for file in files:
+            path = file.record.path
+            kinds = found.get(schema.file_key(path), {})
+            there = (kinds.get("document", 0), kinds.get("passage", 0))
+            told = (sum(part.documents for part in file.parts), sum(part.passages for part in file.parts))
+            if not all(part.kept for part in file.parts):
+                gone.append(path)
+            elif path not in self._broken and there != told:
+                gone.append(path)
+                rejected.append(
+                    Rejection(
+                        path,
+                        file.record.source,
+                        f"{there[0]} documents and {there[1]} passages are there where its parts had {told[0]} and"
+                        f" {told[1]}: it changed while it was read; run the command again",
+                    )
+                )
+            else:
+                whole.append(file.record)
+                passages[path] = told[1]
+        self._delete(build, gone)
+        self._replace(whole, passages)
+        return rejected
+
+    # ---
 
     def remove_files(self, paths: Sequence[str]) -> None:
         if paths:
             self._lease.require()
-            build = self._ensure_build()
+            build, _ = self._ensure_build()
             if self._written & {schema.file_key(path) for path in paths}:
                 self._refresh(build)
             self._delete(build, paths)
@@ -136,7 +183,7 @@ class ElasticsearchWriter:
         if not ids:
             return 0
         self._lease.require()
-        build = self._ensure_build()
+        build, _ = self._ensure_build()
         self._refresh(build)
         found = list(self._entries_of(build, ids))
         if not found:
@@ -150,238 +197,86 @@ class ElasticsearchWriter:
         self._state("building")
         return len(found)
 
-    def finish(self) -> None:
+    def finish(self) -> tuple[int, ...]:
         """Publishes the build, and deletes what is older than the index that it replaces."""
         self._lease.require()
-        if self._build is None and self._live is not None and not self._rebuild:
-            return
-        build = self._ensure_build()
-        job = self._connection.job
-        job(lambda client: client.indices.refresh(index=build.index))
-        live = self._live
-        first = live is None and not self._written
-        ready = replace(
-            build,
-            state="ready",
-            generation=0 if first else (live.generation if live else 0) + 1,
-            previous=live.index if live else "",
-        )
-        job(lambda client: client.indices.put_mapping(index=build.index, meta=ready.meta()))
-        job(
-            lambda client: client.indices.put_settings(
-                index=build.index, settings={**schema.WHEN_READY, **schema.replicas(self._settings)}
-            )
-        )
-        self._lease.require()
-        swap(self._connection, self._collection, live, ready)
-        self._live, self._build, self._mapped = ready, None, set()
-        self._close_bulk()
-        self._clean_up()
+        if self._build is not None or self._base is None:
+            self._publish(self._lease)
+        return ()
 
     def close(self) -> None:
-        self._close_bulk()
+        self._close_entries()
         self._lease.release()
 
+    # --- what a shard does differently
+
+    def _hold(self) -> Lease:
+        return Lease(self._connection, self._collection)
+
     def _find(self) -> tuple[Build | None, Build | None]:
-        """The live index and a build to go on with. What neither serves nor can be gone back to is deleted."""
-        indices = all_indices(self._connection, self._collection)
-        live = indices.live
-        if live is not None and not self._rebuild:
-            Manifest.from_json(live.manifest, oldest=1).require(self._manifest)
-        build = indices.building
-        base = live.index if live is not None and not self._rebuild else ""
-        if build is not None and (build.base, build.manifest) != (base, self._manifest.to_json()):
-            build = None  # another job's: since then the index was replaced, or the settings were changed
-        if build is not None:
-            try:
-                self._wait_for_shards(build)
-            except BackendUnavailable:
-                build = None  # it can't be read any more: it was only a copy
-        kept = {found.index for found in (live, build, indices.previous) if found is not None}
-        self._delete_indices([index for index in indices.others if index not in kept])
-        if build is not None:
-            self._open(build)
-        return live, build
+        return self._builds.find()
 
-    def _open(self, build: Build) -> None:
-        """Left by a killed job: what it wrote last becomes visible."""
-        job = self._connection.job
-        job(lambda client: client.indices.put_settings(index=build.index, settings=schema.WHILE_BUILDING))
-        self._refresh(build)
+    def _make(self) -> Build:
+        build = self._builds.planned(self._live)
+        self._builds.make(build, self._live)
+        return build
 
-    def _ensure_build(self) -> Build:
+    # ---
+
+    @property
+    def _base(self) -> Build | None:
+        """What a build begins with."""
+        return None if self._builds.rebuild else self._live
+
+    @property
+    def _indices(self) -> list[str]:
+        return sorted({build.index for build in (self._build, self._base) if build})
+
+    def _ensure_build(self) -> tuple[Build, Entries]:
         if self._build is None:
-            live = None if self._rebuild else self._live
-            build = Build(
-                schema.new_index(self._settings.prefix, self._collection),
-                self._manifest.to_json(),
-                generation=0,
-                state="building",
-                vectors=live.vectors if live else self._settings.vectors,
-                base=live.index if live else "",
-                fields=dict(live.fields or {}) if live else {},
-                analyses=live.analyses if live else (),
-            )
-            if live is None:
-                self._create(build)
-            else:
-                self._clone(live, build)
-            self._build = build
-            self._mapped = self._mapped_fields()
-        return self._build
+            self._build = self._make()
+        if self._entries is None:
+            self._entries = Entries(self._connection, self._build, require=self._lease.require)
+        return self._build, self._entries
 
-    def _create(self, build: Build) -> None:
-        body = schema.index_body(build, self._settings)
-        try:
-            self._connection.job(lambda client: client.indices.create(index=build.index, **body))
-        except SearchAppError as error:
-            if "already exists" not in error.message:  # else an answer got lost
-                raise
+    def _publish(self, lease: Lease) -> None:
+        build, entries = self._ensure_build()
+        live = self._live
+        first = live is None and not self._written
+        generation = 0 if first else (live.generation if live else 0) + 1
+        self._live = self._builds.publish(live, build, entries.fields, generation=generation, require=lease.require)
+        self._build = None
+        self._close_entries()
 
-    def _clone(self, live: Build, build: Build) -> None:
-        job = self._connection.job
-        # Published indices take no writes, which is what a clone asks for; one that was made by hand may.
-        job(lambda client: client.indices.put_settings(index=live.index, settings={"blocks.write": True}))
-        settings = {**schema.WHILE_BUILDING, **schema.replicas(self._settings)}
-        try:
-            job(lambda client: client.indices.clone(index=live.index, target=build.index, settings=settings))
-        except SearchAppError as error:
-            if "already exists" not in error.message:
-                raise
-        # The copy has no mapping before its shards are there, and one put on it now would keep them out for ever.
-        self._wait_for_shards(build)
-        job(lambda client: client.indices.put_mapping(index=build.index, meta=build.meta()))
-
-    def _wait_for_shards(self, build: Build) -> None:
-        """Raises BackendUnavailable where some are nowhere when the patience is over."""
-
-        def request(client: Any) -> Any:
-            health = client.options(ignore_status=408).cluster.health(
-                index=build.index, wait_for_status="yellow", timeout="1s"
-            )
-            if health["timed_out"]:
-                raise Busy(f"{build.index} is {health['status']}")
-            return health
-
-        self._connection.job(request)
-
-    def _mapped_fields(self) -> set[str]:
-        assert self._build is not None
-        index = self._build.index
-        found = self._connection.job(
-            lambda client: client.indices.get_mapping(index=index, filter_path="*.mappings.properties.m")
-        )
-        kinds = found.get(index, {}).get("mappings", {}).get("properties", {}).get("m", {}).get("properties", {})
-        return {f"m.{kind}.{name}" for kind, about in kinds.items() for name in about.get("properties", {})}
-
-    def _within_limits(self, changes: Sequence[FileChange]) -> tuple[list[Rejection], list[FileChange]]:
-        """A file with more different metadata fields than the collection may hold is turned away before any of it."""
-        assert self._build is not None
-        known = dict(self._build.fields or {})
-        analyses = set(self._build.analyses)
-        most = self._settings.max_fields
-        rejected: list[Rejection] = []
-        taken: list[FileChange] = []
-        for change in changes:
-            path = change.record.path
-            if change.first:
-                self._broken.discard(path)
-            if path in self._broken:
-                continue
-            fields = dict(pair for document in change.documents for pair in field_kinds(document.meta))
-            if len(known | fields) > most:
-                new = [name for name in fields if name not in known]
-                shown = ", ".join(sorted(new)[:_SHOWN])
-                rejected.append(
-                    Rejection(
-                        path,
-                        change.record.source,
-                        f"{len(new)} metadata fields that are new ({shown}, …): a collection holds at most {most}; put"
-                        " the values into a list field, or raise SEARCH_APP_ELASTICSEARCH__MAX_FIELDS",
-                    )
-                )
-                self._broken.add(path)
-                continue
-            known |= fields
-            analyses |= {self._analysis(document.language) for document in change.documents}
-            taken.append(change)
-        self._about(fields=known, analyses=tuple(sorted(analyses)))
-        return rejected, taken
-
-    def _map_fields(self, changes: Sequence[FileChange]) -> None:
-        paths = {
-            path for change in changes for document in change.documents for path in schema.typed(document.meta)
-        } - self._mapped
-        build = self._build
-        assert build is not None
-        if paths:
-            properties = schema.field_mappings(paths)
-            self._connection.job(
-                lambda client: client.indices.put_mapping(index=build.index, properties=properties, meta=build.meta())
-            )
-            self._mapped |= paths
-
-    def _about(self, *, fields: Mapping[str, str], analyses: tuple[str, ...]) -> None:
-        build = self._build
-        assert build is not None
-        if (dict(build.fields or {}), build.analyses) == (fields, analyses):
-            return
-        self._build = build = replace(build, fields=fields, analyses=analyses)
-        self._connection.job(lambda client: client.indices.put_mapping(index=build.index, meta=build.meta()))
-
-    def _analysis(self, language: str) -> str:
-        fixed = self._manifest.analysis
-        return schema.analysis_of(language if fixed == "auto" else fixed)
-
-    def _entries(self, change: FileChange) -> Iterator[Entry]:
-        path, source = change.record.path, change.record.source
-        file = schema.file_key(path)
+    def _part(self, change: FileChange) -> FilePart | None:
+        """None where an earlier part of the file was turned away."""
+        path = change.record.path
         if change.first:
-            self._orders[path] = self._passages[path] = 0
-        for document in change.documents:
-            owner = (path, source, document.title or document.id)
-            for id, entry in schema.document_entries(document, file, self._revision, self._orders[path]):
-                yield Entry(id, dumps(entry), owner)
-            self._orders[path] += 1
-            # The passages of a long document come with several parts.
-            meta = json.dumps(dict(document.meta), ensure_ascii=False)
-            self._languages[document.id] = (self._analysis(document.language), meta, schema.typed(document.meta))
-        for passage, vector in zip(change.batch.passages, change.batch.embeddings, strict=True):
-            analysis, meta, filters = self._languages[passage.document_id]
-            line = schema.passage_entry(
-                passage,
-                vector,
-                file=file,
-                revision=self._revision,
-                analysis=analysis,
-                manifest=self._manifest,
-                meta=meta,
-                filters=filters,
-            )
-            yield Entry(f"p:{passage.id}", line, (path, source, passage.title or passage.document_id))
-            self._passages[path] += 1
-        if change.last:
-            for document_id in {document.id for document in change.documents} | {
-                passage.document_id for passage in change.batch.passages
-            }:
-                self._languages.pop(document_id, None)
+            self._broken.discard(path)
+            self._parts[path] = _Open()
+        if path in self._broken:
+            return None
+        parts = self._parts[path]
+        part = FilePart(change, parts.documents, dict(parts.languages))
+        parts.documents += len(change.documents)
+        parts.passages += len(change.batch.passages)
+        parts.languages |= {document.id: document.language for document in change.documents}
+        return part
 
-    def _send(self, entries: Any) -> Refusals:
-        self._lease.require()
-        if self._bulk is None:
-            assert self._build is not None
-            self._bulk = BulkWriter(self._connection, self._build.index)
-        return self._bulk.send(entries)
+    def _mark(self, records: Iterable[FileRecord]) -> None:
+        """As begun: without a digest."""
+        _, entries = self._ensure_build()
+        entries.put(_file_entry(replace(record, digest="", modified_ns=0), self._revision, 0) for record in records)
 
-    def _refused(self, refusals: Refusals) -> list[Rejection]:
-        """What Elasticsearch itself would not take, one by one; the file counts as half done."""
-        rejected = []
-        for entry, why in refusals:
-            path, source, title = entry.owner
-            self._broken.add(path)
-            kind = "document" if entry.id.startswith("d:") else "passage"
-            rejected.append(Rejection(path, source, f"{kind} of '{title}': {why}"))
-        return rejected
+    def _replace(self, records: Sequence[FileRecord], passages: Mapping[str, int]) -> None:
+        """What was there before of these files goes, and those of which all was taken count as indexed."""
+        build, entries = self._ensure_build()
+        self._delete(build, [record.path for record in records if self._was_there(record.path)], keep=self._revision)
+        entries.put(
+            _file_entry(record, self._revision, passages[record.path])
+            for record in records
+            if record.path not in self._broken
+        )
 
     def _delete(self, build: Build, paths: Sequence[str], *, keep: str = "") -> None:
         """Entries of the files, but for those of the revision `keep`."""
@@ -406,12 +301,28 @@ class ElasticsearchWriter:
 
     def _recount(self, build: Build, files: Sequence[str]) -> None:
         """Writes into each file's entry how many documents and passages of it there are."""
+        _, entries = self._ensure_build()
         for start in range(0, len(files), _KEYS_AT_ONCE):
-            terms = {"terms": {"file": list(files[start : start + _KEYS_AT_ONCE])}}
-            left = self._connection.job(
+            batch = files[start : start + _KEYS_AT_ONCE]
+            counts = self._count(batch)
+            changed = []
+            for hit in walk(self._connection.job, build.index, _of_files(batch, {"kind": "file"}), ["path"], True):
+                source = hit["_source"]
+                kinds = counts.get(source["file"], {})
+                record = replace(schema.file_record(source), documents=kinds.get("document", 0))
+                changed.append(_file_entry(record, source["revision"], kinds.get("passage", 0)))
+            entries.put(changed)
+
+    def _count(self, files: Sequence[str], revision: str = "") -> dict[str, dict[str, int]]:
+        """Entries of each kind by file, of one revision or of all."""
+        build, _ = self._ensure_build()
+        found: dict[str, dict[str, int]] = {}
+        for start in range(0, len(files), _KEYS_AT_ONCE):
+            query = _of_files(files[start : start + _KEYS_AT_ONCE], {"revision": revision} if revision else {})
+            answer = self._connection.job(
                 lambda client: client.search(
                     index=build.index,
-                    query=terms,  # noqa: B023
+                    query=query,  # noqa: B023
                     size=0,
                     track_total_hits=False,
                     aggs={
@@ -421,21 +332,10 @@ class ElasticsearchWriter:
                         }
                     },
                 )
-            )["aggregations"]["files"]["buckets"]
-            counts = {
-                bucket["key"]: {kind["key"]: kind["doc_count"] for kind in bucket["kinds"]["buckets"]}
-                for bucket in left
-            }
-            query = {"bool": {"filter": [{"term": {"kind": "file"}}, terms]}}
-            entries = []
-            for hit in walk(self._connection.job, build.index, query, ["path"], True):
-                source = hit["_source"]
-                kinds = counts.get(source["file"], {})
-                record = replace(schema.file_record(source), documents=kinds.get("document", 0))
-                entries.append(
-                    _file_entry(record, source["revision"], kinds.get("passage", 0), whole=bool(record.digest))
-                )
-            self._send(entries)
+            )
+            for bucket in answer["aggregations"]["files"]["buckets"]:
+                found[bucket["key"]] = {kind["key"]: kind["doc_count"] for kind in bucket["kinds"]["buckets"]}
+        return found
 
     def _state(self, state: str) -> None:
         assert self._build is not None
@@ -449,43 +349,16 @@ class ElasticsearchWriter:
     def _refresh(self, build: Build) -> None:
         self._connection.job(lambda client: client.indices.refresh(index=build.index))
 
-    def _clean_up(self) -> None:
-        indices = all_indices(self._connection, self._collection)
-        previous = indices.live.previous if indices.live else ""
-        self._delete_indices([index for index in indices.others if index != previous])
-
-    def _delete_indices(self, names: Sequence[str]) -> None:
-        for name in names:
-            try:
-                self._connection.job(lambda client: client.indices.delete(index=name))  # noqa: B023
-            except ExpectedStatus:
-                continue
-
-    def _close_bulk(self) -> None:
-        if self._bulk is not None:
-            self._bulk.close()
-            self._bulk = None
+    def _close_entries(self) -> None:
+        if self._entries is not None:
+            self._entries.close()
+            self._entries = None
 
 
-def swap(connection: Connection, collection: str, live: Build | None, ready: Build) -> None:
-    """One step for all readers, and only from the index that the job began with. Raises IndexBusy otherwise."""
-    name = schema.alias(connection.settings.prefix, collection)
-    actions: list[dict[str, Any]] = [{"add": {"index": ready.index, "alias": name}}]
-    if live is not None:
-        actions.insert(0, {"remove": {"index": live.index, "alias": name, "must_exist": True}})
-    try:
-        connection.job(lambda client: client.indices.update_aliases(actions=actions))
-    except ExpectedStatus:
-        # Either an answer got lost, and the swap is done; or somebody else swapped.
-        indices = all_indices(connection, collection)
-        if indices.live is None or indices.live.index != ready.index:
-            raise IndexBusy(
-                f"collection '{collection}' was replaced by another job", hint="run the same command again"
-            ) from None
+def _of_files(files: Sequence[str], terms: Mapping[str, str]) -> dict[str, Any]:
+    also = [{"term": {name: value}} for name, value in terms.items()]
+    return {"bool": {"filter": [{"terms": {"file": list(files)}}, *also]}}
 
 
-def _file_entry(record: FileRecord, revision: str, passages: int, *, whole: bool) -> Entry:
-    if not whole:
-        record = replace(record, digest="", modified_ns=0)
-    line = dumps(schema.file_entry(record, revision, passages))
-    return Entry(f"f:{schema.file_key(record.path)}", line, (record.path, record.source, record.source))
+def _file_entry(record: FileRecord, revision: str, passages: int) -> Entry:
+    return Entry(f"f:{schema.file_key(record.path)}", dumps(schema.file_entry(record, revision, passages)))

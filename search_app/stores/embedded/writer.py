@@ -117,7 +117,7 @@ class SqliteWriter:
                 self._db.executemany(fewer, [(file,) for _, file in found])
         return len(found)
 
-    def finish(self) -> None:
+    def finish(self) -> tuple[int, ...]:
         with translated(self._path):
             if self._changed:
                 with self._db:
@@ -133,6 +133,7 @@ class SqliteWriter:
             self._path = self._folder / INDEX_FILE
             self._rebuild = False
             self._db = connect_writing(self._path)
+        return ()
 
     def close(self) -> None:
         self._db.close()

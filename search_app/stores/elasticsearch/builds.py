@@ -1,0 +1,170 @@
+"""The indices that a collection is built in: found, made, published by an alias swap, and cleared away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from search_app.errors import BackendUnavailable, IndexBusy, SearchAppError
+from search_app.manifest import Manifest
+from search_app.stores.elasticsearch import schema
+from search_app.stores.elasticsearch.connection import Busy, Connection, ExpectedStatus
+from search_app.stores.elasticsearch.indices import Indices, all_indices
+from search_app.stores.elasticsearch.records import Fields, fields_record
+from search_app.stores.elasticsearch.schema import Build
+
+
+class Builds:
+    """Of one collection, for the job (or jobs) that the leases let write."""
+
+    def __init__(self, connection: Connection, manifest: Manifest, *, collection: str, rebuild: bool) -> None:
+        self._connection = connection
+        self._manifest = manifest
+        self._collection = collection
+        self.rebuild = rebuild
+
+    def find(self) -> tuple[Build | None, Build | None]:
+        """The live index and a build to go on with. What neither serves nor can be gone back to is deleted."""
+        indices = all_indices(self._connection, self._collection)
+        live = indices.live
+        if live is not None and not self.rebuild:
+            Manifest.from_json(live.manifest, oldest=1).require(self._manifest)
+        build = self._usable(indices)
+        kept = {found.index for found in (live, build, indices.previous) if found is not None}
+        delete_indices(self._connection, [index for index in indices.others if index not in kept])
+        return live, None if build is None else self._open(build)
+
+    def planned(self, live: Build | None, *, index: str = "") -> Build:
+        """One that is not there yet, under a new name or that of `index`."""
+        base = None if self.rebuild else live
+        settings = self._connection.settings
+        return Build(
+            index or schema.new_index(settings.prefix, self._collection),
+            self._manifest.to_json(),
+            generation=0,
+            state="building",
+            vectors=base.vectors if base else settings.vectors,
+            base=base.index if base else "",
+            fields=dict(base.fields or {}) if base else {},
+            analyses=base.analyses if base else (),
+        )
+
+    def make(self, build: Build, live: Build | None) -> None:
+        """A copy of the live index (`_clone`: the files are shared, nothing is moved), or empty; again does no harm."""
+        if build.base:
+            assert live is not None
+            self._clone(live, build)
+        else:
+            self._create(build)
+
+    def publish(
+        self, live: Build | None, build: Build, fields: Fields, *, generation: int, require: Callable[[], None]
+    ) -> Build:
+        """The index that served until now stays for `rollback`, older ones go; `require` speaks up last."""
+        job = self._connection.job
+        job(lambda client: client.indices.refresh(index=build.index))
+        fields.refresh()
+        ready = replace(
+            build,
+            state="ready",
+            generation=generation,
+            previous=live.index if live else "",
+            fields=fields.names,
+            analyses=tuple(sorted(fields.analyses)),
+        )
+        job(lambda client: client.indices.put_mapping(index=build.index, meta=ready.meta()))
+        settings = {**schema.WHEN_READY, **schema.replicas(self._connection.settings)}
+        job(lambda client: client.indices.put_settings(index=build.index, settings=settings))
+        require()
+        swap(self._connection, self._collection, live, ready)
+        self.clean_up()
+        return ready
+
+    def clean_up(self) -> None:
+        indices = all_indices(self._connection, self._collection)
+        previous = indices.live.previous if indices.live else ""
+        delete_indices(self._connection, [index for index in indices.others if index != previous])
+        if indices.live is not None:
+            fields_record(self._connection, indices.live.index).delete()
+
+    def _usable(self, indices: Indices) -> Build | None:
+        build = indices.building
+        base = indices.live.index if indices.live is not None and not self.rebuild else ""
+        if build is None or (build.base, build.manifest) != (base, self._manifest.to_json()):
+            return None  # another job's: since then the index was replaced, or the settings were changed
+        try:
+            self._wait_for_shards(build)
+        except BackendUnavailable:
+            return None  # it can't be read any more: it was only a copy
+        return build
+
+    def _open(self, build: Build) -> Build:
+        """Left by a killed job: what it wrote last becomes visible."""
+        job = self._connection.job
+        build = replace(build, state="building", generation=0, previous="")
+        job(lambda client: client.indices.put_mapping(index=build.index, meta=build.meta()))
+        job(lambda client: client.indices.put_settings(index=build.index, settings=schema.WHILE_BUILDING))
+        job(lambda client: client.indices.refresh(index=build.index))
+        return build
+
+    def _create(self, build: Build) -> None:
+        body = schema.index_body(build, self._connection.settings)
+        try:
+            self._connection.job(lambda client: client.indices.create(index=build.index, **body))
+        except SearchAppError as error:
+            if "already exists" not in error.message:  # else an answer got lost
+                raise
+
+    def _clone(self, live: Build, build: Build) -> None:
+        job = self._connection.job
+        # Published indices take no writes, which is what a clone asks for; one that was made by hand may.
+        job(lambda client: client.indices.put_settings(index=live.index, settings={"blocks.write": True}))
+        settings = {**schema.WHILE_BUILDING, **schema.replicas(self._connection.settings)}
+        try:
+            job(lambda client: client.indices.clone(index=live.index, target=build.index, settings=settings))
+        except SearchAppError as error:
+            if "already exists" not in error.message:
+                raise
+        # The copy has no mapping before its shards are there, and one put on it now would keep them out for ever.
+        self._wait_for_shards(build)
+        job(lambda client: client.indices.put_mapping(index=build.index, meta=build.meta()))
+
+    def _wait_for_shards(self, build: Build) -> None:
+        """Raises BackendUnavailable where some are nowhere when the patience is over."""
+
+        def request(client: Any) -> Any:
+            health = client.options(ignore_status=408).cluster.health(
+                index=build.index, wait_for_status="yellow", timeout="1s"
+            )
+            if health["timed_out"]:
+                raise Busy(f"{build.index} is {health['status']}")
+            return health
+
+        self._connection.job(request)
+
+
+def delete_indices(connection: Connection, names: Sequence[str]) -> None:
+    """With what was kept about them beside the leases."""
+    for name in names:
+        with suppress(ExpectedStatus):
+            connection.job(lambda client: client.indices.delete(index=name))  # noqa: B023
+        fields_record(connection, name).delete()
+
+
+def swap(connection: Connection, collection: str, live: Build | None, ready: Build) -> None:
+    """One step for all readers, and only from the index that the job began with. Raises IndexBusy otherwise."""
+    name = schema.alias(connection.settings.prefix, collection)
+    actions: list[dict[str, Any]] = [{"add": {"index": ready.index, "alias": name}}]
+    if live is not None:
+        actions.insert(0, {"remove": {"index": live.index, "alias": name, "must_exist": True}})
+    try:
+        connection.job(lambda client: client.indices.update_aliases(actions=actions))
+    except ExpectedStatus:
+        # Either an answer got lost, and the swap is done; or somebody else swapped.
+        indices = all_indices(connection, collection)
+        if indices.live is None or indices.live.index != ready.index:
+            raise IndexBusy(
+                f"collection '{collection}' was replaced by another job", hint="run the same command again"
+            ) from None
