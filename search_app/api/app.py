@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import hmac
 import ipaddress
+import re
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from urllib.parse import urlsplit
 
 import uvicorn
 from fastapi import FastAPI
@@ -19,21 +21,27 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from search_app.api import errors
+from search_app.api.jobs import job_routes
 from search_app.api.key import api_key
 from search_app.api.metrics import Measure, Metrics
 from search_app.api.routes import Service, collection_routes, health_routes, metrics_routes
+from search_app.api.uploads import is_form
 from search_app.errors import ConfigurationError
+from search_app.jobs import JobQueue
 from search_app.settings import Settings
 
 SHUTDOWN_SECONDS = 10
+_UPLOADS = re.compile(r"/v1/collections/[^/]+/jobs")
 
 
 def create_app(service: Service, settings: Settings) -> FastAPI:
     """The application; it closes `service` when it stops."""
+    queue = JobQueue.of(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
+        queue.close()
         service.close()
 
     app = FastAPI(
@@ -45,11 +53,14 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
     errors.install(app)
     app.include_router(health_routes(service))
     app.include_router(collection_routes(service, settings))
-    metrics = Metrics(service)
+    app.include_router(job_routes(queue, settings))
+    metrics = Metrics(service, queue)
     app.include_router(metrics_routes(metrics))
-    app.add_middleware(LimitBody, most=settings.api.max_body_bytes)
+    app.add_middleware(LimitBody, most=settings.api.max_body_bytes, most_upload=settings.jobs.max_upload_mb << 20)
     if key := api_key(settings.api):
         app.add_middleware(RequireKey, key=key)
+    else:
+        app.add_middleware(RefuseOtherSites)
     if _is_loopback(settings.api.host):
         # A web page whose name was re-pointed to 127.0.0.1 could read the answers otherwise.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]"], www_redirect=False)
@@ -58,20 +69,25 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
 
 
 class LimitBody:
-    """Refuses a body of more than `most` bytes: by its stated length unread, else as soon as that many have come."""
+    """Refuses a body of more than `most` bytes, an upload of more than `most_upload`: by its stated length unread, else
+    as soon as that many have come."""
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    def __init__(self, app: ASGIApp, most: int, most_upload: int) -> None:
         self.app = app
         self.most = most
+        self.most_upload = most_upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        headers = Headers(scope=scope)
+        is_upload = _UPLOADS.fullmatch(scope["path"]) is not None and is_form(headers.get("content-type", ""))
+        most = self.most_upload if is_upload else self.most
         # Closing spares the server from reading the rest of it.
-        too_large = HTTPException(413, f"the body has more than {self.most} bytes", headers={"Connection": "close"})
-        stated = Headers(scope=scope).get("content-length", "")
-        if stated.isascii() and stated.isdigit() and int(stated) > self.most:
+        too_large = HTTPException(413, f"the body has more than {most} bytes", headers={"Connection": "close"})
+        stated = headers.get("content-length", "")
+        if stated.isascii() and stated.isdigit() and int(stated) > most:
             await errors.http_error(too_large)(scope, receive, send)
             return
         received = 0
@@ -80,11 +96,28 @@ class LimitBody:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.most:
+            if received > most:
                 raise too_large
             return message
 
         await self.app(scope, limited, send)
+
+
+class RefuseOtherSites:
+    """Where there is no key: a web page elsewhere may not change anything here, as a form that it sends could."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+            headers = Headers(scope=scope)
+            origin = headers.get("origin")
+            if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+                refused = HTTPException(403, "a web page of another site may not do this")
+                await errors.http_error(refused)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
 
 
 class RequireKey:

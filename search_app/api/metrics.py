@@ -1,4 +1,4 @@
-"""What Prometheus reads: requests by route and status, the stages that they spent their time in, and each index."""
+"""What Prometheus reads: requests by route and status, the stages that they spent their time in, indexes and jobs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from search_app.errors import SearchAppError
+from search_app.jobs import JobQueue
 from search_app.protocols import PassageStore
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -28,7 +29,7 @@ class Stores(Protocol):
 class Metrics:
     """Of one application; `stage` of `search_app.observability` counts for the whole process."""
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, queue: JobQueue) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "search_app_requests", "Requests answered", ["route", "status"], registry=self._registry
@@ -41,6 +42,7 @@ class Metrics:
             registry=self._registry,
         )
         self._registry.register(_Indexes(stores))
+        self._registry.register(_Jobs(queue))
 
     def count(self, route: str, status: int, seconds: float) -> None:
         self._requests.labels(route, str(status)).inc()
@@ -103,4 +105,29 @@ class _Indexes(Collector):
             GaugeMetricFamily("search_app_index_generation", "Commits of the index", labels=["collection"]),
             GaugeMetricFamily("search_app_index_documents", "Documents in the index", labels=["collection"]),
             GaugeMetricFamily("search_app_index_passages", "Passages in the index", labels=["collection"]),
+        )
+
+
+class _Jobs(Collector):
+    """Asked at each scrape; nothing where no job was ever queued, or the queue cannot be read."""
+
+    def __init__(self, queue: JobQueue) -> None:
+        self._queue = queue
+
+    def describe(self) -> list[Metric]:
+        return list(self._families())
+
+    def collect(self) -> Iterator[Metric]:
+        jobs, workers = self._families()
+        with contextlib.suppress(SearchAppError):
+            if self._queue.exists():
+                for state, count in self._queue.states().items():
+                    jobs.add_metric([state], count)
+                workers.add_metric([], len(self._queue.workers()))
+        yield from (jobs, workers)
+
+    def _families(self) -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
+        return (
+            GaugeMetricFamily("search_app_jobs", "Jobs that are remembered", labels=["state"]),
+            GaugeMetricFamily("search_app_job_workers", "Workers that are alive", labels=[]),
         )

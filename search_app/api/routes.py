@@ -117,13 +117,13 @@ def collection_routes(service: Service, settings: Settings) -> APIRouter:
     @router.post("/{name}/search", tags=["search"])
     def search(name: CollectionName, body: SearchBody) -> SearchResponse:
         """The passages nearest to a question, best first."""
-        found = service.search(body.question, collection=name, k=body.k, where=_filter(body.where))
+        found = service.search(body.question, collection=name, k=body.k, where=as_filter(body.where))
         return SearchResponse.of(found)
 
     @router.post("/{name}/answer", tags=["search"])
     def answer(name: CollectionName, body: AnswerBody) -> SearchResponse:
         """Answers to a question, marked in the passages that were found."""
-        found = service.answer(body.question, collection=name, k=body.k, top_k=body.top_k, where=_filter(body.where))
+        found = service.answer(body.question, collection=name, k=body.k, top_k=body.top_k, where=as_filter(body.where))
         return SearchResponse.of(found)
 
     @router.get("", tags=["documents"])
@@ -186,7 +186,7 @@ def _collection(service: Service, name: str) -> CollectionOut:
     )
 
 
-def _filter(where: str | dict[str, object] | None) -> Filter | None:
+def as_filter(where: str | dict[str, object] | None) -> Filter | None:
     if isinstance(where, str):
         return parse_where(where) if where.strip() else None
     return where or None

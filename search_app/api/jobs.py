@@ -1,0 +1,193 @@
+"""Jobs over HTTP: what is put into the queue here is done by `search-index worker`."""
+
+# No `from __future__ import annotations`: see routes.
+
+import shutil
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from search_app.api.routes import CollectionName, as_filter
+from search_app.api.schemas import (
+    DeleteRequest,
+    ErrorResponse,
+    FolderOut,
+    FoldersResponse,
+    JobOut,
+    JobRequest,
+    JobsResponse,
+    ScheduleOut,
+    SchedulesResponse,
+)
+from search_app.api.uploads import FIELD, is_form, receive
+from search_app.errors import InvalidQuery
+from search_app.jobs import Job, JobKind, JobQueue, new_id
+from search_app.settings import JobSettings, Settings
+from search_app.stores.filters import check
+
+JobId = Annotated[str, Path(min_length=1, max_length=64)]
+ScheduleId = Annotated[str, Path(min_length=1, max_length=64)]
+_REQUEST = JobRequest.model_json_schema()
+# In place: FastAPI collects only what handlers have as parameters.
+_REQUEST["properties"]["delete"]["anyOf"][0] = _REQUEST.pop("$defs")["DeleteRequest"]
+_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {FIELD: {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                "required": [FIELD],
+            }
+        },
+        "application/json": {"schema": _REQUEST},
+    },
+}
+
+
+def job_routes(queue: JobQueue, settings: Settings) -> APIRouter:
+    router = APIRouter(
+        prefix="/v1",
+        tags=["jobs"],
+        responses={422: {"model": ErrorResponse}, 503: {"model": ErrorResponse}, 507: {"model": ErrorResponse}},
+    )
+
+    @router.post(
+        "/collections/{name}/jobs",
+        status_code=202,
+        responses={413: {"model": ErrorResponse}},
+        openapi_extra={"requestBody": _BODY},
+    )
+    async def add(name: CollectionName, request: Request, response: Response) -> JobOut:
+        """Queues files to be indexed, a folder by name, or a delete. What was answered with 202 survives a crash."""
+        content_type = request.headers.get("content-type", "")
+        if is_form(content_type):
+            job = await _upload(queue, settings.jobs, name, request)
+        else:
+            wanted = _parsed(content_type, await request.body())
+            job = await run_in_threadpool(_add, queue, settings.jobs, name, wanted)
+        response.headers["Location"] = f"/v1/collections/{name}/jobs/{job.id}"
+        return JobOut.of(job)
+
+    @router.get("/collections/{name}/jobs")
+    def jobs(
+        name: CollectionName,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        offset: Annotated[int, Query(ge=0, le=1 << 40)] = 0,
+    ) -> JobsResponse:
+        """Newest first; `workers` is how many are alive to do them."""
+        return JobsResponse(
+            jobs=[JobOut.of(job) for job in queue.list(name, limit=limit, offset=offset)],
+            total=queue.count(name),
+            workers=len(queue.workers()),
+        )
+
+    @router.get("/collections/{name}/jobs/{job_id}", responses={404: {"model": ErrorResponse}})
+    def job(name: CollectionName, job_id: JobId) -> JobOut:
+        """A job's state, progress and outcome."""
+        return JobOut.of(_known(queue, name, job_id))
+
+    @router.post(
+        "/collections/{name}/jobs/{job_id}/cancel",
+        responses={404: {"model": ErrorResponse}, 409: {"model": ErrorResponse}},
+    )
+    def cancel(name: CollectionName, job_id: JobId) -> JobOut:
+        """Ends a job that waits; one that runs ends soon, with what it has indexed until then."""
+        _known(queue, name, job_id)
+        if not queue.cancel(job_id):
+            raise HTTPException(409, f"job {job_id} has ended")
+        return JobOut.of(_known(queue, name, job_id))
+
+    @router.get("/collections/{name}/schedules")
+    def schedules(name: CollectionName) -> SchedulesResponse:
+        """Folders that are indexed again and again."""
+        return SchedulesResponse(schedules=[ScheduleOut.of(schedule) for schedule in queue.schedules(name)])
+
+    @router.delete(
+        "/collections/{name}/schedules/{schedule_id}", status_code=204, responses={404: {"model": ErrorResponse}}
+    )
+    def unschedule(name: CollectionName, schedule_id: ScheduleId) -> None:
+        """The folder is not indexed again; what is queued or indexed stays."""
+        mine = any(schedule.id == schedule_id for schedule in queue.schedules(name))
+        if not mine or not queue.unschedule(schedule_id):
+            raise HTTPException(404, f"no schedule {schedule_id} in collection '{name}'")
+
+    @router.get("/folders")
+    def folders() -> FoldersResponse:
+        """Folders that a job may name."""
+        return FoldersResponse(folders=[FolderOut(name=name) for name in sorted(settings.jobs.folders)])
+
+    return router
+
+
+async def _upload(queue: JobQueue, limits: JobSettings, collection: str, request: Request) -> Job:
+    job_id = new_id()
+    folder = queue.staging / job_id
+    files = await receive(request, folder, limits)
+
+    def enqueue() -> Job:
+        try:
+            return queue.add(collection, JobKind.UPLOAD, {"files": files}, job_id=job_id)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    return await run_in_threadpool(enqueue)
+
+
+def _parsed(content_type: str, body: bytes) -> JobRequest:
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise InvalidQuery(
+            f"a job is 'multipart/form-data' or 'application/json', not {content_type[:100]!r}", field="body"
+        )
+    try:
+        return JobRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in error.errors()]) from error
+
+
+def _add(queue: JobQueue, limits: JobSettings, collection: str, wanted: JobRequest) -> Job:
+    if wanted.delete is not None and wanted.folder is None and wanted.every is None:
+        return queue.add(collection, JobKind.DELETE, _deletion(wanted.delete))
+    if wanted.folder is None or wanted.delete is not None:
+        raise InvalidQuery(
+            "a job is a folder or a delete", hint='send {"folder": NAME} or {"delete": {…}}', field="body"
+        )
+    _check_folder(wanted.folder, limits)
+    if wanted.every is None:
+        return queue.add(collection, JobKind.FOLDER, {"folder": wanted.folder})
+    schedule = queue.schedule(collection, wanted.folder, wanted.every)
+    return _known(queue, collection, schedule.last_job)
+
+
+def _check_folder(name: str, limits: JobSettings) -> None:
+    if name in limits.folders:
+        return
+    known = ", ".join(sorted(limits.folders))
+    raise InvalidQuery(
+        f"no folder is called {name[:100]!r}",
+        hint=f"the folders are: {known}"
+        if known
+        else """name folders that jobs may index: SEARCH_APP_JOBS__FOLDERS='{"handbook": "/srv/handbook"}'""",
+        field="folder",
+    )
+
+
+def _deletion(wanted: DeleteRequest) -> dict[str, object]:
+    where = as_filter(wanted.where)
+    if where is not None:
+        check(where)
+    if not wanted.documents and not wanted.sources and where is None:
+        raise InvalidQuery("nothing to delete", hint="give documents, sources or where", field="delete")
+    return {"documents": wanted.documents, "sources": wanted.sources, "where": where}
+
+
+def _known(queue: JobQueue, collection: str, job_id: str) -> Job:
+    job = queue.get(job_id)
+    if job is None or job.collection != collection:
+        raise HTTPException(404, f"no job {job_id} in collection '{collection}'")
+    return job
