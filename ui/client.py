@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -15,7 +16,12 @@ from search_app.api.schemas import (
     DocumentResponse,
     DocumentsResponse,
     ErrorResponse,
+    FoldersResponse,
     HealthResponse,
+    JobOut,
+    JobsResponse,
+    ScheduleOut,
+    SchedulesResponse,
     SearchResponse,
 )
 
@@ -60,7 +66,7 @@ class Client:
 
     def answer(self, collection: str, question: str, *, k: int, top_k: int, where: str = "") -> SearchResponse:
         body = {"question": question, "k": k, "top_k": top_k, "where": where or None}
-        return self._call(SearchResponse, "POST", f"/v1/collections/{quote(collection, safe='')}/answer", json=body)
+        return self._call(SearchResponse, "POST", f"{_path(collection)}/answer", json=body)
 
     def collections(self) -> list[CollectionOut]:
         return self._call(CollectionsResponse, "GET", "/v1/collections").collections
@@ -70,7 +76,7 @@ class Client:
         self._call(HealthResponse, "GET", "/health/ready")
 
     def documents(self, collection: str, *, limit: int, offset: int) -> DocumentsResponse:
-        path = f"/v1/collections/{quote(collection, safe='')}/documents"
+        path = f"{_path(collection)}/documents"
         return self._call(DocumentsResponse, "GET", path, params={"limit": limit, "offset": offset})
 
     def document(self, collection: str, document_id: str, *, start: int, end: int) -> DocumentResponse:
@@ -80,6 +86,38 @@ class Client:
     def original(self, collection: str, document_id: str) -> bytes:
         """The bytes of the file that the document was read from."""
         return self._send("GET", f"{_document_path(collection, document_id)}/original").content
+
+    def upload(self, collection: str, files: Iterable[tuple[str, BinaryIO]]) -> JobOut:
+        """Sends (name, content) pairs, read as they are sent, to be indexed by a worker."""
+        parts = [("files", (name, content, "application/octet-stream")) for name, content in files]
+        return self._call(JobOut, "POST", f"{_path(collection)}/jobs", files=parts)
+
+    def index_folder(self, collection: str, folder: str, *, every: str | None = None) -> JobOut:
+        """Once, or again and again by the cron expression `every`."""
+        return self._call(JobOut, "POST", f"{_path(collection)}/jobs", json={"folder": folder, "every": every})
+
+    def delete(self, collection: str, documents: Sequence[str]) -> JobOut:
+        body = {"delete": {"documents": list(documents)}}
+        return self._call(JobOut, "POST", f"{_path(collection)}/jobs", json=body)
+
+    def jobs(self, collection: str, *, limit: int) -> JobsResponse:
+        return self._call(JobsResponse, "GET", f"{_path(collection)}/jobs", params={"limit": limit})
+
+    def job(self, collection: str, job_id: str) -> JobOut:
+        return self._call(JobOut, "GET", f"{_path(collection)}/jobs/{quote(job_id, safe='')}")
+
+    def cancel(self, collection: str, job_id: str) -> JobOut:
+        return self._call(JobOut, "POST", f"{_path(collection)}/jobs/{quote(job_id, safe='')}/cancel")
+
+    def folders(self) -> list[str]:
+        """Names of the folders that the server may index."""
+        return [folder.name for folder in self._call(FoldersResponse, "GET", "/v1/folders").folders]
+
+    def schedules(self, collection: str) -> list[ScheduleOut]:
+        return self._call(SchedulesResponse, "GET", f"{_path(collection)}/schedules").schedules
+
+    def unschedule(self, collection: str, schedule_id: str) -> None:
+        self._send("DELETE", f"{_path(collection)}/schedules/{quote(schedule_id, safe='')}")
 
     def close(self) -> None:
         self._http.close()
@@ -116,5 +154,9 @@ class Client:
         raise ApiError(problem.message, hint=hint, field=problem.field, status=response.status_code)
 
 
+def _path(collection: str) -> str:
+    return f"/v1/collections/{quote(collection, safe='')}"
+
+
 def _document_path(collection: str, document_id: str) -> str:
-    return f"/v1/collections/{quote(collection, safe='')}/documents/{quote(document_id, safe='')}"
+    return f"{_path(collection)}/documents/{quote(document_id, safe='')}"

@@ -7,10 +7,12 @@ import re
 
 import streamlit as st
 
-from ui import cards, highlight
+from ui import cards, highlight, jobs
 from ui.client import ApiError, Client
 
 INDEX_COMMAND_VARIABLE = "SEARCH_APP_UI_INDEX_COMMAND"
+WORKER_COMMAND_VARIABLE = "SEARCH_APP_UI_WORKER_COMMAND"
+WORKER_COMMAND = "search-index worker"
 _INDEX = re.compile(r"search-index apply(?P<collection> --collection \S+)? PATH")
 
 
@@ -29,10 +31,20 @@ def show_error(error: ApiError) -> None:
         st.html(f'<div class="sa-hint">{highlight.escape(error.hint)}</div>')
 
 
+def show_nothing_indexed(error: ApiError) -> None:
+    """Why nothing can be asked; where documents are missing, the way to add some."""
+    show_error(error)
+    if _INDEX.fullmatch(error.hint.removeprefix("run: ")):
+        st.html(jobs.add_link("default"))
+    st.button("Try again", icon=":material/refresh:")
+
+
 def show_command(command: str) -> None:
-    """One that indexes, as it is run where this is installed: in a container `search-index` is elsewhere."""
+    """As it is run where this is installed: in a container `search-index` is elsewhere."""
     own = os.environ.get(INDEX_COMMAND_VARIABLE)
-    if own and (found := _INDEX.fullmatch(command)):
+    if command == WORKER_COMMAND:
+        command = os.environ.get(WORKER_COMMAND_VARIABLE) or command
+    elif own and (found := _INDEX.fullmatch(command)):
         command = own + (found["collection"] or "")
     st.code(command, language="bash")
 

@@ -67,7 +67,7 @@ def opened(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open
         app = AppTest.from_file(APP, default_timeout=SECOND)
         if page:
             app.run()
-            app.switch_page(f"pages/{page}.py")
+            app.switch_page(f"views/{page}.py")
         app.query_params.update(query)
         return app.run()
 
@@ -79,7 +79,7 @@ def opened(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open
 
 def markup(app: AppTest) -> str:
     assert not app.exception
-    return "\n".join(element.body for element in app.get("html"))
+    return "\n".join(element.body for element in app.main.get("html"))
 
 
 def shown(app: AppTest) -> str:
@@ -123,7 +123,7 @@ def test_a_reader_without_calibration_shows_no_percentage(opened: Open) -> None:
 
 def test_hits_say_which_retriever_found_them(opened: Open) -> None:
     app = ask(opened(Marks()), "global statement names")
-    first = next(element.body for element in app.get("html") if "sa-hit" in element.body)
+    first = next(element.body for element in app.main.get("html") if "sa-hit" in element.body)
     assert re.search(r"dense -?\d", html.unescape(re.sub("<[^>]*>", "", first)))
     assert re.search(r"BM25 \d", html.unescape(re.sub("<[^>]*>", "", first)))
 
@@ -230,14 +230,14 @@ def test_hostile_text_never_becomes_markdown(opened: Open) -> None:
 
 def test_right_to_left_text_sets_its_own_direction(opened: Open) -> None:
     app = ask(opened(Marks("ירושלים")), "ירושלים")
-    card = next(element.body for element in app.get("html") if "sa-answer" in element.body)
+    card = next(element.body for element in app.main.get("html") if "sa-answer" in element.body)
     assert 'class="sa-card" dir="auto"' in card
     assert marks(app) == ["ירושלים"]
 
 
 def test_long_text_is_cut_around_the_answer(opened: Open) -> None:
     app = ask(opened(Marks("needle")), "needle word")
-    card = next(element.body for element in app.get("html") if "sa-answer" in element.body)
+    card = next(element.body for element in app.main.get("html") if "sa-answer" in element.body)
     assert "…" in card
     assert len(card) < 3000
     assert marks(app) == ["needle"]
@@ -258,7 +258,7 @@ def test_show_in_document_opens_where_the_answer_stands(opened: Open) -> None:
     place = {name: values[0] for name, values in links_to_document(app)[0].items()}
     app = opened(page="document", **place)
     assert marks(app) == ["needle"]
-    reading = next(element.body for element in app.get("html") if "sa-reading" in element.body)
+    reading = next(element.body for element in app.main.get("html") if "sa-reading" in element.body)
     before = html.unescape(re.sub("<[^>]*>", "", reading.split("<mark>")[0]))
     assert len(before) < 1000, "the answer stands on the first screen"
     assert {link["first"][0] for link in links_to_document(app)} >= {"6300"}
@@ -274,7 +274,7 @@ def test_every_part_of_a_long_document_can_be_reached(opened: Open) -> None:
     document_id = place_of(app, "long.txt")
     while True:
         app = opened(page="document", id=document_id, first=str(first))
-        reading = next(element.body for element in app.get("html") if "sa-reading" in element.body)
+        reading = next(element.body for element in app.main.get("html") if "sa-reading" in element.body)
         text = re.search('<div class="sa-text" dir="auto">(.*?)</div>', reading)
         assert text is not None
         seen += html.unescape(text[1])
@@ -287,7 +287,7 @@ def test_every_part_of_a_long_document_can_be_reached(opened: Open) -> None:
 
 def place_of(app: AppTest, source: str) -> str:
     """The id of a document on the documents page."""
-    bodies = [element.body for element in app.get("html")]
+    bodies = [element.body for element in app.main.get("html")]
     at = next(number for number, body in enumerate(bodies) if f">{source}<" in body)
     found = re.search('href="document\\?id=([^"]*)"', bodies[at + 1])
     assert found is not None
@@ -387,7 +387,7 @@ def test_the_server_is_locked_down_by_the_file_beside_the_app() -> None:
     assert server["allowedHosts"] == ["localhost", "127.0.0.1", "[::1]"]
     assert (server["enableXsrfProtection"], server["enableCORS"]) == (True, True)
     assert (server["enableStaticServing"], server["enableAgentApi"]) == (False, False)
-    assert (server["maxUploadSize"], server["maxMessageSize"]) == (20, 20)
+    assert (server["maxUploadSize"], server["maxMessageSize"]) == (100, 20)
     assert config["client"]["showErrorDetails"] == "none"
     assert config["browser"]["gatherUsageStats"] is False
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from search_app.api.schemas import AnswerOut, CollectionOut, HitOut, SearchResponse
-from ui import cards
+from ui import cards, jobs
 from ui.client import ApiError
-from ui.session import client, original_button, show_command, show_error
+from ui.session import client, original_button, show_command, show_error, show_nothing_indexed
 
 MOST_ANSWERS, MOST_HITS = 10, 50
 
@@ -19,8 +19,7 @@ def main() -> None:
         if not any(item.error is None for item in collections):
             client().require_ready()
     except ApiError as error:
-        show_error(error)
-        st.button("Try again", icon=":material/refresh:")
+        show_nothing_indexed(error)
         return
     box, button = st.columns([6, 1], vertical_alignment="bottom")
     question = box.text_input(
@@ -74,7 +73,8 @@ def _welcome(collections: list[CollectionOut], chosen: str) -> None:
     elif item.documents == 0:
         st.html('<div class="sa-notice" role="status"><strong>This collection is empty.</strong></div>')
         flag = "" if chosen == "default" else f" --collection {chosen}"
-        st.caption("Add documents with:")
+        st.html(jobs.add_link(chosen))
+        st.caption("Or, where the server runs:")
         show_command(f"search-index apply{flag} PATH")
     else:
         st.caption(f"{item.documents:,} documents in {item.passages:,} passages")

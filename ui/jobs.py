@@ -1,0 +1,196 @@
+"""Jobs and schedules as HTML; whatever comes from a file or the API goes through `highlight.escape`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from urllib.parse import urlencode
+
+from search_app.api.schemas import JobCounts, JobOut, ProblemOut, ScheduleOut
+from ui import cards
+from ui.highlight import escape
+
+ACTIVE = ("queued", "running")
+LISTED = 10  # names shown at once; the rest is folded away
+ONCE = "once"
+OWN = ""
+REPEATS = {
+    ONCE: "Once, now",
+    "0 * * * *": "Every hour",
+    "0 2 * * *": "Every night at 2:00",
+    "0 2 * * 0": "Every Sunday at 2:00",
+    OWN: "At other times",
+}
+_STATES = {"queued": "Waiting", "running": "Running", "done": "Done", "failed": "Failed", "cancelled": "Cancelled"}
+
+
+def state(job: JobOut) -> tuple[str, str]:
+    """The word for it, and its CSS class."""
+    if job.cancel_requested and job.state in ACTIVE:
+        return "Stopping", "sa-state-cancelled"
+    if job.state == "done" and job.result is not None and job.result.failed:
+        return f"Done, {job.result.failed:,} failed", "sa-state-partly"
+    return _STATES.get(job.state, job.state), f"sa-state-{job.state}"
+
+
+def head(job: JobOut, now: datetime) -> str:
+    word, style = state(job)
+    return (
+        '<div class="sa-job-head">'
+        f'<span class="sa-job-title" dir="auto">{escape(job.title)}</span>'
+        f'<span class="sa-state {escape(style)}" role="status">{escape(word)}</span>'
+        f'<span class="sa-when">{_time(job.ended or job.created, now)}</span></div>'
+    )
+
+
+def plan(job: JobOut) -> str:
+    """What it is going to do, or what it waits for."""
+    if job.state == "queued" and job.stage:
+        return f'<div class="sa-job-line">{escape(job.stage)}</div>'
+    if job.plan is not None:
+        return f'<div class="sa-job-line">{escape(_planned(job.plan))}</div>'
+    return ""
+
+
+def progress(job: JobOut) -> tuple[float, str]:
+    """Share done, 0 to 1, and the same in words, with nothing in them that a file or user named."""
+    if job.cancel_requested:
+        return _share(job), "Stopping"
+    if job.plan is None or not job.bytes_total:
+        return 0.0, "Looking at the files"
+    words = f"{_share(job):.0%}"
+    return _share(job), f"{words}, {left(job.eta_seconds)}" if job.eta_seconds is not None else words
+
+
+def outcome(job: JobOut) -> str:
+    """What came of a job that ended, its error left out: failed files first, skipped ones folded away."""
+    parts = []
+    if job.state == "cancelled":
+        parts.append('<div class="sa-job-line">Cancelled. What was indexed until then is kept.</div>')
+    if job.result is not None:
+        parts.append(f'<div class="sa-job-line">{escape(_done(job))}</div>')
+    parts.append(_names(job.problems, "sa-problems", "Could not be indexed"))
+    if job.warnings:
+        items = "".join(f'<li dir="auto">{escape(text)}</li>' for text in job.warnings)
+        parts.append(_folded(_count(len(job.warnings), "note"), f'<ul class="sa-names">{items}</ul>'))
+    if job.skips:
+        count = max(len(job.skips), job.result.skipped if job.result else 0)
+        parts.append(_folded(f"{count:,} skipped", _list(job.skips, "sa-names")))
+    return "".join(parts)
+
+
+def earlier(job: JobOut, now: datetime) -> str:
+    """One line, which opens."""
+    error = ""
+    if job.error is not None:
+        error = f'{cards.problem(job.error.message)}<div class="sa-hint">{escape(job.error.hint)}</div>'
+    return f'<details class="sa-job"><summary>{head(job, now)}</summary>{error}{outcome(job)}</details>'
+
+
+def schedule(item: ScheduleOut, now: datetime) -> str:
+    every = REPEATS.get(item.every)
+    when = f"<span>{escape(every)}</span>" if every else f"<code>{escape(item.every)}</code>"
+    return (
+        f'<div class="sa-schedule"><span class="sa-job-title" dir="auto">{escape(item.folder)}</span> {when}'
+        f'<span class="sa-when">next run {_time(item.next, now)}</span></div>'
+    )
+
+
+def ask_link(collection: str) -> str:
+    """A real link, as in `cards.place_link`."""
+    address = escape(f"./?{urlencode({'collection': collection})}")
+    return f'<a class="sa-button" href="{address}" target="_self">Ask about them</a>'
+
+
+def add_link(collection: str, label: str = "Add documents") -> str:
+    return f'<a class="sa-button" href="{escape(_add_address(collection))}" target="_self">{escape(label)}</a>'
+
+
+def _add_address(collection: str) -> str:
+    return f"add?{urlencode({'collection': collection})}"
+
+
+def deleting(collection: str) -> str:
+    link = f'<a class="sa-link" href="{escape(_add_address(collection))}" target="_self">See how it goes</a>'
+    return f'<div class="sa-notice" role="status"><strong>Deleting.</strong> {link}</div>'
+
+
+def left(seconds: float) -> str:
+    return f"about {_amount(seconds)} left"
+
+
+def relative(moment: datetime, now: datetime) -> str:
+    """Such as "5 minutes ago" and "in 2 hours"."""
+    seconds = (now - moment).total_seconds()
+    if abs(seconds) < 10:
+        return "just now" if seconds >= 0 else "now"
+    return f"{_amount(seconds)} ago" if seconds > 0 else f"in {_amount(-seconds)}"
+
+
+def _amount(seconds: float) -> str:
+    for size, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size * 0.95:
+            return _count(round(seconds / size), name)
+    return _count(max(1, round(seconds)), "second")
+
+
+def _count(count: int, name: str) -> str:
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
+
+
+def _time(moment: datetime, now: datetime) -> str:
+    stamp = moment.strftime("%Y-%m-%d %H:%M UTC")
+    return f'<time datetime="{escape(moment.isoformat())}" title="{stamp}">{relative(moment, now)}</time>'
+
+
+def _share(job: JobOut) -> float:
+    return min(max(job.bytes_done / job.bytes_total, 0.0), 1.0) if job.bytes_total else 0.0
+
+
+def _planned(counts: JobCounts) -> str:
+    parts = [
+        (counts.added, "to add"),
+        (counts.changed, "to change"),
+        (counts.removed, "to remove"),
+        (counts.unchanged, "unchanged"),
+        (counts.skipped, "skipped"),
+    ]
+    said = ", ".join(f"{count:,} {words}" for count, words in parts if count)
+    return f"Plan: {said}" if said else "Plan: nothing to do"
+
+
+def _done(job: JobOut) -> str:
+    result = job.result
+    assert result is not None
+    parts = [
+        (result.added, "added"),
+        (result.changed, "changed"),
+        (result.removed, "removed"),
+        (result.deleted, "deleted"),
+        (result.unchanged, "unchanged"),
+        (result.failed, "failed"),
+        (result.skipped, "skipped"),
+    ]
+    said = ", ".join(f"{count:,} {words}" for count, words in parts if count) or "nothing to do"
+    passages = f" · {_count(result.passages, 'passage')}" if result.passages else ""
+    return f"{said[0].upper()}{said[1:]} in {_amount(result.seconds)}{passages}"
+
+
+def _names(items: Sequence[ProblemOut], style: str, title: str) -> str:
+    if not items:
+        return ""
+    shown, rest = items[:LISTED], items[LISTED:]
+    more = _folded(f"{len(rest):,} more", _list(rest, style)) if rest else ""
+    return f'<div class="sa-job-section">{escape(title)}</div>{_list(shown, style)}{more}'
+
+
+def _list(items: Sequence[ProblemOut], style: str) -> str:
+    lines = "".join(
+        f'<li><span class="sa-source" dir="auto">{escape(item.source)}</span> <span>{escape(item.reason)}</span></li>'
+        for item in items
+    )
+    return f'<ul class="{style}">{lines}</ul>'
+
+
+def _folded(title: str, body: str) -> str:
+    return f'<details class="sa-more-names"><summary>{escape(title)}</summary>{body}</details>'
