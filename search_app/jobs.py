@@ -22,7 +22,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,8 @@ from cronsim import CronSim, CronSimError
 
 from search_app.errors import InvalidQuery, QueueUnavailable, SearchAppError
 from search_app.settings import Settings
+from search_app.types import JobKind as JobKind
+from search_app.types import JobState as JobState
 
 ATTEMPTS = 5
 LISTED = 1000
@@ -106,24 +107,6 @@ _FREE = (
 
 class LeaseLost(SearchAppError):
     """The job is another worker's by now, or has ended; nothing was changed."""
-
-
-class JobState(StrEnum):
-    QUEUED = "queued"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-    @property
-    def ended(self) -> bool:
-        return self not in (JobState.QUEUED, JobState.RUNNING)
-
-
-class JobKind(StrEnum):
-    UPLOAD = "upload"
-    FOLDER = "folder"
-    DELETE = "delete"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

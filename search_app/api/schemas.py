@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
 
-from search_app.jobs import Job, JobKind, JobState, Schedule
 from search_app.settings import LimitSettings
-from search_app.types import RESERVED_META, Answer, Document, Hit, Meta, MetaValue, SearchResult
+from search_app.types import RESERVED_META, Answer, Document, Hit, JobKind, JobState, Meta, MetaValue, SearchResult
+
+if TYPE_CHECKING:
+    from search_app.jobs import Job, Schedule  # their library is not in the page's image
 
 QUESTION = "What does the global statement do?"
 
