@@ -78,7 +78,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     rate_from INTEGER
 ) STRICT;
 CREATE INDEX IF NOT EXISTS jobs_of_collection ON jobs (collection, seq);
-CREATE INDEX IF NOT EXISTS jobs_open ON jobs (state, collection, seq) WHERE ended IS NULL;
+CREATE INDEX IF NOT EXISTS jobs_open ON jobs (collection, seq) WHERE ended IS NULL;
 CREATE INDEX IF NOT EXISTS jobs_ended ON jobs (ended, seq) WHERE ended IS NOT NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS one_runs_in_a_collection ON jobs (collection) WHERE state = 'running';
 CREATE TABLE IF NOT EXISTS schedules (
@@ -282,11 +282,10 @@ class JobQueue:
         with self._transaction(write=True) as db:
             now = time.time()
             self._take_back(db, now)
-            # The head of each collection's queue; one that waits holds up those behind it.
+            # Of each collection the oldest that has not ended: one that runs or waits holds up those behind it.
             found = db.execute(
-                "SELECT id FROM jobs AS job WHERE state = 'queued' AND (not_before <= ?1 OR not_before > ?2)"
-                " AND NOT EXISTS (SELECT 1 FROM jobs AS other WHERE other.collection = job.collection"
-                " AND other.ended IS NULL AND (other.state = 'running' OR other.seq < job.seq))"
+                "SELECT id FROM jobs AS job WHERE state = 'queued' AND (not_before <= ? OR not_before > ?)"
+                " AND seq = (SELECT min(seq) FROM jobs WHERE collection = job.collection AND ended IS NULL)"
                 " ORDER BY seq LIMIT 1",
                 (now, now + _LONGEST_WAIT),
             ).get

@@ -1,0 +1,512 @@
+"""The queue against a simple model, against workers that are killed, and against clocks and disks that are not kind."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from search_app import jobs
+from search_app.errors import InvalidQuery, QueueUnavailable
+from search_app.jobs import (
+    ATTEMPTS,
+    Job,
+    JobKind,
+    JobQueue,
+    JobState,
+    LeaseLost,
+    Worker,
+    new_id,
+    next_run,
+    remove_stale_staging,
+)
+
+COLLECTIONS = ("a", "b", "c")
+ELSEWHERE = Worker("elsewhere", "another machine", 1, "1")
+"""A worker of which nothing can be known but its renewals."""
+
+
+class Clock:
+    """What the queue takes for the time."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(jobs, "time", SimpleNamespace(time=clock, monotonic=time.monotonic, sleep=time.sleep))
+    return clock
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[JobQueue]:
+    queue = JobQueue(tmp_path / "jobs", lease_seconds=30)
+    yield queue
+    queue.close()
+
+
+def folder_job(queue: JobQueue, collection: str = "a") -> Job:
+    return queue.add(collection, JobKind.FOLDER, {"folder": "handbook"})
+
+
+def leased(queue: JobQueue, worker: Worker = ELSEWHERE) -> Job:
+    job = queue.lease(worker)
+    assert job is not None
+    return job
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Beside the queue: what each collection holds, in order of arrival, and which leases are good."""
+
+    folder: Path
+    clock: Clock
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue = JobQueue(self.folder / new_id(), lease_seconds=30, keep=10_000)
+        self.clock.now = 1_800_000_000.0
+        self.waiting: dict[str, list[str]] = {name: [] for name in COLLECTIONS}
+        self.held: dict[str, tuple[Job, float]] = {}  # by collection: the lease and when it was last renewed
+        self.lost: list[Job] = []
+        self.attempts: dict[str, int] = {}
+        self.ended: dict[str, JobState] = {}
+        self.cancelled: set[str] = set()
+
+    def teardown(self) -> None:
+        self.queue.close()
+
+    @rule(collection=st.sampled_from(COLLECTIONS))
+    def add(self, collection: str) -> None:
+        job_id = f"{len(self.attempts):04}"
+        self.queue.add(collection, JobKind.FOLDER, {"folder": "handbook"}, job_id=job_id)
+        self.waiting[collection].append(job_id)
+        self.attempts[job_id] = 0
+
+    @rule()
+    def lease(self) -> None:
+        for name, (job, renewed) in list(self.held.items()):
+            if renewed + 30 <= self.clock.now:
+                del self.held[name]
+                self.lost.append(job)
+                if job.id in self.cancelled:
+                    self._expect_end(name, job.id, JobState.CANCELLED)
+                elif self.attempts[job.id] >= ATTEMPTS:
+                    self._expect_end(name, job.id, JobState.FAILED)
+        job = self.queue.lease(ELSEWHERE)
+        free = {name: ids[0] for name, ids in self.waiting.items() if ids and name not in self.held}
+        if job is None:
+            assert not free
+            return
+        assert job.id == free[job.collection]
+        self.attempts[job.id] += 1
+        assert job.attempts == self.attempts[job.id]
+        self.held[job.collection] = (job, self.clock.now)
+
+    @rule(seconds=st.sampled_from([0.0, 5.0, 31.0]))
+    def wait(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), end=st.sampled_from([JobState.DONE, JobState.FAILED, JobState.CANCELLED]))
+    def finish(self, data: st.DataObject, end: JobState) -> None:
+        name = data.draw(st.sampled_from(sorted(self.held)))
+        job, _ = self.held.pop(name)
+        self.queue.finish(job, end)
+        self._expect_end(name, job.id, end)
+        self.lost.append(job)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def renew(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.held)))
+        job, _ = self.held[name]
+        assert self.queue.renew(job).cancel_requested == (job.id in self.cancelled)
+        self.held[name] = (job, self.clock.now)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.held)))
+        job, _ = self.held.pop(name)
+        self.queue.release(job, "the index is busy")
+        self.lost.append(job)
+        if job.id in self.cancelled:
+            self._expect_end(name, job.id, JobState.CANCELLED)
+        else:
+            self.attempts[job.id] -= 1
+
+    @precondition(lambda self: self.attempts)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        job_id = data.draw(st.sampled_from(sorted(self.attempts)))
+        open_in = next((name for name, ids in self.waiting.items() if job_id in ids), None)
+        assert self.queue.cancel(job_id) == (open_in is not None)
+        if open_in is None:
+            return
+        if open_in in self.held and self.held[open_in][0].id == job_id:
+            self.cancelled.add(job_id)
+        else:
+            self._expect_end(open_in, job_id, JobState.CANCELLED)
+
+    @precondition(lambda self: self.lost)
+    @rule(data=st.data(), way=st.sampled_from(["renew", "planned", "progress", "finish", "release"]))
+    def use_a_lost_lease(self, data: st.DataObject, way: str) -> None:
+        job = data.draw(st.sampled_from(self.lost))
+        before = self.queue.get(job.id)
+        with pytest.raises(LeaseLost):
+            use(self.queue, job, way)
+        assert self.queue.get(job.id) == before
+
+    @invariant()
+    def is_as_expected(self) -> None:
+        found = {job.id: job.state for job in self.queue.list(limit=10_000)}
+        running = {job.id for job, _ in self.held.values()}
+        for name in COLLECTIONS:
+            for job_id in self.waiting[name]:
+                assert found.pop(job_id) is (JobState.RUNNING if job_id in running else JobState.QUEUED)
+        assert found == self.ended
+
+    def _expect_end(self, collection: str, job_id: str, state: JobState) -> None:
+        assert job_id not in self.ended
+        self.waiting[collection].remove(job_id)
+        self.ended[job_id] = state
+
+
+def use(queue: JobQueue, job: Job, way: str) -> None:
+    if way == "renew":
+        queue.renew(job)
+    elif way == "planned":
+        queue.planned(job, {"added": 1})
+    elif way == "progress":
+        queue.progress(job, stage="encoding", bytes_done=1, bytes_total=2)
+    elif way == "finish":
+        queue.finish(job, JobState.DONE)
+    else:
+        queue.release(job, "again")
+
+
+def test_every_job_ends_once_and_no_collection_is_leased_twice(tmp_path: Path, clock: Clock) -> None:
+    QueueMachine.folder, QueueMachine.clock = tmp_path, clock
+    run_state_machine_as_test(
+        QueueMachine,
+        settings=settings(
+            max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
+
+
+WORKER = """
+import sys, time
+from pathlib import Path
+from search_app.jobs import JobQueue, JobState, Worker
+folder, log = Path(sys.argv[1]), open(sys.argv[2], "a", buffering=1)
+queue, worker = JobQueue(folder, lease_seconds=60), Worker.this_process()
+while True:
+    queue.seen(worker)
+    job = queue.lease(worker)
+    if job is None:
+        time.sleep(0.01)
+        continue
+    for done in range(3):
+        time.sleep(0.01)
+        queue.progress(job, stage="encoding", bytes_done=done, bytes_total=3)
+    queue.finish(job, JobState.DONE, result={"added": 1})
+    log.write(job.id + "\\n")
+"""
+
+
+def test_workers_that_are_killed_lose_nothing_and_double_nothing(tmp_path: Path, queue: JobQueue) -> None:
+    log = tmp_path / "ended"
+    chance = random.Random(7)
+    command = [sys.executable, "-c", WORKER, str(queue.folder), str(log)]
+    ids = {folder_job(queue, collection).id for collection in COLLECTIONS for _ in range(3)}
+    workers = [subprocess.Popen(command) for _ in range(2)]
+    try:
+        kills, deadline = 0, time.monotonic() + 60
+        while (states := queue.states())[JobState.DONE] < len(ids):
+            assert time.monotonic() < deadline, states
+            time.sleep(chance.uniform(0.0, 0.1))
+            if kills == ATTEMPTS - 1:
+                continue  # a job that is hit each time would rightly fail
+            if states[JobState.QUEUED] < 3:
+                ids.add(folder_job(queue, chance.choice(COLLECTIONS)).id)
+            if states[JobState.RUNNING] and chance.random() < 0.3:
+                victim = workers.pop(chance.randrange(len(workers)))
+                victim.kill()
+                kills += 1
+                workers.append(subprocess.Popen(command))
+                victim.wait()
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    assert kills == ATTEMPTS - 1
+    assert {job.id: job.state for job in queue.list(limit=1000)} == dict.fromkeys(ids, JobState.DONE)
+    ended = log.read_text().split()
+    assert len(ended) == len(set(ended))
+    assert set(ended) <= ids
+    assert len(ended) >= len(ids) - kills - 2  # a worker may die between the end of a job and its line
+
+
+def test_a_job_goes_on_at_once_where_its_process_is_known_to_be_gone(queue: JobQueue) -> None:
+    folder_job(queue)
+    process = subprocess.Popen(["sleep", "60"])
+    here = Worker.this_process()
+    started = jobs._started(process.pid)[0]
+    first = leased(queue, replace(here, name="first", process=process.pid, started=started))
+    assert queue.lease(here) is None
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and not yet waited for
+    second = leased(queue, here)
+    assert (second.id, second.attempts) == (first.id, 2)
+    process.wait()
+    with pytest.raises(LeaseLost):
+        queue.finish(first, JobState.DONE)
+
+
+def test_a_process_number_that_is_used_again_holds_no_lease(queue: JobQueue) -> None:
+    folder_job(queue)
+    here = Worker.this_process()
+    leased(queue, replace(here, name="before", started="1"))
+    assert leased(queue, here).attempts == 2
+
+
+def test_a_worker_of_another_machine_is_waited_for(queue: JobQueue, clock: Clock) -> None:
+    folder_job(queue)
+    leased(queue, ELSEWHERE)
+    clock.now += 29
+    assert queue.lease(Worker.this_process()) is None
+    clock.now += 2
+    assert leased(queue, Worker.this_process()).attempts == 2
+
+
+def test_a_lease_does_not_outlive_a_clock_that_was_set_back(queue: JobQueue, clock: Clock) -> None:
+    folder_job(queue)
+    leased(queue)
+    clock.now -= 10 * 365 * 86400
+    assert queue.lease(Worker.this_process()) is None
+    clock.now += 31
+    assert leased(queue, Worker.this_process()).attempts == 2
+
+
+def test_a_job_that_kills_its_workers_fails_with_the_reason(queue: JobQueue, clock: Clock) -> None:
+    job = folder_job(queue)
+    for attempt in range(ATTEMPTS):
+        assert leased(queue).attempts == attempt + 1
+        clock.now += 31
+    assert queue.lease(ELSEWHERE) is None
+    ended = queue.get(job.id)
+    assert ended is not None
+    assert (ended.state, ended.error) == (JobState.FAILED, "its worker died 5 times before it could end the job")
+    assert ended.hint
+
+
+def test_a_job_that_is_given_back_waits_in_its_place_and_says_why(queue: JobQueue, clock: Clock) -> None:
+    first, second, other = folder_job(queue, "a"), folder_job(queue, "a"), folder_job(queue, "b")
+    given_back = queue.release(leased(queue), "another job is writing", not_before=clock.now + 10)
+    assert (given_back.state, given_back.stage, given_back.attempts) == (JobState.QUEUED, "another job is writing", 0)
+    assert leased(queue).id == other.id
+    assert queue.lease(ELSEWHERE) is None  # the second waits behind the first
+    clock.now += 10
+    queue.finish(leased(queue), JobState.DONE)
+    assert leased(queue).id == second.id
+    assert [job.id for job in queue.list("a")] == [second.id, first.id]
+
+
+def test_a_job_that_waits_is_cancelled_at_once_and_one_that_runs_by_its_worker(queue: JobQueue, clock: Clock) -> None:
+    running, waiting = folder_job(queue), folder_job(queue)
+    held = leased(queue)
+    assert queue.cancel(waiting.id)
+    assert not queue.cancel(waiting.id)
+    assert queue.cancel(running.id)
+    assert queue.renew(held).cancel_requested
+    assert queue.finish(held, JobState.CANCELLED).state is JobState.CANCELLED
+    assert queue.states()[JobState.CANCELLED] == 2
+    folder_job(queue)
+    killed = leased(queue)
+    queue.cancel(killed.id)
+    clock.now += 31
+    assert queue.lease(ELSEWHERE) is None
+    assert queue.states()[JobState.CANCELLED] == 3
+
+
+def test_the_rest_is_estimated_from_the_pace_of_this_attempt(queue: JobQueue, clock: Clock) -> None:
+    folder_job(queue)
+    job = queue.planned(leased(queue), {"added": 2}, bytes_total=1000)
+    assert (job.plan, job.bytes_total, job.eta_seconds) == ({"added": 2}, 1000, None)
+    assert queue.progress(job, stage="encoding", bytes_done=100, bytes_total=1000).eta_seconds is None
+    clock.now += 10
+    assert queue.progress(job, stage="encoding", bytes_done=300, bytes_total=1000).eta_seconds == pytest.approx(35)
+    clock.now += 31
+    again = leased(queue)
+    assert (again.bytes_done, again.eta_seconds, again.plan, again.stage) == (0, None, None, "")
+    assert queue.progress(again, stage="encoding", bytes_done=600, bytes_total=1000).eta_seconds is None
+
+
+def test_of_ended_jobs_the_newest_are_kept_and_the_last_of_a_schedule(tmp_path: Path, clock: Clock) -> None:
+    queue = JobQueue(tmp_path, keep=3)
+    scheduled = queue.schedule("z", "handbook", "0 2 * * *").last_job
+    queue.cancel(scheduled)
+    ids = []
+    for _ in range(5):
+        clock.now += 1
+        ids.append(folder_job(queue).id)
+        queue.finish(leased(queue), JobState.DONE)
+    waiting = folder_job(queue).id
+    assert [job.id for job in queue.list()] == [waiting, *reversed(ids[2:]), scheduled]
+    queue.close()
+
+
+def test_names_that_are_no_unicode_are_kept_readable(queue: JobQueue) -> None:
+    folder_job(queue)
+    ended = queue.finish(
+        leased(queue), JobState.FAILED, problems=[{"source": "gr\udcfcn.txt", "reason": "r"}], error="gr\udcfcn.txt"
+    )
+    assert (ended.problems[0]["source"], ended.error) == ("gr?n.txt", "gr?n.txt")
+
+
+@pytest.mark.parametrize(
+    "every", ["", "x", "* * * *", "* * * * * *", "@daily", "61 * * * *", "0 0 30 2 *", "0 0 * 2 5#9", "*/0 * * * *"]
+)
+def test_a_schedule_that_does_not_parse_is_refused_with_an_example(queue: JobQueue, every: str) -> None:
+    with pytest.raises(InvalidQuery) as caught:
+        queue.schedule("a", "handbook", every)
+    assert caught.value.field == "every"
+    assert "30 2 * * *" in caught.value.hint
+    assert queue.schedules() == []
+    assert queue.count() == 0
+
+
+def test_a_schedule_queues_now_and_makes_up_once_for_what_was_missed(queue: JobQueue, clock: Clock) -> None:
+    schedule = queue.schedule("a", "handbook", "0  *  * * *")
+    assert schedule.every == "0 * * * *"
+    assert clock.now < schedule.next <= clock.now + 3600
+    assert queue.enqueue_due() == []
+    clock.now = schedule.next + 5 * 3600
+    assert queue.enqueue_due() == []  # the first job has not ended
+    queue.finish(leased(queue), JobState.DONE)
+    clock.now += 7 * 3600
+    (job,) = queue.enqueue_due()
+    assert queue.enqueue_due() == []
+    assert (job.kind, job.request, job.collection) == (JobKind.FOLDER, {"folder": "handbook"}, "a")
+    (after,) = queue.schedules("a")
+    assert after.last_job == job.id
+    assert clock.now < after.next <= clock.now + 3600
+    changed = queue.schedule("a", "handbook", "30 2 * * *")
+    assert (changed.id, changed.last_job) == (schedule.id, job.id)  # it has not ended: no second one
+    assert queue.schedules("b") == []
+    assert queue.unschedule(schedule.id)
+    assert not queue.unschedule(schedule.id)
+    assert queue.count() == 2
+
+
+def test_schedules_follow_the_local_clock_over_summer_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        march, october = (datetime(2026, month, day, 12).timestamp() for month, day in ((3, 28), (10, 24)))
+        assert datetime.fromtimestamp(next_run("0 12 * * *", march)) == datetime(2026, 3, 29, 12)
+        assert next_run("0 12 * * *", march) - march == 23 * 3600
+        assert next_run("0 12 * * *", october) - october == 25 * 3600
+        assert datetime.fromtimestamp(next_run("30 2 * * *", march)) == datetime(2026, 3, 29, 3, 30)  # there is no 2:30
+        moment, runs = october, []
+        while moment < october + 86400:
+            moment, before = next_run("*/30 * * * *", moment), moment
+            assert moment > before
+            runs.append(moment)
+        assert len(set(runs)) == len(runs)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_workers_are_alive_while_they_are_heard_of(queue: JobQueue, clock: Clock) -> None:
+    here = Worker.this_process()
+    dead = replace(here, name="dead", started="1")
+    for worker in (here, dead, ELSEWHERE):
+        queue.seen(worker)
+    assert {worker.name for worker in queue.workers()} == {here.name, "elsewhere"}
+    queue.left(here)
+    assert [worker.name for worker in queue.workers()] == ["elsewhere"]
+    clock.now += 31
+    assert queue.workers() == []
+
+
+def test_what_uploads_left_behind_goes_and_what_is_needed_stays(queue: JobQueue) -> None:
+    waiting, ended = (queue.add("a", JobKind.UPLOAD, {"files": []}, job_id=new_id()) for _ in range(2))
+    queue.cancel(ended.id)
+    old, new = new_id(), new_id()
+    for name in (waiting.id, ended.id, old, new):
+        (queue.staging / name).mkdir(parents=True)
+        (queue.staging / name / "0").write_text("text")
+    for path in (queue.staging / old / "0", queue.staging / old, queue.staging / waiting.id / "0"):
+        os.utime(path, (time.time() - 7200,) * 2)
+    assert remove_stale_staging(queue) == 2
+    assert {path.name for path in queue.staging.iterdir()} == {waiting.id, new}
+
+
+def test_a_folder_that_cannot_be_written_is_said_by_name(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(QueueUnavailable, match=r"jobs\.db cannot be used") as caught:
+        JobQueue(tmp_path / "file" / "jobs").add("a", JobKind.FOLDER, {"folder": "x"})
+    assert "SEARCH_APP_JOBS__FOLDER" in caught.value.hint
+    assert caught.value.http_status == 503
+
+
+def test_a_full_disk_changes_nothing_and_passes(queue: JobQueue) -> None:
+    folder_job(queue)
+    full = queue._connection()
+    full.execute(f"PRAGMA max_page_count = {full.pragma('page_count')}")
+    with pytest.raises(QueueUnavailable, match="no space left") as caught:
+        queue.add("a", JobKind.DELETE, {"sources": ["x" * 1_000_000]})
+    assert caught.value.http_status == 507
+    before = queue.count()
+    assert folder_job(queue)
+    assert queue.count() == before + 1
+
+
+def test_a_damaged_file_is_said_and_another_one_is_taken_up(queue: JobQueue) -> None:
+    folder_job(queue)
+    queue.close()
+    queue.path.write_bytes(b"no database" * 1000)
+    with pytest.raises(QueueUnavailable, match="is damaged"):
+        queue.count()
+    queue.path.rename(queue.path.with_name("damaged"))
+    assert queue.count() == 0
+
+
+def test_a_queue_of_a_newer_version_is_left_alone(queue: JobQueue) -> None:
+    folder_job(queue)
+    queue.close()
+    with sqlite3.connect(queue.path) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(QueueUnavailable, match="newer version"):
+        queue.count()
+
+
+def test_a_queue_whose_folder_was_emptied_begins_anew(queue: JobQueue) -> None:
+    folder_job(queue)
+    for file in queue.folder.iterdir():
+        file.unlink()
+    job = folder_job(queue)
+    other = JobQueue(queue.folder)
+    assert [found.id for found in other.list()] == [job.id]
+    other.close()
