@@ -149,8 +149,10 @@ class FallbackCatalog:
     def open(self, name: str) -> Index:
         return FallbackStore(lambda: self._primary.open(name), lambda: self._replica.open(name))
 
-    def writer(self, name: str, manifest: Manifest, *, rebuild: bool = False) -> IndexWriter:
-        return self._primary.writer(name, manifest, rebuild=rebuild)
+    def writer(
+        self, name: str, manifest: Manifest, *, rebuild: bool = False, shard: tuple[int, int] | None = None
+    ) -> IndexWriter:
+        return self._primary.writer(name, manifest, rebuild=rebuild, shard=shard)
 
     def verify(self, name: str) -> list[str]:
         return self._primary.verify(name)

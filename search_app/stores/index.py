@@ -27,7 +27,14 @@ class Catalog(Protocol):
 
     def open(self, name: str) -> Index: ...
 
-    def writer(self, name: str, manifest: Manifest, *, rebuild: bool = False) -> IndexWriter: ...
+    def writer(
+        self, name: str, manifest: Manifest, *, rebuild: bool = False, shard: tuple[int, int] | None = None
+    ) -> IndexWriter:
+        """`shard` (i, n), i from 1 on: one of n that fill one index, seen when all are done; (1, 1) does all the rest.
+
+        Raises IndexBusy where another job writes, ConfigurationError for a shard where only one can.
+        """
+        ...
 
     def verify(self, name: str) -> list[str]:
         """What is wrong with the index, in words; nothing for a sound one."""

@@ -17,6 +17,8 @@ from search_app.stores.elasticsearch.connection import Connection, reason
 from search_app.stores.elasticsearch.export import export
 from search_app.stores.elasticsearch.indices import all_indices, collections
 from search_app.stores.elasticsearch.lease import Lease
+from search_app.stores.elasticsearch.shard_set import give_up, require_none
+from search_app.stores.elasticsearch.shards import ShardWriter
 from search_app.stores.elasticsearch.store import ElasticsearchStore
 from search_app.stores.elasticsearch.verify import verify
 from search_app.stores.elasticsearch.writer import ElasticsearchWriter
@@ -52,8 +54,15 @@ class ElasticsearchCatalog:
     def open(self, name: str) -> ElasticsearchStore:
         return ElasticsearchStore(self._connection, check_collection_name(name))
 
-    def writer(self, name: str, manifest: Manifest, *, rebuild: bool = False) -> IndexWriter:
-        return ElasticsearchWriter(self._connection, manifest, collection=check_collection_name(name), rebuild=rebuild)
+    def writer(
+        self, name: str, manifest: Manifest, *, rebuild: bool = False, shard: tuple[int, int] | None = None
+    ) -> IndexWriter:
+        check_collection_name(name)
+        if shard is not None and shard[1] > 1:
+            return ShardWriter(self._connection, manifest, collection=name, shard=shard, rebuild=rebuild)
+        return ElasticsearchWriter(
+            self._connection, manifest, collection=name, rebuild=rebuild, after_shards=shard is not None
+        )
 
     def verify(self, name: str) -> list[str]:
         return verify(self._connection, check_collection_name(name))
@@ -85,6 +94,7 @@ class ElasticsearchCatalog:
     def rollback(self, name: str) -> int:
         lease = Lease(self._connection, check_collection_name(name))
         try:
+            require_none(self._connection, name)
             indices = all_indices(self._connection, name)
             live, earlier = indices.live, indices.previous
             if live is None:
@@ -103,6 +113,7 @@ class ElasticsearchCatalog:
         """The collection and every index of it."""
         lease = Lease(self._connection, check_collection_name(name))
         try:
+            give_up(self._connection, name)
             indices = all_indices(self._connection, name)
             for index in [*indices.others, *([indices.live.index] if indices.live else [])]:
                 lease.require()

@@ -20,6 +20,7 @@ from search_app.stores.elasticsearch.connection import Connection, dumps
 from search_app.stores.elasticsearch.lease import Lease
 from search_app.stores.elasticsearch.parts import Entries, FilePart, FileWritten, vectors_in
 from search_app.stores.elasticsearch.schema import Build
+from search_app.stores.elasticsearch.shard_set import give_up, require_none
 from search_app.stores.elasticsearch.store import walk
 
 _KEYS_AT_ONCE = 500
@@ -40,12 +41,17 @@ class ElasticsearchWriter:
     The build is a copy of the live index, or empty for `rebuild`. A job that was killed leaves it behind, and the next
     one goes on in it. Nothing of it is seen before `finish`.
 
+    Where shards were begun and are not all done it is refused, unless it comes `after_shards`: to do their rest alone.
     To write from other machines too: `begin` files, hand `share()` to a `PartWriter` there, `complete` the files.
     """
 
-    def __init__(self, connection: Connection, manifest: Manifest, *, collection: str, rebuild: bool = False) -> None:
+    def __init__(
+        self, connection: Connection, manifest: Manifest, *, collection: str, rebuild: bool = False,
+        after_shards: bool = False,
+    ) -> None:  # fmt: skip
         self._connection = connection
         self._collection = collection
+        self._after_shards = after_shards
         self._builds = Builds(connection, manifest, collection=collection, rebuild=rebuild)
         self._revision = secrets.token_hex(8)
         self._entries: Entries | None = None
@@ -201,7 +207,7 @@ class ElasticsearchWriter:
         """Publishes the build, and deletes what is older than the index that it replaces."""
         self._lease.require()
         if self._build is not None or self._base is None:
-            self._publish(self._lease)
+            self._publish(self._lease, first=self._live is None and not self._written)
         return ()
 
     def close(self) -> None:
@@ -214,6 +220,7 @@ class ElasticsearchWriter:
         return Lease(self._connection, self._collection)
 
     def _find(self) -> tuple[Build | None, Build | None]:
+        (give_up if self._after_shards else require_none)(self._connection, self._collection)
         return self._builds.find()
 
     def _make(self) -> Build:
@@ -239,10 +246,9 @@ class ElasticsearchWriter:
             self._entries = Entries(self._connection, self._build, require=self._lease.require)
         return self._build, self._entries
 
-    def _publish(self, lease: Lease) -> None:
+    def _publish(self, lease: Lease, *, first: bool) -> None:
         build, entries = self._ensure_build()
         live = self._live
-        first = live is None and not self._written
         generation = 0 if first else (live.generation if live else 0) + 1
         self._live = self._builds.publish(live, build, entries.fields, generation=generation, require=lease.require)
         self._build = None

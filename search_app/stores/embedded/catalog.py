@@ -46,9 +46,17 @@ class EmbeddedCatalog:
             self._settings.collection_folder(name), collection=name, settings=self._settings.vectors
         )
 
-    def writer(self, name: str, manifest: Manifest, *, rebuild: bool = False) -> IndexWriter:
+    def writer(
+        self, name: str, manifest: Manifest, *, rebuild: bool = False, shard: tuple[int, int] | None = None
+    ) -> IndexWriter:
         from search_app.stores.embedded.writer import SqliteWriter
 
+        if shard is not None:
+            raise ConfigurationError(
+                "--shard: an embedded index is one file with one writer",
+                hint="leave --shard out, or share the work on a server: SEARCH_APP_STORE=elasticsearch",
+                field="shard",
+            )
         return SqliteWriter(
             self._settings.collection_folder(name),
             manifest,

@@ -1,0 +1,85 @@
+"""What several `apply --shard i/n` agree on while they fill one build: one record beside the leases."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+
+from search_app.errors import IndexBusy
+from search_app.stores.elasticsearch.connection import Connection
+from search_app.stores.elasticsearch.indices import all_indices
+from search_app.stores.elasticsearch.lease import Lease
+from search_app.stores.elasticsearch.records import Content, Record
+
+_AT_ONCE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSet:
+    """`live` served when the first shard came; the build `index` is there once it was `made`.
+
+    `publisher` is the shard that was the last to be done.
+    """
+
+    index: str
+    live: str
+    manifest: str
+    vectors: str
+    rebuild: bool
+    count: int
+    made: bool = False
+    done: tuple[int, ...] = ()
+    publisher: int = 0
+
+    @classmethod
+    def of(cls, content: Content | None) -> ShardSet | None:
+        return None if content is None else cls(**{**content, "done": tuple(content["done"])})
+
+    def content(self) -> Content:
+        return {**asdict(self), "done": sorted(self.done)}
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        return tuple(number for number in range(1, self.count + 1) if number not in self.done)
+
+    def busy(self, collection: str, why: str = "") -> IndexBusy:
+        missing = ", ".join(f"{number}/{self.count}" for number in self.missing)
+        last = f"{self.publisher}/{self.count}"
+        state = f"missing: {missing}" if missing else f"but {last} ended before it published them"
+        return IndexBusy(
+            f"{len(self.done)} of {self.count} shards of collection '{collection}' are done, {state}{why}",
+            hint=f"run --shard {missing or last}, or do all the rest in one job: search-index apply --shard 1/1",
+        )
+
+
+def open_set(connection: Connection, collection: str) -> ShardSet | None:
+    """What is begun and not published; none whose build serves already, or that began on another index than serves."""
+    found = ShardSet.of(record(connection, collection).read())
+    if found is None:
+        return None
+    live = all_indices(connection, collection).live
+    return found if found.live == (live.index if live else "") else None
+
+
+def require_none(connection: Connection, collection: str) -> None:
+    """For who holds the collection's lease. Raises IndexBusy where a set is begun, whether a shard runs or not."""
+    if found := open_set(connection, collection):
+        raise found.busy(collection)
+    record(connection, collection).delete()
+
+
+def give_up(connection: Connection, collection: str) -> None:
+    """Forgets the set; what it wrote stays for the job that goes on. Raises IndexBusy where a shard of it runs."""
+    found = ShardSet.of(record(connection, collection).read())
+    count = found.count if found else 0
+
+    def claim(number: int) -> None:
+        Lease(connection, collection, shard=f"{number}/{count}").release()
+
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="shards") as pool:
+        list(pool.map(claim, range(1, count + 1)))
+    record(connection, collection).delete()
+
+
+def record(connection: Connection, collection: str) -> Record:
+    return Record(connection, f"{collection}.shards")

@@ -1,0 +1,158 @@
+"""A build that several `apply --shard i/n` share, whenever and wherever each of them runs.
+
+Each shard has a lease of its own; the collection's is held only to join and to publish, so that neither meets an
+ordinary job or the other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from search_app.errors import IndexBusy
+from search_app.manifest import Manifest
+from search_app.stores.elasticsearch.connection import Connection
+from search_app.stores.elasticsearch.lease import EXPIRY_SECONDS, Held, Lease
+from search_app.stores.elasticsearch.records import Content
+from search_app.stores.elasticsearch.schema import Build
+from search_app.stores.elasticsearch.shard_set import ShardSet, open_set, record
+from search_app.stores.elasticsearch.writer import ElasticsearchWriter
+
+_PAUSE = 0.2
+
+
+class ShardWriter(ElasticsearchWriter):
+    """One of `count` writers that fill one build, whenever and wherever each of them runs; the last one publishes."""
+
+    def __init__(
+        self, connection: Connection, manifest: Manifest, *, collection: str, shard: tuple[int, int],
+        rebuild: bool = False,
+    ) -> None:  # fmt: skip
+        self._number, self._total = shard
+        self._manifest = manifest
+        self._set = record(connection, collection)
+        self._joined: ShardSet | None = None
+        super().__init__(connection, manifest, collection=collection, rebuild=rebuild)
+
+    def finish(self) -> tuple[int, ...]:
+        self._lease.require()
+        self._close_entries()
+        if self._joined is None:
+            return ()
+        missing = self._change(done=True).missing
+        if missing:
+            return missing
+        with self._alone(or_job=True) as lease:
+            found = ShardSet.of(self._set.read())
+            if found is None or found.index != self._joined.index:
+                return ()  # another one published it
+            if not found.missing:
+                if found.made or self._base is None:
+                    self._publish(lease, first=self._live is None and not found.made)
+                self._set.delete()
+            return found.missing
+
+    def _hold(self) -> Lease:
+        return Lease(self._connection, self._collection, shard=f"{self._number}/{self._total}")
+
+    def _find(self) -> tuple[Build | None, Build | None]:
+        with self._alone():
+            spent = ShardSet.of(self._set.read())
+            found = open_set(self._connection, self._collection)
+            if found is None and spent is not None and spent.publisher == self._number:
+                live, _ = self._builds.find()
+                if live is not None and live.index == spent.index:
+                    # Killed after all was published. Run again it begins no other set, unless there is something to do.
+                    self._set.delete()
+                    return live, None
+            return self._join(found)
+
+    def _make(self) -> Build:
+        if self._joined is None:
+            with self._alone():
+                self._live, build = self._join(open_set(self._connection, self._collection))
+            if build is not None:
+                return build
+        assert self._joined is not None
+        build = replace(self._builds.planned(self._live, index=self._joined.index), vectors=self._joined.vectors)
+        self._builds.make(build, self._live)
+        self._change(made=True)
+        return build
+
+    def _join(self, found: ShardSet | None) -> tuple[Build | None, Build | None]:
+        if found is not None:
+            self._require_agreement(found)
+        live, build = self._builds.find()
+        if found is not None and (found.made or build) and (build is None or build.index != found.index):
+            found = None  # its build is lost
+        if found is None:
+            planned = build or self._builds.planned(live)
+            found = ShardSet(
+                planned.index,
+                live.index if live else "",
+                self._manifest.to_json(),
+                planned.vectors,
+                self._builds.rebuild,
+                self._total,
+            )
+            self._set.change(lambda _: found.content())
+        self._joined = found
+        # Whoever runs again is not done until its end; so nothing is published that it is about to change.
+        self._change(done=False, made=build is not None)
+        return live, build
+
+    def _require_agreement(self, found: ShardSet) -> None:
+        ours = (self._total, self._builds.rebuild, self._manifest.to_json())
+        for what, theirs, mine in zip(
+            ("shards", "--rebuild", "encoder, splitter and analysis"),
+            (found.count, found.rebuild, found.manifest),
+            ours,
+            strict=True,
+        ):
+            if theirs != mine:
+                raise found.busy(
+                    self._collection, f"; they were begun with {what} {_shown(theirs)}, and not {_shown(mine)}"
+                )
+
+    def _change(self, *, done: bool | None = None, made: bool = False) -> ShardSet:
+        joined = self._joined
+        assert joined is not None
+
+        def edit(content: Content | None) -> Content:
+            found = ShardSet.of(content)
+            if found is None or found.index != joined.index:
+                raise IndexBusy(
+                    f"another job took over collection '{self._collection}'", hint="run the same command again"
+                )
+            if done is not None:
+                rest = set(found.done) - {self._number}
+                found = replace(found, done=tuple(sorted(rest | {self._number} if done else rest)))
+                found = replace(found, publisher=0 if found.missing else found.publisher or self._number)
+            return replace(found, made=found.made or made).content()
+
+        changed = ShardSet.of(self._set.change(edit))
+        assert changed is not None
+        return changed
+
+    @contextmanager
+    def _alone(self, *, or_job: bool = False) -> Iterator[Lease]:
+        """Holds the collection's lease; waits for other shards' moments with it, and for jobs where `or_job`."""
+        deadline = time.monotonic() + self._connection.settings.patience + EXPIRY_SECONDS
+        while True:
+            try:
+                lease = Lease(self._connection, self._collection, step="shard")
+                break
+            except Held as error:
+                if not (error.step or or_job) or time.monotonic() > deadline:
+                    raise
+            time.sleep(_PAUSE)
+        try:
+            yield lease
+        finally:
+            lease.release()
+
+
+def _shown(value: object) -> str:
+    return str(value) if len(str(value)) < 10 else "others"

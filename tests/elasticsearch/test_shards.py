@@ -1,0 +1,289 @@
+"""Several jobs that fill one build: what they make, what one that is killed costs, and that it is published once."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from collections_on import ENCODER, MANIFEST, catalog_on, change, contents, write
+from faults import Fault, Proxy, reset, reset_when_done
+from servers import Address
+from shard_process import file
+
+from search_app.errors import BackendUnavailable, ConfigurationError, IndexBusy
+from search_app.manifest import Manifest
+from search_app.protocols import FileChange
+from search_app.settings import Settings
+from search_app.stores.elasticsearch import lease
+from search_app.stores.elasticsearch.catalog import ElasticsearchCatalog
+from search_app.stores.embedded.catalog import EmbeddedCatalog
+
+pytestmark = [pytest.mark.elasticsearch]
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def catalog(elasticsearch: Address, elasticsearch_prefix: str) -> Iterator[ElasticsearchCatalog]:
+    with catalog_on(elasticsearch, elasticsearch_prefix) as catalog:
+        yield catalog
+
+
+def shard(catalog: ElasticsearchCatalog, which: str, *changes: FileChange, rebuild: bool = False) -> tuple[int, ...]:
+    """Does what is the shard's of these, and all of it from here; returns what is missing then."""
+    number, count = map(int, which.split("/"))
+    with catalog.writer("c", MANIFEST, rebuild=rebuild, shard=(number, count)) as writer:
+        list(writer.files())
+        assert writer.write(changes) == []
+        return writer.finish()
+
+
+def indices(address: Address, prefix: str) -> int:
+    with address.http() as http:
+        return len(http.get(f"/{prefix}.*", params={"expand_wildcards": "all"}).json())
+
+
+def left_beside_the_leases(address: Address, prefix: str) -> list[str]:
+    with address.http() as http:
+        http.post(f"/{prefix}-leases/_refresh")
+        hits = http.get(f"/{prefix}-leases/_search", params={"size": 100}).json()["hits"]["hits"]
+    return [hit["_id"] for hit in hits]
+
+
+def vectors(catalog: ElasticsearchCatalog) -> dict[str, tuple[str, np.ndarray]]:  # type: ignore[type-arg]
+    return {
+        passage.id: (passage.text, vector)
+        for batch in catalog.open("c").passages(vectors=True)
+        for passage, vector in zip(batch.passages, batch.embeddings, strict=True)
+    }
+
+
+# --- processes of their own
+
+
+def process(address: Address, prefix: str, which: str, *, until: int = 60, pause: float = 0) -> subprocess.Popen[str]:
+    path = os.pathsep.join([str(HERE), str(HERE.parent), str(HERE.parents[1])])
+    return subprocess.Popen(
+        [sys.executable, str(HERE / "shard_process.py"), address.urls[0], prefix, which, "10", str(until), str(pause)],
+        env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[list[int], list[int]]:
+    """The files that it wrote, and the shards that it says are missing."""
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    *written, last = out.split("\n")[:-1]
+    return [int(line) for line in written], [int(number) for number in re.findall(r"\d+", last)]
+
+
+@pytest.mark.skipif(bool(Address.given()), reason="the processes know no password")
+def test_three_processes_one_of_them_killed_make_what_one_makes(
+    elasticsearch: Address, elasticsearch_prefix: str
+) -> None:
+    with catalog_on(elasticsearch, elasticsearch_prefix) as catalog:
+        write(catalog, *(file(number) for number in range(30)))
+        before = contents(catalog)
+        running = [process(elasticsearch, elasticsearch_prefix, f"{number}/3", pause=0.05) for number in (1, 2)]
+        doomed = process(elasticsearch, elasticsearch_prefix, "3/3", pause=0.3)
+        assert doomed.stdout
+        half = [int(doomed.stdout.readline()) for _ in range(3)]
+        doomed.kill()
+        doomed.communicate()
+        done = [ended(one) for one in running]
+        assert all(3 in missing for _, missing in done)
+        assert contents(catalog) == before
+        with pytest.raises(IndexBusy, match="2 of 3 shards of collection 'c' are done, missing: 3/3"):
+            catalog.writer("c", MANIFEST)
+        rest, missing = ended(process(elasticsearch, elasticsearch_prefix, "3/3"))
+        assert missing == []
+        assert rest
+        assert not set(rest) & set(half)
+        assert sorted(number for written in (done[0][0], done[1][0], half, rest) for number in written) == [
+            *range(30, 60)
+        ]
+        assert catalog.open("c").generation == 2
+        assert catalog.verify("c") == []
+        together, fields = vectors(catalog), catalog.open("c").fields()
+        order = [document.id for document in catalog.open("c").documents(limit=1000)]
+    assert indices(elasticsearch, elasticsearch_prefix) == 2
+    assert left_beside_the_leases(elasticsearch, elasticsearch_prefix) == []
+    with catalog_on(elasticsearch, f"{elasticsearch_prefix}-alone") as alone:
+        write(alone, *(file(number) for number in range(10, 60)))
+        expected = vectors(alone)
+        assert fields == alone.open("c").fields()
+        assert order == [document.id for document in alone.open("c").documents(limit=1000)]
+    assert {id: text for id, (text, _) in together.items()} == {id: text for id, (text, _) in expected.items()}
+    for id, (_, vector) in together.items():
+        np.testing.assert_allclose(vector, expected[id][1], atol=1e-5)
+
+
+# --- what they agree on
+
+
+def test_nothing_is_seen_before_the_last_shard_and_rollback_takes_all_of_them_back(
+    catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str
+) -> None:
+    write(catalog, change("old", "as it was"))
+    before = contents(catalog)
+    assert shard(catalog, "2/3", change("b", "second", meta={"b": 1})) == (1, 3)
+    assert shard(catalog, "1/3", change("a", "first", meta={"a": 1})) == (3,)
+    assert contents(catalog) == before
+    assert shard(catalog, "3/3") == ()
+    assert list(contents(catalog)) == ["docs/a", "docs/b", "docs/old"]
+    assert catalog.open("c").fields() == {"a": "number", "b": "number"}
+    assert catalog.open("c").generation == 2
+    catalog.rollback("c")
+    assert contents(catalog) == before
+
+
+def test_the_first_index_and_a_rebuild_by_shards(catalog: ElasticsearchCatalog) -> None:
+    assert shard(catalog, "1/2", change("a", "one")) == (2,)
+    assert catalog.names() == []
+    assert shard(catalog, "2/2", change("b", "two")) == ()
+    assert list(contents(catalog)) == ["docs/a", "docs/b"]
+    assert shard(catalog, "1/2", change("c", "three"), rebuild=True) == (2,)
+    assert shard(catalog, "2/2", rebuild=True) == ()
+    assert list(contents(catalog)) == ["docs/c"]
+
+
+def test_shards_that_find_nothing_to_do_publish_nothing(
+    catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str
+) -> None:
+    write(catalog, change("a", "one"))
+    generation = catalog.open("c").generation
+    assert shard(catalog, "1/2") == (2,)
+    assert shard(catalog, "2/2") == ()
+    assert catalog.open("c").generation == generation
+    assert left_beside_the_leases(elasticsearch, elasticsearch_prefix) == []
+
+
+def test_a_shard_that_is_done_may_run_again_and_is_not_done_meanwhile(catalog: ElasticsearchCatalog) -> None:
+    assert shard(catalog, "1/2", change("a", "one")) == (2,)
+    with catalog.writer("c", MANIFEST, shard=(1, 2)) as again:
+        assert [record.source for record in again.files()] == ["docs/a"]
+        assert shard(catalog, "2/2", change("b", "two")) == (1,)
+        again.write([change("a", "another one")])
+        assert again.finish() == ()
+    assert contents(catalog)["docs/a"] == ["a-0-another one: another one"]
+
+
+def test_the_same_shard_twice_at_once_is_refused_and_told_where_the_other_is(
+    catalog: ElasticsearchCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.2)
+    with (
+        catalog.writer("c", MANIFEST, shard=(1, 2)),
+        pytest.raises(IndexBusy, match=rf"process {os.getpid()} on .* is doing shard 1/2 of collection 'c'"),
+    ):
+        catalog.writer("c", MANIFEST, shard=(1, 2))
+
+
+def test_an_ordinary_job_keeps_shards_out(catalog: ElasticsearchCatalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.2)
+    with catalog.writer("c", MANIFEST), pytest.raises(IndexBusy, match="is writing to collection 'c'"):
+        catalog.writer("c", MANIFEST, shard=(1, 2))
+
+
+def test_shards_that_disagree_are_told_what_about(catalog: ElasticsearchCatalog) -> None:
+    assert shard(catalog, "1/3", change("a", "one")) == (2, 3)
+    other = Manifest(ENCODER.stamp, "v1 32/4", "auto")
+    for shards, manifest, rebuild, told in (
+        ((2, 4), MANIFEST, False, "begun with shards 3, and not 4"),
+        ((2, 3), MANIFEST, True, "begun with --rebuild False, and not True"),
+        ((2, 3), other, False, "begun with encoder, splitter and analysis others"),
+    ):
+        with pytest.raises(IndexBusy, match=told):
+            catalog.writer("c", manifest, shard=shards, rebuild=rebuild)
+    with pytest.raises(IndexBusy, match="1 of 3 shards"):
+        catalog.writer("c", MANIFEST, rebuild=True)
+
+
+def test_a_set_that_was_given_up_is_ended_by_one_job_that_goes_on_with_it(
+    catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.2)
+    write(catalog, change("old", "as it was"))
+    assert shard(catalog, "1/3", change("a", "one", meta={"a": 1})) == (2, 3)
+    with catalog.writer("c", MANIFEST, shard=(2, 3)) as running:
+        running.write([change("b", "two", meta={"b": 1})])
+        with pytest.raises(IndexBusy, match="shard 2/3"):
+            catalog.writer("c", MANIFEST, shard=(1, 1))
+        with pytest.raises(IndexBusy, match="1 of 3 shards"):
+            catalog.rollback("c")
+    with catalog.writer("c", MANIFEST, shard=(1, 1)) as rest:
+        assert [record.source for record in rest.files()] == ["docs/a", "docs/b", "docs/old"]
+        rest.write([change("c", "three")])
+        assert rest.finish() == ()
+    assert list(contents(catalog)) == ["docs/a", "docs/b", "docs/c", "docs/old"]
+    assert catalog.open("c").fields() == {"a": "number", "b": "number"}
+    assert left_beside_the_leases(elasticsearch, elasticsearch_prefix) == []
+    write(catalog, change("d", "an ordinary job again"))
+
+
+def test_the_limit_of_fields_holds_for_all_shards_together(elasticsearch: Address, elasticsearch_prefix: str) -> None:
+    def fields(first: int) -> dict[str, int]:
+        return {f"k{number}": 1 for number in range(first, first + 6)}
+
+    with catalog_on(elasticsearch, elasticsearch_prefix, max_fields=10) as catalog:
+        with catalog.writer("c", MANIFEST, shard=(1, 2)) as one, catalog.writer("c", MANIFEST, shard=(2, 2)) as two:
+            assert one.write([change("a", "first", meta=fields(0))]) == []
+            (rejection,) = two.write([change("b", "second", meta=fields(6)), change("c", "third", meta=fields(0))])
+            assert rejection.source == "docs/b"
+            one.finish()
+            two.finish()
+        assert list(contents(catalog)) == ["docs/a", "docs/c"]
+        assert len(catalog.open("c").fields()) == 6
+        assert catalog.verify("c") == []
+
+
+# --- the end of it
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("step", "fault"),
+    [
+        pytest.param("_mapping", reset, marks=SLOW),
+        pytest.param("_settings", reset, marks=SLOW),
+        ("_aliases", reset),
+        ("_aliases", reset_when_done),
+        pytest.param("DELETE .*shards", reset, marks=SLOW),
+    ],
+)
+def test_the_last_shard_cut_off_while_it_publishes_is_run_again_and_all_is_published_once(
+    elasticsearch: Address, elasticsearch_prefix: str, step: str, fault: Fault
+) -> None:
+    with catalog_on(elasticsearch, elasticsearch_prefix) as catalog, Proxy(elasticsearch) as proxy:
+        write(catalog, change("old", "as it was"))
+        shard(catalog, "1/2", change("a", "one"))
+        with (
+            catalog_on(proxy.address, elasticsearch_prefix, patience=1.0) as doomed,
+            doomed.writer("c", MANIFEST, shard=(2, 2)) as writer,
+        ):
+            writer.write([change("b", "two")])
+            with proxy.failing(fault, only=step), pytest.raises(BackendUnavailable):
+                writer.finish()
+        if "docs/b" not in contents(catalog):
+            with pytest.raises(IndexBusy, match=r"2 of 2 shards .* but 2/2 ended before it published"):
+                catalog.writer("c", MANIFEST)
+        assert shard(catalog, "2/2") == ()
+        assert list(contents(catalog)) == ["docs/a", "docs/b", "docs/old"]
+        assert catalog.open("c").generation == 2
+        assert catalog.verify("c") == []
+        write(catalog, change("c", "an ordinary job again"))
+    assert indices(elasticsearch, elasticsearch_prefix) == 2
+
+
+def test_an_embedded_index_has_no_shards(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"--shard.*SEARCH_APP_STORE=elasticsearch"):
+        EmbeddedCatalog(Settings(home=tmp_path)).writer("c", MANIFEST, shard=(1, 2))
