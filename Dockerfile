@@ -1,5 +1,5 @@
 # Two images from one file, both from requirements.lock:
-#   docker build --target app .                              API and indexer, models included (CPU)
+#   docker build --target app .                              API, indexer and worker, models included (CPU)
 #   docker build --target app --build-arg ACCELERATOR=gpu .  the same with CUDA builds of torch and FAISS
 #   docker build --target ui .                               the search page, without torch
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
@@ -13,7 +13,7 @@ COPY requirements.lock ./
 
 FROM builder AS ui-packages
 RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-compile -c requirements.lock \
-      click httpx numpy platformdirs pydantic pydantic-settings streamlit
+      apsw click cronsim httpx numpy platformdirs pydantic pydantic-settings streamlit
 COPY docker/trim ./
 RUN ./trim
 
@@ -76,11 +76,11 @@ CMD ["python", "-m", "ui", "--host", "0.0.0.0"]
 
 FROM base AS app
 # Volumes take over the owner of these folders.
-RUN cd / && install -d -o 1000 -g 1000 /var/lib/search-app \
+RUN cd / && install -d -o 1000 -g 1000 /var/lib/search-app /var/lib/search-app-jobs \
       secrets/api secrets/reader secrets/indexer secrets/elasticsearch secrets/grafana
 COPY --from=app-ready /opt/venv /opt/venv
 COPY --from=app-ready /opt/search-app /opt/search-app
-COPY docker/setup.py /opt/search-app/docker/
+COPY docker/setup.py docker/worker_health.py /opt/search-app/docker/
 ENV SEARCH_APP_HOME=/var/lib/search-app
 USER 1000:1000
 EXPOSE 8000

@@ -11,6 +11,8 @@ from stack import Stack
 
 QUESTION = "How long does it take to tokenize a GB of text?"
 ANSWER = "less than 20 seconds"
+JOBS = "/var/lib/search-app-jobs"
+WRITABLE = {"api": [JOBS, "/tmp"], "ui": ["/tmp"], "worker": ["/var/lib/search-app", JOBS, "/tmp"]}
 
 INSIDE = """
 import json, os
@@ -22,7 +24,8 @@ def writable(folder):
         return True
     except OSError:
         return False
-folders = ["/", "/etc", "/opt", "/usr/local", "/var/lib/search-app", "/data", "/secrets/api", "/tmp"]
+folders = ["/", "/etc", "/opt", "/usr/local", "/var/lib/search-app", "/var/lib/search-app-jobs", "/data",
+           "/secrets/api", "/secrets/indexer", "/tmp"]
 print(json.dumps({
     "uid": os.getuid(), "gid": os.getgid(),
     "capabilities": [status[name].strip() for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")],

@@ -21,6 +21,7 @@ DOCKER = "/usr/bin/docker"
 COMPOSE = "/usr/bin/docker-compose"
 IMAGES = {"app": "search-app:test", "ui": "search-app-ui:test"}
 START_S = 180
+LEASE_S = 4
 
 
 def missing() -> str:
@@ -92,9 +93,17 @@ class Stack:
         self.page = f"http://127.0.0.1:{self.ports['ui']}"
 
     def _override(self) -> Path:
-        """The network that .env names has one name for all projects of a machine; here each has its own."""
+        """The network that .env names has one name for all projects of a machine; here each has its own.
+
+        A worker that was killed is missed after seconds here, not after half a minute.
+        """
         path = self.folder / "override.yml"
-        path.write_text(f"networks: {{indexing: {{name: {self.project}-indexing, internal: true}}}}\n")
+        path.write_text(
+            f"networks: {{indexing: {{name: {self.project}-indexing, internal: true}}}}\n"
+            "services:\n"
+            f"  worker: {{environment: {{SEARCH_APP_JOBS__LEASE_SECONDS: {LEASE_S}}}, healthcheck: {{interval: 2s}}}}\n"
+            f"  api: {{environment: {{SEARCH_APP_JOBS__LEASE_SECONDS: {LEASE_S}}}}}\n"
+        )
         return path
 
     def compose(self, *arguments: str, check: bool = True, timeout: float = 600) -> subprocess.CompletedProcess[str]:

@@ -10,6 +10,8 @@ import shutil
 import stat
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +22,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from search_app.api.metrics import Metrics
+from search_app.jobs import JobQueue, Worker
 from search_app.observability import stage
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,8 +91,9 @@ class TestCompose:
         assert published == {"api", "ui", "api-gpu", "grafana"}
         assert SERVICES["grafana"]["profiles"] == ["monitoring"]
 
-    def test_without_a_profile_there_are_api_and_ui(self) -> None:
-        assert {name for name, service in SERVICES.items() if "profiles" not in service} == {"setup", "api", "ui"}
+    def test_without_a_profile_there_are_api_page_and_worker(self) -> None:
+        without = {name for name, service in SERVICES.items() if "profiles" not in service}
+        assert without == {"setup", "api", "ui", "worker"}
 
     @pytest.mark.parametrize("name", STAYING)
     def test_what_stays_is_watched(self, name: str) -> None:
@@ -115,8 +119,8 @@ class TestCompose:
             if re.search(r"PASSWORD|KEY|SECRET|TOKEN", variable):
                 assert str(value).startswith("/secrets/"), f"{variable} is a file"
 
-    def test_the_indexer_has_no_network_unless_it_is_given_one(self) -> None:
-        for name in ("setup", "indexer", "indexer-gpu", "info-gpu"):
+    def test_who_indexes_has_no_network_unless_it_is_given_one(self) -> None:
+        for name in ("setup", "indexer", "indexer-gpu", "worker", "worker-gpu", "info-gpu"):
             assert SERVICES[name]["network_mode"] in ("none", "${SEARCH_APP_INDEXER_NETWORK:-none}")
 
     def test_the_indexers_network_leads_to_elasticsearch_alone(self) -> None:
@@ -131,12 +135,32 @@ class TestCompose:
         for name, service in SERVICES.items():
             for mount in service.get("volumes", []):
                 source, target, *mode = re.sub(r"\$\{[^}]*\}", "VARIABLE", mount).split(":")
-                if source == "index" and name not in ("setup", "indexer", "indexer-gpu"):
+                if source == "index" and name not in ("setup", "indexer", "indexer-gpu", "worker", "worker-gpu"):
                     assert mode == ["ro"]
+                if source == "jobs":
+                    assert name.removesuffix("-gpu") in ("setup", "api", "worker", "info")
                 if target.startswith("/secrets") and name != "setup":
                     assert mode == ["ro"]
                 if target == "/data":
                     assert mode == ["ro"]
+
+    @pytest.mark.parametrize("suffix", ["", "-gpu"])
+    def test_api_and_worker_share_the_queue_and_know_the_same_folders(self, suffix: str) -> None:
+        api, worker = (SERVICES[name + suffix] for name in ("api", "worker"))
+        for variable in ("SEARCH_APP_JOBS__FOLDER", "SEARCH_APP_JOBS__FOLDERS"):
+            assert api["environment"][variable] == worker["environment"][variable]
+        folder = api["environment"]["SEARCH_APP_JOBS__FOLDER"]
+        assert f"jobs:{folder}" in api["volumes"]
+        assert f"jobs:{folder}" in worker["volumes"]
+        assert f" {folder} " in DOCKERFILE, "made for the images' user"
+        for path in json.loads(api["environment"]["SEARCH_APP_JOBS__FOLDERS"]).values():
+            for service in (api, worker):
+                assert any(mount.endswith(f":{path}:ro") for mount in service["volumes"])
+
+    def test_a_worker_that_is_stopped_has_time_to_give_its_job_back(self) -> None:
+        assert SERVICES["worker"]["command"] == ["search-index", "worker"]
+        assert SERVICES["worker"]["stop_grace_period"] == "30s"
+        assert SERVICES["worker"]["restart"] == "unless-stopped"
 
     def test_each_service_sees_only_its_own_secrets(self) -> None:
         seen = {
@@ -145,7 +169,7 @@ class TestCompose:
         }
         assert seen["ui"] == seen["prometheus"] == {"api-secrets"}
         assert seen["api"] == {"api-secrets", "reader-secrets"}
-        assert seen["indexer"] == {"indexer-secrets"}
+        assert seen["indexer"] == seen["worker"] == {"indexer-secrets"}
         assert seen["elasticsearch"] == {"elasticsearch-secrets"}
         assert seen["grafana"] == {"grafana-secrets"}
 
@@ -212,6 +236,7 @@ class TestImages:
         wanted = script("requirements").requirements(accelerator)
         names = {re.split(r"[<>=\[]", line)[0] for line in wanted}
         assert {"apsw", "torch", "elasticsearch", "fastapi", "haystack-ai", f"faiss-{accelerator}"} <= names
+        assert {"cronsim", "python-multipart"} <= names
         assert "streamlit" not in names
         assert not names & {"pytest", "mypy", "faiss-gpu" if accelerator == "cpu" else "faiss-cpu"}
         lock = (ROOT / "requirements.lock").read_text()
@@ -222,12 +247,31 @@ class TestImages:
     def test_the_ui_gets_what_it_imports(self) -> None:
         """Every package that `ui`, and the parts of `search_app` that it loads, import."""
         code = (
-            "import sys; import ui.__main__, ui.launch, ui.client, ui.cards, ui.highlight, ui.session; "
+            "import sys; import ui.__main__, ui.launch, ui.client, ui.cards, ui.highlight, ui.jobs, ui.session; "
             "print({name.split('.')[0] for name in sys.modules} & "
             "{'torch', 'fastapi', 'haystack', 'apsw', 'faiss', 'transformers', 'prometheus_client', 'uvicorn'})"
         )
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "set()"
+
+
+class TestWorkerHealth:
+    def test_it_is_well_where_a_worker_of_this_container_has_reported_itself(self, tmp_path: Path) -> None:
+        environment = {**os.environ, "SEARCH_APP_JOBS__FOLDER": str(tmp_path)}
+        command = [sys.executable, ROOT / "docker" / "worker_health.py"]
+
+        def ended() -> int:
+            return subprocess.run(command, env=environment, cwd=ROOT).returncode
+
+        assert ended() == 1
+        with closing(JobQueue(tmp_path)) as queue:
+            here = Worker.this_process()
+            queue.seen(replace(here, name="elsewhere-1-x"))
+            assert ended() == 1
+            queue.seen(here)
+            assert ended() == 0
+            queue.left(here)
+            assert ended() == 1
 
 
 class TestSecrets:
@@ -293,7 +337,7 @@ class TestMonitoring:
         assert max(x for x, _ in cells) < 24
         assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
 
-    def test_the_dashboard_shows_what_the_api_measures(self) -> None:
+    def test_the_dashboard_shows_what_the_api_measures(self, tmp_path: Path) -> None:
         class Stores:
             def collections(self) -> list[str]:
                 return ["default"]
@@ -301,11 +345,13 @@ class TestMonitoring:
             def store(self, collection: str) -> Any:
                 return type("Store", (), {"generation": 1, "counts": lambda self: {"documents": 1, "passages": 1}})()
 
-        metrics = Metrics(Stores())
-        metrics.count("/v1/collections/{name}/answer", 200, 0.1)
-        with stage("retrieve"):
-            pass
-        text = bytes(metrics.response().body).decode()
+        with closing(JobQueue(tmp_path)) as queue:
+            queue.seen(Worker.this_process())
+            metrics = Metrics(Stores(), queue)
+            metrics.count("/v1/collections/{name}/answer", 200, 0.1)
+            with stage("retrieve"):
+                pass
+            text = bytes(metrics.response().body).decode()
         samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
         known = {sample.name: set(sample.labels) for sample in samples}
         for panel in DASHBOARD["panels"]:

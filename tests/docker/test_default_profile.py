@@ -12,6 +12,7 @@ import pytest
 from checks import (
     ANSWER,
     QUESTION,
+    WRITABLE,
     ask,
     best,
     published,
@@ -39,7 +40,7 @@ print(torch.get_num_threads())
 def stack(start: Callable[..., Stack]) -> Stack:
     stack = start()
     stack.up()
-    stack.until_healthy("api", "ui")
+    stack.until_healthy("api", "ui", "worker")
     return stack
 
 
@@ -111,6 +112,50 @@ def test_questions_are_answered_while_a_job_writes_and_is_killed_and_nothing_is_
     assert "sound" in stack.index("verify", "--collection", "more").stdout
 
 
+def test_what_is_uploaded_is_indexed_by_the_worker_and_the_running_api_answers_from_it(
+    stack: Stack, api: httpx.Client
+) -> None:
+    before = stack.container("api")["State"]["StartedAt"]
+    files = [
+        ("files", ("cellar.txt", b"The wine cellar was dug in 1874.\n")),
+        ("files", ("house/roof.md", b"# Roof\n\nThe roof is made of copper.\n")),
+    ]
+    job = ended(stack, api, queued(api, "uploads", files=files))
+    assert (job["state"], job["result"]["added"], job["problems"]) == ("done", 2, [])
+    found = ask(api, "When was the wine cellar dug?", "uploads")
+    assert "1874" in best(found)
+    original = api.get(f"/v1/collections/uploads/documents/{found['answers'][0]['document_id']}/original")
+    assert original.content == files[0][1][1]
+    assert stack.container("api")["State"]["StartedAt"] == before
+
+
+def test_a_job_whose_worker_is_killed_ends_once_the_worker_is_back(stack: Stack, api: httpx.Client) -> None:
+    place = queued(api, "folder", json={"folder": "documents"})
+    wait(lambda: api.get(place).json()["state"] == "running", "the worker to take the job")
+    stack.crash("worker")
+    job = ended(stack, api, place)
+    assert (job["state"], job["attempts"]) == ("done", 2)
+    collections = {item["name"]: item for item in api.get("/v1/collections").json()["collections"]}
+    assert collections["folder"]["documents"] == len(list(stack.documents.rglob("*.*")))
+    assert best(ask(api, collection="folder")) == ANSWER
+
+
+def queued(api: httpx.Client, collection: str, **request: Any) -> str:
+    """Where to ask for the new job."""
+    response = api.post(f"/v1/collections/{collection}/jobs", **request)
+    assert response.status_code == 202, response.text
+    return response.headers["location"]
+
+
+def ended(stack: Stack, api: httpx.Client, place: str) -> dict[str, Any]:
+    wait(
+        lambda: api.get(place).json()["state"] not in ("queued", "running"),
+        f"{place} to end",
+        lambda: api.get(place).text + stack.compose("logs", "--tail", "40", "worker").stdout,
+    )
+    return dict(api.get(place).json())
+
+
 @pytest.mark.parametrize("service", ["api", "ui"])
 def test_a_container_that_is_killed_comes_back_and_nothing_is_lost(stack: Stack, service: str, page: Any) -> None:
     key = stack.key()
@@ -129,13 +174,15 @@ def test_after_down_and_up_everything_is_there(stack: Stack) -> None:
     assert stack.key() == key
     with stack.api() as api:
         assert best(ask(api)) == ANSWER
-        assert {item["name"] for item in api.get("/v1/collections").json()["collections"]} == {"default", "more"}
+        collections = {item["name"] for item in api.get("/v1/collections").json()["collections"]}
+        assert collections == {"default", "more", "uploads", "folder"}
+        assert api.get("/v1/collections/uploads/jobs").json()["total"] == 1
 
 
-@pytest.mark.parametrize("service", ["api", "ui"])
+@pytest.mark.parametrize("service", ["api", "ui", "worker"])
 def test_containers_can_do_no_more_than_they_must(stack: Stack, service: str) -> None:
     require_locked_down(stack.container(service))
-    require_locked_down_inside(stack, service, writable=["/tmp"])
+    require_locked_down_inside(stack, service, writable=WRITABLE[service])
 
 
 def test_the_limits_hold_and_the_threads_match_them(stack: Stack) -> None:
@@ -153,6 +200,10 @@ def test_the_indexer_has_no_network_and_writes_nowhere_but_into_the_index(stack:
     )
     said = stack.compose("run", "--rm", "-T", "--entrypoint", "python", "indexer", "-c", code).stdout
     assert said.splitlines() == ["['lo']", "['/var/lib/search-app']", "1000"]
+
+
+def test_the_worker_has_no_network_either(stack: Stack) -> None:
+    assert stack.python("worker", "import socket; print([name for _, name in socket.if_nameindex()])") == "['lo']\n"
 
 
 def test_nothing_but_api_and_pages_is_published_and_only_here(stack: Stack) -> None:

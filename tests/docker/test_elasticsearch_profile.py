@@ -12,6 +12,7 @@ import httpx
 import pytest
 from checks import (
     ANSWER,
+    WRITABLE,
     ask,
     best,
     published,
@@ -46,6 +47,7 @@ except urllib.error.HTTPError as error:
     print(error.code)
 """
 DOCUMENT = '{"text": "x"}'
+COLLECTIONS = {"default", "more", "uploads"}
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +99,19 @@ def test_the_running_api_answers_from_what_the_indexer_has_just_written(stack: S
     hits = api.post("/v1/collections/default/search", json=narrowed).json()["hits"]
     assert {hit["source"] for hit in hits} == {"/data/late.txt"}
     assert "sound" in stack.index("verify").stdout
+
+
+def test_the_worker_writes_there_too(stack: Stack, api: httpx.Client) -> None:
+    files = [("files", ("cellar.txt", b"The wine cellar was dug in 1874.\n"))]
+    response = api.post("/v1/collections/uploads/jobs", files=files)
+    assert response.status_code == 202, response.text
+    place = response.headers["location"]
+    wait(
+        lambda: api.get(place).json()["state"] == "done",
+        f"{place} to be done",
+        lambda: api.get(place).text + stack.compose("logs", "--tail", "40", "worker").stdout,
+    )
+    assert "1874" in best(ask(api, "When was the wine cellar dug?", "uploads"))
 
 
 def test_the_search_page_marks_the_answer(stack: Stack, page: Any) -> None:
@@ -200,10 +215,10 @@ def test_after_down_and_up_everything_is_there(stack: Stack) -> None:
     stack.until_healthy("api", "elasticsearch", "ui")
     with stack.api() as api:
         assert best(until_answered(api)) == ANSWER
-        assert {item["name"] for item in api.get("/v1/collections").json()["collections"]} == {"default", "more"}
+        assert {item["name"] for item in api.get("/v1/collections").json()["collections"]} == COLLECTIONS
 
 
-@pytest.mark.parametrize("service", ["api", "ui", "elasticsearch"])
+@pytest.mark.parametrize("service", ["api", "ui", "worker", "elasticsearch"])
 def test_containers_can_do_no_more_than_they_must(stack: Stack, service: str) -> None:
     require_locked_down(stack.container(service))
     if service == "elasticsearch":
@@ -212,4 +227,4 @@ def test_containers_can_do_no_more_than_they_must(stack: Stack, service: str) ->
         assert said[:5] == ["1000", "CapEff:", "0" * 16, "NoNewPrivs:", "1"]
         assert "Read-only" in said
     else:
-        require_locked_down_inside(stack, service, writable=["/tmp"])
+        require_locked_down_inside(stack, service, writable=WRITABLE[service])
