@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -85,8 +85,10 @@ class PartWriter:
         return vectors_in(self._connection, self._shared["indices"], keys)
 
     def write(self, parts: Sequence[FilePart]) -> list[PartWritten]:
-        """One answer a part, in their order; returns when all is on disk."""
+        """One answer a part, in their order; returns when all is on disk. Their files count as begun from then on."""
         taken, refused = self._entries.admit(parts)
+        records = {part.change.record.path: part.change.record for part in taken}
+        self._entries.put([begun(record, self._shared["revision"]) for record in records.values()])
         written = iter(self._entries.send(taken, revision=self._shared["revision"]))
         return [refused[number] if number in refused else next(written) for number in range(len(parts))]
 
@@ -249,6 +251,12 @@ def _metas(part: FilePart) -> list[Meta]:
     """Of each document with anything in this part, which may be here before the document itself."""
     metas = {passage.document_id: passage.meta for passage in part.change.batch.passages}
     return list((metas | {document.id: document.meta for document in part.change.documents}).values())
+
+
+def begun(record: FileRecord, revision: str) -> Entry:
+    """Of a file that is not complete: without a digest, so the next job does it again."""
+    unfinished = replace(record, digest="", modified_ns=0)
+    return Entry(f"f:{schema.file_key(record.path)}", dumps(schema.file_entry(unfinished, revision, 0)))
 
 
 def _metadata(meta: Meta) -> tuple[str, dict[str, list[Any]]]:
