@@ -9,7 +9,8 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -48,42 +49,74 @@ class Skip:
     reason: str
 
 
-@dataclass(slots=True)
-class Scan:
-    """What a walk over the PATHs found; `empty` are the absolute paths of files that hold nothing."""
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Something at an absolute path that is not indexed: left out on purpose, or because it `failed`."""
 
-    files: list[SourceFile] = field(default_factory=list)
-    skipped: list[Skip] = field(default_factory=list)
-    failed: list[Skip] = field(default_factory=list)
-    empty: list[str] = field(default_factory=list)
-    roots: list[str] = field(default_factory=list)
+    path: str
+    source: str
+    reason: str
+    failed: bool = False
+    empty: bool = False
+
+
+class Scan:
+    """A walk over the PATHs, done anew and lazily by each iteration; what two PATHs hold comes twice.
+
+    Files are named as they were given, or relative to `base`.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        base: Path | None = None,
+    ) -> None:
+        self._paths, self._include, self._exclude, self._base = paths, include, exclude, base
+        self.roots = [os.path.abspath(given) for given in paths]
+
+    def __iter__(self) -> Iterator[SourceFile | LeftOut]:
+        if self._base is None:
+            return self._found()
+        return (replace(item, source=os.path.relpath(item.path, self._base)) for item in self._found())
+
+    def _found(self) -> Iterator[SourceFile | LeftOut]:
+        for given in self._paths:
+            source = os.fspath(given)
+            if os.path.isdir(source):
+                for item in _walk(source, self._exclude):
+                    if isinstance(item, LeftOut):
+                        yield item
+                    elif self._wants(item[1]):
+                        yield from _looked_at(item[0])
+            elif self._wants(os.path.basename(source)):
+                yield from _looked_at(source)
+
+    def files(self) -> Iterator[SourceFile]:
+        return (item for item in self if isinstance(item, SourceFile))
+
+    def _wants(self, relative: str) -> bool:
+        return (not self._include or matches(relative, self._include)) and not matches(relative, self._exclude)
 
     def covers(self, path: str) -> bool:
         """Is the absolute path at or under one of the given PATHs?"""
         return any(path == root or path.startswith(root.rstrip(os.sep) + os.sep) for root in self.roots)
 
 
-def scan(paths: Sequence[str | Path], *, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Scan:
+def scan(
+    paths: Sequence[str | Path],
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    base: Path | None = None,
+) -> Scan:
     """Walks the PATHs in order of name. Hidden files and folders are left out, links to folders not followed.
 
     Raises ConfigurationError, before anything else is done, for a PATH that does not exist.
     """
     require(paths)
-    found = Scan(roots=[os.path.abspath(given) for given in paths])
-    seen: set[str] = set()
-    for given in paths:
-        source = os.fspath(given)
-        if os.path.isdir(given):
-            candidates = _walk(source, found, exclude)
-        else:
-            candidates = iter([(source, os.path.basename(source))])
-        for name, relative in candidates:
-            path = os.path.abspath(name)
-            if path in seen or (include and not matches(relative, include)) or matches(relative, exclude):
-                continue
-            seen.add(path)
-            _look_at(path, name, found)
-    return found
+    return Scan(paths, include, exclude, base)
 
 
 def require(paths: Sequence[str | Path]) -> None:
@@ -107,7 +140,8 @@ def matches(relative: str, patterns: Sequence[str]) -> bool:
     return False
 
 
-def _walk(root: str, found: Scan, exclude: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _walk(root: str, exclude: Sequence[str]) -> Iterator[tuple[str, str] | LeftOut]:
+    """Files with their path below `root`, and what is left out."""
     pending = [root]
     while pending:
         folder = pending.pop()
@@ -115,7 +149,7 @@ def _walk(root: str, found: Scan, exclude: Sequence[str]) -> Iterator[tuple[str,
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
-            found.failed.append(Skip(folder, f"the folder cannot be listed: {error.strerror}"))
+            yield _left_out(folder, f"the folder cannot be listed: {error.strerror}", failed=True)
             continue
         folders = []
         for entry in entries:
@@ -124,7 +158,7 @@ def _walk(root: str, found: Scan, exclude: Sequence[str]) -> Iterator[tuple[str,
                 if not entry.name.startswith(".") and not matches(relative, exclude):
                     folders.append(entry.path)
             elif entry.name.startswith("."):
-                found.skipped.append(Skip(entry.path, "hidden file"))
+                yield _left_out(entry.path, "hidden file")
             else:
                 yield entry.path, relative
         pending.extend(reversed(folders))
@@ -136,45 +170,58 @@ def refreshed(file: SourceFile) -> SourceFile:
     return _described(file.path, file.source, file.format, status)
 
 
+@contextmanager
+def local(file: SourceFile) -> Iterator[Path]:
+    """Where its bytes are on this machine, for as long as the block lasts."""
+    yield Path(file.path)
+
+
 def _described(path: str, source: str, kind: str, status: os.stat_result) -> SourceFile:
     changed = status.st_ctime_ns if os.name == "posix" else status.st_mtime_ns
     return SourceFile(path, source, kind, status.st_size, changed, status.st_mtime_ns, _sidecar_of(path))
 
 
-def _look_at(path: str, source: str, found: Scan) -> None:
-    """Sorts one file into `found`."""
+def _left_out(source: str, reason: str, *, failed: bool = False, empty: bool = False) -> LeftOut:
+    path = os.path.abspath(source)
+    return LeftOut(path, source, reason, failed, empty) if _encodable(path) else _unnameable(path, source, reason)
+
+
+def _unnameable(path: str, source: str, reason: str) -> LeftOut:
+    return LeftOut(ascii(path)[1:-1], ascii(source)[1:-1], reason)
+
+
+def _looked_at(source: str) -> Iterator[SourceFile | LeftOut]:
+    """The file as what it is; nothing where it has just gone."""
+    path = os.path.abspath(source)
     name = os.path.basename(path)
     if not _encodable(path):
-        found.skipped.append(Skip(ascii(source)[1:-1], "its name is not valid UTF-8"))
+        yield _unnameable(path, source, "its name is not valid UTF-8")
         return
     try:
         status = os.stat(path)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            found.skipped.append(Skip(source, "a loop of symbolic links"))
+            yield _left_out(source, "a loop of symbolic links")
         elif os.path.islink(path) and error.errno == errno.ENOENT:
-            found.skipped.append(Skip(source, "a broken symbolic link"))
+            yield _left_out(source, "a broken symbolic link")
         elif error.errno != errno.ENOENT:
-            found.failed.append(Skip(source, in_words(error)))
+            yield _left_out(source, in_words(error), failed=True)
         return
     kind = FORMATS.get(os.path.splitext(name)[1].lower())
     if stat.S_ISDIR(status.st_mode):
-        found.skipped.append(Skip(source, "a symbolic link to a folder; give the folder itself as a PATH"))
+        yield _left_out(source, "a symbolic link to a folder; give the folder itself as a PATH")
     elif not stat.S_ISREG(status.st_mode):
-        found.skipped.append(Skip(source, "not a regular file"))
+        yield _left_out(source, "not a regular file")
     elif name.endswith(SIDECAR):
         if not any(os.path.exists(owner) for owner in _owners(path)):
-            found.skipped.append(Skip(source, "metadata of a file that is not there"))
+            yield _left_out(source, "metadata of a file that is not there")
     elif kind is None:
         ending = os.path.splitext(name)[1]
-        found.skipped.append(
-            Skip(source, f"unknown type {ending}" if ending else "unknown type: its name has no ending")
-        )
+        yield _left_out(source, f"unknown type {ending}" if ending else "unknown type: its name has no ending")
     elif status.st_size == 0:
-        found.skipped.append(Skip(source, "empty file"))
-        found.empty.append(path)
+        yield _left_out(source, "empty file", empty=True)
     else:
-        found.files.append(_described(path, source, kind, status))
+        yield _described(path, source, kind, status)
 
 
 def digest(file: SourceFile) -> str:

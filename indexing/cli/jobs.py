@@ -22,6 +22,7 @@ def plan(
     """Say what apply would do, and how long it would take."""
     from indexing import job
     from indexing.sources import require
+    from indexing.work import Outcome
 
     settings = options.load(home, collection, model=encoder)
     require(paths)
@@ -35,25 +36,23 @@ def plan(
     if as_json:
         print_json(result.to_dict())
     else:
-        work = result.work
-        for name, sources in (
-            ("add", [file.source for file, _ in work.added]),
-            ("change", [file.source for file, _ in work.changed]),
-            ("remove", work.removed),
-        ):
-            print_list(name, sources)
-        print_reasons("skip", work.skipped)
+        work, counts = result.work, result.work.counts
+        for name, outcome in (("add", Outcome.ADDED), ("change", Outcome.CHANGED), ("remove", Outcome.REMOVED)):
+            print_list(name, work.sources(outcome))
+        print_reasons("skip", work.reasons(Outcome.SKIPPED))
         print_reasons("warning", result.warnings)
-        print_reasons("fail", work.failed)
+        print_reasons("fail", work.reasons(Outcome.FAILED))
         click.echo(
-            f"{len(work.added)} to add, {len(work.changed)} to change, {len(work.unchanged)} unchanged, "
-            f"{len(work.removed)} to remove, {len(work.skipped)} skipped, {len(work.failed)} failed"
+            f"{counts.added} to add, {counts.changed} to change, {counts.unchanged} unchanged, "
+            f"{counts.removed} to remove, {counts.skipped} skipped, {counts.failed} failed"
         )
         click.echo(
             f"{result.passages} passages, {result.tokens} tokens, {result.passages_to_encode} passages to encode: "
             f"about {duration(result.seconds)}"
         )
-    sys.exit(1 if result.work.failed else 0)
+    failed = result.work.counts.failed
+    result.work.close()
+    sys.exit(1 if failed else 0)
 
 
 @click.command()

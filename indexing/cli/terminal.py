@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -73,15 +73,19 @@ class Progress:
             self._bar.close()
 
 
-def print_list(name: str, lines: Sequence[str], *, shown: int = SHOWN) -> None:
-    for line in lines[:shown]:
-        click.echo(f"{name:<8} {line}")
-    if len(lines) > shown:
-        click.echo(f"{name:<8} … and {len(lines) - shown} more (--json names them all)")
+def print_list(name: str, lines: Iterable[str], *, shown: int = SHOWN) -> None:
+    more = 0
+    for number, line in enumerate(lines):
+        if number < shown:
+            click.echo(f"{name:<8} {line}")
+        else:
+            more += 1
+    if more:
+        click.echo(f"{name:<8} … and {more} more (--json names them all)")
 
 
-def print_reasons(name: str, skips: Sequence[Skip], *, shown: int = sys.maxsize) -> None:
-    print_list(name, [f"{skip.source}: {skip.reason}" for skip in skips], shown=shown)
+def print_reasons(name: str, skips: Iterable[Skip], *, shown: int = sys.maxsize) -> None:
+    print_list(name, (f"{skip.source}: {skip.reason}" for skip in skips), shown=shown)
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,8 @@ import pytest
 
 from indexing import sources
 from indexing.converters.content import ConversionError
-from indexing.sources import scan
+from indexing.sources import LeftOut, scan
+from indexing.work import Counts, compare
 from search_app.errors import ConfigurationError
 
 
@@ -27,17 +28,17 @@ def folder(tmp_path: Path) -> Path:
 
 
 def names(found: sources.Scan, root: Path) -> list[str]:
-    return [os.path.relpath(file.path, root) for file in found.files]
+    return [os.path.relpath(file.path, root) for file in found.files()]
 
 
 def reasons(found: sources.Scan) -> dict[str, str]:
-    return {os.path.basename(skip.source): skip.reason for skip in found.skipped + found.failed}
+    return {os.path.basename(item.source): item.reason for item in found if isinstance(item, LeftOut)}
 
 
 def test_a_walk_finds_the_known_formats_in_order_and_says_why_it_leaves_others_out(folder: Path) -> None:
     found = scan([folder])
     assert names(found, folder) == ["a.md", "b.txt", "sub/c.HTML", "sub/deep/d.txt"]
-    assert [file.format for file in found.files] == ["markdown", "txt", "html", "txt"]
+    assert [file.format for file in found.files()] == ["markdown", "txt", "html", "txt"]
     assert reasons(found) == {
         ".hidden.txt": "hidden file",
         "image.png": "unknown type .png",
@@ -48,14 +49,15 @@ def test_a_walk_finds_the_known_formats_in_order_and_says_why_it_leaves_others_o
 
 def test_source_is_the_path_as_given_and_path_is_absolute(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)
-    [first, *_] = scan(["docs"]).files
+    [first, *_] = scan(["docs"]).files()
     assert (first.source, first.path) == ("docs/a.md", str(folder / "a.md"))
-    [only] = scan(["docs/../docs/b.txt"]).files
+    [only] = scan(["docs/../docs/b.txt"]).files()
     assert (only.source, only.path) == ("docs/../docs/b.txt", str(folder / "b.txt"))
 
 
 def test_a_file_reached_through_two_paths_comes_once(folder: Path) -> None:
-    assert len(scan([folder, folder / "sub", folder / "b.txt"]).files) == 4
+    with compare(scan([folder, folder / "sub", folder / "b.txt"]), ()) as work:
+        assert work.counts == Counts(added=4, skipped=4)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_a_path_that_does_not_exist_is_an_error(folder: Path) -> None:
 
 def test_an_empty_folder_is_an_empty_scan(tmp_path: Path) -> None:
     found = scan([tmp_path])
-    assert (found.files, found.skipped, found.failed) == ([], [], [])
+    assert list(found) == []
 
 
 def test_links_and_special_files_are_named_and_never_followed_in_circles(folder: Path) -> None:
@@ -107,23 +109,23 @@ def test_a_name_that_is_not_utf8_is_left_out(tmp_path: Path) -> None:
         (tmp_path / os.fsdecode(b"bad\xff.txt")).write_text("x")
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
-    found = scan([tmp_path])
-    assert found.files == []
-    assert "UTF-8" in found.skipped[0].reason
-    found.skipped[0].source.encode()
+    [left_out] = scan([tmp_path])
+    assert isinstance(left_out, LeftOut)
+    assert "UTF-8" in left_out.reason
+    left_out.source.encode()
 
 
 def test_a_sidecar_belongs_to_its_file_and_changes_its_digest(folder: Path) -> None:
-    [plain] = scan([folder / "a.md"]).files
+    [plain] = scan([folder / "a.md"]).files()
     assert (plain.sidecar, len(sources.digest(plain))) == (None, 64)
     sidecar = folder / "a.md.meta.json"
     sidecar.write_text(json.dumps({"author": "Ada", "reviewed on": "2026-01-31", "n": 3}))
     found = scan([folder], include=["a.*"])
-    [file] = found.files
+    [file] = found.files()
     assert file.sidecar == str(sidecar)
     assert sources.digest(file) != sources.digest(plain)
     assert sources.sidecar_meta(str(sidecar)) == {"author": "Ada", "reviewed_on": "2026-01-31", "n": 3}
-    assert [skip for skip in found.skipped if skip.source.endswith(".json")] == []
+    assert not any(name.endswith(".json") for name in reasons(found))
 
 
 def test_a_sidecar_without_its_file_is_reported(folder: Path) -> None:
@@ -140,17 +142,17 @@ def test_a_broken_sidecar_says_so(tmp_path: Path, text: str) -> None:
 
 def test_an_old_mtime_with_new_content_does_not_pass_as_unchanged(folder: Path) -> None:
     path = folder / "b.txt"
-    [before] = scan([path]).files
+    [before] = scan([path]).files()
     settled = sources.record_of(before, sources.digest(before), 1)
     assert settled.modified_ns == 0  # just written: it may change again within the clock's tick
     time.sleep(2.1)
-    [before] = scan([path]).files
+    [before] = scan([path]).files()
     record = sources.record_of(before, sources.digest(before), 1)
     assert sources.surely_unchanged(before, record)
     times = path.stat()
     path.write_text("c")
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    [after] = scan([path]).files
+    [after] = scan([path]).files()
     assert (after.size, after.modified_ns) == (before.size, before.modified_ns)
     assert not sources.surely_unchanged(after, record)
 
