@@ -152,10 +152,11 @@ def stages(rows: list[dict[str, Any]]) -> list[str]:
         f"The encoder computed {share:.1%} of the job's wall time of {row['seconds']:.1f} s, and {of_process:.1%} of "
         f"the {row['process_seconds']:.1f} s that the process lived, its start and the loading of the model included.",
         "",
-        "| stage | busy, s | waited for input, s | waited for room, s |",
-        "|---|---:|---:|---:|",
+        "| stage | processes | busy, s | waited for input, s | waited for room, s |",
+        "|---|---:|---:|---:|---:|",
         *(
-            f"| {stage['name']} | {stage['busy']:.1f} | {stage['input']:.1f} | {stage['room']:.1f} |"
+            f"| {stage['name']} | {stage['processes']} | {stage['busy']:.1f} | {stage['waited_for_input']:.1f} "
+            f"| {stage['waited_for_room']:.1f} |"
             for stage in row["stages"]
         ),
     ]

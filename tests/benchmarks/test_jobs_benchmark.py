@@ -13,8 +13,8 @@ from benchmarks.kept import Kept
 from indexing.converters import FORMATS, convert
 
 STAGES = [
-    {"name": "convert", "busy": 4.0, "input": 0.0, "room": 6.0},
-    {"name": "encode", "busy": 9.0, "input": 1.0, "room": 0.0},
+    {"name": "convert", "busy": 4.0, "waited_for_input": 0.0, "waited_for_room": 6.0, "processes": 2},
+    {"name": "encode", "busy": 9.0, "waited_for_input": 1.0, "waited_for_room": 0.0, "processes": 1},
 ]
 
 
