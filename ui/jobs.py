@@ -54,19 +54,22 @@ def plan(job: JobOut) -> str:
 
 def progress(job: JobOut) -> tuple[float, str]:
     """Share done, 0 to 1, and the same in words, with nothing in them that a file or user named."""
+    share = min(max(job.bytes_done / job.bytes_total, 0.0), 1.0) if job.bytes_total else 0.0
     if job.cancel_requested:
-        return _share(job), "Stopping"
+        return share, "Stopping"
+    if job.stage == "removing":
+        return share, "Removing what is gone"
     if job.plan is None or not job.bytes_total:
-        return 0.0, "Looking at the files"
-    words = f"{_share(job):.0%}"
-    return _share(job), f"{words}, {left(job.eta_seconds)}" if job.eta_seconds is not None else words
+        return share, "Looking at the files"
+    return share, f"{share:.0%}" if job.eta_seconds is None else f"{share:.0%}, {left(job.eta_seconds)}"
 
 
 def outcome(job: JobOut) -> str:
     """What came of a job that ended, its error left out: failed files first, skipped ones folded away."""
     parts = []
     if job.state == "cancelled":
-        parts.append('<div class="sa-job-line">Cancelled. What was indexed until then is kept.</div>')
+        kept = "Nothing was indexed." if job.started is None else "What was indexed until then is kept."
+        parts.append(f'<div class="sa-job-line">{kept}</div>')
     if job.result is not None:
         parts.append(f'<div class="sa-job-line">{escape(_done(job))}</div>')
     parts.append(_names(job.problems, "sa-problems", "Could not be indexed"))
@@ -141,10 +144,6 @@ def _count(count: int, name: str) -> str:
 def _time(moment: datetime, now: datetime) -> str:
     stamp = moment.strftime("%Y-%m-%d %H:%M UTC")
     return f'<time datetime="{escape(moment.isoformat())}" title="{stamp}">{relative(moment, now)}</time>'
-
-
-def _share(job: JobOut) -> float:
-    return min(max(job.bytes_done / job.bytes_total, 0.0), 1.0) if job.bytes_total else 0.0
 
 
 def _planned(counts: JobCounts) -> str:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from search_app.api.schemas import JobOut, JobsResponse, ScheduleOut
+from search_app.errors import ConfigurationError
+from search_app.settings import check_collection_name
 from ui import jobs
 from ui.client import ApiError, ApiUnreachable
 from ui.session import WORKER_COMMAND, client, show_command, show_error
@@ -42,6 +44,8 @@ def main() -> None:
 
 def _collection(known: list[str]) -> str:
     names = known or ["default"]
+    if (typed := st.session_state.get("collection")) and typed not in names:
+        names = [*names, typed]
     chosen = st.selectbox(
         "Collection",
         names,
@@ -52,7 +56,10 @@ def _collection(known: list[str]) -> str:
         placeholder="Choose one or type a new name",
         help="Choose one, or type the name of a new one: letters, digits, - and _",
     )
-    return (chosen or "").strip() or names[0]
+    try:
+        return check_collection_name((chosen or names[0]).strip())
+    except ConfigurationError as error:
+        raise ApiError(error.message, hint=error.hint) from error
 
 
 def _no_worker() -> None:

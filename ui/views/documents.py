@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from search_app.api.schemas import DocumentSummary
 from ui import cards, jobs
 from ui.client import ApiError
 from ui.session import client, original_button, show_error, show_nothing_indexed
@@ -41,24 +40,24 @@ def main() -> None:
             with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"ways-{number}"):
                 st.html(cards.place_link("Read", collection, item.id), width="content")
                 original_button(collection, item.id, item.source, item.url, key=f"original-{number}")
-                if st.button("Delete", icon=":material/delete:", type="tertiary", key=f"delete-{number}"):
-                    _confirm(collection, item)
+                with st.popover("Delete", icon=":material/delete:", type="tertiary"):
+                    st.caption(
+                        "Nobody finds it any more. If its file changes in a folder that is indexed, it comes back."
+                    )
+                    if st.button("Delete this document", type="primary", key=f"delete-{number}"):
+                        _delete(collection, item.id)
     if found.total > SHOWN:
         st.pagination(-(-found.total // SHOWN), key="page", bind="query-params")
 
 
-@st.dialog("Delete this document?")
-def _confirm(collection: str, item: DocumentSummary) -> None:
-    st.html(cards.summary(item))
-    st.caption("Nobody finds it any more. If its file changes in a folder that is indexed, it comes back.")
-    if st.button("Delete", type="primary", key="confirmed"):
-        try:
-            job = client().delete(collection, [item.id])
-        except ApiError as error:
-            show_error(error)
-            return
-        st.session_state["deletion"] = (collection, job.id)
-        st.rerun()
+def _delete(collection: str, document_id: str) -> None:
+    try:
+        job = client().delete(collection, [document_id])
+    except ApiError as error:
+        show_error(error)
+        return
+    st.session_state["deletion"] = (collection, job.id)
+    st.rerun()
 
 
 def _watch(collection: str, job_id: str) -> None:
