@@ -7,6 +7,7 @@ import click
 from indexing.cli.jobs import apply, delete, plan, rebuild
 from indexing.cli.options import Group
 from indexing.cli.upkeep import compact, info, replicate, restore, rollback, snapshot, verify
+from indexing.cli.worker import worker
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,7 +18,7 @@ def cli() -> None:
     """
 
 
-for command in (plan, apply, delete, rebuild, info, verify, compact, snapshot, restore, rollback, replicate):
+for command in (plan, apply, worker, delete, rebuild, info, verify, compact, snapshot, restore, rollback, replicate):
     cli.add_command(command)
 
 

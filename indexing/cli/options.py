@@ -42,12 +42,16 @@ def _remember_debug(ctx: click.Context, parameter: click.Parameter, value: bool)
     ctx.meta[_DEBUG] = value  # shared with the group, which is where errors end
 
 
+debug = click.option("--debug", is_flag=True, expose_value=False, callback=_remember_debug, help="Show tracebacks.")
+home = click.option("--home", type=click.Path(path_type=Path), help="Folder of all collections [SEARCH_APP_HOME].")
+
+
 def common(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.option("--debug", is_flag=True, expose_value=False, callback=_remember_debug, help="Show tracebacks."),
+        debug,
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
         click.option("--collection", default="default", show_default=True, help="The index to work on."),
-        click.option("--home", type=click.Path(path_type=Path), help="Folder of all collections [SEARCH_APP_HOME]."),
+        home,
     ):
         function = option(function)
     return function
