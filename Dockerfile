@@ -13,7 +13,7 @@ COPY requirements.lock ./
 
 FROM builder AS ui-packages
 RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-compile -c requirements.lock \
-      apsw click cronsim httpx numpy platformdirs pydantic pydantic-settings streamlit
+      click httpx numpy platformdirs pydantic pydantic-settings streamlit
 COPY docker/trim ./
 RUN ./trim
 
