@@ -155,7 +155,7 @@ class Job:
             for kind in ("documents", "sources")
             if (names := self.request.get(kind))
         ]
-        return "delete " + " and ".join([*parts, *(["by filter"] if self.request.get("where") else [])])
+        return "delete " + ", ".join([*parts, *(["by filter"] if self.request.get("where") else [])])
 
 
 _JSON = ("request", "plan", "result", "problems", "skips", "warnings")
@@ -226,7 +226,7 @@ class JobQueue:
 
     def exists(self) -> bool:
         """Whether there ever was a job; asking makes no file."""
-        return self.path.exists()
+        return os.path.exists(self.path)
 
     def close(self) -> None:
         with self._lock:
@@ -570,13 +570,14 @@ def unavailable(path: Path, error: Exception) -> QueueUnavailable:
 
 
 def remove_stale_staging(queue: JobQueue, *, older_than: float = 3600.0) -> int:
-    """Removes uploads whose job has ended, and those without a job that nothing was written to for `older_than` s."""
+    """Removes uploads whose job has ended, and those without a job that nothing was written to for so many seconds."""
     removed = 0
-    with contextlib.suppress(FileNotFoundError):
-        for folder in queue.staging.iterdir():
-            job = queue.get(folder.name)
-            if (job is None and _age(folder) > older_than) or (job is not None and job.state.ended):
-                shutil.rmtree(folder, ignore_errors=True)
+    for name in os.listdir(queue.staging) if queue.staging.is_dir() else []:
+        folder = queue.staging / name
+        job = queue.get(name)
+        with contextlib.suppress(OSError):
+            if job.state.ended if job is not None else _age(folder) > older_than:
+                shutil.rmtree(folder)
                 removed += 1
     return removed
 
@@ -673,7 +674,7 @@ def _inode(path: Path) -> int:
 
 def _age(folder: Path) -> float:
     """Seconds since something in it was written."""
-    times = [folder.stat().st_mtime, *(file.stat().st_mtime for file in folder.iterdir())]
+    times = [path.stat().st_mtime for path in (folder, *folder.iterdir())]
     return time.time() - max(times)
 
 

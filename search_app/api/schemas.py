@@ -242,7 +242,7 @@ class DocumentResponse(DocumentSummary):
 
 
 class DeleteRequest(BaseModel):
-    """Documents to take out of the index: by id, by source, and all that match a filter."""
+    """Documents to take out of the index, by id, source (a name or a glob) and filter: all that is given must hold."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -224,7 +224,7 @@ def test_a_delete_names_documents_or_a_filter(api: httpx.Client, queue: JobQueue
         ({"documents": ["a", "b"]}, "delete 2 documents", None),
         ({"sources": ["guide.pdf"]}, "delete 1 source", None),
         ({"where": "format = pdf"}, "delete by filter", where),
-        ({"documents": ["a"], "where": where}, "delete 1 document and by filter", where),
+        ({"documents": ["a"], "where": where}, "delete 1 document, by filter", where),
     ]
     for body, title, kept in wanted:
         response = api.post(JOBS, json={"delete": body})
