@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from indexing.parts import Part, Parts
-from indexing.splitter import Piece
+from indexing.parts import SplitPart, SplitParts
+from indexing.splitter import Stretch
 from search_app.protocols import FileRecord
-from search_app.types import Document
+from search_app.types import Document, Passage
 
 BATCH_CHARACTERS = 163_840
 """Text of one transaction, some 250 passages: enough to sort by length, little to lose, a few seconds' work."""
@@ -16,16 +16,17 @@ PER_DOCUMENT = 200
 
 
 class PartStream:
-    """Parts in order: `take` goes on where the last call stopped."""
+    """Parts in order: `take` goes on where the last call stopped. `waited`: seconds that it stood still for others."""
 
-    def __init__(self, parts: Iterator[Part]) -> None:
+    def __init__(self, parts: Iterator[SplitPart]) -> None:
         self._parts = parts
-        self._dealt_with = 0
+        self._passed_over = 0
         self.exhausted = False
+        self.waited = 0.0
 
-    def take(self, characters: int) -> Parts:
+    def take(self, characters: int) -> SplitParts:
         """The next parts, together about as many characters; none at the end."""
-        taken: list[Part] = []
+        taken: list[SplitPart] = []
         size = 0
         while size < characters:
             part = next(self._parts, None)
@@ -33,40 +34,38 @@ class PartStream:
                 self.exhausted = True
                 break
             taken.append(part)
-            self._dealt_with += part.bytes
-            size += sum(piece.end - piece.start for piece in part.pieces) + PER_DOCUMENT * (1 + len(part.documents))
-        return Parts(tuple(taken))
-
-    def take_progress(self) -> int:
-        """Bytes of files dealt with since the last call."""
-        done, self._dealt_with = self._dealt_with, 0
-        return done
+            size += part.size + PER_DOCUMENT
+        passed_over, self._passed_over = self._passed_over, 0
+        return SplitParts(tuple(taken), passed_over + sum(part.bytes for part in taken))
 
     def pass_over(self, size: int) -> None:
         """Counts bytes of which no part will come as dealt with."""
-        self._dealt_with += size
+        self._passed_over += size
+
+    def stop(self) -> None:
+        """Makes a `take` that waits in another thread end soon, with whatever error."""
 
 
 def in_parts(
-    record: FileRecord, contents: Iterable[Document | Piece], *, total: int, most: int = BATCH_CHARACTERS
-) -> Iterator[Part]:
-    """One file's documents, each followed by its pieces, in parts of about `most` characters.
+    record: FileRecord, contents: Iterable[Document | Stretch], *, total: int, most: int = BATCH_CHARACTERS
+) -> Iterator[SplitPart]:
+    """One file's documents, each followed by its passages, in parts of about `most` characters.
 
     `total` characters, an estimate will do, share out the file's bytes among the parts; the last one takes the rest.
     """
     documents: list[Document] = []
-    pieces: list[Piece] = []
+    passages: list[Passage] = []
     size = given = 0
     first = True
     for item in contents:
         if size >= most:
             share = min(record.size - given, record.size * size // max(1, total))
-            yield Part(record, tuple(documents), tuple(pieces), first, False, share)
-            documents, pieces, size, given, first = [], [], 0, given + share, False
+            yield SplitPart(record, tuple(documents), tuple(passages), first, False, share, size)
+            documents, passages, size, given, first = [], [], 0, given + share, False
         if isinstance(item, Document):
             documents.append(item)
             size += PER_DOCUMENT
         else:
-            pieces.append(item)
-            size += item.end - item.start
-    yield Part(record, tuple(documents), tuple(pieces), first, True, record.size - given)
+            passages.extend(item.passages)
+            size += item.characters
+    yield SplitPart(record, tuple(documents), tuple(passages), first, True, record.size - given, size)

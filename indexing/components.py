@@ -1,84 +1,74 @@
-"""Haystack components of the indexing path: thin adapters around collaborators built elsewhere."""
+"""Haystack components of the indexing path: thin adapters around collaborators built elsewhere.
+
+Each may run in a thread of its own, one batch behind the other.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from threading import Lock
 
 import numpy as np
 from haystack import component
 from numpy.typing import NDArray
 
 from indexing.batching import PartStream
-from indexing.parts import Changes, Parts, SplitPart, SplitParts
-from indexing.splitter import Splitter
+from indexing.parts import Changes, SplitParts, TokenizedParts
+from indexing.vectors import OnTheWay
 from search_app.manifest import encoded_text, vector_key
 from search_app.protocols import Encoder, EncoderStamp, FileChange, IndexWriter, PassageStore
 from search_app.types import PassageBatch
 
 
 @component
-class FileConverter:
-    """Takes the next documents out of the files, or of an index."""
+class PassageSource:
+    """Takes the next documents with their passages out of the converted files, or out of an index."""
 
     def __init__(self, parts: PartStream) -> None:
-        self._parts = parts
-
-    @component.output_types(parts=Parts)
-    def run(self, characters: int) -> dict[str, Parts]:
-        return {"parts": self._parts.take(characters)}
-
-
-@component
-class PassageSplitter:
-    """Documents to passages."""
-
-    def __init__(self, splitter: Splitter) -> None:
-        self._splitter = splitter
+        self.stream = parts
 
     @component.output_types(parts=SplitParts)
-    def run(self, parts: Parts) -> dict[str, SplitParts]:
-        found = iter(self._splitter.split([piece for part in parts.items for piece in part.pieces]))
-        split = (
-            SplitPart(part, tuple(passage for _ in part.pieces for passage in next(found))) for part in parts.items
-        )
-        return {"parts": SplitParts(tuple(split))}
+    def run(self, characters: int) -> dict[str, SplitParts]:
+        return {"parts": self.stream.take(characters)}
 
 
 @component
-class PassageEmbedder:
-    """Passages to vectors; only texts that neither the writer nor `earlier` has a vector of go through the encoder.
+class PassageTokenizer:
+    """Passages to tokens; only texts that neither the writer nor `earlier` nor a batch ahead has a vector of.
 
     `earlier` must be an index of the same encoder.
     """
 
-    def __init__(self, encoder: Encoder, writer: IndexWriter, *, earlier: PassageStore | None = None) -> None:
+    def __init__(
+        self, encoder: Encoder, writer: IndexWriter, ahead: OnTheWay, lock: Lock, *, earlier: PassageStore | None = None
+    ) -> None:
         self._encoder = encoder
         self._writer = writer
+        self._ahead = ahead
+        self._lock = lock
         self._earlier = earlier
 
-    @component.output_types(changes=Changes)
-    def run(self, parts: SplitParts) -> dict[str, Changes]:
+    @component.output_types(batch=TokenizedParts)
+    def run(self, parts: SplitParts) -> dict[str, TokenizedParts]:
         stamp = self._encoder.stamp
-        passages = [passage for split in parts.items for passage in split.passages]
+        passages = [passage for part in parts.items for passage in part.passages]
         texts = list(map(encoded_text, passages))
         keys = [vector_key(text, stamp) for text in texts]
-        known = self._writer.known_vectors(list(dict.fromkeys(keys)))
+        missing = dict(zip(keys, texts, strict=True))
+        awaited = self._ahead.claim(missing)  # before the writer is asked: what is written meanwhile it then knows
+        for key in awaited:
+            del missing[key]
+        with self._lock:
+            known = self._writer.known_vectors(list(missing))
         if self._earlier is not None:
-            new = [passage.id for passage, key in zip(passages, keys, strict=True) if key not in known]
+            new = [item.id for item, key in zip(passages, keys, strict=True) if key in missing and key not in known]
             known |= _vectors_of(self._earlier, new, stamp)
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-        if missing:
-            known |= dict(zip(missing, self._encoder.encode_passages(list(missing.values())), strict=True))
-        matrix = np.array([known[key] for key in keys], dtype=np.float32).reshape(len(keys), stamp.dim)
-        changes = []
-        row = 0
-        for split in parts.items:
-            part, rows = split.part, slice(row, row + len(split.passages))
-            batch = PassageBatch(split.passages, matrix[rows])
-            changes.append(FileChange(part.record, part.documents, batch, first=part.first, last=part.last))
-            row = rows.stop
-        return {"changes": Changes(tuple(changes), len(missing))}
+        for key in known.keys() & missing.keys():
+            del missing[key]
+        self._ahead.announce(missing)
+        tokenized = self._encoder.tokenize_passages(list(missing.values())) if missing else None
+        return {"batch": TokenizedParts(parts, tuple(keys), known, tuple(missing), awaited, tokenized)}
 
 
 def _vectors_of(store: PassageStore, ids: Sequence[str], stamp: EncoderStamp) -> dict[str, NDArray[np.float32]]:
@@ -92,13 +82,48 @@ def _vectors_of(store: PassageStore, ids: Sequence[str], stamp: EncoderStamp) ->
 
 
 @component
+class PassageEncoder:
+    """Tokens to vectors, and with the known ones to what is written."""
+
+    def __init__(self, encoder: Encoder, ahead: OnTheWay) -> None:
+        self._encoder = encoder
+        self._ahead = ahead
+
+    @component.output_types(changes=Changes)
+    def run(self, batch: TokenizedParts) -> dict[str, Changes]:
+        vectors = dict(batch.known)
+        tokens = 0
+        if batch.tokenized is not None:
+            tokens = batch.tokenized.tokens
+            new = dict(zip(batch.missing, self._encoder.encode_tokenized(batch.tokenized), strict=True))
+            self._ahead.bring(new)
+            vectors |= new
+        vectors |= self._ahead.of(batch.awaited)
+        dim = self._encoder.stamp.dim
+        changes = []
+        row = 0
+        for part in batch.parts.items:
+            keys = batch.keys[row : row + len(part.passages)]
+            row += len(keys)
+            matrix = np.array([vectors[key] for key in keys], dtype=np.float32).reshape(len(keys), dim)
+            passages = PassageBatch(part.passages, matrix)
+            changes.append(FileChange(part.record, part.documents, passages, first=part.first, last=part.last))
+        in_use = batch.missing + batch.awaited
+        return {"changes": Changes(tuple(changes), batch.parts.bytes, len(batch.missing), tokens, in_use)}
+
+
+@component
 class IndexWriterComponent:
     """Writes what it is given, and hands on what the store would not take."""
 
-    def __init__(self, writer: IndexWriter) -> None:
+    def __init__(self, writer: IndexWriter, ahead: OnTheWay, lock: Lock) -> None:
         self._writer = writer
+        self._ahead = ahead
+        self._lock = lock
 
     @component.output_types(changes=Changes)
     def run(self, changes: Changes) -> dict[str, Changes]:
-        rejected = self._writer.write(changes.items) if changes.items else []
+        with self._lock:
+            rejected = self._writer.write(changes.items) if changes.items else []
+        self._ahead.give_back(changes.in_use)
         return {"changes": replace(changes, rejected=tuple(rejected))}

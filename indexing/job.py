@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,17 +13,25 @@ from typing import Any
 from indexing import sources, splitter
 from indexing.batching import BATCH_CHARACTERS
 from indexing.conversion import Conversions
-from indexing.sandbox import DEFAULT_LIMITS, Limits, Sandbox
+from indexing.recipe import Recipe
+from indexing.sandbox import DEFAULT_LIMITS, Limits
 from indexing.sources import Skip
 from indexing.splitter import Splitter
-from indexing.work import Work, compare
+from indexing.spool import spool_folder
+from indexing.stages import StageTime
+from indexing.work import Outcome, Shard, Work, compare
+from search_app import hardware
 from search_app.errors import IndexNotFound
 from search_app.manifest import Manifest, encoded_text
-from search_app.protocols import Encoder, FileRecord, Rejection
+from search_app.protocols import Encoder
 from search_app.settings import Settings, check_collection_name
 from search_app.stores.catalog import open_catalog
 
 _SAMPLE = 48
+_MOST_SAMPLED = 1000
+_REMOVED_AT_ONCE = 10_000
+_MOST_REASONS = 10_000
+"""Files that are named with the reason why they are not indexed; beyond these they are only counted."""
 
 Progress = Callable[[int], None]
 """Told of each batch how many bytes of files it dealt with."""
@@ -30,7 +39,11 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Files counted by outcome, passages written, those of them that went through the encoder, and wall-clock time."""
+    """Files counted by outcome, passages written, those of them that went through the encoder, and wall-clock time.
+
+    `tokens` are those that the encoder computed, `encoder_share` is the part of the time that it did. Problems,
+    warnings and skips are the first of them.
+    """
 
     added: int
     changed: int
@@ -45,6 +58,9 @@ class Summary:
     problems: tuple[Skip, ...] = ()
     warnings: tuple[Skip, ...] = ()
     skips: tuple[Skip, ...] = ()
+    tokens: int = 0
+    encoder_share: float = 0.0
+    stages: tuple[StageTime, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -52,7 +68,10 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What `apply` would do; `seconds` is an estimate from a sample of its own passages, `tokens` includes titles."""
+    """What `apply` would do; `seconds` is an estimate from a sample of its own passages, `tokens` includes titles.
+
+    Close its `work`.
+    """
 
     work: Work
     passages: int
@@ -63,23 +82,16 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         names = {
-            "added": [file.source for file, _ in self.work.added],
-            "changed": [file.source for file, _ in self.work.changed],
-            "unchanged": [file.source for file in self.work.unchanged],
-            "removed": list(self.work.removed),
+            outcome.value: list(self.work.sources(outcome))
+            for outcome in (Outcome.ADDED, Outcome.CHANGED, Outcome.UNCHANGED, Outcome.REMOVED)
         }
         reasons = {
-            name: [asdict(skip) for skip in skips]
-            for name, skips in (
-                ("skipped", self.work.skipped),
-                ("failed", self.work.failed),
-                ("warnings", self.warnings),
-            )
+            "skipped": list(map(asdict, self.work.reasons(Outcome.SKIPPED))),
+            "failed": list(map(asdict, self.work.reasons(Outcome.FAILED))),
+            "warnings": list(map(asdict, self.warnings)),
         }
         return {
-            **{name: len(items) for name, items in names.items()},
-            "skipped": len(self.work.skipped),
-            "failed": len(self.work.failed),
+            **asdict(self.work.counts),
             "passages": self.passages,
             "tokens": self.tokens,
             "passages_to_encode": self.passages_to_encode,
@@ -94,17 +106,22 @@ def manifest_of(settings: Settings, encoder: Encoder) -> Manifest:
     return Manifest(encoder.stamp, version, settings.analysis.language)
 
 
-def splitter_of(settings: Settings, encoder: Encoder) -> Splitter:
+def recipe_of(settings: Settings, encoder: Encoder) -> Recipe:
     """Leaves room for the special tokens (two, if the encoder does not say) and the prefix that the encoder adds."""
     reserved: int = getattr(encoder, "special_tokens", 2)
     if settings.encoder.passage_prefix:
         reserved += len(encoder.token_spans([settings.encoder.passage_prefix])[0])
-    return Splitter(
-        encoder.token_spans,
+    return Recipe(
+        encoder.tokenizer_json(),
         passage_tokens=settings.splitter.passage_tokens,
         overlap_tokens=settings.splitter.overlap_tokens,
         max_tokens=max(1, encoder.stamp.max_tokens - reserved),
+        language=settings.analysis.language,
     )
+
+
+def splitter_of(settings: Settings, encoder: Encoder) -> Splitter:
+    return recipe_of(settings, encoder).splitter()
 
 
 def apply(
@@ -116,6 +133,8 @@ def apply(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     rebuild: bool = False,
+    base: Path | None = None,
+    shard: Shard | None = None,
     limits: Limits = DEFAULT_LIMITS,
     start: Callable[[Work], None] = lambda work: None,
     progress: Progress = lambda size: None,
@@ -125,52 +144,59 @@ def apply(
     A job that is killed has kept the batches that it finished, and the next one goes on there.
     Additions come before removals: the passages of a renamed folder find their vectors still in the index.
     """
-    from indexing.pipeline import batches, indexing_pipeline
+    from indexing.pipeline import indexing_pipeline, overlapping
 
     began = time.perf_counter()
     check_collection_name(collection)
-    found = sources.scan(paths, include=include, exclude=exclude)
+    found = sources.scan(paths, include=include, exclude=exclude, base=base)
     truncated = encoder.truncated_tokens
-    passages = encoded = 0
-    rejected: list[Rejection] = []
+    passages = encoded = tokens = 0
     manifest = manifest_of(settings, encoder)
     with (
         closing(open_catalog(settings)) as catalog,
         catalog.writer(collection, manifest, rebuild=rebuild) as writer,
-        Sandbox(limits) as sandbox,
+        spool_folder(settings.home) as folder,
+        compare(found, writer.files(), shard=shard, folder=folder) as work,
     ):
-        work = compare(found, {record.path: record for record in writer.files()})
         start(work)
-        split = splitter_of(settings, encoder)
-        conversions = _conversions(work, settings, sandbox, split)
-        run = batches(indexing_pipeline(conversions, split, encoder, writer))
-        while not conversions.exhausted:
-            changes = run(BATCH_CHARACTERS)
-            passages += sum(len(change.batch.passages) for change in changes.items)
-            encoded += changes.encoded
-            rejected += changes.rejected
-            progress(conversions.take_progress())
-        writer.remove_files(work.removed)
+        compared = time.perf_counter()
+        with (
+            _conversions(work, settings, encoder, folder, limits) as conversions,
+            overlapping(indexing_pipeline(conversions, encoder, writer), BATCH_CHARACTERS) as batches,
+        ):
+            for changes in batches:
+                passages += sum(len(change.batch.passages) for change in changes.items)
+                encoded += changes.encoded
+                tokens += changes.tokens
+                for rejection in changes.rejected:
+                    work.set_aside(rejection.path, Outcome.FAILED, rejection.reason)
+                progress(changes.bytes)
+        written = time.perf_counter()
+        removed = work.removed()
+        while batch := list(itertools.islice(removed, _REMOVED_AT_ONCE)):
+            writer.remove_files(batch)
         writer.finish()
-    refused = {rejection.path for rejection in rejected}
-    converted = set(conversions.converted) - refused
-    return Summary(
-        added=sum(file.path in converted for file, _ in work.added),
-        changed=sum(file.path in converted for file, _ in work.changed),
-        unchanged=len(work.unchanged),
-        removed=len(work.removed),
-        skipped=len(work.skipped) + len(conversions.skipped),
-        failed=len(work.failed) + len(conversions.failed) + len(refused),
-        passages=passages,
-        passages_encoded=encoded,
-        truncated_tokens=encoder.truncated_tokens - truncated,
-        seconds=round(time.perf_counter() - began, 3),
-        problems=tuple(
-            work.failed + conversions.failed + [Skip(rejection.source, rejection.reason) for rejection in rejected]
-        ),
-        warnings=tuple(conversions.warnings),
-        skips=tuple(work.skipped + conversions.skipped),
-    )
+        ended = time.perf_counter()
+        stages = (
+            StageTime("compare", compared - began),
+            StageTime("convert", conversions.converting, 0.0, conversions.held_up, conversions.processes),
+            *batches.times(),
+            StageTime("finish", ended - written),
+        )
+        [encoding] = [stage.busy for stage in stages if stage.name == "encode"]
+        return Summary(
+            **asdict(work.counts),
+            passages=passages,
+            passages_encoded=encoded,
+            truncated_tokens=encoder.truncated_tokens - truncated,
+            seconds=round(ended - began, 3),
+            problems=_first(work.reasons(Outcome.FAILED)),
+            warnings=tuple(conversions.warnings),
+            skips=_first(work.reasons(Outcome.SKIPPED)),
+            tokens=tokens,
+            encoder_share=round(encoding / (ended - began), 3),
+            stages=tuple(stage.rounded() for stage in stages),
+        )
 
 
 def plan(
@@ -188,51 +214,59 @@ def plan(
     """Converts and splits what `apply` would, writes nothing, and encodes a sample to estimate the time."""
     began = time.perf_counter()
     found = sources.scan(paths, include=include, exclude=exclude)
-    known: dict[str, FileRecord] = {}
-    with closing(open_catalog(settings)) as catalog:
+    with closing(open_catalog(settings)) as catalog, spool_folder(settings.home) as folder:
         try:
             store = catalog.open(check_collection_name(collection))
         except IndexNotFound:
-            pass
+            work = compare(found, (), folder=folder)
         else:
             with closing(store):
                 store.manifest.require(manifest_of(settings, encoder))
-                known = {record.path: record for record in store.files()}
-    work = compare(found, known)
-    start(work)
-    digests = {record.digest for record in known.values()}
-    split = splitter_of(settings, encoder)
+                work = compare(found, store.files(), folder=folder)
+        try:
+            start(work)
+            with _conversions(work, settings, encoder, folder, limits) as conversions:
+                return _planned(work, conversions, encoder, began, progress)
+        except BaseException:
+            work.close()
+            raise
+
+
+def _planned(work: Work, conversions: Conversions, encoder: Encoder, began: float, progress: Progress) -> Plan:
     passages = tokens = fresh = fresh_tokens = 0
     sample: list[str] = []
-    with Sandbox(limits) as sandbox:
-        conversions = _conversions(work, settings, sandbox, split)
-        while not conversions.exhausted:
-            for part in conversions.take(BATCH_CHARACTERS).items:
-                texts = [encoded_text(passage) for found in split.split(part.pieces) for passage in found]
-                count = sum(map(len, encoder.token_spans(texts))) if texts else 0
-                passages, tokens = passages + len(texts), tokens + count
-                if part.record.digest not in digests:  # else it is a file that moved, and its vectors are known
-                    fresh, fresh_tokens = fresh + len(texts), fresh_tokens + count
-                    sample.extend(texts[: max(1, _SAMPLE // 8)])
-            progress(conversions.take_progress())
-    work.failed += conversions.failed
-    work.skipped += conversions.skipped
-    converted = set(conversions.converted)
-    work.added = [item for item in work.added if item[0].path in converted]
-    work.changed = [item for item in work.changed if item[0].path in converted]
+    while not conversions.exhausted:
+        parts = conversions.take(BATCH_CHARACTERS)
+        for part in parts.items:
+            texts = list(map(encoded_text, part.passages))
+            count = sum(map(len, encoder.token_spans(texts))) if texts else 0
+            passages, tokens = passages + len(texts), tokens + count
+            if not work.knows(part.record.digest):  # else it is a file that moved, and its vectors are known
+                fresh, fresh_tokens = fresh + len(texts), fresh_tokens + count
+                sample.extend(texts[: max(1, _SAMPLE // 8)])
+                if len(sample) > _MOST_SAMPLED:
+                    del sample[::2]
+        progress(parts.bytes)
     reading = time.perf_counter() - began
-    seconds = reading + fresh_tokens * _seconds_per_token(encoder, sample)
+    seconds = max(reading, fresh_tokens * _seconds_per_token(encoder, sample))  # they overlap
     return Plan(work, passages, tokens, fresh, seconds, tuple(conversions.warnings))
 
 
-def _conversions(work: Work, settings: Settings, sandbox: Sandbox, split: Splitter) -> Conversions:
+def _conversions(work: Work, settings: Settings, encoder: Encoder, folder: Path, limits: Limits) -> Conversions:
     return Conversions(
-        work.to_index,
-        sandbox=sandbox,
-        pieces=split.pieces,
-        language=settings.analysis.language,
+        work.to_index(),
+        recipe_of(settings, encoder),
+        processes=settings.indexing.converters or max(1, hardware.cores() - 1),
+        folder=folder,
+        spool_bytes=settings.indexing.spool_mb << 20,
+        limits=limits,
         part_characters=BATCH_CHARACTERS,
+        set_aside=work.set_aside,
     )
+
+
+def _first(reasons: Iterator[Skip]) -> tuple[Skip, ...]:
+    return tuple(itertools.islice(reasons, _MOST_REASONS))
 
 
 def _seconds_per_token(encoder: Encoder, sample: list[str]) -> float:

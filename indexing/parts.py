@@ -1,54 +1,64 @@
-"""What the indexing pipeline's sockets carry. Immutable all through, so that Haystack's deep copies may be the same."""
+"""What flows from stage to stage of a job."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
 
-from indexing.splitter import Piece
-from search_app.protocols import FileChange, FileRecord, Rejection
+import numpy as np
+from numpy.typing import NDArray
+
+from search_app.protocols import FileChange, FileRecord, Rejection, Tokenized
 from search_app.types import Document, Passage
 
 
-class _Immutable:
-    __slots__ = ()
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self
-
-
 @dataclass(frozen=True, slots=True)
-class Part(_Immutable):
-    """Of one file: documents that begin here, pieces to split, and the file's bytes that this part stands for."""
+class SplitPart:
+    """Of one file: documents that begin here, passages, and the file's bytes that this part stands for.
+
+    `size` is in characters, some for each document included.
+    """
 
     record: FileRecord
     documents: tuple[Document, ...]
-    pieces: tuple[Piece, ...]
+    passages: tuple[Passage, ...]
     first: bool
     last: bool
+    bytes: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class SplitParts:
+    """One batch; `bytes` of files are dealt with when it is written, those of files that failed included."""
+
+    items: tuple[SplitPart, ...]
     bytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class Parts(_Immutable):
-    items: tuple[Part, ...]
+class TokenizedParts:
+    """One batch and the vectors that are `known` of its texts, by key.
+
+    `keys` has one for each passage, `missing` those whose texts were tokenised, `awaited` those that an earlier batch
+    brings.
+    """
+
+    parts: SplitParts
+    keys: tuple[str, ...]
+    known: Mapping[str, NDArray[np.float32]]
+    missing: tuple[str, ...]
+    awaited: tuple[str, ...]
+    tokenized: Tokenized | None
 
 
 @dataclass(frozen=True, slots=True)
-class SplitPart(_Immutable):
-    part: Part
-    passages: tuple[Passage, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SplitParts(_Immutable):
-    items: tuple[SplitPart, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Changes(_Immutable):
-    """One batch; `encoded` passages went through the encoder, the other vectors were known."""
+class Changes:
+    """One batch; `encoded` passages of `tokens` tokens went through the encoder, the other vectors were known."""
 
     items: tuple[FileChange, ...]
+    bytes: int
     encoded: int
+    tokens: int
+    in_use: tuple[str, ...]
     rejected: tuple[Rejection, ...] = ()

@@ -1,46 +1,64 @@
-"""The indexing path as one Haystack pipeline: convert → split → embed → write."""
+"""The indexing path as one Haystack pipeline: convert → tokenise → encode → write, each in a thread of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
+from typing import Any
 
 from haystack import Pipeline
-from haystack.core.errors import PipelineRuntimeError
 
 from indexing.batching import PartStream
-from indexing.components import FileConverter, IndexWriterComponent, PassageEmbedder, PassageSplitter
+from indexing.components import IndexWriterComponent, PassageEncoder, PassageSource, PassageTokenizer
 from indexing.parts import Changes
-from indexing.splitter import Splitter
+from indexing.stages import Stages
+from indexing.vectors import OnTheWay
 from search_app.observability import hush_snapshots
 from search_app.protocols import Encoder, IndexWriter, PassageStore
 
 
 def indexing_pipeline(
-    parts: PartStream, splitter: Splitter, encoder: Encoder, writer: IndexWriter, *, earlier: PassageStore | None = None
+    parts: PartStream, encoder: Encoder, writer: IndexWriter, *, earlier: PassageStore | None = None
 ) -> Pipeline:
     """Vectors are taken over from the index that is written, and from an `earlier` one of the same encoder."""
     hush_snapshots()
+    ahead, lock = OnTheWay(), Lock()
     pipeline = Pipeline()
-    pipeline.add_component("convert", FileConverter(parts))
-    pipeline.add_component("split", PassageSplitter(splitter))
-    pipeline.add_component("embed", PassageEmbedder(encoder, writer, earlier=earlier))
-    pipeline.add_component("write", IndexWriterComponent(writer))
-    pipeline.connect("convert.parts", "split.parts")
-    pipeline.connect("split.parts", "embed.parts")
-    pipeline.connect("embed.changes", "write.changes")
+    pipeline.add_component("read", PassageSource(parts))
+    pipeline.add_component("tokenise", PassageTokenizer(encoder, writer, ahead, lock, earlier=earlier))
+    pipeline.add_component("encode", PassageEncoder(encoder, ahead))
+    pipeline.add_component("write", IndexWriterComponent(writer, ahead, lock))
+    pipeline.connect("read.parts", "tokenise.parts")
+    pipeline.connect("tokenise.batch", "encode.batch")
+    pipeline.connect("encode.changes", "write.changes")
     return pipeline
 
 
-def batches(pipeline: Pipeline) -> Callable[[int], Changes]:
-    """Runs the pipeline over the next so many characters; a component's error comes out as it was raised."""
+def overlapping(pipeline: Pipeline, characters: int) -> Stages[Changes]:
+    """Runs the pipeline over its source, so many characters at a time: its components work on batches in a row."""
+    first, *others = _in_order(pipeline)
+    source = pipeline.get_component(first)
+    stream: PartStream = source.stream  # type: ignore[attr-defined]
+    return Stages(
+        first,
+        lambda: None if stream.exhausted else source.run(characters=characters),
+        [(name, _step(pipeline.get_component(name))) for name in others],
+        result=lambda value: value["changes"],
+        stop=stream.stop,
+        waited=lambda: stream.waited,
+    )
 
-    def run(characters: int) -> Changes:
-        try:
-            result = pipeline.run({"convert": {"characters": characters}})
-        except PipelineRuntimeError as error:
-            raise error.__cause__ or error from None
-        changes = result["write"]["changes"]
-        assert isinstance(changes, Changes)
-        return changes
 
-    return run
+def _in_order(pipeline: Pipeline) -> list[str]:
+    """From the component that nothing comes into to the one that nothing goes out of."""
+    graph = pipeline.graph
+    [name] = [name for name in graph if not graph.in_degree(name)]
+    names = [name]
+    while following := list(graph.successors(names[-1])):
+        names += following
+    return names
+
+
+def _step(component: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Its inputs are named as the outputs of the one before."""
+    return lambda values: dict(component.run(**values))

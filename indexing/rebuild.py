@@ -10,8 +10,8 @@ from typing import Any
 
 from indexing.batching import BATCH_CHARACTERS, PER_DOCUMENT, PartStream, in_parts
 from indexing.job import Progress, manifest_of, splitter_of
-from indexing.parts import Part
-from indexing.splitter import Piece, Splitter
+from indexing.parts import SplitPart
+from indexing.splitter import Splitter, Stretch
 from search_app.errors import IndexCorrupt, SearchAppError
 from search_app.protocols import Encoder, EncoderStamp, FileRecord
 from search_app.settings import Settings, check_collection_name
@@ -65,7 +65,7 @@ def rebuild(
     and the same call goes on there. Files keep their records, so the next `apply` finds nothing changed; what was
     deleted stays deleted.
     """
-    from indexing.pipeline import batches, indexing_pipeline
+    from indexing.pipeline import indexing_pipeline, overlapping
 
     began = time.perf_counter()
     truncated = encoder.truncated_tokens
@@ -84,16 +84,15 @@ def rebuild(
         split = splitter_of(settings, encoder)
         parts = PartStream(_parts(old, todo, split))
         earlier = old if _same_vectors(old.manifest.encoder, encoder.stamp) else None
-        run = batches(indexing_pipeline(parts, split, encoder, writer, earlier=earlier))
-        while not parts.exhausted:
-            changes = run(batch_characters)
-            if changes.rejected:
-                refused = changes.rejected[0]
-                raise SearchAppError(
-                    f"{refused.source}: {refused.reason}", hint="the index that was there goes on serving"
-                )
-            encoded += changes.encoded
-            progress(parts.take_progress())
+        with overlapping(indexing_pipeline(parts, encoder, writer, earlier=earlier), batch_characters) as batches:
+            for changes in batches:
+                if changes.rejected:
+                    refused = changes.rejected[0]
+                    raise SearchAppError(
+                        f"{refused.source}: {refused.reason}", hint="the index that was there goes on serving"
+                    )
+                encoded += changes.encoded
+                progress(changes.bytes)
         writer.finish()
         with closing(catalog.open(collection)) as new:
             counts = new.counts()
@@ -130,16 +129,16 @@ def _owned(index: Index, records: Sequence[FileRecord]) -> _Owned:
     return [(record, ids[record.path]) for record in records]
 
 
-def _parts(index: Index, files: _Owned, split: Splitter) -> Iterator[Part]:
+def _parts(index: Index, files: _Owned, split: Splitter) -> Iterator[SplitPart]:
     for record, ids in files:
         total = record.size + PER_DOCUMENT * len(ids)
         yield from in_parts(record, _contents(index, ids, split), total=total)
 
 
-def _contents(index: Index, ids: Sequence[str], split: Splitter) -> Iterator[Document | Piece]:
+def _contents(index: Index, ids: Sequence[str], split: Splitter) -> Iterator[Document | Stretch]:
     for id in ids:
         document = index.document(id)
         if document is None:
             raise IndexCorrupt(f"document '{id}' is listed and is not there", hint="run: search-index verify")
         yield document
-        yield from split.pieces(document)
+        yield from split.stretches(document)

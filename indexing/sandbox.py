@@ -11,20 +11,31 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from indexing.converters.content import Content, ConversionError
+from indexing.converters.content import ConversionError
+from indexing.spool import Spool
+from search_app.errors import SearchAppError
+
+if TYPE_CHECKING:
+    from indexing.recipe import Recipe
+    from search_app.types import MetaValue
 
 _ROOT = Path(__file__).resolve().parents[1]
+_IDLE = 0.02
+"""A process that took less than this share of its wall clock hangs; others only have to wait for a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """For one file: bytes of address space, seconds of processor time plus some a megabyte; wall clock is double."""
+    """For one file: bytes of address space, seconds of processor time plus some a megabyte.
+
+    A process that does nothing is stopped after double that by the clock.
+    """
 
     memory: int = 2 << 30
     seconds: float = 30
@@ -38,13 +49,20 @@ DEFAULT_LIMITS = Limits()
 
 
 class Sandbox:
-    """Converts one file at a time. Documents wait in a spool file, so a file that fails leaves nothing half done."""
+    """Converts one file at a time. Documents wait in a spool file, so a file that fails leaves nothing half done.
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+    With a `recipe` they are split as well. Spool files lie in `folder`, or in one of its own.
+    """
+
+    def __init__(
+        self, limits: Limits = DEFAULT_LIMITS, *, recipe: Recipe | None = None, folder: Path | None = None
+    ) -> None:
         self._limits = limits
+        self._recipe = recipe
         self._process: subprocess.Popen[bytes] | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix="search-index-")
+        self._folder = tempfile.TemporaryDirectory(prefix="search-index-", dir=folder)
         self._count = 0
+        self._closed = False
 
     def __enter__(self) -> Sandbox:
         return self
@@ -54,16 +72,29 @@ class Sandbox:
     ) -> None:
         self.close()
 
-    def convert(self, path: Path, kind: str, size: int) -> Spool:
-        """Raises ConversionError with the reason; FileNotFoundError where the file is gone."""
+    def convert(
+        self, path: Path, kind: str, size: int, *, stem: str = "", over: Mapping[str, MetaValue] | None = None
+    ) -> Spool:
+        """`stem` and `over` are for the recipe.
+
+        Raises ConversionError with the reason; FileNotFoundError where the file is gone.
+        """
         self._count += 1
         spool = Path(self._folder.name, f"{self._count}.jsonl")
         seconds = self._limits.for_size(size)
-        request = {"path": str(path.absolute()), "format": kind, "spool": str(spool), "seconds": int(seconds) or 1}
+        request = {
+            "path": str(path.absolute()), "format": kind, "spool": str(spool), "seconds": int(seconds) or 1,
+            "stem": stem, "over": dict(over or {}),
+        }  # fmt: skip
         try:
             reply = self._ask(request, wall=2 * seconds)
             if reply.get("exhausted"):
                 self._stop()  # what is left of its memory may not do for the next file
+            if reply.get("full"):
+                raise SearchAppError(
+                    f"no space left for converted files in {spool.parent.parent}",
+                    hint="free some, or lower indexing.spool_mb, and run the same command again",
+                )
             if reply.get("vanished"):
                 raise FileNotFoundError(path)
             if "error" in reply:
@@ -71,7 +102,13 @@ class Sandbox:
         except BaseException:
             spool.unlink(missing_ok=True)
             raise
-        return Spool(spool, int(reply["documents"]), int(reply["characters"]))
+        return Spool(spool, int(reply["documents"]), int(reply["characters"]), tuple(map(str, reply["warnings"])))
+
+    def interrupt(self) -> None:
+        """From another thread: the file that is being converted fails, and no other is begun."""
+        self._closed = True
+        if (process := self._process) is not None:
+            process.kill()
 
     def close(self) -> None:
         self._stop()
@@ -84,7 +121,7 @@ class Sandbox:
         try:
             process.stdin.write(json.dumps(request).encode() + b"\n")
             process.stdin.flush()
-            line = _read_line(process.stdout.fileno(), time.monotonic() + wall)
+            line = _read_line(process.stdout.fileno(), wall=wall, pid=process.pid)
         except TimeoutError:
             self._stop()
             raise ConversionError(f"converting it took longer than {wall:g} s") from None
@@ -100,15 +137,28 @@ class Sandbox:
             self._stop()
         if self._process is None:
             path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
-            self._process = subprocess.Popen(
+            # Many processes beside the encoder: threads of their own would only get into its way, and each one
+            # costs address space, which is limited.
+            single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
+            self._process = process = subprocess.Popen(
                 # -P: a document folder's own lxml.py must not be imported because someone stands in that folder.
                 [sys.executable, "-P", "-m", "indexing.converters", str(self._limits.memory)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": path, "PYTHONUTF8": "1"},
-                start_new_session=True,  # Ctrl-C goes to the job, which then ends this process
-            )
+                env={
+                    **os.environ, **single, "TOKENIZERS_PARALLELISM": "false", "MALLOC_ARENA_MAX": "1",
+                    "PYTHONPATH": path, "PYTHONUTF8": "1",
+                },
+                process_group=0,  # Ctrl-C goes to the job, which then ends this process
+            )  # fmt: skip
+            if self._closed:
+                process.kill()
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                recipe = asdict(self._recipe) if self._recipe is not None else None
+                process.stdin.write(json.dumps(recipe).encode() + b"\n")
+                process.stdin.flush()
         return self._process
 
     def _cause_of_death(self, seconds: int) -> str:
@@ -128,35 +178,33 @@ class Sandbox:
             _close_pipes(process)
 
 
-@dataclass(frozen=True, slots=True)
-class Spool:
-    """A converted file: its documents wait on disk and are read one by one."""
-
-    path: Path
-    documents: int
-    characters: int
-
-    def __iter__(self) -> Iterator[Content]:
-        with self.path.open(encoding="utf-8") as file:
-            for line in file:
-                yield Content.from_json(json.loads(line))
-
-    def discard(self) -> None:
-        self.path.unlink(missing_ok=True)
-
-
-def _read_line(descriptor: int, deadline: float) -> bytes:
-    """A line, or b"" where the other end closed; TimeoutError at the deadline."""
+def _read_line(descriptor: int, *, wall: float, pid: int) -> bytes:
+    """A line, or b"" where the other end closed; TimeoutError where the process does nothing for `wall` seconds."""
     line = b""
+    deadline = time.monotonic() + wall
+    worked = _processor_seconds(pid)
     while not line.endswith(b"\n"):
         ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
-            raise TimeoutError
+            now = _processor_seconds(pid)
+            if now - worked < _IDLE * wall:
+                raise TimeoutError
+            deadline, worked = time.monotonic() + wall, now
+            continue
         block = os.read(descriptor, 1 << 16)
         if not block:
             return b""
         line += block
     return line
+
+
+def _processor_seconds(pid: int) -> float:
+    """What a process has used; 0 where the system does not say."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _close_pipes(process: subprocess.Popen[bytes]) -> None:

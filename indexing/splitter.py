@@ -82,6 +82,14 @@ class Piece:
     page: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The passages of one piece, and how many characters they come from."""
+
+    passages: tuple[Passage, ...]
+    characters: int
+
+
 def version(passage_tokens: int, overlap_tokens: int) -> str:
     """For the manifest: passages of another version do not belong into one index."""
     return f"{VERSION} {passage_tokens}/{overlap_tokens}"
@@ -99,17 +107,24 @@ class Splitter:
         self._titles: dict[tuple[str, ...], tuple[str, int]] = {}
 
     def passages(self, document: Document) -> Iterator[Passage]:
-        """All passages of a document in order, a few pieces at a time."""
+        """All passages of a document in order."""
+        return (passage for stretch in self.stretches(document) for passage in stretch.passages)
+
+    def stretches(self, document: Document) -> Iterator[Stretch]:
+        """The document piece by piece, a few of them at a time through the tokenizer."""
         waiting: list[Piece] = []
+        size = 0
         for piece in pieces(document, overlap=self._overlap):
             waiting.append(piece)
-            if sum(item.end - item.start for item in waiting) >= 4 * _PIECE:
-                yield from (passage for found in self.split(waiting) for passage in found)
-                waiting.clear()
-        yield from (passage for found in self.split(waiting) for passage in found)
+            size += piece.end - piece.start
+            if size >= 4 * _PIECE:
+                yield from self._stretches(waiting)
+                waiting, size = [], 0
+        yield from self._stretches(waiting)
 
-    def pieces(self, document: Document) -> Iterator[Piece]:
-        return pieces(document, overlap=self._overlap)
+    def _stretches(self, pieces: Sequence[Piece]) -> Iterator[Stretch]:
+        for piece, found in zip(pieces, self.split(pieces), strict=True):
+            yield Stretch(tuple(found), piece.end - piece.start)
 
     def split(self, pieces: Sequence[Piece]) -> list[list[Passage]]:
         """One list of passages for each piece; the tokenizer is called once or twice for all of them."""
@@ -119,7 +134,10 @@ class Splitter:
             cutter = _Cutter(text, spans, first=piece.start - piece.lead, limit=self._limit, overlap=self._overlap)
             ranges.append(list(cutter.leaves()))
         return [
-            [self._passage(piece, start, end) for start, end in found]
+            [
+                passage(piece.document, title=self._title(piece.path)[0], page=piece.page, start=start, end=end)
+                for start, end in found
+            ]
             for piece, found in zip(pieces, self._fit(pieces, ranges), strict=True)
         ]
 
@@ -167,21 +185,22 @@ class Splitter:
         self._titles[path] = result
         return result
 
-    def _passage(self, piece: Piece, start: int, end: int) -> Passage:
-        document = piece.document
-        text = document.text[start:end]
-        identity = f"{document.id}\0{start}\0{end}\0{text}".encode("utf-8", "surrogatepass")
-        return Passage(
-            id=hashlib.sha256(identity).hexdigest()[:32],
-            document_id=document.id,
-            title=self._title(piece.path)[0],
-            text=text,
-            start=start,
-            end=end,
-            page=piece.page,
-            source=document.source,
-            meta=document.meta,
-        )
+
+def passage(document: Document, *, title: str, page: int | None, start: int, end: int) -> Passage:
+    """The document's stretch of text as a passage; its id changes with its place and its text."""
+    text = document.text[start:end]
+    identity = f"{document.id}\0{start}\0{end}\0{text}".encode("utf-8", "surrogatepass")
+    return Passage(
+        id=hashlib.sha256(identity).hexdigest()[:32],
+        document_id=document.id,
+        title=title,
+        text=text,
+        start=start,
+        end=end,
+        page=page,
+        source=document.source,
+        meta=document.meta,
+    )
 
 
 def pieces(document: Document, *, overlap: int) -> Iterator[Piece]:

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from indexing import sources
 from indexing.conversion import Conversions
-from indexing.sandbox import Sandbox
+from indexing.recipe import Recipe
 from search_app.protocols import FileRecord
 from search_app.stores.index import Index
 
@@ -26,14 +26,8 @@ def differences(index: Index, *, sample: int) -> list[str]:
     expected = {record.path: record.documents for record in records}
     problems: dict[str, str] = {}
     missing: defaultdict[str, list[str]] = defaultdict(list)
-    with Sandbox() as sandbox:
-        conversions = Conversions(
-            same,
-            sandbox=sandbox,
-            pieces=lambda document: iter(()),
-            language=index.manifest.analysis,
-            part_characters=_CHARACTERS,
-        )
+    whole = Recipe("", passage_tokens=0, overlap_tokens=0, max_tokens=0, language=index.manifest.analysis)
+    with Conversions(same, whole, part_characters=_CHARACTERS) as conversions:
         while not conversions.exhausted:
             for part in conversions.take(_CHARACTERS).items:
                 record = part.record
@@ -58,7 +52,7 @@ def _unchanged(record: FileRecord) -> list[sources.SourceFile]:
     if sources.has_vanished(record.path):
         return []
     try:
-        found = sources.scan([record.path]).files
-        return [file for file in found if sources.digest(file) == record.digest]
+        found = sources.scan([record.path])
+        return [file for file in found.files() if sources.digest(file) == record.digest]
     except OSError:
         return []

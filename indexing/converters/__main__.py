@@ -1,47 +1,103 @@
 """The converter's own process: one JSON request a line in, one JSON reply a line out, documents into a spool file.
 
-Limits are set before the first file is touched. Nothing is pickled, so a file that takes over this process can hand
-back nothing but text.
+The first line in is the recipe by which documents become passages, or null where they stay whole. Limits are set
+before the first file is touched. Nothing is pickled, so a file that takes over this process can hand back nothing but
+text.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import resource
+import select
 import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from indexing.converters import convert
-from indexing.converters.content import ConversionError
+from indexing.converters.content import Content, ConversionError
+
+if TYPE_CHECKING:
+    from indexing.recipe import Recipe
+    from indexing.splitter import Splitter
 
 _MAX_SPOOL_BYTES = 8 << 30
+_MAX_WARNINGS = 1000
+_NICE = 10
+"""Beside the encoder's threads, which it must not slow down."""
+
+Lines = Callable[[dict[str, Any], Content], Iterator[object]]
+"""A request and one of its file's documents, to what is written for it."""
 
 
 def main() -> None:
     memory = int(sys.argv[1])
+    with contextlib.suppress(OSError):
+        os.nice(_NICE)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_SPOOL_BYTES, _MAX_SPOOL_BYTES))
+    threading.Thread(target=_end_with_the_job, daemon=True).start()
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # a library that prints must not write between the replies
+    lines = _lines(json.loads(sys.stdin.readline() or "null"))
     for line in sys.stdin:
         request = json.loads(line)
         _limit_cpu(request["seconds"])
-        reply = _answer(Path(request["path"]), request["format"], Path(request["spool"]), memory)
+        reply = _answer(request, lines, memory)
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
 
 
-def _answer(path: Path, kind: str, spool: Path, memory: int) -> dict[str, Any]:
-    documents = characters = 0
+def _lines(recipe: dict[str, Any] | None) -> Lines:
+    if recipe is None:
+        return _whole
+    from indexing.recipe import Recipe
+
+    return _split(Recipe(**recipe), Recipe(**recipe).splitter() if recipe["tokenizer"] else None)
+
+
+def _whole(request: dict[str, Any], content: Content) -> Iterator[object]:
+    yield content.to_json()
+
+
+def _split(recipe: Recipe, splitter: Splitter | None) -> Lines:
+    def lines(request: dict[str, Any], content: Content) -> Iterator[object]:
+        """The document, then of each stretch how many characters it has, its passages' title and page and places."""
+        document = recipe.document(content, stem=request["stem"], over=request["over"])
+        yield content.to_json() | {
+            "title": document.title, "meta": document.meta, "language": document.language, "warnings": (),
+        }  # fmt: skip
+        for stretch in splitter.stretches(document) if splitter is not None else ():
+            found = stretch.passages
+            title, page = (found[0].title, found[0].page) if found else ("", None)
+            yield stretch.characters, title, page, [(passage.start, passage.end) for passage in found]
+
+    return lines
+
+
+def _answer(request: dict[str, Any], lines: Lines, memory: int) -> dict[str, Any]:
+    documents = characters = warned = 0
+    empty = True
+    warnings: list[str] = []
     try:
-        with spool.open("w", encoding="utf-8") as file:
-            for content in convert(path, kind):
-                file.write(json.dumps(content.to_json()) + "\n")  # json.dump would take the slow way through Python
+        with Path(request["spool"]).open("w", encoding="utf-8") as file:
+            for content in convert(Path(request["path"]), request["format"]):
+                for line in lines(request, content):
+                    _write(file, json.dumps(line) + "\n")  # json.dump would take the slow way through Python
                 documents += 1
                 characters += len(content.text)
+                warned += len(content.warnings)
+                warnings += content.warnings[: _MAX_WARNINGS - len(warnings)]
+                empty = empty and not content.text.strip()
+            _write(file, "")
+    except _NoSpace:
+        return {"full": True}
     except ConversionError as error:
         return {"error": str(error)}
     except FileNotFoundError:
@@ -54,7 +110,35 @@ def _answer(path: Path, kind: str, spool: Path, memory: int) -> dict[str, Any]:
         return {"error": "its parts are nested too deeply"}
     except Exception as error:  # a hostile file may trip a library anywhere; the job goes on without this file
         return {"error": f"{type(error).__name__}: {error}"[:500]}
-    return {"documents": documents, "characters": characters}
+    if warned > len(warnings):
+        warnings.append(f"and {warned - len(warnings)} warnings more")
+    if empty and not warnings:
+        warnings.append("there is no text in it")
+    return {"documents": documents, "characters": characters, "warnings": warnings}
+
+
+class _NoSpace(Exception):
+    """The disk of the spool is full, which is no fault of the file's."""
+
+
+def _write(file: Any, text: str) -> None:
+    """An empty text writes what waits."""
+    try:
+        file.write(text)
+        if not text:
+            file.flush()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _NoSpace from error
+        raise
+
+
+def _end_with_the_job() -> None:
+    """A job that was killed closes its end; a file that takes minutes must not keep this process for so long."""
+    poll = select.poll()
+    poll.register(0, 0)  # hang-ups are always told
+    poll.poll()
+    os._exit(1)
 
 
 def _limit_cpu(seconds: int) -> None:

@@ -1,0 +1,72 @@
+"""Where converted files wait for the encoder: on disk, below the home folder, for a container's /tmp is small."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from indexing.converters.content import Content
+
+_LOCK = "lock"
+
+
+@contextmanager
+def spool_folder(home: Path) -> Iterator[Path]:
+    """A folder of this job's own; those of jobs that were killed go, those of jobs that live stay."""
+    root = home / "spool"
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / _LOCK, thread_local=False):  # nobody clears a folder that is not locked yet
+        for left in root.iterdir():
+            _clear(left)
+        folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=root))
+        held = FileLock(folder / _LOCK, thread_local=False)
+        held.acquire()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        held.release()
+
+
+def _clear(left: Path) -> None:
+    if not left.is_dir():
+        return
+    held = FileLock(left / _LOCK, thread_local=False)
+    with suppress(Timeout, OSError):
+        held.acquire(timeout=0)
+        shutil.rmtree(left, ignore_errors=True)
+        held.release()
+
+
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """A converted file: its documents, and where their passages are, wait on disk and are read line by line."""
+
+    path: Path
+    documents: int
+    characters: int
+    warnings: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Content]:
+        return (Content.from_json(line) for line in self.lines() if isinstance(line, dict))
+
+    def lines(self) -> Iterator[Any]:
+        with self.path.open(encoding="utf-8") as file:
+            for line in file:
+                yield json.loads(line)
+
+    @property
+    def bytes(self) -> int:
+        return self.path.stat().st_size
+
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)
