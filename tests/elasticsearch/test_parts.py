@@ -65,7 +65,6 @@ def test_parts_out_of_order_and_twice_make_what_one_writer_makes(
     write(catalog, old, change("stays", "as it was"))
     before = contents(catalog)
     with driving(catalog) as writer:
-        writer.begin([new.record, note.record])
         with hand(elasticsearch, elasticsearch_prefix, writer) as one, hand(
             elasticsearch, elasticsearch_prefix, writer
         ) as other:  # fmt: skip
@@ -76,9 +75,11 @@ def test_parts_out_of_order_and_twice_make_what_one_writer_makes(
             (short,) = other.write([FilePart(note)])
             key = vector_key(encoded_text(old.batch.passages[0]), ENCODER.stamp)
             assert list(other.known_vectors([key, "no such key"])) == [key]
-        assert contents(catalog) == before
-        files = [FileWritten(new.record, tuple(written)), FileWritten(note.record, (short,))]
-        assert writer.complete(files) == []
+            assert contents(catalog) == before
+            files = [FileWritten(new.record, tuple(written)), FileWritten(note.record, (short,))]
+            assert writer.complete(files) == []
+            with hand(elasticsearch, elasticsearch_prefix, writer) as late:
+                late.write(pieces[:2])
         writer.remove_files(["/docs/stays"])
         writer.finish()
     assert contents(catalog) == {
@@ -106,7 +107,6 @@ def test_a_file_over_the_limit_of_fields_goes_whichever_machine_met_it(
     tame = change("tame", "a text", meta={"size": 1})
     with catalog_on(elasticsearch, elasticsearch_prefix, max_fields=25) as catalog:
         with driving(catalog) as writer:
-            writer.begin([wild.record, tame.record])
             written: list[PartWritten] = []
             for part in parts_of(wild):
                 with hand(elasticsearch, elasticsearch_prefix, writer, max_fields=25) as machine:
@@ -127,7 +127,6 @@ def test_parts_of_two_versions_of_a_file_never_count_as_one(
 ) -> None:
     with driving(catalog) as writer, hand(elasticsearch, elasticsearch_prefix, writer) as machine:
         torn, edited = change("a", "before", "the edit"), change("a", "after", "the edit")
-        writer.begin([torn.record])
         machine.write([FilePart(torn)])
         (written,) = machine.write([FilePart(edited)])
         (rejection,) = writer.complete([FileWritten(edited.record, (written,))])
@@ -143,7 +142,6 @@ def test_what_elasticsearch_refuses_of_a_part_leaves_the_file_half_done(
     vectors = file.batch.embeddings.copy()
     vectors[1] *= 3
     with driving(catalog) as writer, hand(elasticsearch, elasticsearch_prefix, writer) as machine:
-        writer.begin([file.record])
         (written,) = machine.write(
             [FilePart(FileChange(file.record, file.documents, PassageBatch(file.batch.passages, vectors)))]
         )
@@ -159,7 +157,6 @@ def test_after_the_driver_died_complete_files_stay_and_the_rest_is_done_again(
     write(catalog, change("old", "as it was"))
     done, half = change("done", "all of it", meta={"year": 1}), change("half", "one", "two")
     with driving(catalog) as writer:
-        writer.begin([done.record, half.record])
         orphan = hand(elasticsearch, elasticsearch_prefix, writer)
         writer.complete([FileWritten(done.record, tuple(orphan.write([FilePart(done)])))])
         orphan.write(parts_of(half)[:1])
@@ -171,7 +168,6 @@ def test_after_the_driver_died_complete_files_stay_and_the_rest_is_done_again(
             orphan.write(parts_of(half)[1:])
         orphan.close()
         now = change("half", "other words now")
-        writer.begin([now.record])
         with hand(elasticsearch, elasticsearch_prefix, writer) as machine:
             assert writer.complete([FileWritten(now.record, tuple(machine.write([FilePart(now)])))]) == []
         writer.finish()

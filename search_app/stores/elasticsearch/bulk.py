@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -21,15 +21,20 @@ _BYTES = 4 << 20
 _ENTRIES = 2_000
 _IN_FLIGHT = 3
 _LONGEST_PAUSE = 5.0
+_CONFLICT = 409
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line to index; `owner` is given back with a refusal."""
+    """One line to index; `owner` is given back with a refusal.
+
+    With a `condition`, as of `if_seq_no`, it is no refusal where that does not hold: then what is there stays.
+    """
 
     id: str
     line: bytes
     owner: Any = None
+    condition: Mapping[str, Any] | None = None
 
 
 Refusals = list[tuple[Entry, str]]
@@ -68,7 +73,7 @@ class BulkWriter:
         deadline = time.monotonic() + patience
         pause = 0.1
         while batch:
-            lines: list[Any] = [part for entry in batch for part in (dumps({"index": {"_id": entry.id}}), entry.line)]
+            lines: list[Any] = [part for entry in batch for part in (_action(entry), entry.line)]
             answer = self._connection.job(
                 lambda client: client.bulk(  # the lambda runs before `lines` changes
                     index=self._index,
@@ -81,11 +86,11 @@ class BulkWriter:
             later: list[Entry] = []
             why = ""
             for entry, item in zip(batch, answer["items"], strict=True):
-                result: dict[str, Any] = item["index"]
+                (result,) = item.values()
                 if result["status"] in BUSY_STATUSES:
                     later.append(entry)
                     why = reason(result)
-                elif "error" in result:
+                elif "error" in result and not (entry.condition and result["status"] == _CONFLICT):
                     refused.append((entry, reason(result)))
             if len(later) < len(batch):
                 deadline = time.monotonic() + patience  # it goes on
@@ -99,6 +104,10 @@ class BulkWriter:
                 pause = min(2 * pause, _LONGEST_PAUSE)
             batch = later
         return refused
+
+
+def _action(entry: Entry) -> bytes:
+    return dumps({"index": {"_id": entry.id, **(entry.condition or {})}})
 
 
 def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

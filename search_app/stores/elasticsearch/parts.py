@@ -1,7 +1,7 @@
 """Parts of files as entries of a build, from any machine, in any order, twice without harm.
 
 Ids are those of documents and passages, and all parts of a job have its revision. One job (the driver) opens the build,
-marks files as begun and complete, removes, and publishes; `PartWriter` only adds documents and passages.
+completes files, removes, and publishes; `PartWriter` marks files as begun and adds documents and passages.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from search_app.types import Meta
 
 _KEYS_AT_ONCE = 500
 _SHOWN = 3
+_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class PartWriter:
     def __init__(self, settings: ElasticsearchSettings, shared: Mapping[str, Any]) -> None:
         self._connection = Connection(settings)
         self._shared = dict(shared)
+        self._begun: set[str] = set()
         build = Build.of(shared["index"], {"_meta": shared["meta"]})
         assert build is not None
         self._entries = Entries(self._connection, build, require=self._require)
@@ -87,14 +89,38 @@ class PartWriter:
     def write(self, parts: Sequence[FilePart]) -> list[PartWritten]:
         """One answer a part, in their order; returns when all is on disk. Their files count as begun from then on."""
         taken, refused = self._entries.admit(parts)
-        records = {part.change.record.path: part.change.record for part in taken}
-        self._entries.put([begun(record, self._shared["revision"]) for record in records.values()])
+        self._begin({part.change.record.path: part.change.record for part in taken})
         written = iter(self._entries.send(taken, revision=self._shared["revision"]))
         return [refused[number] if number in refused else next(written) for number in range(len(parts))]
 
     def close(self) -> None:
         self._entries.close()
         self._connection.close()
+
+    def _begin(self, records: Mapping[str, FileRecord]) -> None:
+        """Marks the files, but for those that this job has begun or even completed: a part may come again, and late."""
+        new = [record for path, record in records.items() if path not in self._begun]
+        if not new:
+            return
+        if len(self._begun) > _REMEMBERED:
+            self._begun.clear()
+        ids = [f"f:{schema.file_key(record.path)}" for record in new]
+        found = self._connection.job(
+            lambda client: client.mget(index=self._shared["index"], ids=ids, source_includes=["revision"])
+        )["docs"]
+        revision = self._shared["revision"]
+        self._entries.put(
+            begun(
+                record,
+                revision,
+                {"if_seq_no": there["_seq_no"], "if_primary_term": there["_primary_term"]}
+                if there["found"]
+                else {"op_type": "create"},
+            )
+            for record, there in zip(new, found, strict=True)
+            if not there["found"] or there["_source"]["revision"] != revision
+        )
+        self._begun.update(record.path for record in new)
 
     def _require(self) -> None:
         require_held(self._connection, self._shared["lease"], self._shared["token"])
@@ -253,10 +279,14 @@ def _metas(part: FilePart) -> list[Meta]:
     return list((metas | {document.id: document.meta for document in part.change.documents}).values())
 
 
-def begun(record: FileRecord, revision: str) -> Entry:
+def begun(record: FileRecord, revision: str, condition: Mapping[str, Any] | None = None) -> Entry:
     """Of a file that is not complete: without a digest, so the next job does it again."""
-    unfinished = replace(record, digest="", modified_ns=0)
-    return Entry(f"f:{schema.file_key(record.path)}", dumps(schema.file_entry(unfinished, revision, 0)))
+    return file_entry(replace(record, digest="", modified_ns=0), revision, 0, condition)
+
+
+def file_entry(record: FileRecord, revision: str, passages: int, condition: Mapping[str, Any] | None = None) -> Entry:
+    line = dumps(schema.file_entry(record, revision, passages))
+    return Entry(f"f:{schema.file_key(record.path)}", line, condition=condition)
 
 
 def _metadata(meta: Meta) -> tuple[str, dict[str, list[Any]]]:

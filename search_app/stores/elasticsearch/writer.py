@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -15,10 +16,9 @@ from search_app.manifest import Manifest
 from search_app.protocols import FileChange, FileRecord, Rejection
 from search_app.stores.elasticsearch import schema
 from search_app.stores.elasticsearch.builds import Builds
-from search_app.stores.elasticsearch.bulk import Entry
-from search_app.stores.elasticsearch.connection import Connection, dumps
+from search_app.stores.elasticsearch.connection import Connection
 from search_app.stores.elasticsearch.lease import Lease
-from search_app.stores.elasticsearch.parts import Entries, FilePart, FileWritten, vectors_in
+from search_app.stores.elasticsearch.parts import Entries, FilePart, FileWritten, begun, file_entry, vectors_in
 from search_app.stores.elasticsearch.schema import Build
 from search_app.stores.elasticsearch.shard_set import give_up, require_none
 from search_app.stores.elasticsearch.store import walk
@@ -42,7 +42,7 @@ class ElasticsearchWriter:
     one goes on in it. Nothing of it is seen before `finish`.
 
     Where shards were begun and are not all done it is refused, unless it comes `after_shards`: to do their rest alone.
-    To write from other machines too: `begin` files, hand `share()` to a `PartWriter` there, `complete` the files.
+    To write from other machines too: hand `share()` to a `PartWriter` there, and `complete` the files here.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class ElasticsearchWriter:
         self._revision = secrets.token_hex(8)
         self._entries: Entries | None = None
         self._written: set[str] = set()
-        self._before: set[str] | None = None
+        self._before: NDArray[np.uint64] | None = None
         self._parts: dict[str, _Open] = {}
         self._broken: set[str] = set()
         self._lease = self._hold()
@@ -76,13 +76,14 @@ class ElasticsearchWriter:
 
     def files(self) -> Iterator[FileRecord]:
         source = self._build or self._base
-        records = []
+        before = array("Q")
         if source is not None:
-            found = walk(self._connection.job, source.index, {"term": {"kind": "file"}}, ["path"], True)
-            records = [schema.file_record(hit["_source"]) for hit in found]
+            for hit in walk(self._connection.job, source.index, {"term": {"kind": "file"}}, ["path"], True):
+                record = schema.file_record(hit["_source"])
+                before.append(_number(record.path))
+                yield record
         if not self._written:
-            self._before = {record.path for record in records}
-        return iter(records)
+            self._before = np.sort(np.frombuffer(before, dtype=np.uint64))
 
     def known_vectors(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Of the live index, which stays as it is, and of what an earlier job left in the build."""
@@ -114,13 +115,6 @@ class ElasticsearchWriter:
         return rejected
 
     # --- parts written elsewhere
-
-    def begin(self, records: Sequence[FileRecord]) -> None:
-        """Before any part of these files is written: until they are complete, the next job would do them again."""
-        if records:
-            self._lease.require()
-            self._ensure_build()
-            self._mark(records)
 
     def share(self) -> dict[str, Any]:
         """JSON with which a `PartWriter` on any machine joins this job, and no longer than it runs."""
@@ -272,14 +266,14 @@ class ElasticsearchWriter:
     def _mark(self, records: Iterable[FileRecord]) -> None:
         """As begun: without a digest."""
         _, entries = self._ensure_build()
-        entries.put(_file_entry(replace(record, digest="", modified_ns=0), self._revision, 0) for record in records)
+        entries.put(begun(record, self._revision) for record in records)
 
     def _replace(self, records: Sequence[FileRecord], passages: Mapping[str, int]) -> None:
         """What was there before of these files goes, and those of which all was taken count as indexed."""
         build, entries = self._ensure_build()
         self._delete(build, [record.path for record in records if self._was_there(record.path)], keep=self._revision)
         entries.put(
-            _file_entry(record, self._revision, passages[record.path])
+            file_entry(record, self._revision, passages[record.path])
             for record in records
             if record.path not in self._broken
         )
@@ -316,7 +310,7 @@ class ElasticsearchWriter:
                 source = hit["_source"]
                 kinds = counts.get(source["file"], {})
                 record = replace(schema.file_record(source), documents=kinds.get("document", 0))
-                changed.append(_file_entry(record, source["revision"], kinds.get("passage", 0)))
+                changed.append(file_entry(record, source["revision"], kinds.get("passage", 0)))
             entries.put(changed)
 
     def _count(self, files: Sequence[str], revision: str = "") -> dict[str, dict[str, int]]:
@@ -350,7 +344,11 @@ class ElasticsearchWriter:
 
     def _was_there(self, path: str) -> bool:
         """Whether an earlier version may have left entries; what the writer was never asked for may be anything."""
-        return self._before is None or path in self._before or schema.file_key(path) in self._written
+        if self._before is None or schema.file_key(path) in self._written:
+            return True
+        number = np.uint64(_number(path))
+        place = int(np.searchsorted(self._before, number))
+        return place < len(self._before) and bool(self._before[place] == number)
 
     def _refresh(self, build: Build) -> None:
         self._connection.job(lambda client: client.indices.refresh(index=build.index))
@@ -361,10 +359,11 @@ class ElasticsearchWriter:
             self._entries = None
 
 
+def _number(path: str) -> int:
+    """Eight bytes for a path: of millions of files few share one, and then only a deletion finds nothing."""
+    return int(schema.file_key(path)[:16], 16)
+
+
 def _of_files(files: Sequence[str], terms: Mapping[str, str]) -> dict[str, Any]:
     also = [{"term": {name: value}} for name, value in terms.items()]
     return {"bool": {"filter": [{"terms": {"file": list(files)}}, *also]}}
-
-
-def _file_entry(record: FileRecord, revision: str, passages: int) -> Entry:
-    return Entry(f"f:{schema.file_key(record.path)}", dumps(schema.file_entry(record, revision, passages)))
