@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,15 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from served import ScriptedService, running
 
+from indexing.uploads import Refused, checked_name
 from search_app.api.schemas import FoldersResponse, JobOut, JobsResponse, SchedulesResponse
+from search_app.api.uploads import check_name
+from search_app.errors import InvalidQuery
 from search_app.jobs import JobKind, JobQueue, JobState, Worker
 from search_app.settings import ApiSettings, JobSettings, Settings
 
@@ -128,6 +134,26 @@ def test_a_name_that_no_file_may_have_is_refused_and_leaves_nothing(empty: Empty
     error = empty.refuses(content=raw.encode(), headers={"Content-Type": "multipart/form-data; boundary=b"})
     assert error["field"] == "files"
     assert "name" in error["message"]
+
+
+@given(
+    st.text(
+        st.one_of(st.sampled_from("./\\:a\x00\u2028é"), st.characters(exclude_categories=["Cs"])),
+        min_size=0,
+        max_size=300,
+    ).map(lambda text: unicodedata.normalize("NFC", text))
+)
+def test_the_worker_takes_the_names_that_are_taken_here_and_no_others(name: str) -> None:
+    try:
+        check_name(name)
+        taken = True
+    except InvalidQuery:
+        taken = False
+    if taken:
+        checked_name(name)
+    else:
+        with pytest.raises(Refused):
+            checked_name(name)
 
 
 @pytest.mark.parametrize(
