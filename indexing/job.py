@@ -42,7 +42,7 @@ class Summary:
     """Files counted by outcome, passages written, those of them that went through the encoder, and wall-clock time.
 
     `tokens` are those that the encoder computed, `encoder_share` is the part of the time that it did. Problems,
-    warnings and skips are the first of them.
+    warnings and skips are the first of them. Nothing is seen before the `shards_missing` are done.
     """
 
     added: int
@@ -61,6 +61,7 @@ class Summary:
     tokens: int = 0
     encoder_share: float = 0.0
     stages: tuple[StageTime, ...] = ()
+    shards_missing: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -96,6 +97,7 @@ class Plan:
             "tokens": self.tokens,
             "passages_to_encode": self.passages_to_encode,
             "seconds": round(self.seconds, 1),
+            **({"shards": list(map(asdict, self.work.shares))} if self.work.shares else {}),
             "files": {**names, **reasons},
         }
 
@@ -154,7 +156,9 @@ def apply(
     manifest = manifest_of(settings, encoder)
     with (
         closing(open_catalog(settings)) as catalog,
-        catalog.writer(collection, manifest, rebuild=rebuild) as writer,
+        catalog.writer(
+            collection, manifest, rebuild=rebuild, shard=(shard.index, shard.count) if shard else None
+        ) as writer,
         spool_folder(settings.home) as folder,
         compare(found, writer.files(), shard=shard, folder=folder) as work,
     ):
@@ -175,7 +179,7 @@ def apply(
         removed = work.removed()
         while batch := list(itertools.islice(removed, _REMOVED_AT_ONCE)):
             writer.remove_files(batch)
-        writer.finish()
+        shards_missing = writer.finish()
         ended = time.perf_counter()
         stages = (
             StageTime("compare", compared - began),
@@ -196,6 +200,7 @@ def apply(
             tokens=tokens,
             encoder_share=round(encoding / (ended - began), 3),
             stages=tuple(stage.rounded() for stage in stages),
+            shards_missing=shards_missing,
         )
 
 
@@ -207,6 +212,7 @@ def plan(
     collection: str = "default",
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    shard: Shard | None = None,
     limits: Limits = DEFAULT_LIMITS,
     start: Callable[[Work], None] = lambda work: None,
     progress: Progress = lambda size: None,
@@ -218,11 +224,11 @@ def plan(
         try:
             store = catalog.open(check_collection_name(collection))
         except IndexNotFound:
-            work = compare(found, (), folder=folder)
+            work = compare(found, (), shard=shard, folder=folder)
         else:
             with closing(store):
                 store.manifest.require(manifest_of(settings, encoder))
-                work = compare(found, store.files(), folder=folder)
+                work = compare(found, store.files(), shard=shard, folder=folder)
         try:
             start(work)
             with _conversions(work, settings, encoder, folder, limits) as conversions:

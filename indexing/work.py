@@ -8,7 +8,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -16,8 +16,8 @@ from typing import Any, Self
 
 import apsw
 
-from indexing import sources
-from indexing.sources import LeftOut, Scan, Skip, SourceFile
+from indexing import objects, sources
+from indexing.sources import LeftOut, Present, Scan, Skip, SourceFile
 from search_app.errors import ConfigurationError
 from search_app.protocols import FileRecord
 
@@ -35,6 +35,7 @@ CREATE TABLE found (id INTEGER PRIMARY KEY, path TEXT UNIQUE, source TEXT, forma
 CREATE TABLE removed (id INTEGER PRIMARY KEY, path TEXT);
 BEGIN;
 """
+_SIDECAR = "sidecar"
 _FILE = "path, source, format, size, changed_ns, modified_ns, sidecar"
 
 
@@ -88,11 +89,24 @@ class Shard:
 
     def takes(self, path: str) -> bool:
         """Is the file of this absolute path, or URL, one of this shard's?"""
+        return self.taker(path) == self.index
+
+    def taker(self, path: str) -> int:
+        """The index of the shard that takes it."""
         number = int.from_bytes(hashlib.sha256(path.encode("utf-8", "surrogateescape")).digest()[:8])
-        return number % self.count == self.index - 1
+        return number % self.count + 1
 
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a shard takes of all that was found, whether there is something to do or not."""
+
+    shard: str
+    files: int = 0
+    bytes: int = 0
 
 
 class Work:
@@ -108,6 +122,8 @@ class Work:
         self._counts: Counter[Outcome] = Counter()
         self.bytes = 0
         """Of the files to index as they were found."""
+        self.shares: list[Share] = []
+        """Of each shard in order, where the work is one shard's."""
         with tempfile.TemporaryDirectory(prefix="work-", dir=folder) as place:
             self._db = apsw.Connection(str(Path(place, "work.db")))
             self._db.execute(_SCHEMA).fetchall()
@@ -197,14 +213,42 @@ class Work:
     def _is_there(self, path: str) -> bool:
         return bool(list(self._db.execute("SELECT 1 FROM found WHERE path = ?", (path,))))
 
-    def _add_file(self, file: SourceFile, outcome: Outcome, digest: str = "", reason: str = "") -> None:
+    def _add_file(self, file: SourceFile, outcome: Outcome | None, digest: str = "", reason: str = "") -> None:
         self._db.execute(
             f"INSERT INTO found ({_FILE}, digest, outcome, reason, is_file) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
             (*astuple(file), digest, outcome, reason),
         )
+        if outcome is not None:
+            self._count(outcome, file.size)
+
+    def _add_present(self, item: Present) -> None:
+        self._db.execute(
+            "INSERT INTO found (path, changed_ns, format, is_file) VALUES (?, ?, ?, 1)",
+            (item.path, item.version, _SIDECAR if item.is_sidecar else None),
+        )
+
+    def _judge_objects(self) -> None:
+        sql = f"SELECT id, {_FILE} FROM found WHERE source NOT NULL AND outcome IS NULL AND id > ? ORDER BY id LIMIT ?"
+        for number, *columns in self._pages(sql):
+            file = SourceFile(*columns)
+            for name in sources.sidecar_names(file.path):
+                version = self._db.execute(
+                    "SELECT changed_ns FROM found WHERE path = ? AND format = ?", (name, _SIDECAR)
+                ).get
+                if version is not None:
+                    file = sources.with_sidecar(file, name, version)
+                    break
+            outcome, digest, reason = _judged(file, self._known(file.path))
+            self._db.execute(
+                "UPDATE found SET changed_ns = ?, sidecar = ?, digest = ?, outcome = ?, reason = ? WHERE id = ?",
+                (file.changed_ns, file.sidecar, digest, outcome, reason, number),
+            )
+            self._count(outcome, file.size)
+
+    def _count(self, outcome: Outcome, size: int) -> None:
         self._counts[outcome] += 1
         if outcome in (Outcome.ADDED, Outcome.CHANGED):
-            self.bytes += file.size
+            self.bytes += size
 
     def _add_left_out(self, item: LeftOut) -> None:
         outcome = Outcome.FAILED if item.failed else Outcome.SKIPPED
@@ -223,7 +267,7 @@ class Work:
         last = ""
         while page := list(self._db.execute(sql, (last, _PAGE))):
             for path, is_empty in page:
-                if found.covers(path) and (is_empty or sources.has_vanished(path)):
+                if is_empty or found.lost(path):
                     self._db.execute("INSERT INTO removed (path) VALUES (?)", (path,))
                     self._counts[Outcome.REMOVED] += 1
             last = page[-1][0]
@@ -237,15 +281,27 @@ def compare(
     `shard` leaves out what another one takes, of what is there and of what is gone alike; `folder` is for scratch.
     """
     work = Work(folder)
+    if shard is not None:
+        work.shares = [Share(str(Shard(number, shard.count))) for number in range(1, shard.count + 1)]
     try:
         work._add_known(record for record in known if shard is None or shard.takes(record.path))
         for item in found:
-            if (shard is not None and not shard.takes(item.path)) or work._is_there(item.path):
+            if shard is not None and isinstance(item, SourceFile):
+                share = work.shares[taker := shard.taker(item.path) - 1]
+                work.shares[taker] = replace(share, files=share.files + 1, bytes=share.bytes + item.size)
+            if work._is_there(item.path):
                 continue
-            if isinstance(item, LeftOut):
+            if isinstance(item, Present):
+                work._add_present(item)
+            elif shard is not None and not shard.takes(item.path):
+                continue
+            elif isinstance(item, LeftOut):
                 work._add_left_out(item)
+            elif objects.is_url(item.path):
+                work._add_file(item, None)  # its metadata may come later in the listing
             else:
                 work._add_file(item, *_judged(item, work._known(item.path)))
+        work._judge_objects()
         work._remove_what_is_gone(found)
     except BaseException:
         work.close()
@@ -257,6 +313,11 @@ def _judged(file: SourceFile, record: FileRecord | None) -> tuple[Outcome, str, 
     """Outcome, digest and reason."""
     if record is not None and sources.surely_unchanged(file, record):
         return Outcome.UNCHANGED, record.digest, ""
+    if objects.is_url(file.path):
+        if record is None:
+            return Outcome.ADDED, "", ""
+        if not record.digest or (record.modified_ns and file.changed_ns):
+            return Outcome.CHANGED, "", ""
     try:
         digest = sources.digest(file)
     except FileNotFoundError:
