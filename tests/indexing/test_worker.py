@@ -324,7 +324,7 @@ def test_a_worker_whose_lease_is_another_ones_lets_go_of_the_job(settings: Setti
 
     def lose() -> None:
         with closing(apsw.Connection(str(queue.path))) as db:
-            db.execute("UPDATE jobs SET lease = 'of another', process = ?", (os.getppid(),))
+            db.execute("UPDATE jobs SET lease = 'of another'")
 
     losing = worker(settings, queue, Acting(lose), say=lines.append)
     with running(losing):
@@ -402,3 +402,30 @@ def test_the_command_does_what_is_queued_and_ends_by_a_signal(settings: Settings
         idle.send_signal(signal.SIGTERM)
         assert idle.wait(timeout=10) == 0
     assert not queue.workers()
+
+
+def test_a_batch_that_takes_too_long_is_cut_off_and_its_job_given_back(settings: Settings, queue: JobQueue) -> None:
+    identity = upload(queue, {"a.md": b"# A\n\nfirst"})
+    program = f"""
+import sys, time
+sys.path[:0] = {sys.path!r}
+import test_worker as here
+from indexing.worker import ended_by_signals
+settings = here.Settings(home={str(settings.home)!r})
+queue = here.JobQueue.of(settings)
+slow = here.Acting(lambda: print("encoding", flush=True) or time.sleep(100))
+worker = here.worker(settings, queue, slow)
+with ended_by_signals(worker):
+    worker.run()
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "encoding\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+
+    waiting = job_of(queue, identity)
+    assert (waiting.state, waiting.attempts, waiting.stage) == (JobState.QUEUED, 0, "its worker was stopped")
+    run(settings, queue)
+    assert job_of(queue, identity).state is JobState.DONE
+    assert set(texts(settings)) == originals(settings) == {"a.md"}

@@ -1,0 +1,241 @@
+"""What each kind of job does: uploads, folders, deletes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from indexing import deletion, job, sources
+from indexing.leased import Leased
+from indexing.library import Library, Upload, write_journal
+from indexing.sources import Skip, SourceFile
+from indexing.work import Work
+from search_app.errors import ConfigurationError, IndexNotFound, SearchAppError
+from search_app.jobs import Job, JobKind, LeaseLost
+from search_app.protocols import Encoder, FileRecord
+from search_app.settings import Settings
+from search_app.stores.catalog import open_catalog
+
+_log = logging.getLogger(__name__)
+
+_DELETION = "deletion.json"
+_PLANNED = ("added", "changed", "unchanged", "removed", "skipped", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a job did; `error` where nothing of it could be done."""
+
+    counts: Mapping[str, float]
+    problems: Sequence[Skip] = ()
+    skips: Sequence[Skip] = ()
+    warnings: Sequence[Skip] = ()
+    error: SearchAppError | None = None
+
+
+class Kinds:
+    """Each may be begun again after a kill, to the same end. The encoder is loaded with the first that needs it."""
+
+    def __init__(self, settings: Settings, staging: Path, load_encoder: Callable[[Settings], Encoder]) -> None:
+        self._settings = settings
+        self._staging = staging
+        self._load_encoder = load_encoder
+        self._encoder: Encoder | None = None
+
+    def do(self, lease: Leased) -> Outcome:
+        kinds = {JobKind.UPLOAD: self._upload, JobKind.FOLDER: self._folder, JobKind.DELETE: self._delete}
+        return kinds[lease.job.kind](lease)
+
+    def settle(self, upload: Upload, collection: str) -> None:
+        """After it the library holds what the index knows, however the job went."""
+        if not upload.is_unsettled():
+            return
+        known = self._records(collection, [str(path) for path in upload.indexed_paths()])
+
+        def is_indexed(path: Path) -> bool:
+            record = known.get(str(path))
+            if record is None:
+                return False
+            return not record.digest or record.digest == _digest(path)  # without one a part of it has come already
+
+        upload.settle(is_indexed)
+
+    def _records(self, collection: str, paths: Sequence[str]) -> dict[str, FileRecord]:
+        wanted = set(paths)
+        with closing(open_catalog(self._settings)) as catalog:
+            try:
+                index = catalog.open(collection)
+            except IndexNotFound:
+                return {}
+            with closing(index):
+                return {record.path: record for record in index.files() if record.path in wanted}
+
+    def _upload(self, lease: Leased) -> Outcome:
+        library = Library(self._settings, lease.job.collection)
+        upload = Upload(self._staging / lease.job.id, library)
+        lease.stage("reading")
+        try:
+            upload.prepare(lease.job.request["files"], self._settings.jobs)
+            paths = upload.put()
+            lease.check()
+            summary = self._apply(lease, paths, base=library.folder) if paths else None
+        except LeaseLost:
+            raise
+        except Exception:
+            try:
+                self.settle(upload, lease.job.collection)
+            except SearchAppError as fault:  # as long as its journal is there, the worker comes back to it
+                _log.error("job=%s left files that cannot be put back now: %s", lease.job.id, fault)
+            raise
+        self.settle(upload, lease.job.collection)
+        journal = upload.journal
+        counts = _counts(summary)
+        counts["skipped"] += len(journal.skips)
+        counts["failed"] += len(journal.problems)
+        problems = [*journal.problems, *(summary.problems if summary else ())]
+        error = None
+        if problems and not counts["added"] + counts["changed"] + counts["unchanged"]:
+            first = f"{problems[0].source}: {problems[0].reason}"
+            error = SearchAppError(
+                f"nothing of this upload could be indexed: {first}", hint="the index is as it was; upload it mended"
+            )
+        return Outcome(
+            counts,
+            problems,
+            [*journal.skips, *(summary.skips if summary else ())],
+            summary.warnings if summary else (),
+            error,
+        )
+
+    def _folder(self, lease: Leased) -> Outcome:
+        name = str(lease.job.request["folder"])
+        path = self._settings.jobs.folders.get(name)
+        if path is None:
+            raise ConfigurationError(
+                f"no folder is named '{name}'", hint="name it for API and worker in SEARCH_APP_JOBS__FOLDERS"
+            )
+        if "://" not in path:
+            path = os.path.abspath(path)
+            if not os.path.isdir(path):
+                raise SearchAppError(f"folder '{name}' is not there: {path}", hint="mount it, then queue the job again")
+
+        def guard(work: Work) -> None:
+            found = work.counts
+            if found.removed and not found.added + found.changed + found.unchanged:
+                raise SearchAppError(
+                    f"folder '{name}' ({path}) holds none of the files that were indexed from it: is it not mounted?",
+                    hint="nothing was removed; if they are gone for good:"
+                    f" search-index apply --collection {lease.job.collection} {path}",
+                )
+
+        lease.stage("reading")
+        summary = self._apply(lease, [path], guard=guard)
+        return Outcome(_counts(summary), summary.problems, summary.skips, summary.warnings)
+
+    def _delete(self, lease: Leased) -> Outcome:
+        """What is to be deleted is settled once: documents that come later are not meant, even after a kill."""
+        settings, collection = self._settings, lease.job.collection
+        journal = self._staging / lease.job.id / _DELETION
+        lease.stage("reading")
+        if not journal.exists():
+            write_journal(journal, self._to_delete(lease.job))
+        chosen = json.loads(journal.read_bytes())
+        lease.planned(dict.fromkeys(_PLANNED, 0) | {"removed": len(chosen["documents"])}, total=None)
+        lease.stage("removing")
+        began = time.monotonic()
+        if chosen["documents"]:
+            found = deletion.select(settings, collection=collection, documents=chosen["documents"])
+            deletion.remove(settings, found, collection=collection)
+            self._remove_originals(collection, chosen["files"])
+        counts = _counts(None) | {"deleted": len(chosen["documents"]), "seconds": round(time.monotonic() - began, 3)}
+        return Outcome(counts, [Skip(id, "there is no such document") for id in chosen["missing"]])
+
+    def _to_delete(self, leased: Job) -> dict[str, list[str]]:
+        request, library = leased.request, Library(self._settings, leased.collection)
+        found = deletion.select(
+            self._settings,
+            collection=leased.collection,
+            documents=request.get("documents") or (),
+            sources=request.get("sources") or (),
+            where=request.get("where"),
+        )
+        with closing(open_catalog(self._settings)) as catalog, closing(catalog.open(leased.collection)) as index:
+            records = (index.file_of(document.id) for document in found.documents)
+            files = {record.path for record in records if record is not None and library.holds(record.path)}
+        return {
+            "documents": [document.id for document in found.documents],
+            "missing": list(found.missing),
+            "files": sorted(files),
+        }
+
+    def _remove_originals(self, collection: str, files: Sequence[str]) -> None:
+        """Uploaded files none of whose documents is left, so that the same file can be uploaded again."""
+        known = self._records(collection, files)
+        empty = [path for path in files if path not in known or not known[path].documents]
+        if forgotten := [path for path in empty if path in known]:
+            with closing(open_catalog(self._settings)) as catalog:
+                with closing(catalog.open(collection)) as index:
+                    manifest = index.manifest
+                with catalog.writer(collection, manifest) as writer:
+                    writer.remove_files(forgotten)
+                    writer.finish()
+        Library(self._settings, collection).remove(empty)
+
+    def _apply(
+        self,
+        lease: Leased,
+        paths: Sequence[str | Path],
+        *,
+        base: Path | None = None,
+        guard: Callable[[Work], None] = lambda work: None,
+    ) -> job.Summary:
+        removals = 0
+
+        def start(work: Work) -> None:
+            nonlocal removals
+            guard(work)
+            removals = work.counts.removed
+            lease.planned(asdict(work.counts), total=work.bytes)
+            lease.stage("indexing")
+
+        def progress(size: int) -> None:
+            if removals and lease.total is not None and lease.done + size >= lease.total:
+                lease.done += size
+                lease.stage("removing")
+            else:
+                lease.advance(size)
+
+        encoder = self._loaded()
+        lease.check()
+        return job.apply(
+            paths,
+            settings=self._settings,
+            encoder=encoder,
+            collection=lease.job.collection,
+            base=base,
+            start=start,
+            progress=progress,
+        )
+
+    def _loaded(self) -> Encoder:
+        if self._encoder is None:
+            self._encoder = self._load_encoder(self._settings)
+        return self._encoder
+
+
+def _counts(summary: job.Summary | None) -> dict[str, float]:
+    names = (*_PLANNED, "passages", "passages_encoded", "seconds")
+    return {name: getattr(summary, name) if summary else 0 for name in names} | {"deleted": 0}
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        return sources.digest(sources.refreshed(SourceFile(str(path), "", "", 0, 0, 0)))
+    except OSError:
+        return None
