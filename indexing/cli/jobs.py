@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from indexing.cli import options
 from indexing.cli.terminal import SHOWN, Interrupt, Progress, duration, print_json, print_list, print_reasons
 
+if TYPE_CHECKING:
+    from indexing.work import Shard
+
 
 @click.command()
 @options.selecting
+@options.shard
 @options.common
 def plan(
     paths: tuple[str, ...], include: tuple[str, ...], exclude: tuple[str, ...], encoder: str | None,
-    home: Path | None, collection: str, as_json: bool,
+    shard: Shard | None, home: Path | None, collection: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Say what apply would do, and how long it would take."""
     from indexing import job
@@ -30,7 +37,7 @@ def plan(
     bar = Progress(as_json, "reading")
     result = job.plan(
         paths, settings=settings, encoder=model, collection=collection, include=include, exclude=exclude,
-        start=bar.start, progress=bar.update,
+        shard=shard, start=bar.start, progress=bar.update,
     )  # fmt: skip
     bar.close()
     if as_json:
@@ -50,6 +57,9 @@ def plan(
             f"{result.passages} passages, {result.tokens} tokens, {result.passages_to_encode} passages to encode: "
             f"about {duration(result.seconds)}"
         )
+        for share in work.shares:
+            whose = ", the one above" if share.shard == str(shard) else ""
+            click.echo(f"shard {share.shard} takes {share.files} files, {share.bytes} bytes{whose}")
     failed = result.work.counts.failed
     result.work.close()
     sys.exit(1 if failed else 0)
@@ -58,17 +68,30 @@ def plan(
 @click.command()
 @options.selecting
 @click.option("--rebuild", is_flag=True, help="Build the index anew, whatever built the one that is there.")
+@options.shard
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Encode in N processes of this machine.")
+@click.option("--ray", metavar="ADDRESS", help="Encode on a Ray cluster: host:port, or auto.")
 @options.common
 def apply(
     paths: tuple[str, ...], include: tuple[str, ...], exclude: tuple[str, ...], encoder: str | None, rebuild: bool,
-    home: Path | None, collection: str, as_json: bool,
+    shard: Shard | None, workers: int | None, ray: str | None, home: Path | None, collection: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Bring the index up to date with the files under PATH."""
     from indexing import job
     from indexing.sources import require
 
+    if workers and ray:
+        raise click.UsageError("--workers and --ray exclude each other: give one of them")
+    if shard and (workers or ray):
+        raise click.UsageError("--shard shares out the work without Ray: leave --workers and --ray out")
     settings = options.load(home, collection, model=encoder)
     require(paths)
+    run: Callable[..., job.Summary] = partial(job.apply, shard=shard) if shard else job.apply
+    if workers or ray:
+        from indexing import cluster
+
+        cluster.check(settings, address=ray or "")
+        run = partial(cluster.apply, workers=workers or 0, address=ray or "")
     model = options.load_encoder(settings)
     bar = Progress(as_json, "indexing")
 
@@ -78,7 +101,7 @@ def apply(
 
     try:
         with Interrupt() as interrupt:
-            summary = job.apply(
+            summary = run(
                 paths, settings=settings, encoder=model, collection=collection, include=include, exclude=exclude,
                 rebuild=rebuild, start=bar.start, progress=progress,
             )  # fmt: skip
@@ -98,6 +121,9 @@ def apply(
             f"{summary.passages} passages, {summary.passages_encoded} encoded, "
             f"{summary.truncated_tokens} tokens cut off, in {duration(summary.seconds)}"
         )
+        if shard and summary.shards_missing:
+            missing = ", ".join(f"{number}/{shard.count}" for number in summary.shards_missing)
+            click.echo(f"shard {shard} is done; nothing of it is seen before these are: {missing}")
     sys.exit(1 if summary.failed else 0)
 
 

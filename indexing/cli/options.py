@@ -12,6 +12,7 @@ import click
 from search_app.errors import SearchAppError
 
 if TYPE_CHECKING:
+    from indexing.work import Shard
     from search_app.protocols import Encoder
     from search_app.settings import Settings
     from search_app.stores.index import Catalog
@@ -57,6 +58,15 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def _shard(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Shard | None:
+    from indexing.work import Shard
+
+    return None if value is None else Shard.parse(value)
+
+
+shard = click.option(
+    "--shard", metavar="I/N", callback=_shard, help="Only part I of N parts, which N jobs on any machines do."
+)
 encoder = click.option("--encoder", metavar="MODEL", help="A folder or hub name [SEARCH_APP_ENCODER__MODEL].")
 
 
