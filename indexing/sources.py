@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import stat
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from indexing import objects
 from indexing.converters import FORMATS
 from indexing.converters.content import ConversionError, plain_meta
 from search_app.errors import ConfigurationError
@@ -23,14 +25,16 @@ from search_app.types import MetaValue
 
 SIDECAR = ".meta.json"
 _MAX_SIDECAR_BYTES = 1 << 20
-_BLOCK = 1 << 20
 _SETTLED_NS = 2_000_000_000
 """A file changed this recently may change again within the same tick of the file system's clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file to index: `path` absolute, `source` as given, `sidecar` the `NAME.meta.json` beside it."""
+    """A file to index: `path` absolute, `source` as given, `sidecar` the `NAME.meta.json` beside it.
+
+    Of an object in a store `path` is the URL, `changed_ns` a fingerprint of its version, 0 where the store names none.
+    """
 
     path: str
     source: str
@@ -60,6 +64,15 @@ class LeftOut:
     empty: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Present:
+    """An object that is there and is no document of this job; `version` is as `SourceFile.changed_ns`."""
+
+    path: str
+    version: int
+    is_sidecar: bool
+
+
 class Scan:
     """A walk over the PATHs, done anew and lazily by each iteration; what two PATHs hold comes twice.
 
@@ -74,17 +87,24 @@ class Scan:
         base: Path | None = None,
     ) -> None:
         self._paths, self._include, self._exclude, self._base = paths, include, exclude, base
-        self.roots = [os.path.abspath(given) for given in paths]
+        self._places = [objects.Place(os.fspath(given)) for given in paths if objects.is_url(os.fspath(given))]
+        self._roots = [os.path.abspath(given) for given in paths if not objects.is_url(os.fspath(given))]
 
-    def __iter__(self) -> Iterator[SourceFile | LeftOut]:
+    def __iter__(self) -> Iterator[SourceFile | LeftOut | Present]:
         if self._base is None:
             return self._found()
-        return (replace(item, source=os.path.relpath(item.path, self._base)) for item in self._found())
+        return (
+            item if isinstance(item, Present) else replace(item, source=os.path.relpath(item.path, self._base))
+            for item in self._found()
+        )
 
-    def _found(self) -> Iterator[SourceFile | LeftOut]:
+    def _found(self) -> Iterator[SourceFile | LeftOut | Present]:
+        places = iter(self._places)
         for given in self._paths:
             source = os.fspath(given)
-            if os.path.isdir(source):
+            if objects.is_url(source):
+                yield from self._stored(next(places))
+            elif os.path.isdir(source):
                 for item in _walk(source, self._exclude):
                     if isinstance(item, LeftOut):
                         yield item
@@ -96,12 +116,28 @@ class Scan:
     def files(self) -> Iterator[SourceFile]:
         return (item for item in self if isinstance(item, SourceFile))
 
+    def _stored(self, place: objects.Place) -> Iterator[SourceFile | LeftOut | Present]:
+        for found in place.objects():
+            relative = found.url.removeprefix(place.prefix).lstrip("/") or objects.name_of(found.url)
+            if found.url.endswith(SIDECAR) or not self._wants(relative):
+                yield Present(found.url, found.version, found.url.endswith(SIDECAR))
+            else:
+                yield _stored(found, relative)
+
     def _wants(self, relative: str) -> bool:
         return (not self._include or matches(relative, self._include)) and not matches(relative, self._exclude)
 
     def covers(self, path: str) -> bool:
-        """Is the absolute path at or under one of the given PATHs?"""
-        return any(path == root or path.startswith(root.rstrip(os.sep) + os.sep) for root in self.roots)
+        """Is the absolute path, or URL, at or under one of the given PATHs?"""
+        if objects.is_url(path):
+            return any(place.covers(path) for place in self._places)
+        return any(path == root or path.startswith(root.rstrip(os.sep) + os.sep) for root in self._roots)
+
+    def lost(self, path: str) -> bool:
+        """Has what was not found, now that all was gone through, clearly vanished from below the given PATHs?"""
+        if any(place.is_certain and place.covers(path) for place in self._places):
+            return True  # a listing that was not whole would have ended the job
+        return self.covers(path) and has_vanished(path)
 
 
 def scan(
@@ -120,9 +156,11 @@ def scan(
 
 
 def require(paths: Sequence[str | Path]) -> None:
-    """Raises ConfigurationError for a PATH that does not exist."""
+    """Raises ConfigurationError for a PATH that does not exist; whether a URL does is seen when it is listed."""
     for given in paths:
-        if not os.path.exists(given):
+        if objects.is_url(os.fspath(given)):
+            objects.require(os.fspath(given))
+        elif not os.path.exists(given):
             raise ConfigurationError(
                 f"no such file or folder: {given}", hint="nothing was changed; check the PATH and run the command again"
             )
@@ -166,14 +204,26 @@ def _walk(root: str, exclude: Sequence[str]) -> Iterator[tuple[str, str] | LeftO
 
 def refreshed(file: SourceFile) -> SourceFile:
     """The same file as it is now. Raises OSError."""
+    if objects.is_url(file.path):
+        now = _stored(objects.describe(file.path), "")
+        if not isinstance(now, SourceFile):
+            raise FileNotFoundError(file.path)
+        sidecar = objects.describe(file.sidecar).version if file.sidecar else None
+        return replace(with_sidecar(now, file.sidecar, sidecar), source=file.source)
     status = os.stat(file.path)
     return _described(file.path, file.source, file.format, status)
 
 
 @contextmanager
-def local(file: SourceFile) -> Iterator[Path]:
-    """Where its bytes are on this machine, for as long as the block lasts."""
-    yield Path(file.path)
+def local(file: SourceFile, *, folder: Path | None = None) -> Iterator[Path]:
+    """Where its bytes are on this machine, while the block lasts: an object's in `folder`. Raises OSError."""
+    if not objects.is_url(file.path):
+        yield Path(file.path)
+        return
+    with tempfile.TemporaryDirectory(prefix="object-", dir=folder) as place:
+        target = Path(place, "content")
+        objects.download(file.path, target)
+        yield target
 
 
 def _described(path: str, source: str, kind: str, status: os.stat_result) -> SourceFile:
@@ -216,35 +266,71 @@ def _looked_at(source: str) -> Iterator[SourceFile | LeftOut]:
         if not any(os.path.exists(owner) for owner in _owners(path)):
             yield _left_out(source, "metadata of a file that is not there")
     elif kind is None:
-        ending = os.path.splitext(name)[1]
-        yield _left_out(source, f"unknown type {ending}" if ending else "unknown type: its name has no ending")
+        yield _left_out(source, _unknown(os.path.splitext(name)[1]))
     elif status.st_size == 0:
         yield _left_out(source, "empty file", empty=True)
     else:
         yield _described(path, source, kind, status)
 
 
-def digest(file: SourceFile) -> str:
-    """SHA-256 of the file's bytes, then "+" and that of its sidecar where it has one. Raises OSError."""
-    content = hashlib.sha256()
-    with open(file.path, "rb") as stream:
-        while block := stream.read(_BLOCK):
-            content.update(block)
+def _stored(found: objects.Object, relative: str) -> SourceFile | LeftOut:
+    name = objects.name_of(found.url)
+    ending = os.path.splitext(name)[1].lower()
+    if any(part.startswith(".") for part in relative.split("/")):
+        return LeftOut(found.url, found.url, "hidden file")
+    if ending not in FORMATS:
+        return LeftOut(found.url, found.url, _unknown(os.path.splitext(name)[1]))
+    if found.size == 0:
+        return LeftOut(found.url, found.url, "empty file", empty=True)
+    return SourceFile(found.url, found.url, FORMATS[ending], found.size or 0, found.version, found.modified_ns)
+
+
+def with_sidecar(file: SourceFile, sidecar: str | None, version: int | None) -> SourceFile:
+    """An object with the metadata beside it, whose version becomes part of its own."""
+    if sidecar is None or version is None:
+        return file
+    both = hashlib.sha256(f"{file.changed_ns}+{version}".encode()).digest()
+    known = file.changed_ns and version
+    return replace(file, sidecar=sidecar, changed_ns=int.from_bytes(both[:8]) >> 2 if known else 0)
+
+
+def _unknown(ending: str) -> str:
+    return f"unknown type {ending}" if ending else "unknown type: its name has no ending"
+
+
+def digest(file: SourceFile, at: Path | None = None) -> str:
+    """SHA-256 of the file's bytes, then "+" and that of its sidecar where it has one. Raises OSError.
+
+    `at` is where the bytes are, if they are at hand: an object is downloaded to be read.
+    """
+    if at is None and objects.is_url(file.path):
+        with local(file) as at:
+            return digest(file, at)
+    with open(at or file.path, "rb") as stream:
+        content = hashlib.file_digest(stream, "sha256").hexdigest()
     if file.sidecar is None:
-        return content.hexdigest()
-    return f"{content.hexdigest()}+{hashlib.sha256(Path(file.sidecar).read_bytes()).hexdigest()}"
+        return content
+    return f"{content}+{hashlib.sha256(_sidecar_bytes(file.sidecar)).hexdigest()}"
+
+
+def _sidecar_bytes(path: str) -> bytes:
+    """Cut off where it is too large to be read as metadata."""
+    if objects.is_url(path):
+        return objects.read(path, most=_MAX_SIDECAR_BYTES + 1)
+    with open(path, "rb") as stream:
+        return stream.read(_MAX_SIDECAR_BYTES + 1)
 
 
 def record_of(file: SourceFile, content_digest: str, documents: int) -> FileRecord:
     """`modified_ns` keeps the inode's change time, which no program can set back; 0 where it cannot be relied upon."""
-    settled = file.sidecar is None and file.changed_ns < time.time_ns() - _SETTLED_NS
+    settled = objects.is_url(file.path) or (file.sidecar is None and file.changed_ns < time.time_ns() - _SETTLED_NS)
     return FileRecord(file.path, file.source, content_digest, file.size, file.changed_ns if settled else 0, documents)
 
 
 def surely_unchanged(file: SourceFile, known: FileRecord) -> bool:
     """Without reading it: same size, and nothing has touched it since it was indexed."""
     return (
-        file.sidecar is None
+        (file.sidecar is None or objects.is_url(file.path))
         and known.modified_ns != 0
         and (known.size, known.modified_ns) == (file.size, file.changed_ns)
     )
@@ -252,6 +338,8 @@ def surely_unchanged(file: SourceFile, known: FileRecord) -> bool:
 
 def has_vanished(path: str) -> bool:
     """Only a clear "not there" counts: a folder that may not be entered hides its files, it does not delete them."""
+    if objects.is_url(path):
+        return objects.is_gone(path)
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -265,9 +353,10 @@ def sidecar_meta(path: str) -> dict[str, MetaValue]:
     """Raises ConversionError where it is not a JSON object."""
     name = os.path.basename(path)
     try:
-        if os.path.getsize(path) > _MAX_SIDECAR_BYTES:
+        content = _sidecar_bytes(path)
+        if len(content) > _MAX_SIDECAR_BYTES:
             raise ConversionError(f"{name} is larger than {_MAX_SIDECAR_BYTES >> 20} MB")
-        values: Any = json.loads(Path(path).read_bytes())
+        values: Any = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ConversionError(f"{name} is not JSON: {error}") from error
     except OSError as error:
@@ -277,9 +366,13 @@ def sidecar_meta(path: str) -> dict[str, MetaValue]:
     return plain_meta(values)
 
 
+def sidecar_names(path: str) -> tuple[str, str]:
+    """Where its metadata may be, the first that is there."""
+    return path + SIDECAR, os.path.splitext(path)[0] + SIDECAR
+
+
 def _sidecar_of(path: str) -> str | None:
-    stem = os.path.splitext(path)[0]
-    return next((name for name in (path + SIDECAR, stem + SIDECAR) if os.path.isfile(name)), None)
+    return next((name for name in sidecar_names(path) if os.path.isfile(name)), None)
 
 
 def _owners(sidecar: str) -> list[str]:
