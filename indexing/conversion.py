@@ -23,6 +23,7 @@ from indexing.splitter import Stretch, passage
 from indexing.spool import Spool
 from indexing.work import Outcome
 from search_app.protocols import FileRecord
+from search_app.stores.text_analysis import detect_language, normalise_language
 from search_app.types import Document, MetaValue
 
 _MAX_WARNINGS = 10_000
@@ -43,6 +44,7 @@ class Converted:
     outcome: Outcome = Outcome.FAILED
     reason: str = ""
     warnings: tuple[str, ...] = ()
+    language: str = "auto"
 
     def parts(self, characters: int = BATCH_CHARACTERS) -> Iterator[SplitPart]:
         """Read piecewise; none for a file that was not converted."""
@@ -68,7 +70,7 @@ class Converted:
                     text=content.text,
                     source=self.file.source,
                     meta=content.meta,
-                    language=line["language"],
+                    language=self._language(content),
                     headings=content.headings,
                     pages=content.pages,
                 )
@@ -78,6 +80,11 @@ class Converted:
                 characters, title, page, places = line
                 found = (passage(document, title=title, page=page, start=start, end=end) for start, end in places)
                 yield Stretch(tuple(found), characters)
+
+    def _language(self, content: Content) -> str:
+        """Found out here, for what a process needs for it takes longer to load than many a file to convert."""
+        stated = normalise_language(str(content.meta.get("language", "")))
+        return stated or (detect_language(content.text) if self.language == "auto" else self.language)
 
 
 class FileSplitter:
@@ -93,6 +100,7 @@ class FileSplitter:
 
     def __init__(self, recipe: Recipe, *, folder: Path | None = None, limits: Limits = DEFAULT_LIMITS) -> None:
         self._sandbox = Sandbox(limits, recipe=recipe, folder=folder)
+        self._language = recipe.language
 
     def __enter__(self) -> Self:
         return self
@@ -134,7 +142,8 @@ class FileSplitter:
         except BaseException:
             spool.discard()
             raise
-        return Converted(file, sources.record_of(file, digest, spool.documents), spool, warnings=spool.warnings)
+        record = sources.record_of(file, digest, spool.documents)
+        return Converted(file, record, spool, warnings=spool.warnings, language=self._language)
 
     def _spooled(self, file: SourceFile, stated: Mapping[str, MetaValue]) -> Spool:
         facts: dict[str, MetaValue] = {

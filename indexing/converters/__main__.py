@@ -23,7 +23,6 @@ from indexing.converters import convert
 from indexing.converters.content import Content, ConversionError
 
 if TYPE_CHECKING:
-    from indexing.recipe import Recipe
     from indexing.splitter import Splitter
 
 _MAX_SPOOL_BYTES = 8 << 30
@@ -59,24 +58,26 @@ def _lines(recipe: dict[str, Any] | None) -> Lines:
         return _whole
     from indexing.recipe import Recipe
 
-    return _split(Recipe(**recipe), Recipe(**recipe).splitter() if recipe["tokenizer"] else None)
+    return _split(Recipe(**recipe).splitter() if recipe["tokenizer"] else None)
 
 
 def _whole(request: dict[str, Any], content: Content) -> Iterator[object]:
     yield content.to_json()
 
 
-def _split(recipe: Recipe, splitter: Splitter | None) -> Lines:
+def _split(splitter: Splitter | None) -> Lines:
+    from search_app.types import Document
+
     def lines(request: dict[str, Any], content: Content) -> Iterator[object]:
         """The document, then of each stretch how many characters it has, its passages' title and page and places."""
-        document = recipe.document(content, stem=request["stem"], over=request["over"])
-        yield content.to_json() | {
-            "title": document.title, "meta": document.meta, "language": document.language, "warnings": (),
-        }  # fmt: skip
+        meta = {**content.meta, **request["over"]}
+        title = str(request["over"].get("title") or content.title or request["stem"])
+        yield content.to_json() | {"title": title, "meta": meta, "warnings": ()}
+        document = Document("", title, content.text, "", headings=content.headings, pages=content.pages)
         for stretch in splitter.stretches(document) if splitter is not None else ():
             found = stretch.passages
-            title, page = (found[0].title, found[0].page) if found else ("", None)
-            yield stretch.characters, title, page, [(passage.start, passage.end) for passage in found]
+            path, page = (found[0].title, found[0].page) if found else ("", None)
+            yield stretch.characters, path, page, [(passage.start, passage.end) for passage in found]
 
     return lines
 
