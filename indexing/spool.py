@@ -23,8 +23,8 @@ _LOCK = "lock"
 def spool_folder(home: Path) -> Iterator[Path]:
     """A folder of this job's own; those of jobs that were killed go, those of jobs that live stay."""
     root = home / "spool"
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / _LOCK, thread_local=False):  # nobody clears a folder that is not locked yet
+    is_new = not home.exists()
+    with _locked(root):  # nobody clears a folder that is not locked yet
         for left in root.iterdir():
             _clear(left)
         folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=root))
@@ -34,6 +34,24 @@ def spool_folder(home: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        held.release()
+        with _locked(root), suppress(OSError):
+            if os.listdir(root) == [_LOCK]:  # no other job's folder
+                shutil.rmtree(root)
+                if is_new:
+                    home.rmdir()
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    held = FileLock(root / _LOCK, thread_local=False)
+    while not held.is_locked:
+        root.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # the last job before has just removed the folder
+            held.acquire()
+    try:
+        yield
+    finally:
         held.release()
 
 
