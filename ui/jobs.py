@@ -60,7 +60,7 @@ def progress(job: JobOut) -> tuple[float, str]:
     if job.stage == "removing":
         return share, "Removing what is gone"
     if job.plan is None or not job.bytes_total:
-        return share, "Looking at the files"
+        return share, "Getting ready"
     return share, f"{share:.0%}" if job.eta_seconds is None else f"{share:.0%}, {left(job.eta_seconds)}"
 
 

@@ -7,24 +7,19 @@ from __future__ import annotations
 
 import http.client
 import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
+from browsing import CHROMIUM, START_S, chromium, free_port, processes, window
 
 from search_app.demo.documents import write_documents
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[dev]'")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 pytestmark = [
     pytest.mark.browser,
@@ -43,7 +38,6 @@ IMAGE = "<img src=x onerror=\"window.ran = 'image'\">"
 HOSTILE = f"The password of the vault is {SCRIPT} swordfish {IMAGE} and nobody else knows the password of the vault.\n"
 HEBREW = "ירושלים היא עיר הבירה של מדינת ישראל. הכנסת שוכנת בירושלים ובה מאה ועשרים חברים.\n"
 KEY = {"X-API-Key": "key-of-the-browser-test"}
-START_S = 180
 
 
 @dataclass
@@ -51,25 +45,6 @@ class Site:
     url: str
     api: str
     documents: Path
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        assert process.poll() is None, f"ended with {process.returncode}:\n{log.read_text()}"
-        try:
-            if httpx.get(url, trust_env=False, timeout=5).status_code == 200:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.2)
-    pytest.fail(f"{url} was not ready after {START_S} s:\n{log.read_text()}")
 
 
 @pytest.fixture(scope="module")
@@ -101,59 +76,20 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             f"http://127.0.0.1:{ports['ui']}/_stcore/health",
         ),
     }
-    with ExitStack() as stack:
-        running = []
-        for name, (arguments, url) in started.items():
-            log = folder / f"{name}.log"
-            output = stack.enter_context(log.open("wb"))
-            process = subprocess.Popen(
-                [sys.executable, "-m", *arguments], cwd=folder, env=environment, stdout=output, stderr=output
-            )
-            stack.callback(end, process)
-            running.append((url, process, log))
-        for url, process, log in running:
-            wait_for(url, process, log)
+    with processes(started, folder=folder, environment=environment):
         yield Site(f"http://127.0.0.1:{ports['ui']}", api, documents)
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[playwright.Browser]:
-    # Chromium's own sandbox does not start for root.
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(
-            executable_path=CHROMIUM, args=[*sandbox, "--disable-gpu", "--disable-dev-shm-usage"]
-        )
-        yield chromium
-        chromium.close()
+    with chromium(playwright) as browser:
+        yield browser
 
 
 @pytest.fixture
 def page(browser: playwright.Browser) -> Iterator[playwright.Page]:
-    """A window that notes every request to another machine in `window.strangers` of its test."""
-    window = browser.new_page(viewport={"width": 1100, "height": 1000})
-    window.set_default_timeout(60_000)
-    strangers: list[str] = []
-    dialogs: list[str] = []
-    window.on("request", lambda request: strangers.append(request.url) if is_stranger(request.url) else None)
-    window.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    yield window
-    assert strangers == [], "the page loads nothing from other machines"
-    assert dialogs == []
-    window.close()
-
-
-def is_stranger(url: str) -> bool:
-    return url.startswith(("http", "ws")) and "//127.0.0.1:" not in url
+    with window(browser) as page:
+        yield page
 
 
 def ask(page: playwright.Page, site: Site, question: str) -> None:

@@ -158,7 +158,7 @@ def test_a_running_job_shows_plan_and_progress_and_can_be_cancelled(opened: Open
     app = opened()
     assert "No worker" not in shown(app)
     assert "2 files Running" in shown(app)
-    assert app.get("progress")[0].proto.text == "Looking at the files"
+    assert app.get("progress")[0].proto.text == "Getting ready"
     queue.planned(job, PLAN, bytes_total=1000)
     queue.progress(job, stage="indexing", bytes_done=420, bytes_total=1000)
     app.run()
