@@ -100,7 +100,7 @@ class FileSplitter:
 
     def __init__(self, recipe: Recipe, *, folder: Path | None = None, limits: Limits = DEFAULT_LIMITS) -> None:
         self._sandbox = Sandbox(limits, recipe=recipe, folder=folder)
-        self._language = recipe.language
+        self._language, self._folder = recipe.language, folder
 
     def __enter__(self) -> Self:
         return self
@@ -130,13 +130,13 @@ class FileSplitter:
 
     def _convert(self, file: SourceFile, digest: str) -> Converted:
         stated = sources.sidecar_meta(file.sidecar) if file.sidecar else {}
-        spool = self._spooled(file, stated)
+        spool, digest = self._spooled(file, digest, stated)
         try:
             now = sources.refreshed(file)
             if now != file:
                 spool.discard()
-                file, digest = now, sources.digest(now)
-                spool = self._spooled(file, stated)
+                file = now
+                spool, digest = self._spooled(file, "", stated)
                 if sources.refreshed(file) != file:
                     raise ConversionError("it changes while it is being read; run the command again")
         except BaseException:
@@ -145,16 +145,17 @@ class FileSplitter:
         record = sources.record_of(file, digest, spool.documents)
         return Converted(file, record, spool, warnings=spool.warnings, language=self._language)
 
-    def _spooled(self, file: SourceFile, stated: Mapping[str, MetaValue]) -> Spool:
-        facts: dict[str, MetaValue] = {
-            "modified": iso_time(dt.datetime.fromtimestamp(file.modified_ns / 1e9, dt.UTC)),
-            "size": file.size,
-            "format": file.format,
-        }
-        with sources.local(file) as path:
-            return self._sandbox.convert(
+    def _spooled(self, file: SourceFile, digest: str, stated: Mapping[str, MetaValue]) -> tuple[Spool, str]:
+        """With the digest, where it was not known."""
+        facts: dict[str, MetaValue] = {"size": file.size, "format": file.format}
+        if file.modified_ns:  # not every web server says when
+            facts["modified"] = iso_time(dt.datetime.fromtimestamp(file.modified_ns / 1e9, dt.UTC))
+        with sources.local(file, folder=self._folder) as path:
+            digest = digest or sources.digest(file, path)
+            spool = self._sandbox.convert(
                 path, file.format, file.size, stem=Path(file.path).stem, over={**stated, **facts}
             )
+        return spool, digest
 
 
 class Conversions(PartStream):

@@ -59,16 +59,17 @@ class Place:
             return self._pattern.match(url) is not None
         return url == self.url or url.startswith(self.url.rstrip("/") + "/")
 
-    def objects(self) -> Iterator[Object]:
-        """All that it covers. SearchAppError where the listing is not whole, or where nothing lies below the prefix."""
+    def check(self) -> None:
+        """Asks once. Raises SearchAppError where nothing is there, or nobody may see it."""
         with _listing(self.prefix):
-            nothing = True
+            _info(_filesystem(scheme_of(self.prefix), os.getpid()), self.prefix)
+
+    def objects(self) -> Iterator[Object]:
+        """All that it covers. Raises SearchAppError where the listing is not whole."""
+        with _listing(self.prefix):
             for found in _objects(_filesystem(scheme_of(self.prefix), os.getpid()), self.prefix):
-                nothing = False
                 if self.covers(found.url):
                     yield found
-            if nothing:
-                raise FileNotFoundError(self.prefix)
 
     @property
     def is_certain(self) -> bool:

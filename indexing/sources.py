@@ -156,10 +156,10 @@ def scan(
 
 
 def require(paths: Sequence[str | Path]) -> None:
-    """Raises ConfigurationError for a PATH that does not exist; whether a URL does is seen when it is listed."""
+    """Raises ConfigurationError for a PATH that does not exist, BackendUnavailable for one that cannot be reached."""
     for given in paths:
         if objects.is_url(os.fspath(given)):
-            objects.require(os.fspath(given))
+            objects.Place(os.fspath(given)).check()
         elif not os.path.exists(given):
             raise ConfigurationError(
                 f"no such file or folder: {given}", hint="nothing was changed; check the PATH and run the command again"

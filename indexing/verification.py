@@ -8,6 +8,7 @@ from collections import defaultdict
 from indexing import sources
 from indexing.conversion import Conversions
 from indexing.recipe import Recipe
+from search_app.errors import SearchAppError
 from search_app.protocols import FileRecord
 from search_app.stores.index import Index
 
@@ -54,5 +55,5 @@ def _unchanged(record: FileRecord) -> list[sources.SourceFile]:
     try:
         found = sources.scan([record.path])
         return [file for file in found.files() if sources.digest(file) == record.digest]
-    except OSError:
+    except (OSError, SearchAppError):  # an object store that is away says nothing of the index
         return []
