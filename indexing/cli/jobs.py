@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 import click
 
 from indexing.cli import options
-from indexing.cli.terminal import SHOWN, Interrupt, Progress, duration, print_json, print_list, print_reasons
+from indexing.cli.terminal import (
+    SHOWN,
+    Interrupt,
+    Progress,
+    duration,
+    print_json,
+    print_list,
+    print_reasons,
+    print_stages,
+)
 
 if TYPE_CHECKING:
     from indexing.work import Shard
@@ -121,6 +130,7 @@ def apply(
             f"{summary.passages} passages, {summary.passages_encoded} encoded, "
             f"{summary.truncated_tokens} tokens cut off, in {duration(summary.seconds)}"
         )
+        print_stages(summary)
         if shard and summary.shards_missing:
             missing = ", ".join(f"{number}/{shard.count}" for number in summary.shards_missing)
             click.echo(f"shard {shard} is done; nothing of it is seen before these are: {missing}")

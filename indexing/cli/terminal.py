@@ -14,6 +14,7 @@ import click
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from indexing.job import Summary
     from indexing.sources import Skip
 
 SHOWN = 20
@@ -94,6 +95,22 @@ def duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def print_stages(summary: Summary) -> None:
+    """What each stage cost, what it waited for, and how fast the whole was; nothing where nothing was encoded."""
+    if not summary.passages_encoded or not summary.stages:
+        return
+    click.echo(f"{'stage':<14}{'busy':>12}{'no input':>12}{'no room':>12}")
+    for stage in summary.stages:
+        name = stage.name if stage.processes == 1 else f"{stage.name} ×{stage.processes}"
+        times = (stage.busy, stage.waited_for_input, stage.waited_for_room)
+        click.echo(f"{name:<14}" + "".join(f"{duration(seconds):>12}" for seconds in times))
+    seconds = max(summary.seconds, 1e-9)
+    click.echo(
+        f"{summary.passages_encoded / seconds:.1f} passages/s, {summary.tokens / seconds:.0f} tokens/s; "
+        f"the encoder computed {summary.encoder_share:.0%} of the time"
+    )
 
 
 def print_json(value: object) -> None:
