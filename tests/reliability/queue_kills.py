@@ -180,10 +180,10 @@ def settings_of(home: Path, docs: Path) -> Settings:
     )
 
 
-def state(settings: Settings) -> dict[str, Any]:
+def state(settings: Settings, collections: Sequence[str] = COLLECTIONS) -> dict[str, Any]:
     """Every document and passage by names that do not depend on the folder, and the originals of uploads."""
     found: dict[str, Any] = {}
-    for name in COLLECTIONS:
+    for name in collections:
         held = contents(settings.collection_folder(name))
         assert held is not None, f"no index of {name}"
         for _, title, source, *_, text in held.documents.values():

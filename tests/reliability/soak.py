@@ -1,5 +1,6 @@
 """Kills and damage by the thousand: `make soak ROUNDS=1000`. A run that was stopped goes on where it was.
 
+`make soak PARTS=queue ROUNDS=10` kills API and worker while they do ten jobs, three times a round.
 Each round is one line of JSON in .bench/soak; a round that breaks a promise is printed with its seed.
 """
 
@@ -25,6 +26,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import index_damage
 import index_kills
+import queue_kills
 from living_index import fast_folder
 
 BEGIN, END = "<!-- soak: make soak ARGS='--report docs/reliability.md' -->", "<!-- end of soak -->"
@@ -49,7 +51,13 @@ def damage(seed: int, numbers: range) -> Iterator[dict[str, Any]]:
             yield asdict(patients.examine(random.Random(f"{seed}:{number}")))
 
 
-PARTS: dict[str, Callable[[int, range], Iterator[dict[str, Any]]]] = {"kills": kills, "damage": damage}
+def queue(seed: int, numbers: range) -> Iterator[dict[str, Any]]:
+    return map(asdict, queue_kills.rounds(seed, numbers))
+
+
+PARTS: dict[str, Callable[[int, range], Iterator[dict[str, Any]]]] = {"kills": kills, "damage": damage, "queue": queue}
+BY_DEFAULT = ("kills", "damage")
+"""A round of the queue takes half a minute."""
 
 
 def run(part: str, rounds: int, seed: int | None, folder: Path) -> bool:
@@ -80,7 +88,7 @@ def run(part: str, rounds: int, seed: int | None, folder: Path) -> bool:
 
 def tally(part: str, lines: list[dict[str, Any]]) -> str:
     """By job, or by file and kind of damage."""
-    names = ("job",) if part == "kills" else ("file", "kind")
+    names = ("file", "kind") if part == "damage" else ("job",)
 
     def of(line: dict[str, Any]) -> tuple[str, ...]:
         return tuple(str(line[name]) for name in names)
@@ -89,7 +97,7 @@ def tally(part: str, lines: list[dict[str, Any]]) -> str:
     for key, group in groupby(sorted(lines, key=of), of):
         found = list(group)
         broken = sum(bool(line["problems"]) for line in found)
-        if part == "kills":
+        if part != "damage":
             what = f"{sum(line['kills'] for line in found)} kills"
         else:
             counts = Counter(line["answers"] for line in found)
@@ -97,14 +105,14 @@ def tally(part: str, lines: list[dict[str, Any]]) -> str:
             what += f", verify found {sum(line['verify'] == 'found' for line in found)}"
         rows.append(f"  {' · '.join(key):<42} {len(found):>5} rounds, {what}, {broken} with a broken promise")
     total = sum(bool(line["problems"]) for line in lines)
-    kills = f", {sum(line['kills'] for line in lines)} kills" if part == "kills" else ""
+    kills = f", {sum(line['kills'] for line in lines)} kills" if part != "damage" else ""
     return "\n".join([*rows, f"{part}: {len(lines)} rounds{kills}, {total} with a broken promise"])
 
 
 def tables(folder: Path) -> str:
     """Of the last run of each part, for a page."""
     parts = []
-    for part, names in (("kills", ("job",)), ("damage", ("file",))):
+    for part, names in (("kills", ("job",)), ("damage", ("file",)), ("queue", ("job",))):
         path = folder / f"{part}.jsonl"
         if not path.exists():
             continue
@@ -112,7 +120,7 @@ def tables(folder: Path) -> str:
         lines = [line for line in lines if line["seed"] == lines[-1]["seed"]]
         shown = (
             ["kills"]
-            if part == "kills"
+            if part != "damage"
             else ["same answers", "an error", "**other answers, no error**", "changed what it holds", "found by verify"]
         )
         rows = [
@@ -123,7 +131,7 @@ def tables(folder: Path) -> str:
             of = [line for line in lines if key is None or line[names[0]] == key]
             counts = (
                 [sum(line["kills"] for line in of)]
-                if part == "kills"
+                if part != "damage"
                 else [
                     *(sum(line["answers"] == answer for line in of) for answer in ("same", "refused", "SILENT")),
                     sum(line["matters"] for line in of),
@@ -144,7 +152,12 @@ def report(page: Path, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{' or '.join(PARTS)}; both where none is named")
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help=f"{', '.join(PARTS)}; by default {', '.join(BY_DEFAULT)}",
+    )
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--folder", type=Path, default=Path(".bench/soak"))
@@ -158,7 +171,7 @@ def main() -> None:
     if given.report:
         report(given.report, given.folder)
         return
-    kept = [run(part, given.rounds, given.seed, given.folder) for part in given.parts or PARTS]
+    kept = [run(part, given.rounds, given.seed, given.folder) for part in given.parts or BY_DEFAULT]
     sys.exit(0 if all(kept) else 1)
 
 
