@@ -54,8 +54,10 @@ def _serve(family: Family, logs: Path, port: int, ui_port: int) -> None:
     api_url, ui_url = f"http://{HOST}:{port}", f"http://{HOST}:{ui_port}"
     click.echo("starting …", err=True)
     api = family.start("the API", "search_app.cli", "serve", log=logs / "api.log")
+    # It loads its encoder with the first job only.
+    family.start("the worker", "indexing.cli", "worker", log=logs / "worker.log")
     ui = family.start("the UI", "ui", "--port", str(ui_port), "--api-url", api_url, log=logs / "ui.log")
     family.until_ready(api, f"{api_url}/health/ready", timeout=_READY_S)
     family.until_ready(ui, f"{ui_url}/_stcore/health", timeout=_READY_S)
-    click.echo(f"Ready: {ui_url}   (API: {api_url}/docs)   Ctrl-C stops both.")
+    click.echo(f"Ready: {ui_url}   (API: {api_url}/docs)   Ctrl-C stops them all.")
     family.until_stopped()

@@ -70,7 +70,7 @@ def test_it_answers_a_question_on_the_terminal_without_a_ui(home: Path) -> None:
     assert "4 added" in done.stderr
 
 
-def test_the_second_start_indexes_nothing_serves_both_and_ctrl_c_leaves_nothing_running(home: Path) -> None:
+def test_the_second_start_indexes_nothing_takes_uploads_and_ctrl_c_leaves_nothing_running(home: Path) -> None:
     port, ui_port = free_port(), free_port()
     demo = subprocess.Popen(small_demo(home, port, ui_port), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -82,6 +82,7 @@ def test_the_second_start_indexes_nothing_serves_both_and_ctrl_c_leaves_nothing_
         )
         assert answer.json()["hits"][0]["source"].endswith("lambda.txt")
         assert "<html" in httpx.get(f"http://127.0.0.1:{ui_port}/").text
+        assert uploaded(f"http://127.0.0.1:{port}", "ferry.txt", b"The ferry leaves at nine.")["state"] == "done"
         demo.send_signal(signal.SIGINT)
         _, errors = demo.communicate(timeout=30)
     finally:
@@ -90,6 +91,18 @@ def test_the_second_start_indexes_nothing_serves_both_and_ctrl_c_leaves_nothing_
     assert "0 added, 0 changed, 4 unchanged" in errors
     for number in (port, ui_port):
         require_free(number, option="--port")
+
+
+def uploaded(api: str, name: str, content: bytes) -> dict[str, object]:
+    """The job of an upload as it ended."""
+    address = f"{api}/v1/collections/default/jobs"
+    job = httpx.post(address, files={"files": (name, content)}, timeout=60).json()
+    deadline = time.monotonic() + 120
+    while job["ended"] is None:
+        assert time.monotonic() < deadline, job
+        time.sleep(0.2)
+        job = httpx.get(f"{address}/{job['id']}", timeout=60).json()
+    return job  # type: ignore[no-any-return]
 
 
 def test_a_port_in_use_gives_one_line_before_anything_is_indexed(tmp_path: Path) -> None:
