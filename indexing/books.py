@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,8 +19,8 @@ from search_app.stores.elasticsearch.parts import FileWritten, PartWritten
 from search_app.stores.elasticsearch.writer import ElasticsearchWriter
 
 _MOST_REASONS = 10_000
-_AT_ONCE = 500
-"""Files that are completed together: each time the build is refreshed."""
+_AT_ONCE, _SECONDS = 500, 10.0
+"""Files are completed together, so many or so long after the last ones: each time the build is refreshed."""
 
 
 @dataclass(slots=True)
@@ -44,6 +45,7 @@ class Books:
         self._ended: dict[int, set[int]] = {}
         self._open: dict[tuple[int, int], _File] = {}
         self._complete: list[FileWritten] = []
+        self._settled = time.monotonic()
         self._warnings: dict[Skip, None] = {}  # a file that is done again says them again
         self._passages = self._encoded = self._tokens = self._truncated = 0
         self.busy: Counter[str] = Counter()
@@ -76,7 +78,7 @@ class Books:
         self._tokens += report.tokens
         self._truncated += report.truncated
         self.busy.update(report.busy)
-        if len(self._complete) >= _AT_ONCE:
+        if len(self._complete) >= _AT_ONCE or (self._complete and time.monotonic() > self._settled + _SECONDS):
             self.settle()
 
     def settle(self) -> None:
@@ -84,6 +86,7 @@ class Books:
         complete, self._complete = self._complete, []
         for rejection in self._writer.complete(complete):
             self._work.set_aside(rejection.path, Outcome.FAILED, rejection.reason)
+        self._settled = time.monotonic()
 
     def is_done(self, block: int) -> bool:
         return block not in self._expected

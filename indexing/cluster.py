@@ -188,7 +188,7 @@ def _index(assignment: Assignment, machines: _Machines, books: Books, work: Work
 
 def _blocks(work: Work, cpus: int) -> Iterator[list[Item]]:
     counts = work.counts
-    most = max(1, min(_FILES, (counts.added + counts.changed) // (8 * cpus)))
+    most = max(1, min(_FILES, (counts.added + counts.changed) // (4 * cpus)))
     items: list[Item] = []
     size = block = 0
     for file, digest in work.to_index():
