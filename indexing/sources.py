@@ -88,7 +88,7 @@ class Scan:
     ) -> None:
         self._paths, self._include, self._exclude, self._base = paths, include, exclude, base
         self._places = [objects.Place(os.fspath(given)) for given in paths if objects.is_url(os.fspath(given))]
-        self._roots = [os.path.abspath(given) for given in paths if not objects.is_url(os.fspath(given))]
+        self._roots = {os.path.abspath(given) for given in paths if not objects.is_url(os.fspath(given))}
 
     def __iter__(self) -> Iterator[SourceFile | LeftOut | Present]:
         if self._base is None:
@@ -131,7 +131,12 @@ class Scan:
         """Is the absolute path, or URL, at or under one of the given PATHs?"""
         if objects.is_url(path):
             return any(place.covers(path) for place in self._places)
-        return any(path == root or path.startswith(root.rstrip(os.sep) + os.sep) for root in self._roots)
+        while path not in self._roots:  # upwards: an upload has thousands of PATHs, each of them a file
+            parent = os.path.dirname(path)
+            if parent == path:
+                return False
+            path = parent
+        return True
 
     def lost(self, path: str) -> bool:
         """Has what was not found, now that all was gone through, clearly vanished from below the given PATHs?"""
