@@ -20,17 +20,25 @@ from search_app.manifest import encoded_text, vector_key
 from search_app.protocols import Encoder, EncoderStamp, FileChange, IndexWriter, PassageStore
 from search_app.types import PassageBatch
 
+_FIRST_SHARE = 1 / 8
+
 
 @component
 class PassageSource:
-    """Takes the next documents with their passages out of the converted files, or out of an index."""
+    """Takes the next documents with their passages out of the converted files, or out of an index.
+
+    The first batches are smaller, each double the one before: what comes next need not wait for a whole one.
+    """
 
     def __init__(self, parts: PartStream) -> None:
         self.stream = parts
+        self._share = _FIRST_SHARE
 
     @component.output_types(parts=SplitParts)
     def run(self, characters: int) -> dict[str, SplitParts]:
-        return {"parts": self.stream.take(characters)}
+        wanted = int(characters * self._share)
+        self._share = min(1.0, 2 * self._share)
+        return {"parts": self.stream.take(wanted)}
 
 
 @component

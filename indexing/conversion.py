@@ -161,7 +161,7 @@ class FileSplitter:
 class Conversions(PartStream):
     """Files through several processes, which work ahead of their reader; what it reads is in the order of the files.
 
-    About `spool_bytes` wait on disk, or one file that is larger. `warnings` are kept up to a limit. Close it.
+    About `spool_bytes` wait on disk, or one file that is larger. Close it.
     """
 
     def __init__(
@@ -189,8 +189,8 @@ class Conversions(PartStream):
         self.processes = processes
         self.converting = self.held_up = 0.0
         """Seconds of all processes together: at work, and waiting for room in the spool."""
-        self.warnings: list[Skip] = []
-        self.more_warnings = 0
+        self._warnings: list[Skip] = []
+        self._more_warnings = 0
         self._splitters = [FileSplitter(recipe, folder=folder, limits=limits) for _ in range(processes)]
         self._threads = [
             threading.Thread(target=self._work, args=(splitter,), name=f"convert-{number}", daemon=True)
@@ -207,6 +207,12 @@ class Conversions(PartStream):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def warnings(self) -> tuple[Skip, ...]:
+        """So far; beyond a limit they are counted in the last one."""
+        more = (Skip("…", f"and {self._more_warnings} warnings more"),) if self._more_warnings else ()
+        return (*self._warnings, *more)
 
     def stop(self) -> None:
         with self._changed:
@@ -225,11 +231,9 @@ class Conversions(PartStream):
     def _all(self) -> Iterator[SplitPart]:
         while (converted := self._next()) is not None:
             file = converted.file
-            for warning in converted.warnings:
-                if len(self.warnings) < _MAX_WARNINGS:
-                    self.warnings.append(Skip(file.source, warning))
-                else:
-                    self.more_warnings += 1
+            kept = converted.warnings[: _MAX_WARNINGS - len(self._warnings)]
+            self._warnings += (Skip(file.source, warning) for warning in kept)
+            self._more_warnings += len(converted.warnings) - len(kept)
             room = _room(converted.spool.bytes if converted.spool is not None else 0)
             if converted.spool is None:
                 self._set_aside(file.path, converted.outcome, converted.reason)

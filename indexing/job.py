@@ -195,7 +195,7 @@ def apply(
             truncated_tokens=encoder.truncated_tokens - truncated,
             seconds=round(ended - began, 3),
             problems=_first(work.reasons(Outcome.FAILED)),
-            warnings=tuple(conversions.warnings),
+            warnings=conversions.warnings,
             skips=_first(work.reasons(Outcome.SKIPPED)),
             tokens=tokens,
             encoder_share=round(encoding / (ended - began), 3),
@@ -255,7 +255,7 @@ def _planned(work: Work, conversions: Conversions, encoder: Encoder, began: floa
         progress(parts.bytes)
     reading = time.perf_counter() - began
     seconds = max(reading, fresh_tokens * _seconds_per_token(encoder, sample))  # they overlap
-    return Plan(work, passages, tokens, fresh, seconds, tuple(conversions.warnings))
+    return Plan(work, passages, tokens, fresh, seconds, conversions.warnings)
 
 
 def _conversions(work: Work, settings: Settings, encoder: Encoder, folder: Path, limits: Limits) -> Conversions:
