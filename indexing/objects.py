@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import email.utils
+import errno
 import functools
 import hashlib
 import os
@@ -136,10 +137,11 @@ def download(url: str, to: Path) -> None:
 
 
 def read(url: str, *, most: int) -> bytes:
-    """Up to `most` bytes from its start. Raises OSError."""
-    require(url)
+    """All of it. Raises OSError, as where it is larger than `most` bytes."""
+    if (describe(url).size or 0) > most:
+        raise OSError(errno.EFBIG, f"larger than {most >> 20} MB")
     with _as_os_errors():
-        content: bytes = _filesystem(scheme_of(url), os.getpid()).cat_file(url, 0, most)
+        content: bytes = _filesystem(scheme_of(url), os.getpid()).cat_file(url)
         return content
 
 

@@ -321,7 +321,7 @@ def digest(file: SourceFile, at: Path | None = None) -> str:
 def _sidecar_bytes(path: str) -> bytes:
     """Cut off where it is too large to be read as metadata."""
     if objects.is_url(path):
-        return objects.read(path, most=_MAX_SIDECAR_BYTES + 1)
+        return objects.read(path, most=_MAX_SIDECAR_BYTES)
     with open(path, "rb") as stream:
         return stream.read(_MAX_SIDECAR_BYTES + 1)
 

@@ -316,7 +316,7 @@ def _judged(file: SourceFile, record: FileRecord | None) -> tuple[Outcome, str, 
     if objects.is_url(file.path):
         if record is None:
             return Outcome.ADDED, "", ""
-        if not record.digest or (record.modified_ns and file.changed_ns):
+        if not record.digest or file.changed_ns:  # to see whether its bytes are others would be to fetch it twice
             return Outcome.CHANGED, "", ""
     try:
         digest = sources.digest(file)
