@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
-from collections_on import ENCODER, MANIFEST, catalog_on, change, contents, write
-from faults import Fault, Proxy, reset, reset_when_done
+from checkpoints import make_checkpoint
+from collections_on import ENCODER, MANIFEST, catalog_on, change, contents, settings_for, write
+from faults import Fault, Proxy, reset, reset_when_done, then
+from numpy.typing import NDArray
 from servers import Address
 from shard_process import file
 
@@ -20,9 +25,11 @@ from search_app.errors import BackendUnavailable, ConfigurationError, IndexBusy
 from search_app.manifest import Manifest
 from search_app.protocols import FileChange
 from search_app.settings import Settings
+from search_app.stores.catalog import open_catalog
 from search_app.stores.elasticsearch import lease
 from search_app.stores.elasticsearch.catalog import ElasticsearchCatalog
 from search_app.stores.embedded.catalog import EmbeddedCatalog
+from search_app.stores.index import Catalog
 
 pytestmark = [pytest.mark.elasticsearch]
 
@@ -56,10 +63,11 @@ def left_beside_the_leases(address: Address, prefix: str) -> list[str]:
     return [hit["_id"] for hit in hits]
 
 
-def vectors(catalog: ElasticsearchCatalog) -> dict[str, tuple[str, np.ndarray]]:  # type: ignore[type-arg]
+def vectors(catalog: Catalog, name: str = "c") -> dict[str, tuple[str, NDArray[np.float32]]]:
+    """Text and vector by the passage's id."""
     return {
         passage.id: (passage.text, vector)
-        for batch in catalog.open("c").passages(vectors=True)
+        for batch in catalog.open(name).passages(vectors=True)
         for passage, vector in zip(batch.passages, batch.embeddings, strict=True)
     }
 
@@ -121,6 +129,64 @@ def test_three_processes_one_of_them_killed_make_what_one_makes(
         assert order == [document.id for document in alone.open("c").documents(limit=1000)]
     assert {id: text for id, (text, _) in together.items()} == {id: text for id, (text, _) in expected.items()}
     for id, (_, vector) in together.items():
+        np.testing.assert_allclose(vector, expected[id][1], atol=1e-5)
+
+
+WORDS = ["river", "glacier", "treaty", "engine", "comet", "Vienna", "Osaka", "Perth", "crosses", "measures", "names"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(bool(Address.given()), reason="the processes know no password")
+def test_the_command_in_three_shards_with_one_killed_makes_what_it_makes_alone(
+    elasticsearch: Address, elasticsearch_prefix: str, tmp_path: Path
+) -> None:
+    model, docs = make_checkpoint("bert", tmp_path / "model", reader=False), tmp_path / "docs"
+    docs.mkdir()
+    chance = random.Random(5)
+    for number in range(45):
+        paragraphs = [" ".join(chance.choices(WORDS, k=90)) + f" {number} {part}." for part in range(6)]
+        (docs / f"{number:03}.txt").write_text("\n\n".join(paragraphs))
+    own = {
+        "STORE": "elasticsearch", "ELASTICSEARCH__URLS": elasticsearch.urls[0], "ELASTICSEARCH__VECTORS": "flat",
+        "ELASTICSEARCH__PREFIX": elasticsearch_prefix, "ENCODER__MODEL": str(model), "THREADS": "1",
+        "ENCODER__PRECISION": "float32",
+        "SPLITTER__PASSAGE_TOKENS": "100", "SPLITTER__OVERLAP_TOKENS": "10", "HOME": str(tmp_path / "home"),
+    }  # fmt: skip
+
+    def command(*arguments: str, **more: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "indexing.cli", *arguments, str(docs)],
+            env={**os.environ, **{f"SEARCH_APP_{name}": value for name, value in {**own, **more}.items()}},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def output(process: subprocess.Popen[str]) -> str:
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        return out
+
+    plan = json.loads(output(command("plan", "--shard", "2/3", "--json")))
+    assert [share["shard"] for share in plan["shards"]] == ["1/3", "2/3", "3/3"]
+    assert sum(share["files"] for share in plan["shards"]) == 45
+    assert plan["added"] == plan["shards"][1]["files"] > 0
+
+    with Proxy(elasticsearch) as proxy:
+        doomed = command("apply", "--shard", "3/3", ELASTICSEARCH__URLS=proxy.url)
+        with proxy.failing(then(doomed.kill), only="_bulk", times=1):
+            doomed.communicate(timeout=300)
+    others = [command("apply", "--shard", f"{number}/3") for number in (1, 2)]
+    told = [output(other) for other in others]
+    assert any("nothing of it is seen before these are: 3/3" in text for text in told)
+    assert "nothing of it" not in output(command("apply", "--shard", "3/3"))
+
+    output(command("apply", STORE="embedded"))
+    settings = settings_for(elasticsearch, elasticsearch_prefix)
+    with closing(open_catalog(settings)) as shared, closing(EmbeddedCatalog(Settings(home=tmp_path / "home"))) as alone:
+        assert shared.verify("default") == []
+        found, expected = vectors(shared, "default"), vectors(alone, "default")
+    assert {id: text for id, (text, _) in found.items()} == {id: text for id, (text, _) in expected.items()}
+    for id, (_, vector) in found.items():
         np.testing.assert_allclose(vector, expected[id][1], atol=1e-5)
 
 
