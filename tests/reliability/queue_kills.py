@@ -44,10 +44,11 @@ Files = dict[str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """`kills` that struck while there was something to do; `problems` are broken promises."""
+    """`kills` that struck, jobs that were `interrupted` and begun again; `problems` are broken promises."""
 
     job: str
     kills: int
+    interrupted: int
     seconds: float
     problems: tuple[str, ...]
 
@@ -125,6 +126,11 @@ class Place:
             for name in names:
                 self._processes[name].wait()
                 self.start(name)
+
+    def is_working(self, queue: JobQueue) -> bool:
+        """Has the worker that lives now a job?"""
+        process = f"-{self._processes['worker'].pid}-"
+        return any(job.state is JobState.RUNNING and process in str(job.worker) for job in queue.list(limit=100))
 
     def close(self) -> None:
         for process in self._processes.values():
@@ -231,13 +237,15 @@ def play(folder: Path, chance: random.Random, kills: int) -> Round:
             striking.join()
         problems += [f"without a kill: {problem}" for problem in undisturbed.result()]
         whole, ours = state(twin.settings), state(killed.settings)
+        with closing(JobQueue.of(killed.settings)) as queue:
+            interrupted = sum(job.attempts - 1 for job in queue.list(limit=100))
         left = [path.name for path in (killed.settings.jobs_folder / "staging").iterdir()]
     problems += [f"left in staging: {name}" for name in left]
     for key in whole.keys() | ours.keys():
         if ours.get(key) != whole.get(key):
             problems.append(f"{key}: {str(ours.get(key))[:200]!r} is not {str(whole.get(key))[:200]!r}")
     name = f"{len(wanted)} jobs"
-    return Round(name, len(struck), round(time.monotonic() - began, 1), tuple(problems))
+    return Round(name, len(struck), interrupted, round(time.monotonic() - began, 1), tuple(problems))
 
 
 def _undisturbed(place: Place, wanted: Sequence[Task]) -> list[str]:
@@ -249,13 +257,16 @@ def _undisturbed(place: Place, wanted: Sequence[Task]) -> list[str]:
 def _strike(
     place: Place, chance: random.Random, kills: int, ended: threading.Event, struck: list[Sequence[str]]
 ) -> None:
-    """At random moments, worker, API or both; while there are jobs that have not ended."""
-    for _ in range(kills):
-        if ended.wait(chance.uniform(0.2, 5.0)):
-            return
-        names = chance.choice([("worker",), ("api",), ("worker", "api")])
-        place.kill(names)
-        struck.append(names)
+    """Worker, API or both, at any moment of a job that runs, for a worker takes longer to start than a job to end."""
+    with closing(JobQueue.of(place.settings)) as queue:
+        for _ in range(kills):
+            names = chance.choice([("worker",), ("api",), ("worker", "api")])
+            while "worker" in names and not ended.is_set() and not place.is_working(queue):
+                ended.wait(0.01)
+            if ended.wait(chance.uniform(0, 1.0)):
+                return
+            place.kill(names)
+            struck.append(names)
 
 
 @contextmanager
