@@ -12,6 +12,7 @@ import itertools
 import json
 import logging
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -283,6 +284,9 @@ def _connected(address: str, workers: int) -> Iterator[_Machines]:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if not address:
+        # Else Ray would make a token, and leave it in the home folder for all clusters to come.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         options |= {"num_cpus": workers, "include_dashboard": False, "object_store_memory": _STORE_BYTES}
     # Ray tells of its troubles on the standard output, which belongs to the command's own.
     with contextlib.redirect_stdout(_Debug()):

@@ -9,6 +9,8 @@ import importlib.util
 import json
 import os
 import random
+import re
+import secrets
 import shutil
 import signal
 import socket
@@ -45,6 +47,7 @@ pytestmark = [
 
 SPLITTER = {"passage_tokens": 100, "overlap_tokens": 10}
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+MEMBER = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 QUICK = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "500",
@@ -75,9 +78,7 @@ class Nodes:
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="ray-"))
         self._processes: list[subprocess.Popen[bytes]] = []
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.address = ""
 
     def __enter__(self) -> Nodes:
         return self
@@ -90,26 +91,24 @@ class Nodes:
     def start(self) -> int:
         """Returns when it is part of the cluster."""
         number = len(self._processes)
-        port = self.address.rpartition(":")[2]
-        place = (
-            [f"--address={self.address}"]
-            if number
-            else ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={self._folder}"]
-        )
-        command = [str(Path(sys.executable).with_name("ray")), "start", "--block", *place]
-        command += ["--node-ip-address=127.0.0.1", "--num-cpus=1", f"--object-store-memory={100 << 20}"]
+        head = ["--head", f"--port={free_port()}", "--include-dashboard=false", f"--temp-dir={self._folder}"]
+        command = [str(Path(sys.executable).with_name("ray")), "start", "--block"]
+        command += [f"--address={self.address}"] if number else head
+        command += ["--num-cpus=1", f"--object-store-memory={100 << 20}"]
         log = self._folder.with_name(f"{self._folder.name}-{number}.log")
         bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [*bound, *command], stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True,
-                env={**os.environ, **QUIET, **QUICK},
+                env={**os.environ, **QUIET, **QUICK, **MEMBER},
             )  # fmt: skip
         self._processes.append(process)
         wait(lambda: "Ray runtime started" in log.read_text(errors="replace") or process.poll() is not None, seconds=90)
         told = log.read_text(errors="replace")
         log.unlink()
         assert process.poll() is None, told
+        if not number:
+            self.address = re.findall(r"--address='([^']+)'", told)[0]
         return number
 
     def kill(self, number: int) -> None:
@@ -152,9 +151,10 @@ class Bench:
             "ELASTICSEARCH__VECTORS": "flat", "ENCODER__MODEL": str(self.model), "ENCODER__PRECISION": "float32",
             **{f"SPLITTER__{name.upper()}": str(value) for name, value in SPLITTER.items()},
         }  # fmt: skip
+        member = MEMBER if "--ray" in options else {}
         return subprocess.Popen(
             [sys.executable, "-m", "indexing.cli", "apply", str(self.docs), "--json", *options],
-            env={**os.environ, **QUIET, **{f"SEARCH_APP_{name}": value for name, value in own.items()}},
+            env={**os.environ, **QUIET, **member, **{f"SEARCH_APP_{name}": value for name, value in own.items()}},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
@@ -192,6 +192,12 @@ class Bench:
         found = self.indexed()
         assert {id: row[:2] for id, row in found.items()} == {id: row[:2] for id, row in self.expected.items()}
         assert max(float(np.abs(found[id][2] - row[2]).max()) for id, row in self.expected.items()) <= 1e-5
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
 
 
 def wait(condition: Callable[[], bool], *, seconds: float) -> None:
