@@ -75,7 +75,7 @@ def outcome(job: JobOut) -> str:
     parts.append(_names(job.problems, "sa-problems", "Could not be indexed"))
     if job.warnings:
         items = "".join(f'<li dir="auto">{escape(text)}</li>' for text in job.warnings)
-        parts.append(_folded(_count(len(job.warnings), "note"), f'<ul class="sa-names">{items}</ul>'))
+        parts.append(_folded(counted(len(job.warnings), "note"), f'<ul class="sa-names">{items}</ul>'))
     if job.skips:
         count = max(len(job.skips), job.result.skipped if job.result else 0)
         parts.append(_folded(f"{count:,} skipped", _list(job.skips, "sa-names")))
@@ -105,12 +105,8 @@ def ask_link(collection: str) -> str:
     return f'<a class="sa-button" href="{address}" target="_self">Ask about them</a>'
 
 
-def add_link(collection: str, label: str = "Add documents") -> str:
-    return f'<a class="sa-button" href="{escape(_add_address(collection))}" target="_self">{escape(label)}</a>'
-
-
-def _add_address(collection: str) -> str:
-    return f"add?{urlencode({'collection': collection})}"
+def add_link(collection: str) -> str:
+    return f'<a class="sa-button" href="{escape(_add_address(collection))}" target="_self">Add documents</a>'
 
 
 def deleting(collection: str) -> str:
@@ -130,15 +126,20 @@ def relative(moment: datetime, now: datetime) -> str:
     return f"{_amount(seconds)} ago" if seconds > 0 else f"in {_amount(-seconds)}"
 
 
+def counted(count: int, name: str) -> str:
+    """Such as "1 file" and "1,200 files"."""
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
+
+
+def _add_address(collection: str) -> str:
+    return f"add?{urlencode({'collection': collection})}"
+
+
 def _amount(seconds: float) -> str:
     for size, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size * 0.95:
-            return _count(round(seconds / size), name)
-    return _count(max(1, round(seconds)), "second")
-
-
-def _count(count: int, name: str) -> str:
-    return f"{count:,} {name}{'' if count == 1 else 's'}"
+            return counted(round(seconds / size), name)
+    return counted(max(1, round(seconds)), "second")
 
 
 def _time(moment: datetime, now: datetime) -> str:
@@ -171,7 +172,7 @@ def _done(job: JobOut) -> str:
         (result.skipped, "skipped"),
     ]
     said = ", ".join(f"{count:,} {words}" for count, words in parts if count) or "nothing to do"
-    passages = f" · {_count(result.passages, 'passage')}" if result.passages else ""
+    passages = f" · {counted(result.passages, 'passage')}" if result.passages else ""
     return f"{said[0].upper()}{said[1:]} in {_amount(result.seconds)}{passages}"
 
 

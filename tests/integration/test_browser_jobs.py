@@ -110,5 +110,5 @@ def test_files_are_uploaded_watched_asked_about_and_deleted(page: playwright.Pag
     page.get_by_text("2 documents").wait_for()
     page.get_by_role("button", name="Delete").first.click()
     page.get_by_role("button", name="Delete this document").click()
-    page.get_by_text("1 documents").wait_for()
+    page.get_by_text("1 document", exact=True).wait_for()
     assert page.locator(".sa-document .sa-source").all_inner_texts() == ["ferry.txt"]

@@ -28,8 +28,10 @@ def main() -> None:
         show_error(error)
         st.button("Try again", icon=":material/refresh:")
         return
-    if not found.workers:
-        _no_worker()
+    # A container in any case: tabs that move in the page forget which of them is open.
+    with st.container():
+        if not found.workers:
+            _no_worker()
     if folders or schedules:
         files, server = st.tabs(["Files from this device", "A folder of the server"])
         with files:

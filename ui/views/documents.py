@@ -29,7 +29,7 @@ def main() -> None:
     except ApiError as error:
         show_error(error)
         return
-    st.caption(f"{found.total:,} documents")
+    st.caption(jobs.counted(found.total, "document"))
     if not found.total:
         st.html(jobs.add_link(collection))
     if waiting := st.session_state.get("deletion"):
