@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,8 +69,8 @@ def measure_throughput(run: Run, *, rounds: int) -> None:
     run.write("throughput", throughput.section(kept, number))
 
 
-def measure_memory(run: Run, *, small: int, large: int, megabytes: int) -> None:
-    kept = run.kept("memory", small=small, large=large, megabytes=megabytes)
+def measure_memory(run: Run, *, small: int, large: int, megabytes: Sequence[float]) -> None:
+    kept = run.kept("memory", small=small, large=large, megabytes=list(megabytes))
     memory.measure(run.work, kept, small=small, large=large, megabytes=megabytes)
     run.write("memory", memory.section(kept))
 
@@ -105,11 +105,12 @@ def main(
     fresh: bool,
 ) -> None:
     run = Run(folder, out, limit, fresh)
+    sizes = (0.1, 0.2) if limit else (files.WRITINGS_MB, megabytes) if megabytes else ()
     if limit:
-        rounds, small, large, megabytes, documents = 1, limit, 10 * limit, min(megabytes, 1), 50 * limit
+        rounds, small, large, documents = 1, limit, 10 * limit, 50 * limit
     measures: dict[str, Callable[[], None]] = {
         "throughput": lambda: measure_throughput(run, rounds=rounds),
-        "memory": lambda: measure_memory(run, small=small, large=large, megabytes=megabytes),
+        "memory": lambda: measure_memory(run, small=small, large=large, megabytes=sizes),
         "resume": lambda: measure_resume(run, documents=documents),
     }
     for name in TITLES if part == "all" else [part]:

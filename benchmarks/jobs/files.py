@@ -28,6 +28,7 @@ from search_app.evaluation.datasets import load_squad
 
 TRAIN = SQUAD.parents[1] / "train"
 FILES = 2_000
+WRITINGS_MB = 5
 _WITHOUT_ARTICLES = 10
 _UNDER_HEADING = 2
 _IN_FOLDER = 1_000
@@ -103,8 +104,11 @@ def make_sentence_lines(folder: Path, *, documents: int, data: Path = TRAIN) -> 
     return _written(target, lines)
 
 
-def make_big_lines(folder: Path, *, megabytes: int, data: Path = TRAIN) -> Path:
-    """One file of so many million bytes: the same writings over and over, so that each is encoded but once."""
+def make_big_lines(folder: Path, *, megabytes: float, data: Path = TRAIN) -> Path:
+    """One file of so many million bytes: the same writings over and over, so that each is encoded but once.
+
+    `WRITINGS_MB` hold each of them once.
+    """
     lines = [json.dumps({"title": item.title, "text": "\n\n".join(item.paragraphs)}) + "\n" for item in writings(data)]
 
     def repeated() -> Iterator[str]:
