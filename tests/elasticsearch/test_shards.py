@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
 import re
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ import numpy as np
 import pytest
 from checkpoints import make_checkpoint
 from collections_on import ENCODER, MANIFEST, catalog_on, change, contents, settings_for, write
-from faults import Fault, Proxy, reset, reset_when_done, then
+from faults import Exchange, Fault, Proxy, passed, reset, reset_when_done, then
 from numpy.typing import NDArray
 from servers import Address
 from shard_process import file
@@ -34,6 +36,7 @@ from search_app.stores.index import Catalog
 pytestmark = [pytest.mark.elasticsearch]
 
 HERE = Path(__file__).parent
+ROUNDS = int(os.environ.get("KILLS", "2"))
 
 
 @pytest.fixture
@@ -348,6 +351,51 @@ def test_the_last_shard_cut_off_while_it_publishes_is_run_again_and_all_is_publi
         assert catalog.verify("c") == []
         write(catalog, change("c", "an ordinary job again"))
     assert indices(elasticsearch, elasticsearch_prefix) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(bool(Address.given()), reason="the processes know no password")
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_a_shard_killed_at_any_of_its_requests_loses_and_doubles_nothing(
+    elasticsearch: Address, elasticsearch_prefix: str, round_: int
+) -> None:
+    seed = secrets.randbits(32)
+    chance = random.Random(seed)
+    with catalog_on(elasticsearch, elasticsearch_prefix) as catalog, Proxy(elasticsearch) as proxy:
+        write(catalog, *(file(number) for number in range(20)))
+        before = vectors(catalog)
+        first, last = chance.sample(["1/2", "2/2"], 2)
+        ended(process(elasticsearch, elasticsearch_prefix, first, until=30))
+        doomed = process(proxy.address, elasticsearch_prefix, last, until=30)
+        at = chance.randrange(55)
+        with proxy.failing(_killing(doomed, at, chance.choice([passed, reset]))):
+            doomed.communicate(timeout=120)
+        published = catalog.open("c").generation == 2
+        assert published or vectors(catalog).keys() == before.keys(), f"seed {seed}"
+        if doomed.returncode:  # else it was done before: run again it would begin the next set
+            ended(process(elasticsearch, elasticsearch_prefix, last, until=30))
+        print(f"{last} killed at request {at} of {len(proxy.requests)}, published before: {published}, seed {seed}")
+        assert catalog.open("c").generation == 2, f"seed {seed}"
+        assert sorted(contents(catalog)) == [f"docs/{number:03}" for number in range(10, 30)], f"seed {seed}"
+        assert catalog.verify("c") == [], f"seed {seed}"
+        assert left_beside_the_leases(elasticsearch, elasticsearch_prefix) == [], f"seed {seed}"
+        assert indices(elasticsearch, elasticsearch_prefix) == 2, f"seed {seed}"
+
+
+def _killing(process: subprocess.Popen[str], number: int, fault: Fault) -> Fault:
+    """At its request of that number, counted from 0: with the request done or not."""
+    seen = itertools.count()
+
+    def meets(exchange: Exchange) -> None:
+        mine = next(seen) == number
+        if mine and fault is passed:
+            exchange.ask()
+        if mine:
+            process.kill()
+        (reset if mine else passed)(exchange)
+
+    return meets
 
 
 def test_an_embedded_index_has_no_shards(tmp_path: Path) -> None:
