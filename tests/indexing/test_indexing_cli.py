@@ -183,7 +183,13 @@ def test_what_the_documents_have_lost_is_told_with_the_ways_to_bring_it_back(hom
     assert repaired.exit_code == 3
     assert "cannot be derived again" in repaired.stdout
     assert "search-index restore SNAPSHOT --replace" in repaired.stderr
-    assert run("apply", docs, "--rebuild", home=home).exit_code == 0
+    applied = run("apply", docs, "--rebuild", home=home)
+    assert applied.exit_code == 0
+    lines = applied.stdout.splitlines()
+    assert [line.split()[0] for line in lines[-8:-1]] == [
+        "compare", "convert", "read", "tokenise", "encode", "write", "finish",
+    ]  # fmt: skip
+    assert re.fullmatch(r"[\d.]+ passages/s, \d+ tokens/s; the encoder computed \d+% of the time", lines[-1])
     assert run("verify", home=home).stdout == "collection 'default' is sound\n"
 
 

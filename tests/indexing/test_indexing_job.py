@@ -7,6 +7,8 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from indexing import job
 from indexing.job import Summary
 from indexing.sandbox import Limits
 from search_app.errors import ConfigurationError, IndexBusy, IndexMismatch
+from search_app.manifest import encoded_text
 from search_app.settings import Settings
 from search_app.stores.embedded.store import SqliteStore
 from search_app.stores.embedded.verify import verify
@@ -393,6 +396,73 @@ def test_a_job_that_stops_half_way_is_resumed_where_it_stopped(
     straight = SqliteStore.open(settings.collection_folder("straight"), collection="straight")
     assert resumed == {(passage.id, passage.text) for passage in passages(straight, encoder)}
     straight.close()
+
+
+class Slow(HashEncoder):
+    """So slow that the next batches are tokenised before the first one is written."""
+
+    def encode_passages(self, texts: Sequence[str]) -> Any:
+        time.sleep(0.05)
+        return super().encode_passages(texts)
+
+
+def test_a_text_that_comes_again_before_it_is_written_is_encoded_once(
+    tmp_path: Path, settings: Settings, store: Callable[[], SqliteStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "BATCH_CHARACTERS", 4000)
+    root = tmp_path / "alike"
+    root.mkdir()
+    for number in range(60):
+        (root / f"{number:02}.txt").write_text(f"{PARAGRAPHS[number % 12]}\n\n{PARAGRAPHS[(number * 5) % 12]}")
+    (root / "settings.json").write_text(json.dumps({"text": PARAGRAPHS[3], "title": "00"}))
+    encoder = Slow(max_tokens=96)
+    batches: list[int] = []
+    summary = job.apply([root], settings=settings, encoder=encoder, progress=batches.append)
+    assert len(batches) > 5
+    assert summary.added == 61
+    assert len(encoder.encoded) == len(set(encoder.encoded)) == summary.passages_encoded < summary.passages
+    assert verify(settings.collection_folder("default"), collection="default") == []
+    [hit, *_] = store().search_dense(encoder.encode_queries([encoded_text(passages(store(), encoder)[0])]), k=1)[0]
+    assert hit.score == pytest.approx(1)
+
+
+class Broken(HashEncoder):
+    def tokenize_passages(self, texts: Sequence[str]) -> Any:
+        raise ValueError("no such token")
+
+
+def test_an_error_in_any_stage_leaves_no_thread_and_no_process(docs: Path, settings: Settings) -> None:
+    def begun() -> tuple[set[threading.Thread], str]:
+        tasks = Path("/proc/self/task")
+        children = "".join((task / "children").read_text() for task in tasks.iterdir()) if tasks.exists() else ""
+        return set(threading.enumerate()), children
+
+    before = begun()
+    with pytest.raises(ValueError, match="no such token"):
+        job.apply([docs], settings=settings, encoder=Broken(max_tokens=96))
+    assert begun() == before
+    with pytest.raises(OSError, match="no space"):
+        job.apply([docs], settings=settings, encoder=Stopping(0))
+    assert begun() == before
+
+    def leave(size: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        job.apply([docs], settings=settings, encoder=HashEncoder(max_tokens=96), progress=leave)
+    assert begun() == before
+    assert not (settings.home / "spool").exists()
+
+
+def test_the_summary_says_what_each_stage_did(docs: Path, apply: Apply) -> None:
+    summary = apply(docs)
+    names = ["compare", "convert", "read", "tokenise", "encode", "write", "finish"]
+    assert [stage.name for stage in summary.stages] == names
+    times = {stage.name: stage for stage in summary.stages}
+    assert times["encode"].busy + times["encode"].waited_for_input <= summary.seconds
+    assert 0 < summary.encoder_share < 1
+    assert summary.tokens > summary.passages
+    assert apply(docs).tokens == 0
 
 
 def test_collections_are_apart(docs: Path, apply: Apply, store: Callable[..., SqliteStore]) -> None:
