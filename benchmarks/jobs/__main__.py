@@ -64,14 +64,14 @@ class Run:
 def measure_throughput(run: Run, *, rounds: int) -> None:
     made = files.make_files(run.folder / "corpus", limit=run.limit)
     number = sum(path.is_file() for path in made.rglob("*"))
-    kept = run.kept("throughput", files=number, rounds=rounds)
+    kept = run.kept("throughput", files=number)
     throughput.measure(made, run.work, kept, rounds=rounds)
     run.write("throughput", throughput.section(kept, number))
 
 
-def measure_memory(run: Run, *, small: int, large: int, megabytes: Sequence[float]) -> None:
-    kept = run.kept("memory", small=small, large=large, megabytes=list(megabytes))
-    memory.measure(run.work, kept, small=small, large=large, megabytes=megabytes)
+def measure_memory(run: Run, *, small: int, large: int, megabytes: Sequence[float], kinds: Sequence[str]) -> None:
+    kept = run.kept("memory", small=small, large=large)
+    memory.measure(run.work, kept, small=small, large=large, megabytes=megabytes, kinds=kinds)
     run.write("memory", memory.section(kept))
 
 
@@ -86,6 +86,7 @@ def measure_resume(run: Run, *, documents: int) -> None:
 @click.option("--rounds", default=3, show_default=True, help="throughput: of each system.")
 @click.option("--small", default=2_000, show_default=True, help="memory: documents that others are held to.")
 @click.option("--large", default=200_000, show_default=True, help="memory: documents of the large one.")
+@click.option("--kinds", default=",".join(memory.KINDS), show_default=True, help="memory: how the documents lie there.")
 @click.option("--megabytes", default=1_000, show_default=True, help="memory: size of the one big file, or 0.")
 @click.option("--documents", default=20_000, show_default=True, help="resume: how many.")
 @click.option("--limit", type=int, help="Only so many files, and documents to match: quick, and nothing is written.")
@@ -97,6 +98,7 @@ def main(
     rounds: int,
     small: int,
     large: int,
+    kinds: str,
     megabytes: int,
     documents: int,
     limit: int | None,
@@ -110,7 +112,7 @@ def main(
         rounds, small, large, documents = 1, limit, 10 * limit, 50 * limit
     measures: dict[str, Callable[[], None]] = {
         "throughput": lambda: measure_throughput(run, rounds=rounds),
-        "memory": lambda: measure_memory(run, small=small, large=large, megabytes=sizes),
+        "memory": lambda: measure_memory(run, small=small, large=large, megabytes=sizes, kinds=kinds.split(",")),
         "resume": lambda: measure_resume(run, documents=documents),
     }
     for name in TITLES if part == "all" else [part]:

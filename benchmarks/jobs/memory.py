@@ -29,9 +29,11 @@ it.
 """
 
 
-def measure(folder: Path, kept: Kept, *, small: int, large: int, megabytes: Sequence[float]) -> None:
-    for documents in (small, large):
-        for kind in KINDS:
+def measure(
+    folder: Path, kept: Kept, *, small: int, large: int, megabytes: Sequence[float], kinds: Sequence[str] = KINDS
+) -> None:
+    for kind in kinds:
+        for documents in (small, large):
             if not kept.has(kind=kind, documents=documents):
                 make = files.make_sentences if kind == "files" else files.make_sentence_lines
                 corpus = make(folder / "corpus", documents=documents)
@@ -77,7 +79,7 @@ def section(kept: Kept) -> str:
         *map(_line, kept.rows),
         "",
     ]
-    for kind in KINDS:
+    for kind in dict.fromkeys(row["kind"] for row in kept.rows if row["kind"] in KINDS):
         small, large = sorted(kept.of(kind=kind), key=lambda row: row["documents"])
         growth = {what: large[what] / small[what] for what in ("peak", "peak_tree")}
         with_vectors = max(large["peak"], large["again_peak"]) / max(small["peak"], small["again_peak"])
