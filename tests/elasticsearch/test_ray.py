@@ -36,7 +36,7 @@ from indexing import job
 from indexing.cli import cli
 from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
 from search_app.hardware import Hardware
-from search_app.settings import EncoderSettings, Settings, SplitterSettings
+from search_app.settings import BUNDLED, EncoderSettings, Settings, SplitterSettings
 from search_app.stores.catalog import open_catalog
 
 pytestmark = [
@@ -133,15 +133,15 @@ class Bench:
     def docs(self) -> Path:
         return self.folder / "docs"
 
-    def write(self, files: int) -> None:
+    def write(self, files: int, rows: int = 1200) -> None:
         self.docs.mkdir()
         chance = random.Random(0)
         for number in range(files):
             paragraphs = [" ".join(chance.choices(WORDS, k=90)) + f" {number} {line}." for line in range(8)]
             (self.docs / f"{number:03}.txt").write_text("\n\n".join(paragraphs))
         # Larger than a part: its passages come from several batches, and so from several encoders.
-        rows = [{"title": f"row {row}", "text": " ".join(chance.choices(WORDS, k=60))} for row in range(1200)]
-        (self.docs / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        lines = [{"title": f"row {row}", "text": " ".join(chance.choices(WORDS, k=60))} for row in range(rows)]
+        (self.docs / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
         (self.docs / "broken.pdf").write_bytes(b"%PDF-1.4 and no more")
 
     def apply(self, *options: str) -> subprocess.Popen[str]:
@@ -257,6 +257,18 @@ def test_after_a_killed_driver_the_next_job_does_what_is_left(bench: Bench, node
     summary = bench.finished(bench.apply("--workers", "1"))
     bench.is_right()
     assert (summary["added"], summary["changed"], summary["removed"], summary["unchanged"]) == (0, 1, 1, 59)
+
+
+@pytest.mark.slow
+def test_the_bundled_encoder_gives_the_same_vectors_in_two_processes(
+    elasticsearch: Address, elasticsearch_prefix: str, tmp_path: Path
+) -> None:
+    bench = Bench(elasticsearch, elasticsearch_prefix, tmp_path, Path(BUNDLED))
+    bench.write(files=12, rows=60)
+    bench.expected = bench.one_process()
+    summary = bench.finished(bench.apply("--workers", "2"))
+    bench.is_right()
+    assert summary["passages"] == len(bench.expected)
 
 
 @pytest.mark.parametrize(
