@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from indexing.splitter import Splitter, version
+from indexing.splitter import Splitter, pieces, version
 from search_app.manifest import encoded_text
 from search_app.types import Document, Heading, Page, Passage
 
@@ -267,17 +267,16 @@ def test_a_text_of_50_mb_takes_linear_time_and_no_more_memory_than_it_needs() ->
 
     def seconds(text: str) -> float:
         began = time.process_time()
-        splitter = Splitter(by_word, passage_tokens=224, overlap_tokens=32, max_tokens=254)
-        longest = max(piece.end - piece.lead for piece in splitter.pieces(document(text)))
+        longest = max(piece.end - piece.lead for piece in pieces(document(text), overlap=32))
         assert longest < 70_000
         return time.process_time() - began
 
     assert seconds(large) < 8 * 3 * seconds(small) + 1
     doc = document("".join([unit] * (50_000_000 // len(unit))))
-    pieces = list(Splitter(by_word, passage_tokens=224, overlap_tokens=32, max_tokens=254).pieces(doc))
-    assert pieces[0].start == 0
-    assert pieces[-1].end == len(doc.text) > 49_000_000
-    assert all(left.end == right.start for left, right in pairwise(pieces))
+    found = list(pieces(doc, overlap=32))
+    assert found[0].start == 0
+    assert found[-1].end == len(doc.text) > 49_000_000
+    assert all(left.end == right.start for left, right in pairwise(found))
 
 
 def test_the_version_names_the_sizes() -> None:
