@@ -15,6 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from indexing.converters.content import Content
+from search_app.errors import SearchAppError
 
 _LOCK = "lock"
 
@@ -24,12 +25,18 @@ def spool_folder(home: Path) -> Iterator[Path]:
     """A folder of this job's own; those of jobs that were killed go, those of jobs that live stay."""
     root = home / "spool"
     is_new = not home.exists()
-    with _locked(root):  # nobody clears a folder that is not locked yet
-        for left in root.iterdir():
-            _clear(left)
-        folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=root))
-        held = FileLock(folder / _LOCK, thread_local=False)
-        held.acquire()
+    try:
+        with _locked(root):  # nobody clears a folder that is not locked yet
+            for left in root.iterdir():
+                _clear(left)
+            folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=root))
+            held = FileLock(folder / _LOCK, thread_local=False)
+            held.acquire()
+    except OSError as error:
+        raise SearchAppError(
+            f"converted files cannot be kept in {root}: {error.strerror or error}",
+            hint="nothing was changed; the folder must have room, and this user must be allowed to write there",
+        ) from error
     try:
         yield folder
     finally:

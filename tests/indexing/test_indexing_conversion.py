@@ -200,3 +200,9 @@ def test_a_process_whose_job_was_killed_ends_in_the_middle_of_a_file(tmp_path: P
         time.sleep(0.05)
     os.kill(converter, signal.SIGKILL)
     pytest.fail("it lives on")
+
+
+def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file")
+    with pytest.raises(SearchAppError, match=r"home/spool: Not a directory"), spool_folder(tmp_path / "home"):
+        pass
