@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -291,8 +292,11 @@ def _connected(address: str, workers: int) -> Iterator[_Machines]:
     # Ray tells of its troubles on the standard output, which belongs to the command's own.
     with contextlib.redirect_stdout(_Debug()):
         try:
+            host, _, port = address.rpartition(":")
+            if port.isdecimal():  # Ray itself would try for minutes
+                socket.create_connection((host, int(port)), timeout=10).close()
             ray.init(address or "local", **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise BackendUnavailable(
                 f"no Ray cluster at {address or 'this machine'}: {_first_line(error)}",
                 hint="start one with: ray start --head, or use --workers N on this machine alone",
