@@ -18,6 +18,10 @@ SET_ASIDE_FILE = "set-aside.db"
 PREVIOUS_FILE = "previous.db"
 """The index as it was before the last rebuild or restore, for one command to bring back."""
 
+FILE_COLUMNS = "path, source, digest, size, modified_ns, documents"
+FILES_AFTER = f"SELECT {FILE_COLUMNS} FROM files WHERE path > ? ORDER BY path LIMIT 1000"
+"""The columns of a FileRecord, a page at a time: there may be more files than memory is for."""
+
 TABLES = """
 CREATE TABLE manifest (
   json TEXT NOT NULL, lineage TEXT NOT NULL, generation INTEGER NOT NULL, removals_since INTEGER NOT NULL);

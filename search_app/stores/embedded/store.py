@@ -22,7 +22,7 @@ from search_app.stores import filters, text_analysis
 from search_app.stores.embedded import checksums, derived, generation, scan
 from search_app.stores.embedded.connection import Reader, Readers, rows
 from search_app.stores.embedded.derived import Commit, Derived, Overtaken
-from search_app.stores.embedded.schema import INDEX_FILE
+from search_app.stores.embedded.schema import FILE_COLUMNS, FILES_AFTER, INDEX_FILE
 from search_app.stores.vectors.index import Rows
 from search_app.types import Document, Filter, Heading, Hit, Matrix, Page, Passage, PassageBatch, Rankings, Run
 
@@ -122,13 +122,18 @@ class SqliteStore:
 
     def files(self) -> Iterator[FileRecord]:
         """In order of path; `digest` is empty where a job ended half-way through the file."""
-        with self._reading() as db:
-            found = rows(db, f"SELECT {_FILE_COLUMNS} FROM files ORDER BY path")
-        return (FileRecord(*row) for row in found)
+        last = ""
+        while True:
+            with self._reading() as db:
+                page = rows(db, FILES_AFTER, (last,))
+            yield from (FileRecord(*row) for row in page)
+            if not page:
+                return
+            last = page[-1][0]
 
     def file_of(self, document_id: str) -> FileRecord | None:
         with self._reading() as db:
-            sql = f"SELECT {_FILE_COLUMNS} FROM files WHERE id = (SELECT file FROM documents WHERE id = ?)"
+            sql = f"SELECT {FILE_COLUMNS} FROM files WHERE id = (SELECT file FROM documents WHERE id = ?)"
             found = rows(db, sql, (document_id,))
         return FileRecord(*found[0]) if found else None
 
@@ -246,7 +251,6 @@ class SqliteStore:
         return self._derived.postings(db, now).search(words, k, among=among)
 
 
-_FILE_COLUMNS = "path, source, digest, size, modified_ns, documents"
 _COUNTED = ("files", "documents", "passages", "vectors")
 _LANGUAGES = """WITH RECURSIVE l(code) AS (
   SELECT min(language) FROM documents UNION ALL

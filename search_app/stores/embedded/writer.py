@@ -23,7 +23,7 @@ from search_app.settings import VectorSettings
 from search_app.stores.embedded import attributes, caches, checksums, generation, publish, terms, upgrade, upkeep
 from search_app.stores.embedded.connection import connect_writing, rows, translated
 from search_app.stores.embedded.files import Files
-from search_app.stores.embedded.schema import INDEX_FILE, REBUILD_FILE, TABLES
+from search_app.stores.embedded.schema import FILES_AFTER, INDEX_FILE, REBUILD_FILE, TABLES
 from search_app.types import Document, Matrix, Passage
 
 _KEYS_AT_ONCE = 500
@@ -70,10 +70,14 @@ class SqliteWriter:
         self.close()
 
     def files(self) -> Iterator[FileRecord]:
-        sql = "SELECT path, source, digest, size, modified_ns, documents FROM files ORDER BY path"
-        with translated(self._path):
-            found = rows(self._db, sql)
-        return (FileRecord(*row) for row in found)
+        last = ""
+        while True:
+            with translated(self._path):
+                page = rows(self._db, FILES_AFTER, (last,))
+            yield from (FileRecord(*row) for row in page)
+            if not page:
+                return
+            last = page[-1][0]
 
     def known_vectors(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         found: dict[str, NDArray[np.float32]] = {}
