@@ -209,6 +209,8 @@ def _download(record: FileRecord) -> StreamingResponse:
 
 
 def _open_indexed(record: FileRecord) -> BinaryIO:
+    if "://" in record.path:
+        raise HTTPException(410, f"{record.path} is in an object store, from which this server hands out nothing")
     gone = HTTPException(410, f"{record.source} is no longer the file that was indexed; run: search-index apply")
     try:
         # Without O_NONBLOCK the open would wait for ever where the file has become a named pipe.

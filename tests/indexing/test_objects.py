@@ -185,7 +185,9 @@ def test_only_what_the_path_covers_is_removed(bucket: Any, apply: Apply, store: 
     assert apply("s3://docs/guide/*.md").removed == 1
     assert apply("s3://docs/guide", exclude=["*.jsonl"]).removed == 1  # what is left out now, and is there, stays
     assert sorted(texts(store())) == ["s3://docs/guide/deep/c.jsonl", "s3://docs/other.txt"]
-    assert apply("s3://docs").removed == 1
+    bucket.objects.delete()
+    assert apply("s3://docs").removed == 2
+    assert texts(store()) == {}
 
 
 def test_metadata_beside_an_object_belong_to_it(
