@@ -286,7 +286,6 @@ def _connected(address: str, workers: int) -> Iterator[_Machines]:
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if not address:
         # Else Ray would make a token, and leave it in the home folder for all clusters to come.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         options |= {"num_cpus": workers, "include_dashboard": False, "object_store_memory": _STORE_BYTES}
     # Ray tells of its troubles on the standard output, which belongs to the command's own.
