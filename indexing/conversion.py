@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import Self
 
 from indexing import sources
-from indexing.batching import BATCH_CHARACTERS, PER_DOCUMENT, PartStream, in_parts
 from indexing.converters.content import Content, ConversionError, iso_time
-from indexing.parts import SplitPart
+from indexing.pipeline.batching import BATCH_CHARACTERS, PER_DOCUMENT, PartStream, in_parts
+from indexing.pipeline.parts import SplitPart
 from indexing.recipe import Recipe
 from indexing.sandbox import DEFAULT_LIMITS, Limits, Sandbox
 from indexing.sources import Skip, SourceFile

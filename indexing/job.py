@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from indexing import sources, splitter
-from indexing.batching import BATCH_CHARACTERS
 from indexing.conversion import Conversions
+from indexing.pipeline.batching import BATCH_CHARACTERS
+from indexing.pipeline.stages import StageTime
 from indexing.recipe import Recipe
 from indexing.sandbox import DEFAULT_LIMITS, Limits
 from indexing.sources import Skip
 from indexing.splitter import Splitter
 from indexing.spool import spool_folder
-from indexing.stages import StageTime
 from indexing.work import Outcome, Shard, Work, compare
 from search_app import hardware
 from search_app.errors import IndexNotFound
@@ -146,7 +146,7 @@ def apply(
     A job that is killed has kept the batches that it finished, and the next one goes on there.
     Additions come before removals: the passages of a renamed folder find their vectors still in the index.
     """
-    from indexing.pipeline import indexing_pipeline, overlapping
+    from indexing.pipeline.pipeline import indexing_pipeline, overlapping
 
     began = time.perf_counter()
     check_collection_name(collection)

@@ -8,9 +8,9 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from indexing.batching import BATCH_CHARACTERS, PER_DOCUMENT, PartStream, in_parts
 from indexing.job import Progress, manifest_of, splitter_of
-from indexing.parts import SplitPart
+from indexing.pipeline.batching import BATCH_CHARACTERS, PER_DOCUMENT, PartStream, in_parts
+from indexing.pipeline.parts import SplitPart
 from indexing.splitter import Splitter, Stretch
 from search_app.errors import IndexCorrupt, SearchAppError
 from search_app.protocols import Encoder, EncoderStamp, FileRecord
@@ -65,7 +65,7 @@ def rebuild(
     and the same call goes on there. Files keep their records, so the next `apply` finds nothing changed; what was
     deleted stays deleted.
     """
-    from indexing.pipeline import indexing_pipeline, overlapping
+    from indexing.pipeline.pipeline import indexing_pipeline, overlapping
 
     began = time.perf_counter()
     truncated = encoder.truncated_tokens

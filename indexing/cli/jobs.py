@@ -97,7 +97,7 @@ def apply(
     require(paths)
     run: Callable[..., job.Summary] = partial(job.apply, shard=shard) if shard else job.apply
     if workers or ray:
-        from indexing import cluster
+        from indexing.cluster import driver as cluster
 
         cluster.check(settings, address=ray or "")
         run = partial(cluster.apply, workers=workers or 0, address=ray or "")

@@ -21,7 +21,7 @@ from fakes import HashEncoder
 from indexing import sources
 from indexing.conversion import Conversions, FileSplitter
 from indexing.converters import convert
-from indexing.parts import SplitPart
+from indexing.pipeline.parts import SplitPart
 from indexing.recipe import Recipe
 from indexing.sandbox import Limits
 from indexing.sources import SourceFile

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import samples
 
-from indexing.library import JOURNAL, Library, Upload
 from indexing.sources import Skip
-from indexing.uploads import Names, Refused, Room, Unpacked, checked_name, unpack
+from indexing.worker.library import JOURNAL, Library, Upload
+from indexing.worker.uploads import Names, Refused, Room, Unpacked, checked_name, unpack
 from search_app.errors import SearchAppError
 from search_app.settings import JobSettings, Settings
 

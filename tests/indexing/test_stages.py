@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from indexing.stages import Stages
+from indexing.pipeline.stages import Stages
 
 
 @pytest.fixture(autouse=True)

@@ -21,8 +21,8 @@ import samples
 from fakes import HashEncoder
 
 from indexing import job
-from indexing.library import Library
-from indexing.worker import Worker
+from indexing.worker.library import Library
+from indexing.worker.worker import Worker
 from search_app.jobs import Job, JobKind, JobQueue, JobState, new_id
 from search_app.settings import JobSettings, Settings
 from search_app.stores.catalog import open_catalog
@@ -410,7 +410,7 @@ def test_a_batch_that_takes_too_long_is_cut_off_and_its_job_given_back(settings:
 import sys, time
 sys.path[:0] = {sys.path!r}
 import test_worker as here
-from indexing.worker import ended_by_signals
+from indexing.worker.worker import ended_by_signals
 settings = here.Settings(home={str(settings.home)!r})
 queue = here.JobQueue.of(settings)
 slow = here.Acting(lambda: print("encoding", flush=True) or time.sleep(100))

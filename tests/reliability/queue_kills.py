@@ -29,7 +29,7 @@ import uvicorn
 from living_index import PARAGRAPHS, contents, encoder_of, fast_folder
 from served import ScriptedService
 
-from indexing.worker import Worker, ended_by_signals
+from indexing.worker.worker import Worker, ended_by_signals
 from search_app.api.app import create_app
 from search_app.jobs import JobQueue, JobState
 from search_app.settings import JobSettings, Settings, SplitterSettings

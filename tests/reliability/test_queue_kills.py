@@ -13,7 +13,7 @@ import pytest
 import queue_kills
 from living_index import PARAGRAPHS, Report, encoder_of, fast_folder, forked
 
-from indexing.worker import Worker
+from indexing.worker.worker import Worker
 from search_app.jobs import Job, JobKind, JobQueue, JobState, new_id
 from search_app.settings import Settings
 

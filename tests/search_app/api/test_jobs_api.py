@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from served import ScriptedService, running
 
-from indexing.uploads import Refused, checked_name
+from indexing.worker.uploads import Refused, checked_name
 from search_app.api.schemas import FoldersResponse, JobOut, JobsResponse, SchedulesResponse
 from search_app.api.uploads import check_name
 from search_app.errors import InvalidQuery

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from types import FrameType
 
-from indexing.kinds import Kinds
-from indexing.leased import Cancelled, Leased, Stopped
-from indexing.library import Library, Upload
+from indexing.worker.kinds import Kinds
+from indexing.worker.leased import Cancelled, Leased, Stopped
+from indexing.worker.library import Library, Upload
 from search_app import jobs
 from search_app.errors import IndexBusy, QueueUnavailable, SearchAppError
 from search_app.jobs import Job, JobQueue, JobState, LeaseLost

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
+from indexing.cluster.remote import Item, Note, Report
 from indexing.job import Progress, Summary
-from indexing.remote import Item, Note, Report
+from indexing.pipeline.stages import StageTime
 from indexing.sources import Skip
-from indexing.stages import StageTime
 from indexing.work import Outcome, Work
 from search_app.protocols import FileRecord
 from search_app.stores.elasticsearch.parts import FileWritten, PartWritten

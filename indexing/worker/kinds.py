@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from indexing import deletion, job, sources
-from indexing.leased import Leased
-from indexing.library import Library, Upload, write_journal
 from indexing.sources import Skip, SourceFile
 from indexing.work import Work
+from indexing.worker.leased import Leased
+from indexing.worker.library import Library, Upload, write_journal
 from search_app.errors import ConfigurationError, IndexNotFound, SearchAppError
 from search_app.jobs import Job, JobKind, LeaseLost
 from search_app.protocols import Encoder, FileRecord

@@ -18,7 +18,7 @@ from typing import Any
 
 from indexing.converters import FORMATS
 from indexing.sources import SIDECAR, Skip
-from indexing.uploads import Names, Refused, Room, checked_name, folded, shown, unpack
+from indexing.worker.uploads import Names, Refused, Room, checked_name, folded, shown, unpack
 from search_app.errors import SearchAppError
 from search_app.settings import JobSettings, Settings, check_collection_name
 

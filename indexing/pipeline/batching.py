@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from indexing.parts import SplitPart, SplitParts
+from indexing.pipeline.parts import SplitPart, SplitParts
 from indexing.splitter import Stretch
 from search_app.protocols import FileRecord
 from search_app.types import Document, Passage

@@ -13,9 +13,9 @@ import numpy as np
 from haystack import component
 from numpy.typing import NDArray
 
-from indexing.batching import PartStream
-from indexing.parts import Changes, SplitParts, TokenizedParts
-from indexing.vectors import OnTheWay
+from indexing.pipeline.batching import PartStream
+from indexing.pipeline.parts import Changes, SplitParts, TokenizedParts
+from indexing.pipeline.vectors import OnTheWay
 from search_app.manifest import encoded_text, vector_key
 from search_app.protocols import Encoder, EncoderStamp, FileChange, IndexWriter, PassageStore
 from search_app.types import PassageBatch

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexing.batching import BATCH_CHARACTERS, PER_DOCUMENT
 from indexing.conversion import FileSplitter
-from indexing.parts import SplitPart
+from indexing.pipeline.batching import BATCH_CHARACTERS, PER_DOCUMENT
+from indexing.pipeline.parts import SplitPart
 from indexing.recipe import Recipe
 from indexing.sandbox import Limits
 from indexing.sources import SourceFile

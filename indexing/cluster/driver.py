@@ -22,14 +22,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from indexing import remote, sources
-from indexing.books import Books
+from indexing import sources
+from indexing.cluster import remote
+from indexing.cluster.books import Books
+from indexing.cluster.remote import Assignment, Item, PartEncoder, ReadyBatch, Report
 from indexing.job import Progress, Summary, manifest_of, recipe_of
-from indexing.remote import Assignment, Item, PartEncoder, ReadyBatch, Report
+from indexing.pipeline.stages import StageTime
 from indexing.sandbox import DEFAULT_LIMITS, Limits
 from indexing.sources import SourceFile
 from indexing.spool import spool_folder
-from indexing.stages import StageTime
 from indexing.work import Work, compare
 from search_app import hardware
 from search_app.errors import BackendUnavailable, ConfigurationError, MissingExtra

@@ -8,11 +8,11 @@ from typing import Any
 
 from haystack import Pipeline
 
-from indexing.batching import PartStream
-from indexing.components import IndexWriterComponent, PassageEncoder, PassageSource, PassageTokenizer
-from indexing.parts import Changes
-from indexing.stages import Stages
-from indexing.vectors import OnTheWay
+from indexing.pipeline.batching import PartStream
+from indexing.pipeline.components import IndexWriterComponent, PassageEncoder, PassageSource, PassageTokenizer
+from indexing.pipeline.parts import Changes
+from indexing.pipeline.stages import Stages
+from indexing.pipeline.vectors import OnTheWay
 from search_app.observability import hush_snapshots
 from search_app.protocols import Encoder, IndexWriter, PassageStore
 
