@@ -101,6 +101,8 @@ def load_encoder(settings: Settings) -> Encoder:
     """Seconds of work: what is cheap to check is checked before."""
     os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
     from search_app import hardware
+
+    hardware.share_arenas()
     from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
 
     hardware.set_threads(settings.threads)

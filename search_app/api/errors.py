@@ -54,5 +54,9 @@ def install(app: FastAPI) -> None:
     def unknown(request: Request, error: Exception) -> JSONResponse:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return error_response(
-            500, "InternalError", "something went wrong inside the server", hint="the server's log says what"
+            500,
+            "InternalError",
+            "something went wrong inside the server",
+            hint="the server's log says what",
+            headers={"Connection": "close"},  # as the server does now: a client must not send its next request on it
         )

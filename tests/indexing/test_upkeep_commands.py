@@ -140,5 +140,5 @@ def test_what_is_not_there_is_named(settings: Settings, tmp_path: Path) -> None:
 def test_help_lists_commands_in_the_order_of_their_use() -> None:
     listed = CliRunner().invoke(cli, ["--help"]).stdout.partition("Commands:")[2]
     names = [line.split()[0] for line in listed.splitlines() if line.strip()]
-    assert names[:4] == ["plan", "apply", "delete", "rebuild"]
-    assert {"info", "verify", "compact", "snapshot", "restore", "rollback", "replicate"} == set(names[4:])
+    assert names[:5] == ["plan", "apply", "worker", "delete", "rebuild"]
+    assert {"info", "verify", "compact", "snapshot", "restore", "rollback", "replicate"} == set(names[5:])
