@@ -27,7 +27,7 @@ from search_app.stores.text_analysis import detect_language, normalise_language
 from search_app.types import Document, MetaValue
 
 _MAX_WARNINGS = 10_000
-_LEAST_ROOM = 1 << 16
+_LEAST_ROOM = 1 << 18
 """What a file takes of the spool at least, so that many small ones do not fill the memory with their records."""
 
 SetAside = Callable[[str, Outcome, str], None]

@@ -10,8 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-_M_ARENA_MAX = -8
-"""Of glibc's mallopt."""
+_MALLOC = {-8: 2, -3: 1 << 20, -1: 64 << 20}
+"""glibc's M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD."""
 _GPU_DRIVERS = (
     "/dev/nvidiactl",
     "/proc/driver/nvidia/version",
@@ -68,11 +68,18 @@ def set_threads(threads: int = 0) -> int:
     return threads
 
 
-def share_arenas() -> None:
-    """Lets the threads of this process share two of glibc's arenas: with one each, what the busiest moment of every
-    thread needed stays with it, and memory grows with the length of a job. For before there are threads."""
+def bound_memory() -> None:
+    """Keeps a long job's memory flat. For before there are threads, or torch.
+
+    Two of glibc's arenas for all threads, as one each would keep what the busiest moment of every thread needed; large
+    blocks given back to the system, as its moving threshold would soon cut them out of the heap, which then cannot
+    shrink; and oneDNN's kernels for 64 shapes instead of 1,024, for batches come in hundreds of shapes.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+        mallopt = ctypes.CDLL(None).mallopt
+        for option, value in _MALLOC.items():
+            mallopt(option, value)
 
 
 def _cpu() -> tuple[str, frozenset[str]]:

@@ -102,7 +102,7 @@ def load_encoder(settings: Settings) -> Encoder:
     os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
     from search_app import hardware
 
-    hardware.share_arenas()
+    hardware.bound_memory()
     from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
 
     hardware.set_threads(settings.threads)
