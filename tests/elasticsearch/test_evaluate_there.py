@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-pytestmark = [pytest.mark.elasticsearch]
+pytestmark = [pytest.mark.elasticsearch, pytest.mark.slow]
 
 
 def test_evaluate_measures_over_elasticsearch_and_leaves_nothing_there(

@@ -82,6 +82,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         service.wait(30)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_page_runs_from_top_to_bottom(machine: Machine) -> None:
     url = f"http://127.0.0.1:{machine.port}/v1/collections/default"

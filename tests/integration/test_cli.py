@@ -147,7 +147,9 @@ def test_info_describes_the_machine_and_the_collections(home: Path) -> None:
     assert "all-MiniLM-L6-v2" in run("info", home=home).stdout
 
 
-@pytest.mark.parametrize("measure", ["reader", "retrieval", "answers"])
+@pytest.mark.parametrize(
+    "measure", ["reader", *(pytest.param(name, marks=pytest.mark.slow) for name in ("retrieval", "answers"))]
+)
 def test_evaluate_measures_a_file(measure: str, tmp_path: Path) -> None:
     paragraphs = [
         {
