@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.elasticsearch]
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "elasticsearch.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_first_commands_work(elasticsearch: Address, elasticsearch_prefix: str, tmp_path: Path) -> None:
     block = re.search(r"^```sh\n(pip install .*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert block is not None

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "index-care.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_the_page_runs_from_top_to_bottom(tmp_path: Path) -> None:
     (tmp_path / "handbook").mkdir()

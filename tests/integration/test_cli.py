@@ -69,6 +69,7 @@ def test_an_answer_comes_as_json_with_its_place(home: Path) -> None:
     assert set(found["hits"][0]["scores"]) <= {"dense", "bm25"}
 
 
+@pytest.mark.slow
 def test_a_question_to_one_collection_never_returns_anothers_passages(home: Path) -> None:
     for collection, own in (("default", False), ("other", True)):
         found = ask(home, "What is the Danube password?", "--collection", collection, "--k", "50")
@@ -76,6 +77,7 @@ def test_a_question_to_one_collection_never_returns_anothers_passages(home: Path
         assert len({hit["source"] for hit in found["hits"]} & {"secret.txt"}) <= own
 
 
+@pytest.mark.slow
 def test_a_filter_leaves_only_what_matches(home: Path) -> None:
     found = ask(home, "Danube", "--where", "author = Ada")
     assert [Path(hit["source"]).name for hit in found["hits"]] == ["notice.html"]
@@ -138,6 +140,7 @@ def test_a_damaged_index_is_refused_with_what_to_do(home: Path, tmp_path: Path) 
     assert "run: search-index" in done.stderr
 
 
+@pytest.mark.slow
 def test_info_describes_the_machine_and_the_collections(home: Path) -> None:
     found = json.loads(run("info", "--json", home=home).stdout)
     assert found["processor"]["precision"] in {"bfloat16", "float32"}

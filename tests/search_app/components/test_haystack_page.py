@@ -9,12 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from haystack.testing import document_store as sync_tests
 from haystack.testing import document_store_async as async_tests
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "haystack.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_page_runs_from_top_to_bottom(tmp_path: Path) -> None:
     environment = {
         **os.environ,
