@@ -30,8 +30,6 @@ from search_app.stores.catalog import open_catalog
 _SAMPLE = 48
 _MOST_SAMPLED = 1000
 _REMOVED_AT_ONCE = 10_000
-_TRIMMED_AFTER = 2
-"""Batches: seconds of work, after which the heap's holes are given back in milliseconds."""
 _MOST_REASONS = 10_000
 """Files that are named with the reason why they are not indexed; beyond these they are only counted."""
 
@@ -170,7 +168,6 @@ def apply(
             _conversions(work, settings, encoder, folder, limits) as conversions,
             overlapping(indexing_pipeline(conversions, encoder, writer), BATCH_CHARACTERS) as batches,
         ):
-            batch_numbers = itertools.count(1)
             for changes in batches:
                 passages += sum(len(change.batch.passages) for change in changes.items)
                 encoded += changes.encoded
@@ -178,8 +175,6 @@ def apply(
                 for rejection in changes.rejected:
                     work.set_aside(rejection.path, Outcome.FAILED, rejection.reason)
                 progress(changes.bytes)
-                if next(batch_numbers) % _TRIMMED_AFTER == 0:
-                    hardware.return_memory()
         written = time.perf_counter()
         removed = work.removed()
         while batch := list(itertools.islice(removed, _REMOVED_AT_ONCE)):

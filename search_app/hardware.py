@@ -69,23 +69,16 @@ def set_threads(threads: int = 0) -> int:
 
 
 def bound_memory() -> None:
-    """Keeps a long job's memory flat, and its encoder quick, under glibc. For before there are threads, or torch.
+    """Keeps a long job's memory flat, and its encoder quick, under glibc. For before there are threads.
 
     One arena for all threads: with one each, what the busiest moment of every thread needed stays with it. In it,
     blocks of megabytes are used again: from the system they would come as pages that are still to be cleared, for every
-    layer of every batch. And oneDNN keeps kernels for 128 shapes instead of 1,024, as batches come in hundreds of them.
+    layer of every batch.
     """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         for option, value in _MALLOC.items():
             mallopt(option, value)
-
-
-def return_memory() -> None:
-    """Gives free pages in the middle of the heap back to the system, which glibc does not by itself."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _cpu() -> tuple[str, frozenset[str]]:

@@ -45,7 +45,9 @@ class EncoderSettings(_Section):
     model: str = BUNDLED
     precision: Precision = "auto"
     device: str = "auto"
-    batch_tokens: int = Field(default=4096, ge=64, description="tokens in one forward pass, padding included")
+    batch_tokens: int = Field(
+        default=0, ge=0, description="tokens in one forward pass, padding included; 0: 1,024 on a CPU, 16,384 on a GPU"
+    )
     query_prefix: str = ""
     passage_prefix: str = ""
 

@@ -46,7 +46,7 @@ class SentenceTransformerEncoder:
     def __init__(self, settings: EncoderSettings, hardware: Hardware) -> None:
         self._device = torch.device(hardware.device if settings.device == "auto" else settings.device)
         self._precision = hardware.precision if settings.precision == "auto" else settings.precision
-        self._batch_tokens = settings.batch_tokens
+        self._batch_tokens = settings.batch_tokens or (1_024 if self._device.type == "cpu" else 16_384)
         self._prefixes = (settings.query_prefix, settings.passage_prefix)
         model, name = _load(settings.model)
         self._modules = [module.eval() for module in model]
@@ -60,7 +60,7 @@ class SentenceTransformerEncoder:
         self._spans_tokenizer = Tokenizer.from_str(backend.to_str())
         self._spans_tokenizer.no_truncation()
         self._spans_tokenizer.no_padding()
-        max_tokens = _max_tokens(model)
+        self._max_tokens = max_tokens = _max_tokens(model)
         self._tokenizer = Tokenizer.from_str(backend.to_str())
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
@@ -122,9 +122,10 @@ class SentenceTransformerEncoder:
 
     @torch.inference_mode()
     def _forward(self, rows: Sequence[NDArray[np.int32]]) -> Matrix:
-        longest = max(map(len, rows))
-        ids = np.full((len(rows), longest), self._pad_id, dtype=np.int64)
+        shape = _padded(len(rows), max(map(len, rows)), self._max_tokens)
+        ids = np.full(shape, self._pad_id, dtype=np.int64)
         mask = np.zeros_like(ids)
+        mask[:, 0] = 1  # rows that are padding only: none to attend to would be a division by zero
         for row, found in enumerate(rows):
             ids[row, : len(found)] = found
             mask[row, : len(found)] = 1
@@ -143,8 +144,14 @@ class SentenceTransformerEncoder:
         for module in self._modules[1:]:
             features = module(features)
         vectors = torch.nn.functional.normalize(features["sentence_embedding"], dim=-1)
-        result: Matrix = vectors.cpu().numpy()
+        result: Matrix = vectors[: len(rows)].cpu().numpy()
         return result
+
+
+def _padded(rows: int, tokens: int, most_tokens: int) -> tuple[int, int]:
+    """Up to multiples of 4 and 8: oneDNN keeps kernels and memory for each shape that it has seen, for good."""
+    rows = rows if rows <= 8 else -(-rows // 4) * 4
+    return rows, max(tokens, min(most_tokens, -(-tokens // 8) * 8))
 
 
 def _batches(lengths: Sequence[int], budget: int) -> Iterator[NDArray[np.int64]]:
@@ -152,7 +159,8 @@ def _batches(lengths: Sequence[int], budget: int) -> Iterator[NDArray[np.int64]]
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
     start = 0
     while start < len(order):
-        rows = max(1, budget // max(1, lengths[order[start]]))
+        rows = max(1, budget // max(1, -(-lengths[order[start]] // 8) * 8))
+        rows = rows if rows <= 8 else rows // 4 * 4
         yield order[start : start + rows]
         start += rows
 

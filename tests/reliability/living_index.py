@@ -190,9 +190,11 @@ def answers(settings: Settings, encoder: Encoder, *, k: int = 10) -> Answers:
             *store.search_dense(vectors, k=k),
             *store.search_keyword(QUESTIONS, k=k),
         ]
-        for where in (where for where in FILTERS if str(where["field"]).removeprefix("meta.") in store.fields()):
-            rankings += store.search_dense(vectors, k=k, where=where)
-            rankings += store.search_keyword(QUESTIONS, k=k, where=where)
+        for where in FILTERS:
+            # A field that no document has any more is known until a repair: both find nothing.
+            known = str(where["field"]).removeprefix("meta.") in store.fields()
+            rankings += store.search_dense(vectors, k=k, where=where) if known else [[] for _ in QUESTIONS]
+            rankings += store.search_keyword(QUESTIONS, k=k, where=where) if known else [[] for _ in QUESTIONS]
         for both in store.search_both(QUESTIONS, vectors, k=k):
             rankings += [both.dense, both.keyword]
         found = [[(hit.passage.id, hit.passage.text, hit.score) for hit in hits] for hits in rankings]

@@ -1,6 +1,7 @@
 """CRC-32 of what a row holds, its number included: written with the row, and checked wherever the row is read.
 
-What SQLite's page checksums cannot see: a zeroed page, and a page that lies where another belongs.
+What SQLite's page checksums cannot see: a zeroed page, and a page that lies where another belongs. There a column may
+hold anything, whatever its type: each of these takes what comes, and only what they let pass is as its type says.
 """
 
 from __future__ import annotations
@@ -29,17 +30,21 @@ def of_passage(
 
 
 def of_vector(row: int, embedding: bytes) -> int:
-    return zlib.crc32(embedding, row & 0xFFFFFFFF)
+    return zlib.crc32(_blob(embedding), row & 0xFFFFFFFF)
 
 
 def of_terms(passage: int, length: int, words: bytes, counts: bytes) -> int:
-    return zlib.crc32(counts, zlib.crc32(words, zlib.crc32(b"%d %d" % (passage, length))))
+    return zlib.crc32(_blob(counts), zlib.crc32(_blob(words), zlib.crc32(f"{passage} {length}".encode())))
 
 
 def require(what: str, row: int, stored: int, found: int) -> None:
     """Raises IndexCorrupt unless the row `what` (a word for people) is as it was written."""
     if stored != found:
         raise IndexCorrupt(f"{what} {row} of the index is not what was written", hint=DAMAGED)
+
+
+def _blob(value: object) -> bytes:
+    return value if isinstance(value, bytes) else f"no blob but {value!r}".encode("utf-8", "surrogatepass")
 
 
 def _of(*values: str | int | None) -> int:

@@ -13,6 +13,7 @@ import apsw
 import numpy as np
 from numpy.typing import NDArray
 
+from search_app.errors import IndexCorrupt
 from search_app.stores import filters
 from search_app.stores.embedded import attributes, checksums
 from search_app.stores.embedded.connection import Reader, rows
@@ -80,7 +81,8 @@ def _passage(
     return Passage(id, document_id, title, text, start, end, page, source, json.loads(meta))
 
 
-def _vector(row: int, blob: bytes | None, checksum: int | None) -> NDArray[np.float32]:
-    blob, checksum = blob or b"", checksum or 0  # a vector that is not there is no vector that was written
-    checksums.require("vector", row, checksum, checksums.of_vector(row, blob) if blob else ~checksum)
+def _vector(row: int, blob: bytes | None, checksum: int) -> NDArray[np.float32]:
+    if not blob:  # none was ever written empty
+        raise IndexCorrupt(f"vector {row} is missing from the index", hint=checksums.DAMAGED)
+    checksums.require("vector", row, checksum, checksums.of_vector(row, blob))
     return np.frombuffer(blob, dtype="<f4")

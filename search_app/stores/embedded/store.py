@@ -296,14 +296,14 @@ def _hits(db: apsw.Connection, **found: list[Scored] | None) -> list[list[list[H
 def _passages(db: apsw.Connection, wanted: Sequence[int]) -> dict[int, Passage]:
     """Raises IndexCorrupt for one that is not there, or not as it was written."""
     found = _looked_up(db, _PASSAGES, wanted)
+    for *columns, checksum in found:
+        checksums.require("passage", columns[0], checksum, checksums.of_passage(*columns))
     documents = {
         columns[0]: (columns[1], *_checked_document(columns))
         for columns in _looked_up(db, _DOCUMENTS, sorted({row[2] for row in found}))
     }
     passages = {}
-    for *columns, checksum in found:
-        row, id, document, _, title, start, end, page, text = columns
-        checksums.require("passage", row, checksum, checksums.of_passage(*columns))
+    for row, id, document, _, title, start, end, page, text, _ in found:
         document_id, _, _, source, _, meta = documents[document]
         passages[row] = Passage(id, document_id, title, text, start, end, page, source, meta)
     return passages

@@ -85,10 +85,12 @@ class SqliteWriter:
             for start in range(0, len(keys), _KEYS_AT_ONCE):
                 batch = rows(
                     self._db,
-                    "SELECT key, embedding FROM vectors WHERE key IN (SELECT value FROM json_each(?))",
+                    "SELECT rowid, key, embedding, checksum FROM vectors WHERE key IN (SELECT value FROM json_each(?))",
                     (json.dumps(keys[start : start + _KEYS_AT_ONCE]),),
                 )
-                found.update((key, np.frombuffer(blob, dtype="<f4")) for key, blob in batch)
+                for row, key, blob, checksum in batch:
+                    checksums.require("vector", row, checksum, checksums.of_vector(row, blob))
+                    found[key] = np.frombuffer(blob, dtype="<f4")
         return found
 
     def write(self, changes: Sequence[FileChange]) -> list[Rejection]:

@@ -10,7 +10,7 @@ from checkpoints import ARCHITECTURES, CORPUS, make_checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_app.encoders.sentence_transformer import SentenceTransformerEncoder, _batches
+from search_app.encoders.sentence_transformer import SentenceTransformerEncoder, _batches, _padded
 from search_app.errors import ModelUnavailable
 from search_app.hardware import Hardware, detect
 from search_app.settings import EncoderSettings
@@ -82,6 +82,29 @@ def test_every_row_is_in_one_batch_within_the_budget(lengths: list[int], budget:
     assert sorted(int(row) for rows in batches for row in rows) == list(range(len(lengths)))
     for rows in batches:
         assert len(rows) == 1 or len(rows) * max(lengths[row] for row in rows) <= budget
+
+
+def test_texts_of_any_lengths_come_in_few_shapes_with_little_padding() -> None:
+    """For each shape that it has seen oneDNN keeps memory for good: a long job must not meet new ones for ever."""
+    seen = set()
+    for tokens in range(1, 257):
+        for rows in range(1, max(1, 1024 // tokens) + 1):
+            shape = _padded(rows, tokens, 256)
+            assert rows <= shape[0] < rows + 4
+            assert tokens <= shape[1] < tokens + 8
+            seen.add(shape)
+    assert len(seen) < 400
+    assert _padded(1, 256, 256) == (1, 256)
+    assert _padded(1, 130, 130) == (1, 130)
+
+
+def test_rows_of_padding_change_no_vector() -> None:
+    encoder = SentenceTransformerEncoder(EncoderSettings(precision="float32", batch_tokens=4096), CPU)
+    texts = ["river " * count for count in range(1, 12)]
+    together = encoder.encode_passages(texts)
+    assert np.isfinite(together).all()
+    alone = np.concatenate([encoder.encode_passages([text]) for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
 @settings(max_examples=50, deadline=None)

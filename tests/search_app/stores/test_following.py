@@ -210,7 +210,8 @@ def test_an_index_that_is_replaced_while_it_is_read_and_opened_answers_as_one_or
 
 
 def damage(folder: Path, sql: str) -> None:
-    with closing(connect_writing(folder / INDEX_FILE)) as db, db:
+    with closing(connect_writing(folder / INDEX_FILE)) as db:
+        db.pragma("foreign_keys", False)
         db.execute(sql)
 
 
@@ -488,6 +489,11 @@ def test_info_tells_of_vectors_and_caches_without_loading_them(with_cache: Path)
         ("UPDATE documents SET text = 'other' WHERE id = 'd3'", lambda store: store.document("d3")),
         ("UPDATE documents SET title = 'other' WHERE id = 'd3'", lambda store: store.documents(limit=9)),
         ("UPDATE vectors SET embedding = zeroblob(128) WHERE rowid = 3", lambda store: answers(store)),
+        ("UPDATE vectors SET embedding = 3 WHERE rowid = 3", lambda store: answers(store)),
+        ("UPDATE vectors SET embedding = x'' WHERE rowid = 3", lambda store: list(store.passages(vectors=True))),
+        ("UPDATE passages SET document = 'no number' WHERE rowid = 3", lambda store: answers(store)),
+        ("UPDATE terms SET counts = 'no blob' WHERE passage = 3", lambda store: answers(store)),
+        ("UPDATE terms SET length = 'no number' WHERE passage = 3", lambda store: answers(store)),
         ("UPDATE terms SET length = length + 1 WHERE passage = 3", lambda store: answers(store)),
         ("UPDATE terms SET words = zeroblob(length(words)) WHERE passage = 3", lambda store: answers(store)),
     ],
@@ -501,6 +507,17 @@ def test_a_row_that_is_not_what_was_written_is_an_error_with_the_next_command(
         for _ in range(2):
             with pytest.raises(IndexCorrupt, match="search-index verify --repair"):
                 ask(store)
+
+
+def test_a_vector_that_is_not_what_was_written_is_not_used_again_for_the_same_text(tmp_path: Path) -> None:
+    build(tmp_path, 10)
+    with closing(connect_reading(tmp_path / INDEX_FILE)) as db:
+        sound, damaged = (db.execute("SELECT key FROM vectors WHERE rowid = ?", (row,)).get for row in (2, 3))
+    damage(tmp_path, "UPDATE vectors SET embedding = zeroblob(128) WHERE rowid = 3")
+    with SqliteWriter(tmp_path, MANIFEST, collection="c") as writer:
+        assert list(writer.known_vectors([sound])) == [sound]
+        with pytest.raises(IndexCorrupt, match="vector 3 of the index"):
+            writer.known_vectors([sound, damaged])
 
 
 def test_vectors_that_rank_anew_are_checked_too(with_cache: Path) -> None:
