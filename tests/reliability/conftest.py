@@ -15,6 +15,7 @@ def limits_as_they_were() -> Iterator[None]:
     """The living index lowers some limits, so that little text is treated as much; here only."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(derived, "_POSTINGS_CACHED", derived._POSTINGS_CACHED)
+        patch.setattr(derived, "_POSTINGS_AT_ONCE", derived._POSTINGS_AT_ONCE)
         patch.setattr(choice, "_LEAST_TO_TRAIN", choice._LEAST_TO_TRAIN)
         patch.setattr(job, "BATCH_CHARACTERS", job.BATCH_CHARACTERS)
         patch.setattr(rebuild, "BATCH_CHARACTERS", rebuild.BATCH_CHARACTERS)

@@ -47,8 +47,10 @@ _BATCH_CHARACTERS = 6_000
 
 
 def settings_of(home: Path, *, compressed: bool = True) -> Settings:
-    """Passages of few words, so that little text makes many; vectors and words in caches, as of a large index."""
+    """Passages of few words, so that little text makes many; vectors and words in caches, as of a large index, of which
+    the words are made in more than one pass."""
     derived._POSTINGS_CACHED = 0
+    derived._POSTINGS_AT_ONCE = 2_500
     choice._LEAST_TO_TRAIN = 50
     splitter = {"passage_tokens": 64, "overlap_tokens": 8}
     vectors = {"index": "compressed", "lists": 4, "probes": 4, "oversample": 100} if compressed else {"index": "flat"}

@@ -7,15 +7,18 @@ used only where its SHA-256 is the one that the truth knows; the arrays are view
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import apsw
 import numpy as np
+from numpy.typing import NDArray
 
 from search_app.stores.embedded.connection import rows
 from search_app.stores.embedded.files import Data, Files
@@ -32,6 +35,28 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Spooled:
+    """An array of one dimension that lies in files, one piece in each, until it is part of a cache."""
+
+    files: Files
+    paths: Sequence[Path]
+    dtype: np.dtype[Any]
+    length: int
+
+    @property
+    def shape(self) -> tuple[int]:
+        return (self.length,)
+
+    @property
+    def nbytes(self) -> int:
+        return self.length * self.dtype.itemsize
+
+    def chunks(self) -> Iterator[Data]:
+        for path in self.paths:
+            yield from self.files.chunks(path)
+
+
+@dataclass(frozen=True, slots=True)
 class Cache:
     """What was derived from the passages up to row `newest`, at `generation`."""
 
@@ -41,16 +66,25 @@ class Cache:
 
 
 def save(
-    files: Files, db: apsw.Connection, folder: Path, kind: str, arrays: Arrays, *, generation: int, newest: int
+    files: Files,
+    db: apsw.Connection,
+    folder: Path,
+    kind: str,
+    arrays: Mapping[str, NDArray[np.generic] | Spooled],
+    *,
+    generation: int,
+    newest: int,
 ) -> None:
     """The file first, then, in one transaction, its place in the truth; the file before it goes last."""
-    parts = _parts(kind, arrays)
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    sha256, size = digest.hexdigest(), sum(memoryview(part).nbytes for part in parts)
+    ordered = _ordered(arrays)
+    header = _header(kind, ordered)
+    digest = hashlib.sha256(header)
+    for _, array in ordered:
+        for part in _data(array):
+            digest.update(part)
+    sha256, size = digest.hexdigest(), len(header) + sum(array.nbytes for _, array in ordered)
     name = f"{kind}-{sha256[:16]}.cache"
-    files.write(folder / name, parts)
+    files.write_stream(folder / name, itertools.chain([header], *(_data(array) for _, array in ordered)), size)
     before = rows(db, "SELECT file FROM caches WHERE kind = ?", (kind,))
     with db:
         db.execute(
@@ -104,12 +138,14 @@ def clear(files: Files, db: apsw.Connection, folder: Path) -> None:
             files.remove(path)
 
 
-def _parts(kind: str, arrays: Arrays) -> list[Data]:
+def _ordered(arrays: Mapping[str, NDArray[np.generic] | Spooled]) -> list[tuple[str, NDArray[np.generic] | Spooled]]:
     """Widest types first, so that every array lies at a multiple of its items' size without gaps."""
-    ordered = sorted(arrays.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
+    return sorted(arrays.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
+
+
+def _header(kind: str, ordered: Sequence[tuple[str, NDArray[np.generic] | Spooled]]) -> bytes:
     header: dict[str, object] = {"__metadata__": {"kind": kind}}
     position = 0
-    parts: list[Data] = []
     for name, array in ordered:
         end = position + array.nbytes
         header[name] = {
@@ -117,12 +153,18 @@ def _parts(kind: str, arrays: Arrays) -> list[Data]:
             "shape": list(array.shape),
             "data_offsets": [position, end],
         }
-        little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-        parts.append(little.reshape(-1).view(np.uint8).data)
         position = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-(len(text) + 8) % _ALIGNMENT)
-    return [len(text).to_bytes(8, "little") + text, *parts]
+    return len(text).to_bytes(8, "little") + text
+
+
+def _data(array: NDArray[np.generic] | Spooled) -> Iterator[Data]:
+    if isinstance(array, Spooled):
+        yield from array.chunks()
+    else:
+        little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        yield little.reshape(-1).view(np.uint8).data
 
 
 def _mapped(path: Path) -> Arrays:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from search_app.errors import IndexBusy, IndexCorrupt
 from search_app.manifest import Manifest
 from search_app.settings import VectorSettings
-from search_app.stores.embedded import attributes, caches, checksums
+from search_app.stores.embedded import attributes, caches, checksums, ranges
 from search_app.stores.embedded.connection import connect_reading, rows
 from search_app.stores.embedded.files import Files
 from search_app.stores.embedded.postings import Postings
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 _BATCH = 10_000
 _POSTINGS_CACHED = 20_000
 """Passages from which on postings are cached: below, they are derived in a second or so."""
+_POSTINGS_AT_ONCE = 8_000_000
+"""In memory while a cache of them is made, 12 bytes each; more are made in several passes over the words."""
 _CHANGED = 10
 """Caches are made anew once more than one in so many passages has changed."""
 _FILTER_BYTES = 64 << 20
@@ -124,13 +126,12 @@ def refresh_caches(
         if not wanted:
             caches.forget(files, db, folder, [kind])
         elif fresh or _behind(db, now, kind) * _CHANGED > passages:
-            arrays = (
-                _postings_from(db, 0, Postings()).to_arrays()
-                if kind == "postings"
-                else build.open_index(
-                    dim, vectors, lambda: _vectors_after(db, 0, dim), arrays=None, settings=on_cpu, may_train=True
-                ).to_arrays()
-            )
+            if kind == "postings":
+                _save_postings(files, db, folder, generation=now.generation, newest=newest)
+                continue
+            arrays = build.open_index(
+                dim, vectors, lambda: _vectors_after(db, 0, dim), arrays=None, settings=on_cpu, may_train=True
+            ).to_arrays()
             assert arrays is not None
             caches.save(files, db, folder, kind, arrays, generation=now.generation, newest=newest)
 
@@ -359,17 +360,36 @@ def _matrix(found: Sequence[Any], dim: int) -> Matrix:
 
 
 def _postings_from(db: apsw.Connection, after: int, postings: Postings) -> Postings:
+    for batch in _terms(db, after):
+        postings.add(*batch)
+    return postings
+
+
+def _terms(db: apsw.Connection, after: int = 0) -> Iterator[ranges.Terms]:
     for batch in _batches(db.execute(_TERMS, (after,))):
         for passage, length, words, counts, checksum in batch:
             checksums.require("terms", passage, checksum, checksums.of_terms(passage, length, words, counts))
-        postings.add(
+        yield (
             _column(batch, 0),
             _column(batch, 1),
             np.fromiter((len(row[2]) // 8 for row in batch), dtype=np.int64, count=len(batch)),
             np.frombuffer(b"".join(row[2] for row in batch), dtype="<u8"),
             np.frombuffer(b"".join(row[3] for row in batch), dtype="<u2"),
         )
-    return postings
+
+
+def _save_postings(files: Files, db: apsw.Connection, folder: Path, *, generation: int, newest: int) -> None:
+    [size] = rows(db, "SELECT coalesce(sum(length(counts)), 0) FROM terms")
+    count = -(-int(size) // (2 * _POSTINGS_AT_ONCE))
+    if count <= 1:
+        arrays = _postings_from(db, 0, Postings()).to_arrays()
+        caches.save(files, db, folder, "postings", arrays, generation=generation, newest=newest)
+        return
+    try:
+        spooled = ranges.postings_by_range(lambda: _terms(db), count, files, folder)
+        caches.save(files, db, folder, "postings", spooled, generation=generation, newest=newest)
+    finally:
+        ranges.clear(files, folder)
 
 
 def _batches(found: apsw.Cursor) -> Iterator[list[Any]]:

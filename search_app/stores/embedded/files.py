@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -35,12 +35,31 @@ class Files:
 
     def write(self, path: Path, parts: Sequence[Data]) -> None:
         """The file's whole content, in parts; what lay there before is replaced at once or, with an error, kept."""
-        self._write_whole(path, parts, sum(memoryview(part).nbytes for part in parts))
+        self.write_stream(path, parts, sum(memoryview(part).nbytes for part in parts))
+
+    def write_stream(self, path: Path, parts: Iterable[Data], size: int) -> None:
+        """The same for more than is held at once; `size` bytes in all."""
+        unfinished = temporary(path)
+        with self.translated(path, needed=size):
+            try:
+                descriptor = self.create(unfinished)
+                try:
+                    for part in parts:
+                        self._write_all(descriptor, part, unfinished)
+                    self.sync_file(descriptor, unfinished)
+                finally:
+                    self.close_file(descriptor, unfinished)
+                self.rename(unfinished, path)
+                self.sync_folder(path.parent)
+            except Exception:
+                with suppress(OSError):
+                    self.unlink(unfinished)
+                raise
 
     def copy(self, source: Path, target: Path) -> None:
         with self.translated(source, reading=True):
             size = source.stat().st_size
-        self._write_whole(target, self._chunks(source), size)
+        self.write_stream(target, self._chunks(source), size)
 
     def replace(self, source: Path, target: Path) -> None:
         """Both names are in one folder or in two; `source` was synced by whoever wrote it, or is a folder."""
@@ -81,14 +100,17 @@ class Files:
                 self.sync_folder(folder.parent)
 
     def read(self, path: Path) -> bytes:
+        return b"".join(self.chunks(path))
+
+    def chunks(self, path: Path) -> Iterator[bytes]:
+        """All of it, some megabytes at a time."""
         with self.translated(path, reading=True):
-            return b"".join(self._chunks(path))
+            yield from self._chunks(path)
 
     def sha256(self, path: Path) -> str:
         found = hashlib.sha256()
-        with self.translated(path, reading=True):
-            for chunk in self._chunks(path):
-                found.update(chunk)
+        for chunk in self.chunks(path):
+            found.update(chunk)
         return found.hexdigest()
 
     def clear(self, folder: Path) -> None:
@@ -105,24 +127,6 @@ class Files:
             yield
         except OSError as error:
             raise _in_words(error, path, needed, reading) from error
-
-    def _write_whole(self, path: Path, parts: Sequence[Data] | Iterator[Data], size: int) -> None:
-        unfinished = temporary(path)
-        with self.translated(path, needed=size):
-            try:
-                descriptor = self.create(unfinished)
-                try:
-                    for part in parts:
-                        self._write_all(descriptor, part, unfinished)
-                    self.sync_file(descriptor, unfinished)
-                finally:
-                    self.close_file(descriptor, unfinished)
-                self.rename(unfinished, path)
-                self.sync_folder(path.parent)
-            except Exception:
-                with suppress(OSError):
-                    self.unlink(unfinished)
-                raise
 
     def _write_all(self, descriptor: int, part: Data, path: Path) -> None:
         rest = memoryview(part).cast("B")

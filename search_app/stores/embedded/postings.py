@@ -21,7 +21,7 @@ _LEAST_IDF = 1e-6
 """Of a word that is in more than half of the passages. These three are those of SQLite's FTS5."""
 _PER_COLUMN, _LEAST_COLUMNS = 256, 4096
 """Scores are laid out in columns; their maxima bound the k-th best score from below in one pass."""
-_CHUNK = 1 << 22
+_CHUNK = 1 << 20
 """Postings that are merged at once, so that temporary arrays stay small."""
 _LOOKUP = 8
 """Cost of finding one passage in a list, in postings read in order."""

@@ -1,0 +1,63 @@
+"""The postings of a large index, made one range of word hashes after the other: in memory there is only one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_app.stores.embedded.caches import Spooled
+from search_app.stores.embedded.files import Files
+from search_app.stores.embedded.postings import Postings
+from search_app.stores.vectors.index import Arrays, Rows
+
+Terms = tuple[Rows, NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint16]]
+"""What `Postings.add` takes."""
+
+
+def postings_by_range(
+    scan: Callable[[], Iterator[Terms]], count: int, files: Files, folder: Path
+) -> dict[str, NDArray[np.generic] | Spooled]:
+    """What `Postings.to_arrays` gives of all that `scan` yields, which is asked `count` times.
+
+    The two long arrays lie in files of the folder until `clear`.
+    """
+    made: list[Arrays] = []
+    spooled: dict[str, list[Path]] = {"positions": [], "counts": []}
+    for number, (low, high) in enumerate(pairwise(2**64 * i // count for i in range(count + 1))):
+        arrays = dict(_range(scan(), low, high - 1))
+        for name, paths in spooled.items():
+            paths.append(folder / f"postings-{name}-{number}.cache")
+            array = np.ascontiguousarray(arrays.pop(name))
+            files.write(paths[-1], [array.view(np.uint8).data])
+        made.append(arrays)
+    sizes = np.concatenate([np.diff(arrays["offsets"]) for arrays in made])
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
+    size = int(offsets[-1])
+    return {
+        "rows": made[0]["rows"],
+        "lengths": made[0]["lengths"],
+        "offsets": offsets,
+        **{name: np.concatenate([arrays[name] for arrays in made]) for name in ("words", "most", "shortest")},
+        "positions": Spooled(files, spooled["positions"], np.dtype(np.int32), size),
+        "counts": Spooled(files, spooled["counts"], np.dtype(np.uint16), size),
+    }
+
+
+def clear(files: Files, folder: Path) -> None:
+    """The pieces; nobody else makes any at the same time."""
+    for path in sorted(folder.glob("postings-*-*.cache")):
+        files.remove(path)
+
+
+def _range(batches: Iterator[Terms], low: int, high: int) -> Arrays:
+    found = Postings()
+    for rows, lengths, sizes, words, counts in batches:
+        wanted = (words >= np.uint64(low)) & (words <= np.uint64(high))
+        before = np.concatenate([np.zeros(1, np.int64), np.cumsum(wanted, dtype=np.int64)])
+        ends = np.cumsum(sizes)
+        found.add(rows, lengths, before[ends] - before[ends - sizes], words[wanted], counts[wanted])
+    return found.to_arrays()
