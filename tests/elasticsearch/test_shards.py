@@ -10,7 +10,8 @@ import re
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -28,8 +29,11 @@ from search_app.manifest import Manifest
 from search_app.protocols import FileChange
 from search_app.settings import Settings
 from search_app.stores.catalog import open_catalog
-from search_app.stores.elasticsearch import lease
+from search_app.stores.elasticsearch import builds, lease
+from search_app.stores.elasticsearch.builds import Builds
 from search_app.stores.elasticsearch.catalog import ElasticsearchCatalog
+from search_app.stores.elasticsearch.connection import Connection
+from search_app.stores.elasticsearch.schema import Build
 from search_app.stores.embedded.catalog import EmbeddedCatalog
 from search_app.stores.index import Catalog
 
@@ -86,6 +90,14 @@ def process(address: Address, prefix: str, which: str, *, until: int = 60, pause
     )  # fmt: skip
 
 
+def written_first(process: subprocess.Popen[str], count: int) -> list[int]:
+    """The files, as soon as it has written so many."""
+    assert process.stdout
+    lines = list(itertools.islice(process.stdout, count))
+    assert len(lines) == count, process.communicate()[1]
+    return [int(line) for line in lines]
+
+
 def ended(process: subprocess.Popen[str]) -> tuple[list[int], list[int]]:
     """The files that it wrote, and the shards that it says are missing."""
     out, err = process.communicate(timeout=120)
@@ -103,8 +115,7 @@ def test_three_processes_one_of_them_killed_make_what_one_makes(
         before = contents(catalog)
         running = [process(elasticsearch, elasticsearch_prefix, f"{number}/3", pause=0.05) for number in (1, 2)]
         doomed = process(elasticsearch, elasticsearch_prefix, "3/3", pause=0.3)
-        assert doomed.stdout
-        half = [int(doomed.stdout.readline()) for _ in range(3)]
+        half = written_first(doomed, 3)
         doomed.kill()
         doomed.communicate()
         done = [ended(one) for one in running]
@@ -133,6 +144,35 @@ def test_three_processes_one_of_them_killed_make_what_one_makes(
     assert {id: text for id, (text, _) in together.items()} == {id: text for id, (text, _) in expected.items()}
     for id, (_, vector) in together.items():
         np.testing.assert_allclose(vector, expected[id][1], atol=1e-5)
+
+
+def test_a_shard_that_comes_while_another_makes_the_build_does_not_take_it_away(
+    catalog: ElasticsearchCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(catalog, *(file(number) for number in range(5)))
+    make, delete, missing = Builds._wait_for_shards, builds.delete_indices, []
+    deleted: list[str] = []
+    other = threading.Thread(target=lambda: missing.append(shard(catalog, "2/2", file(41))))
+
+    def while_another_comes(self: Builds, build: Build) -> None:
+        """Between the copy and what tells what it is."""
+        make(self, build)
+        if other.ident is None:
+            other.start()
+            other.join(timeout=2)
+
+    def noted(connection: Connection, names: Sequence[str]) -> None:
+        deleted.extend(names)
+        delete(connection, names)
+
+    monkeypatch.setattr(Builds, "_wait_for_shards", while_another_comes)
+    monkeypatch.setattr(builds, "delete_indices", noted)
+    missing.append(shard(catalog, "1/2", file(40)))
+    other.join(timeout=120)
+    assert deleted == []
+    assert sorted(missing) in ([(), (1,)], [(), (2,)])
+    assert len(contents(catalog)) == 7
+    assert catalog.verify("c") == []
 
 
 WORDS = ["river", "glacier", "treaty", "engine", "comet", "Vienna", "Osaka", "Perth", "crosses", "measures", "names"]

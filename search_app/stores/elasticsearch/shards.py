@@ -50,6 +50,7 @@ class ShardWriter(ElasticsearchWriter):
                 return ()  # another one published it
             if not found.missing:
                 if found.made or self._base is None:
+                    self._build = self._build or self._made()
                     self._publish(lease, first=self._live is None and not found.made)
                 self._set.delete()
             return found.missing
@@ -70,11 +71,15 @@ class ShardWriter(ElasticsearchWriter):
             return self._join(found)
 
     def _make(self) -> Build:
-        if self._joined is None:
-            with self._alone():
-                self._live, build = self._join(open_set(self._connection, self._collection))
-            if build is not None:
-                return build
+        with self._alone():
+            found = open_set(self._connection, self._collection)
+            if self._joined is not None and (found is None or found.index != self._joined.index):
+                raise self._taken_over()
+            self._live, build = self._join(found)
+            return build or self._made()
+
+    def _made(self) -> Build:
+        """The set's build, new or as it is. For who is alone: others who look for builds delete what is half made."""
         assert self._joined is not None
         build = replace(self._builds.planned(self._live, index=self._joined.index), vectors=self._joined.vectors)
         self._builds.make(build, self._live)
@@ -123,9 +128,7 @@ class ShardWriter(ElasticsearchWriter):
         def edit(content: Content | None) -> Content:
             found = ShardSet.of(content)
             if found is None or found.index != joined.index:
-                raise IndexBusy(
-                    f"another job took over collection '{self._collection}'", hint="run the same command again"
-                )
+                raise self._taken_over()
             if done is not None:
                 rest = set(found.done) - {self._number}
                 found = replace(found, done=tuple(sorted(rest | {self._number} if done else rest)))
@@ -135,6 +138,9 @@ class ShardWriter(ElasticsearchWriter):
         changed = ShardSet.of(self._set.change(edit))
         assert changed is not None
         return changed
+
+    def _taken_over(self) -> IndexBusy:
+        return IndexBusy(f"another job took over collection '{self._collection}'", hint="run the same command again")
 
     @contextmanager
     def _alone(self, *, or_job: bool = False) -> Iterator[Lease]:
