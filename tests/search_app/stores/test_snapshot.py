@@ -303,8 +303,8 @@ def test_a_rebuild_that_was_left_with_its_caches_made_is_ended_with_caches(tmp_p
     fill(sound, range(10))
 
     class Stopping(Files):
-        def write(self, path: Path, parts: Any) -> None:
-            super().write(path, parts)
+        def write_stream(self, path: Path, parts: Any, size: int) -> None:
+            super().write_stream(path, parts, size)
             if path.suffix == ".cache":
                 stop.append(path)
 
