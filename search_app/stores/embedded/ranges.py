@@ -26,6 +26,7 @@ def postings_by_range(
     The two long arrays lie in files of the folder until `clear`.
     """
     made: list[Arrays] = []
+    passages: Arrays = {}
     spooled: dict[str, list[Path]] = {"positions": [], "counts": []}
     for number, (low, high) in enumerate(pairwise(2**64 * i // count for i in range(count + 1))):
         arrays = dict(_range(scan(), low, high - 1))
@@ -33,13 +34,13 @@ def postings_by_range(
             paths.append(folder / f"postings-{name}-{number}.cache")
             array = np.ascontiguousarray(arrays.pop(name))
             files.write(paths[-1], [array.view(np.uint8).data])
+        passages = {name: arrays.pop(name) for name in ("rows", "lengths")}  # the same of every range
         made.append(arrays)
     sizes = np.concatenate([np.diff(arrays["offsets"]) for arrays in made])
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
     size = int(offsets[-1])
     return {
-        "rows": made[0]["rows"],
-        "lengths": made[0]["lengths"],
+        **passages,
         "offsets": offsets,
         **{name: np.concatenate([arrays[name] for arrays in made]) for name in ("words", "most", "shortest")},
         "positions": Spooled(files, spooled["positions"], np.dtype(np.int32), size),
