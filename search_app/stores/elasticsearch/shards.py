@@ -71,7 +71,8 @@ class ShardWriter(ElasticsearchWriter):
             return self._join(found)
 
     def _make(self) -> Build:
-        with self._alone():
+        # Once this is joined an ordinary job holds the lease only until it is refused.
+        with self._alone(or_job=self._joined is not None):
             found = open_set(self._connection, self._collection)
             if self._joined is not None and (found is None or found.index != self._joined.index):
                 raise self._taken_over()

@@ -56,6 +56,9 @@ class Spooled:
             yield from self.files.chunks(path)
 
 
+Saved = Mapping[str, NDArray[np.generic] | Spooled]
+
+
 @dataclass(frozen=True, slots=True)
 class Cache:
     """What was derived from the passages up to row `newest`, at `generation`."""
@@ -70,7 +73,7 @@ def save(
     db: apsw.Connection,
     folder: Path,
     kind: str,
-    arrays: Mapping[str, NDArray[np.generic] | Spooled],
+    arrays: Saved,
     *,
     generation: int,
     newest: int,
@@ -138,7 +141,7 @@ def clear(files: Files, db: apsw.Connection, folder: Path) -> None:
             files.remove(path)
 
 
-def _ordered(arrays: Mapping[str, NDArray[np.generic] | Spooled]) -> list[tuple[str, NDArray[np.generic] | Spooled]]:
+def _ordered(arrays: Saved) -> list[tuple[str, NDArray[np.generic] | Spooled]]:
     """Widest types first, so that every array lies at a multiple of its items' size without gaps."""
     return sorted(arrays.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from search_app.stores.embedded.caches import Spooled
+from search_app.stores.embedded.caches import Saved, Spooled
 from search_app.stores.embedded.files import Files
 from search_app.stores.embedded.postings import Postings
 from search_app.stores.vectors.index import Arrays, Rows
@@ -18,9 +18,7 @@ Terms = tuple[Rows, NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64], ND
 """What `Postings.add` takes."""
 
 
-def postings_by_range(
-    scan: Callable[[], Iterator[Terms]], count: int, files: Files, folder: Path
-) -> dict[str, NDArray[np.generic] | Spooled]:
+def postings_by_range(scan: Callable[[], Iterator[Terms]], count: int, files: Files, folder: Path) -> Saved:
     """What `Postings.to_arrays` gives of all that `scan` yields, which is asked `count` times.
 
     The two long arrays lie in files of the folder until `clear`.
