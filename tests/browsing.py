@@ -70,6 +70,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
+def patient(playwright: Any) -> Any:
+    """playwright's `expect`: Streamlit draws piece by piece, with pieces of the page before still between them."""
+    playwright.expect.set_options(timeout=30_000)
+    return playwright.expect
+
+
 @contextmanager
 def chromium(playwright: Any) -> Iterator[Any]:
     # Chromium's own sandbox does not start for root.

@@ -40,17 +40,28 @@ class Text:
 
 def index(settings: Settings, texts: Sequence[Text], *, collection: str = "default") -> None:
     """Writes each text as a file below `home` and indexes it."""
-    encoder = HashEncoder()
-    folder = settings.home / "files"
-    folder.mkdir(parents=True, exist_ok=True)
-    with SqliteWriter(
-        settings.collection_folder(collection), Manifest(encoder.stamp, "test", "auto"), collection=collection
-    ) as writer:
+    _files(settings).mkdir(parents=True, exist_ok=True)
+    with _writer(settings, collection) as writer:
         for text in texts:
-            path = folder / text.name
+            path = _files(settings) / text.name
             path.write_text(text.text, encoding="utf-8", newline="")
-            writer.write([_change(path, text, encoder)])
+            writer.write([_change(path, text, HashEncoder())])
         writer.finish()
+
+
+def remove(settings: Settings, *names: str, collection: str = "default") -> None:
+    with _writer(settings, collection) as writer:
+        writer.remove_files([str(_files(settings) / name) for name in names])
+        writer.finish()
+
+
+def _files(settings: Settings) -> Path:
+    return settings.home / "files"
+
+
+def _writer(settings: Settings, collection: str) -> SqliteWriter:
+    manifest = Manifest(HashEncoder().stamp, "test", "auto")
+    return SqliteWriter(settings.collection_folder(collection), manifest, collection=collection)
 
 
 def _change(path: Path, text: Text, encoder: HashEncoder) -> FileChange:

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from browsing import CHROMIUM, START_S, chromium, free_port, processes, window
+from browsing import CHROMIUM, START_S, chromium, free_port, patient, processes, window
 
 from search_app.demo.documents import write_documents
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[dev]'")
+expect = patient(playwright)
 
 pytestmark = [
     pytest.mark.browser,
@@ -121,8 +122,8 @@ def test_a_question_gets_an_answer_marked_in_its_passage(page: playwright.Page, 
     ).json()
     assert answered["answers"][0]["text"] == mark.inner_text()
     confident = [item for item in answered["answers"] if item["text"] and item["confidence"] is not None]
-    assert page.locator(".sa-percent").count() == len(confident)
-    assert "documents/packages/tokenizers.md" in page.locator(".sa-source").all_inner_texts()
+    expect(page.locator(".sa-percent")).to_have_count(len(confident))
+    expect(page.locator(".sa-source", has_text="documents/packages/tokenizers.md").first).to_be_visible()
     badges = page.locator(".sa-hit").first.locator(".sa-badge").all_inner_texts()
     assert {badge.split()[0] for badge in badges} <= {"dense", "BM25"}
     assert badges
@@ -141,7 +142,7 @@ def test_a_search_stands_in_the_address_and_can_be_linked(page: playwright.Page,
     page.goto("about:blank")
     page.goto(address)
     page.locator(".sa-passage mark").first.wait_for()
-    assert page.get_by_role("textbox", name="Question").input_value() == QUESTION
+    expect(page.get_by_role("textbox", name="Question")).to_have_value(QUESTION)
 
 
 def test_show_in_document_opens_at_the_answer_and_back_returns(page: playwright.Page, site: Site) -> None:
@@ -157,7 +158,7 @@ def test_show_in_document_opens_at_the_answer_and_back_returns(page: playwright.
     assert 0 <= box["y"] < 1000, "the answer stands on the first screen"
     page.go_back()
     page.locator(".sa-passage mark").first.wait_for()
-    assert page.get_by_role("textbox", name="Question").input_value() == QUESTION
+    expect(page.get_by_role("textbox", name="Question")).to_have_value(QUESTION)
 
 
 def test_the_original_is_the_file_that_was_indexed(page: playwright.Page, site: Site) -> None:

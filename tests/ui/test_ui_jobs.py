@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from served import ScriptedService, Text, index, running
+from served import ScriptedService, Text, index, remove, running
 from streamlit.testing.v1 import AppTest
 
 import ui
@@ -259,13 +259,25 @@ def test_times_that_do_not_parse_are_refused_in_words(opened: Open, queue: JobQu
 def test_a_document_is_deleted_from_the_list(opened: Open, queue: JobQueue) -> None:
     app = opened("documents")
     assert queue.count() == 0
-    app.button(key="delete-0").click().run()
+    pressed(app, "Delete this document")
     assert "Deleting" in shown(app)
     job = leased(queue)
     assert job.kind is JobKind.DELETE
     assert len(job.request["documents"]) == 1
     queue.finish(job, JobState.DONE, result={"deleted": 1})
     assert "Deleting" not in shown(app.run())
+
+
+def test_a_click_on_a_document_that_is_gone_meanwhile_deletes_no_other(
+    opened: Open, settings: Settings, queue: JobQueue
+) -> None:
+    app = opened("documents")
+    assert shown(app).index("guide.txt") < shown(app).index("other.txt")
+    remove(settings, "guide.txt")
+    app = pressed(app, "Delete this document")
+    assert "guide.txt" not in shown(app)
+    assert "other.txt" in shown(app)
+    assert queue.count() == 0
 
 
 def test_a_collection_without_documents_leads_to_this_page(opened: Open, settings: Settings) -> None:

@@ -34,17 +34,19 @@ def main() -> None:
         st.html(jobs.add_link(collection))
     if waiting := st.session_state.get("deletion"):
         st.fragment(_watch, run_every=POLL_SECONDS)(*waiting)
-    for number, item in enumerate(found.documents):
+    for item in found.documents:
+        # Never the place in the list: a click on a list that has changed meanwhile would meet another document.
+        own = f"{collection}-{item.id}"
         with st.container(border=True, gap="xsmall"):
             st.html(cards.summary(item))
-            with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"ways-{number}"):
+            with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"ways-{own}"):
                 st.html(cards.place_link("Read", collection, item.id), width="content")
-                original_button(collection, item.id, item.source, item.url, key=f"original-{number}")
+                original_button(collection, item.id, item.source, item.url, key=f"original-{own}")
                 with st.popover("Delete", icon=":material/delete:", type="tertiary"):
                     st.caption(
                         "Nobody finds it any more. If its file changes in a folder that is indexed, it comes back."
                     )
-                    if st.button("Delete this document", type="primary", key=f"delete-{number}"):
+                    if st.button("Delete this document", type="primary", key=f"delete-{own}"):
                         _delete(collection, item.id)
     if found.total > SHOWN:
         st.pagination(-(-found.total // SHOWN), key="page", bind="query-params")
