@@ -11,10 +11,10 @@ import importlib.metadata
 from contextlib import closing
 from typing import Any
 
-from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
+from search_app.encoders.fitting import Encoders
 from search_app.errors import BackendUnavailable
 from search_app.hardware import Hardware, detect, set_threads
-from search_app.protocols import PassageStore, Ranker, Reader
+from search_app.protocols import Encoder, PassageStore, Ranker, Reader
 from search_app.service import SearchService
 from search_app.settings import Settings, load_settings
 from search_app.stores.catalog import open_catalog
@@ -30,18 +30,16 @@ def open_service(settings: Settings | None = None, **overrides: Any) -> SearchSe
     settings = settings or load_settings(**overrides)
     set_threads(settings.threads)
     hardware = detect()
-    encoder = SentenceTransformerEncoder(settings.encoder, hardware)
-
+    encoders = Encoders(settings.encoder, hardware)
     catalog = open_catalog(settings)
 
-    def open_store(collection: str) -> PassageStore:
-        store = catalog.open(collection)
+    def open_collection(name: str) -> tuple[PassageStore, Encoder]:
+        store = catalog.open(name)
         try:
-            store.manifest.require_encoder(encoder.stamp)
+            return store, encoders.fitting(store.manifest)
         except BaseException:
             store.close()
             raise
-        return store
 
     def make_reader() -> Reader:
         from search_app.readers.extractive import ExtractiveReader
@@ -54,12 +52,11 @@ def open_service(settings: Settings | None = None, **overrides: Any) -> SearchSe
         return CrossEncoderRanker(settings.ranker, hardware)
 
     def describe() -> dict[str, Any]:
-        return {"encoder": _fields(encoder.stamp), **describe_installation(settings, hardware)}
+        return {"encoder": _fields(encoders.own.stamp), **describe_installation(settings, hardware)}
 
     return SearchService(
         settings,
-        encoder,
-        open_store,
+        open_collection,
         make_reader,
         make_ranker if settings.ranker.model else None,
         describe,

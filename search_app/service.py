@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -20,7 +21,7 @@ from search_app.components.embedders import QueryEmbedder
 from search_app.components.rankers import PassageRanker
 from search_app.components.readers import AnswerReader
 from search_app.components.retrievers import HybridRetriever, RankFusion
-from search_app.errors import SearchAppError
+from search_app.errors import IndexMismatch, SearchAppError
 from search_app.observability import collect_timings, hush_snapshots
 from search_app.pipelines import answer_pipeline, search_pipeline
 from search_app.protocols import Encoder, PassageStore, Ranker, Reader
@@ -68,18 +69,29 @@ class MicroBatcher(Generic[T, R]):
                     future.set_exception(error)
 
 
+Encode = MicroBatcher[str, NDArray[np.float32]]
+
+
+@dataclass(eq=False)
+class _Collection:
+    """One that is open, with the pipelines that were made for it, by whether they read."""
+
+    store: PassageStore
+    encode: Encode
+    pipelines: dict[bool, Pipeline] = field(default_factory=dict)
+
+
 class SearchService:
     """Searches and answers over named collections. Safe to use from any number of threads.
 
-    The collaborators are built by `bootstrap`: `open_store` opens a collection, `make_reader` and `make_ranker` are
-    called when first needed.
+    The collaborators are built by `bootstrap`: `open_collection` gives a store and the encoder that it was built with,
+    `make_reader` and `make_ranker` are called when first needed.
     """
 
     def __init__(
         self,
         settings: Settings,
-        encoder: Encoder,
-        open_store: Callable[[str], PassageStore],
+        open_collection: Callable[[str], tuple[PassageStore, Encoder]],
         make_reader: Callable[[], Reader],
         make_ranker: Callable[[], Ranker] | None = None,
         describe: Callable[[], dict[str, Any]] = dict,
@@ -89,18 +101,15 @@ class SearchService:
     ) -> None:
         hush_snapshots()
         self.settings = settings
-        self._open_store = open_store
+        self._open_collection = open_collection
         self._make_reader = make_reader
         self._make_ranker = make_ranker
         self._describe = describe
         self._collections = collections or settings.collections
         self._close = close
-        self._encode: MicroBatcher[str, NDArray[np.float32]] = MicroBatcher(
-            lambda texts: list(encoder.encode_queries(texts))
-        )
         self._lock = threading.RLock()
-        self._stores: dict[str, Future[PassageStore]] = {}
-        self._pipelines: dict[tuple[str, bool], Pipeline] = {}
+        self._opened: dict[str, Future[_Collection]] = {}
+        self._encoding: dict[str, Encode] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -143,20 +152,7 @@ class SearchService:
 
     def store(self, collection: str = "default") -> PassageStore:
         """Raises IndexNotFound and its like."""
-        with self._lock:
-            opening = self._stores.get(collection)
-            mine = opening is None
-            if opening is None:
-                opening = self._stores[collection] = Future()
-        if mine:
-            # Without the lock: a server that does not answer holds up nobody who asks another collection.
-            try:
-                opening.set_result(self._open_store(collection))
-            except BaseException as error:
-                with self._lock:
-                    self._stores.pop(collection, None)
-                opening.set_exception(error)
-        return opening.result()
+        return self._open(collection).store
 
     def collections(self) -> list[str]:
         return list(self._collections())
@@ -171,15 +167,57 @@ class SearchService:
 
     def close(self) -> None:
         with self._lock:
-            for opening in self._stores.values():
+            for opening in self._opened.values():
                 if opening.done():
-                    opening.result().close()
-            self._stores.clear()
-            self._pipelines.clear()
+                    opening.result().store.close()
+            self._opened.clear()
         self._close()
 
-    def _run(self, question: str, collection: str, k: int, top_k: int | None, where: Filter | None) -> SearchResult:
+    def _open(self, name: str) -> _Collection:
+        with self._lock:
+            opening = self._opened.get(name)
+            mine = opening is None
+            if opening is None:
+                opening = self._opened[name] = Future()
+        if mine:
+            # Without the lock: a server that does not answer holds up nobody who asks another collection.
+            try:
+                store, encoder = self._open_collection(name)
+                opening.set_result(_Collection(store, self._encode(encoder)))
+            except BaseException as error:
+                with self._lock:
+                    self._opened.pop(name, None)
+                opening.set_exception(error)
+        return opening.result()
+
+    def _forget(self, name: str, collection: _Collection) -> None:
+        with self._lock:
+            opening = self._opened.get(name)
+            if opening is None or not opening.done() or opening.result() is not collection:
+                return  # somebody else was quicker
+            del self._opened[name]
+        collection.store.close()
+
+    def _encode(self, encoder: Encoder) -> Encode:
+        """One for all collections of an encoder, so that their questions are encoded together."""
+        with self._lock:
+            return self._encoding.setdefault(
+                encoder.stamp.digest, MicroBatcher(lambda texts: list(encoder.encode_queries(texts)))
+            )
+
+    def _run(self, question: str, name: str, k: int, top_k: int | None, where: Filter | None) -> SearchResult:
         self.settings.limits.check(question, k, top_k)
+        collection = self._open(name)
+        try:
+            return self._ask(collection, question, k, top_k, where)
+        except IndexMismatch:
+            # Rebuilt with another encoder since it was opened.
+            self._forget(name, collection)
+            return self._ask(self._open(name), question, k, top_k, where)
+
+    def _ask(
+        self, collection: _Collection, question: str, k: int, top_k: int | None, where: Filter | None
+    ) -> SearchResult:
         pipeline = self._pipeline(collection, reading=top_k is not None)
         inputs: dict[str, dict[str, Any]] = {
             "embedder": {"text": question},
@@ -215,22 +253,20 @@ class SearchService:
             rankings.degraded,
         )
 
-    def _pipeline(self, collection: str, *, reading: bool) -> Pipeline:
-        key = collection, reading
-        store = self.store(collection)
+    def _pipeline(self, collection: _Collection, *, reading: bool) -> Pipeline:
         with self._lock:
-            if key not in self._pipelines:
+            if reading not in collection.pipelines:
                 retrieval = self.settings.retrieval
                 search = search_pipeline(
-                    QueryEmbedder(self._encode),
-                    HybridRetriever(store, retrieval),
+                    QueryEmbedder(collection.encode),
+                    HybridRetriever(collection.store, retrieval),
                     RankFusion(retrieval),
                     PassageRanker(self._ranker, top=self.settings.ranker.top) if self._ranker else None,
                 )
                 if reading:
                     answer_pipeline(search, AnswerReader(self._read, passages=self.settings.reader.passages))
-                self._pipelines[key] = search
-            return self._pipelines[key]
+                collection.pipelines[reading] = search
+            return collection.pipelines[reading]
 
     @cached_property
     def _ranker(self) -> Ranker | None:

@@ -39,8 +39,17 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class OtherEncoder(_Section):
+    model: str
+    query_prefix: str = ""
+    passage_prefix: str = ""
+
+
 class EncoderSettings(_Section):
-    """`model`: "bundled", a folder, or a hub name. Prefixes suit models that were trained with them (E5)."""
+    """`model`: "bundled", a folder, or a hub name. Prefixes suit models that were trained with them (E5).
+
+    `others` answer where an index was built with one of them; what is indexed is encoded by `model` alone.
+    """
 
     model: str = BUNDLED
     precision: Precision = "auto"
@@ -50,6 +59,7 @@ class EncoderSettings(_Section):
     )
     query_prefix: str = ""
     passage_prefix: str = ""
+    others: tuple[OtherEncoder, ...] = ()
 
 
 class SplitterSettings(_Section):

@@ -207,7 +207,9 @@ class FirstWord:
 
 def served(settings: Settings) -> Any:
     catalog = open_catalog(settings)
-    service = SearchService(settings, ENCODER, catalog.open, FirstWord, collections=catalog.names, close=catalog.close)
+    service = SearchService(
+        settings, lambda name: (catalog.open(name), ENCODER), FirstWord, collections=catalog.names, close=catalog.close
+    )
     return running(service, settings)  # type: ignore[arg-type]
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from fakes import ExactStore, HashEncoder
 
-from search_app.errors import BackendUnavailable, IndexNotFound, InvalidQuery
+from search_app.errors import BackendUnavailable, IndexMismatch, IndexNotFound, InvalidQuery
 from search_app.manifest import encoded_text
-from search_app.protocols import FileChange, FileRecord
+from search_app.protocols import Encoder, FileChange, FileRecord
 from search_app.service import MicroBatcher, SearchService
 from search_app.settings import RankerSettings, RetrievalSettings, Settings
 from search_app.stores.filters import parse_where
@@ -68,13 +68,13 @@ class Bench:
         self.opened: list[str] = []
         made = Settings(home=tmp_path, **settings)
         ranker = ReverseRanker if made.ranker.model else None
-        self.service = SearchService(made, ENCODER, self.open, lambda: self.reader, ranker)
+        self.service = SearchService(made, self.open, lambda: self.reader, ranker)
 
-    def open(self, collection: str) -> Any:
+    def open(self, collection: str) -> tuple[Any, Encoder]:
         self.opened.append(collection)
         if collection not in FACTS:
             raise IndexNotFound(collection)
-        return store_of(FACTS[collection])
+        return store_of(FACTS[collection]), ENCODER
 
 
 @pytest.fixture
@@ -224,16 +224,16 @@ class Opening:
         self.calls: list[str] = []
         self.begun, self.go = threading.Semaphore(0), threading.Event()
         self.error: BackendUnavailable | None = None
-        self.service = SearchService(Settings(home=tmp_path), ENCODER, self.open, FirstWordReader)
+        self.service = SearchService(Settings(home=tmp_path), self.open, FirstWordReader)
 
-    def open(self, collection: str) -> Any:
+    def open(self, collection: str) -> tuple[Any, Encoder]:
         self.calls.append(collection)
         if collection == "geo":
             self.begun.release()
             assert self.go.wait(30)
             if self.error:
                 raise self.error
-        return store_of(FACTS[collection])
+        return store_of(FACTS[collection]), ENCODER
 
 
 def test_a_collection_that_is_slow_to_open_holds_up_no_other_and_is_opened_once(tmp_path: Path) -> None:
@@ -246,6 +246,36 @@ def test_a_collection_that_is_slow_to_open_holds_up_no_other_and_is_opened_once(
         bench.go.set()
         assert all(future.result(30).hits for future in waiting)
     assert sorted(bench.calls) == ["geo", "law"]
+
+
+class Rebuilt(ExactStore):
+    """Refuses vectors, as a store does once its index holds those of another encoder."""
+
+    closed = False
+
+    def search_both(self, *arguments: Any, **named: Any) -> list[Rankings]:
+        raise IndexMismatch("encoder: the index was built with another")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_collection_whose_encoder_has_changed_is_opened_once_more(tmp_path: Path, times: int) -> None:
+    opened: list[ExactStore] = []
+
+    def open_collection(name: str) -> tuple[Any, Encoder]:
+        opened.append(Rebuilt() if len(opened) < times else store_of(FACTS[name]))
+        return opened[-1], ENCODER
+
+    with SearchService(Settings(home=tmp_path), open_collection, FirstWordReader) as service:
+        if times == 1:
+            assert service.search("Lima", collection="geo").hits
+        else:
+            with pytest.raises(IndexMismatch):
+                service.search("Lima", collection="geo")
+        assert [getattr(store, "closed", None) for store in opened][0] is True
+    assert len(opened) == 2
 
 
 def test_a_collection_that_could_not_be_opened_is_tried_again(tmp_path: Path) -> None:

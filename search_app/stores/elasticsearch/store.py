@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -49,7 +50,7 @@ class ElasticsearchStore:
         self._lock = threading.Lock()
         self._build: Build | None = None
         self._looked = -1e9
-        self.manifest = Manifest.from_json(self._current().manifest, oldest=1)
+        self.manifest = _manifest(self._current().manifest)
 
     @property
     def generation(self) -> int:
@@ -107,7 +108,7 @@ class ElasticsearchStore:
                 stored=["vector", "_source"] if vectors else (),
             )
             while hits := list(itertools.islice(found, _PAGE)):
-                yield schema.batch_of(hits, self.manifest.encoder.dim if vectors else 0)
+                yield schema.batch_of(hits, _manifest(build.manifest).encoder.dim if vectors else 0)
 
     def count_passages(self, where: Filter) -> int:
         def ask(build: Build) -> int:
@@ -179,6 +180,8 @@ class ElasticsearchStore:
         return self._on_live(ask)
 
     def _dense(self, build: Build, vector: Any, k: int, condition: dict[str, Any] | None) -> dict[str, Any]:
+        # A rebuild may have changed what the vectors mean.
+        _manifest(build.manifest).require_encoder(self.manifest.encoder)
         settings = self._connection.settings
         knn: dict[str, Any] = {
             "field": "embedding",
@@ -245,7 +248,7 @@ class ElasticsearchStore:
         return (hit["_source"] for hit in found)
 
     def _current(self, *, fresh: bool = False) -> Build:
-        """What the alias points to, asked for at most twice a second. Raises IndexNotFound, IndexMismatch."""
+        """What the alias points to, asked for at most twice a second. Raises IndexNotFound."""
         with self._lock:
             if self._build is not None and not fresh and time.monotonic() - self._looked < _FRESH_SECONDS:
                 return self._build
@@ -253,11 +256,6 @@ class ElasticsearchStore:
         if build is None:
             raise IndexNotFound(self._collection)
         with self._lock:
-            if self._build is not None and build.manifest != self._build.manifest:
-                # A rebuild may have changed what the vectors mean.
-                manifest = Manifest.from_json(build.manifest, oldest=1)
-                manifest.require_encoder(self.manifest.encoder)
-                self.manifest = manifest
             self._build, self._looked = build, time.monotonic()
             return build
 
@@ -271,6 +269,11 @@ class ElasticsearchStore:
                     return ask(self._current(fresh=True))
                 except _Gone:
                     raise IndexNotFound(self._collection) from None
+
+
+@lru_cache(8)
+def _manifest(text: str) -> Manifest:
+    return Manifest.from_json(text, oldest=1)
 
 
 class _Gone(Exception):

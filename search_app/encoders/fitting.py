@@ -1,0 +1,49 @@
+"""The encoder that an index was built with: the one of the settings, or one of the others that they name."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
+from search_app.errors import IndexMismatch
+from search_app.hardware import Hardware
+from search_app.manifest import Manifest
+from search_app.protocols import Encoder
+from search_app.settings import EncoderSettings
+
+
+class Encoders:
+    """`own` is loaded at once, each of `settings.others` when an index first wants another. For any thread."""
+
+    def __init__(self, settings: EncoderSettings, hardware: Hardware) -> None:
+        self.own = SentenceTransformerEncoder(settings, hardware)
+        self._settings = settings
+        self._hardware = hardware
+        self._others: list[Encoder] = []
+        self._lock = threading.Lock()
+
+    def fitting(self, manifest: Manifest) -> Encoder:
+        """Raises IndexMismatch where none fits, ModelUnavailable for another that cannot be loaded."""
+        try:
+            manifest.require_encoder(self.own.stamp)
+            return self.own
+        except IndexMismatch as error:
+            mismatch = error
+        with self._lock:
+            for other in self._loaded():
+                try:
+                    manifest.require_encoder(other.stamp)
+                    return other
+                except IndexMismatch:
+                    pass
+        raise IndexMismatch(
+            mismatch.message, hint="set encoder.model to the index's encoder, or add it to encoder.others"
+        ) from mismatch
+
+    def _loaded(self) -> Iterator[Encoder]:
+        yield from self._others
+        for other in self._settings.others[len(self._others) :]:
+            settings = self._settings.model_copy(update=other.model_dump())
+            self._others.append(SentenceTransformerEncoder(settings, self._hardware))
+            yield self._others[-1]

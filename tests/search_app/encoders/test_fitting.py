@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from checkpoints import make_checkpoint
+
+from search_app.encoders.fitting import Encoders
+from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
+from search_app.errors import IndexMismatch, ModelUnavailable
+from search_app.hardware import Hardware
+from search_app.manifest import Manifest
+from search_app.settings import EncoderSettings, OtherEncoder
+
+CPU = Hardware("test", 1, frozenset(), "cpu", "float32")
+Model = Callable[[str], str]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Folder of a tiny checkpoint, by its architecture."""
+    folder = tmp_path_factory.mktemp("models")
+
+    def made(name: str) -> str:
+        if not (folder / name).exists():
+            make_checkpoint(name, folder / name, reader=False)
+        return str(folder / name)
+
+    return made
+
+
+def built_with(model: str, **prefixes: str) -> Manifest:
+    stamp = SentenceTransformerEncoder(EncoderSettings(model=model, **prefixes), CPU).stamp  # type: ignore[arg-type]
+    return Manifest(stamp, "v1 64/8", "auto")
+
+
+def test_each_index_gets_the_encoder_that_it_was_built_with(model: Model) -> None:
+    others = (OtherEncoder(model=model("distilbert")), OtherEncoder(model=model("roberta"), query_prefix="query: "))
+    encoders = Encoders(EncoderSettings(model=model("bert"), others=others), CPU)
+    for manifest in (
+        built_with(model("roberta"), query_prefix="query: "),
+        built_with(model("bert")),
+        built_with(model("distilbert")),
+    ):
+        assert encoders.fitting(manifest).stamp == manifest.encoder
+        assert encoders.fitting(manifest) is encoders.fitting(manifest), "loaded once"
+
+
+def test_another_is_loaded_when_it_is_needed_and_not_before(model: Model, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(model("distilbert"), tmp_path / "late"))
+    manifest = built_with(str(folder))
+    (folder / "model.safetensors").rename(tmp_path / "weights")
+    encoders = Encoders(EncoderSettings(model=model("bert"), others=(OtherEncoder(model=str(folder)),)), CPU)
+    assert encoders.fitting(built_with(model("bert"))) is encoders.own
+    with pytest.raises(ModelUnavailable, match="encoder late has no safetensors weights"):
+        encoders.fitting(manifest)
+    (tmp_path / "weights").rename(folder / "model.safetensors")
+    assert encoders.fitting(manifest).stamp == manifest.encoder
+
+
+def test_an_index_of_no_encoder_that_is_named_is_refused(model: Model) -> None:
+    encoders = Encoders(EncoderSettings(model=model("bert"), others=(OtherEncoder(model=model("distilbert")),)), CPU)
+    with pytest.raises(IndexMismatch, match=r"built with roberta \(\w+\), the settings say bert .*encoder\.others"):
+        encoders.fitting(built_with(model("roberta")))
+    with pytest.raises(IndexMismatch):
+        encoders.fitting(built_with(model("distilbert"), query_prefix="another: "))
