@@ -274,7 +274,7 @@ def test_a_collection_whose_encoder_has_changed_is_opened_once_more(tmp_path: Pa
         else:
             with pytest.raises(IndexMismatch):
                 service.search("Lima", collection="geo")
-        assert [getattr(store, "closed", None) for store in opened][0] is True
+        assert getattr(opened[0], "closed", None) is True
     assert len(opened) == 2
 
 
