@@ -128,7 +128,7 @@ class ReaderSettings(_Section):
     max_tokens: int = Field(default=384, ge=32)
     stride: int = Field(default=128, ge=0)
     max_answer_tokens: int = Field(default=30, ge=1)
-    batch_tokens: int = Field(default=4096, ge=64)
+    batch_tokens: int = Field(default=0, ge=0, description="as the encoder's")
     retrieval_weight: float | None = Field(default=None, description="None: the weight shipped beside the reader")
 
 

@@ -20,7 +20,7 @@ from search_app.errors import ModelUnavailable
 from search_app.hardware import Hardware
 from search_app.protocols import EncoderStamp
 from search_app.settings import BUNDLED, EncoderSettings
-from search_app.tokens import spans_of
+from search_app.tokens import round_up, spans_of
 from search_app.types import Matrix
 
 
@@ -150,11 +150,7 @@ class SentenceTransformerEncoder:
 
 def _padded(rows: int, tokens: int, most_tokens: int) -> tuple[int, int]:
     """Up to multiples of 4 and 8: oneDNN keeps kernels and memory for each shape that it has seen, for good."""
-    return rows if rows <= 8 else _up(rows, 4), max(tokens, min(most_tokens, _up(tokens, 8)))
-
-
-def _up(number: int, multiple: int) -> int:
-    return -(-number // multiple) * multiple
+    return rows if rows <= 8 else round_up(rows, 4), max(tokens, min(most_tokens, round_up(tokens, 8)))
 
 
 def _batches(lengths: Sequence[int], budget: int) -> Iterator[NDArray[np.int64]]:
@@ -162,7 +158,7 @@ def _batches(lengths: Sequence[int], budget: int) -> Iterator[NDArray[np.int64]]
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
     start = 0
     while start < len(order):
-        rows = max(1, budget // max(1, _up(lengths[order[start]], 8)))
+        rows = max(1, budget // max(1, round_up(lengths[order[start]], 8)))
         rows = rows if rows <= 8 else rows // 4 * 4
         yield order[start : start + rows]
         start += rows

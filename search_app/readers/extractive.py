@@ -25,12 +25,14 @@ from search_app.readers import checksums, spans
 from search_app.readers.calibration import Evidence, Ranked
 from search_app.readers.windows import Window, WindowMaker, longest_window, stack, takes_token_types
 from search_app.settings import BUNDLED, ReaderSettings
+from search_app.tokens import round_up
 from search_app.types import Answer, Hit, Passage, Span
 
 BUNDLED_FOLDER = Path(__file__).parent.parent / "models" / "reader"
 SPANS_A_WINDOW = 20
 PASS_COST = 64
 """What one more forward pass costs, in tokens: below it a batch is better split than padded."""
+WIDTH_STEP = 8
 
 
 class ExtractiveReader:
@@ -42,6 +44,7 @@ class ExtractiveReader:
     def __init__(self, settings: ReaderSettings, hardware: Hardware) -> None:
         self._device = torch.device(hardware.device if settings.device == "auto" else settings.device)
         self.precision = hardware.precision if settings.precision == "auto" else settings.precision
+        self._batch_tokens = settings.batch_tokens or (1_024 if self._device.type == "cpu" else 16_384)
         self._settings = settings
         folder = BUNDLED_FOLDER if settings.model == BUNDLED else Path(settings.model)
         self.name = "bundled reader" if settings.model == BUNDLED else settings.model
@@ -100,9 +103,13 @@ class ExtractiveReader:
         starts: list[spans.Floats] = [np.empty(0, dtype=np.float32)] * len(windows)
         ends = list(starts)
         lengths = [len(window) for window in windows]
+        # oneDNN keeps kernels and memory for each shape that it has seen, for good.
+        widths = [max(length, min(self.max_tokens, round_up(length, WIDTH_STEP))) for length in lengths]
         computed = passes = 0
-        for rows in plan_batches(lengths, budget=self._settings.batch_tokens):
-            ids, types, mask = stack([windows[row] for row in rows], pad_id=self._pad_id)
+        for rows in plan_batches(widths, budget=self._batch_tokens):
+            ids, types, mask = stack(
+                [windows[row] for row in rows], pad_id=self._pad_id, width=max(widths[row] for row in rows)
+            )
             output = self._forward(ids, types if self._types else None, None if mask.all() else mask)
             for i, row in enumerate(rows):
                 starts[row], ends[row] = output[0, i, : lengths[row]], output[1, i, : lengths[row]]

@@ -84,10 +84,9 @@ class WindowMaker:
 
 
 def stack(
-    windows: Sequence[Window], *, pad_id: int, multiple: int = 1
+    windows: Sequence[Window], *, pad_id: int, width: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """input_ids, token_type_ids and attention_mask, each (n, longest window rounded up to `multiple`)."""
-    width = -(-max(len(window) for window in windows) // multiple) * multiple
+    """input_ids, token_type_ids and attention_mask, each (n, width)."""
     ids = np.full((len(windows), width), pad_id, dtype=np.int64)
     types, mask = np.zeros_like(ids), np.zeros_like(ids)
     for row, window in enumerate(windows):

@@ -40,6 +40,7 @@ from search_app.evaluation.datasets import Dataset, load_squad
 from search_app.readers import checksums
 from search_app.readers.windows import WindowMaker, longest_window, stack, takes_token_types
 from search_app.settings import BUNDLED
+from search_app.tokens import round_up
 from search_app.training import card, features
 from search_app.training.config import ReaderTraining
 
@@ -231,7 +232,9 @@ class _Collator:
     token_types: bool
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        ids, types, mask = stack([row["window"] for row in rows], pad_id=self.pad_id, multiple=WIDTH_STEP)
+        windows = [row["window"] for row in rows]
+        width = round_up(max(map(len, windows)), WIDTH_STEP)
+        ids, types, mask = stack(windows, pad_id=self.pad_id, width=width)
         batch = {
             "input_ids": ids,
             "attention_mask": mask,
