@@ -13,6 +13,8 @@ from search_app.hardware import Hardware
 from search_app.settings import RankerSettings
 from search_app.types import Hit
 
+WIDTH_STEP = 8
+
 
 class CrossEncoderRanker:
     """Any BERT-family checkpoint with a classification head; its score is the last label's logit, as trained."""
@@ -34,13 +36,23 @@ class CrossEncoderRanker:
                 f"ranker {Path(name).name} cannot be loaded: {first}",
                 hint="give a folder or hub name of a sequence-classification checkpoint with safetensors weights",
             ) from error
+        longest = self._model.max_seq_length or 1
+        # oneDNN keeps kernels and memory for each shape that it has seen, for good.
+        self._text = {} if longest % WIDTH_STEP else {"pad_to_multiple_of": WIDTH_STEP}
 
     def rank(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]]) -> list[list[Hit]]:
         """Same hits, re-ordered; the new score also stands in `scores["ranker"]`."""
         pairs = [(question, hit.passage.text) for question, found in zip(questions, hits, strict=True) for hit in found]
         if not pairs:
             return [[] for _ in hits]
-        logits = torch.as_tensor(self._model.predict(pairs, activation_fn=torch.nn.Identity(), convert_to_tensor=True))
+        logits = torch.as_tensor(
+            self._model.predict(
+                pairs,
+                activation_fn=torch.nn.Identity(),
+                convert_to_tensor=True,
+                processing_kwargs={"text": self._text},
+            )
+        )
         scores = iter(logits.float().reshape(len(pairs), -1)[:, -1].tolist())
         ranked = []
         for found in hits:

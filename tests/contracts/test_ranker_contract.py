@@ -48,6 +48,20 @@ def test_questions_ranked_together_are_ranked_as_alone(ranker: Any) -> None:
         assert [hit.score for hit in alone] == pytest.approx([hit.score for hit in ranked], abs=1e-4)
 
 
+def test_pairs_of_any_length_meet_the_model_in_few_widths(ranker: Any) -> None:
+    """Each shape costs memory that is never given back."""
+    widths: set[int] = set()
+    embeddings = ranker._model[0].auto_model.get_input_embeddings()
+    embeddings.register_forward_pre_hook(lambda _, inputs: widths.add(inputs[0].shape[1]))
+    words = " ".join(CORPUS)
+    for length in range(10, 700, 23):
+        text = words[:length]
+        (ranked,) = ranker.rank(["Which river crosses Vienna?"], [[Hit(Passage("p", "d", "", text, 0, length), 1.0)]])
+        assert ranked
+    assert len(widths) > 3
+    assert all(width % 8 == 0 or width == ranker._model.max_seq_length for width in widths)
+
+
 def test_nothing_to_rank_is_nothing(ranker: Any) -> None:
     assert ranker.rank([], []) == []
     assert ranker.rank(["x"], [[]]) == [[]]
