@@ -188,6 +188,7 @@ def test_another_encoder_is_refused_until_a_rebuild(catalog: ElasticsearchCatalo
         store.manifest.require_encoder(other.encoder)
     with catalog.writer("c", other, rebuild=True) as writer:
         writer.finish()
+    assert store.generation > 0, "it looks anew, which a question does twice a second"
     with pytest.raises(IndexMismatch):
         store.search_dense(ENCODER.encode_queries(["one"]), k=1)
 

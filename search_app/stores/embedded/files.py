@@ -96,7 +96,11 @@ class Files:
         missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
         with self.translated(path):
             for folder in reversed(missing):
-                self.make(folder)
+                try:
+                    self.make(folder)
+                except FileExistsError:  # another process was quicker
+                    if not folder.is_dir():
+                        raise
                 self.sync_folder(folder.parent)
 
     def read(self, path: Path) -> bytes:

@@ -492,3 +492,21 @@ def test_an_id_that_is_used_twice_is_refused_and_nothing_is_written(tmp_path: Pa
         writer.write([change(8), second])
     assert ids(tmp_path) == ["d0", "d1", "d2"]
     assert state(tmp_path, "SELECT generation FROM manifest") == [1]
+
+
+def test_the_first_jobs_of_two_collections_may_make_the_folder_above_them_at_once(tmp_path: Path) -> None:
+    class Late(Files):
+        """Each folder was made by another process between the look and the making."""
+
+        def make(self, path: Path) -> None:
+            path.mkdir()
+            super().make(path)
+
+    folder = tmp_path / "home" / "collections" / "one"
+    with SqliteWriter(folder, MANIFEST, collection="one", files=Late()) as writer:
+        writer.write([change(1)])
+        writer.finish()
+    assert len(ids(folder)) == 1
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SearchAppError, match="file/one cannot be written"):
+        SqliteWriter(tmp_path / "file" / "one", MANIFEST, collection="one")
