@@ -41,7 +41,6 @@ def test_questions_are_answered_before_while_and_after_the_encoder_changes(docum
     settings = Settings(home=tmp_path / "home", encoder=old)
     job.apply([str(documents)], settings=settings, encoder=SentenceTransformerEncoder(old, CPU))
     changed = settings.model_copy(update={"encoder": new})
-    generations: set[int] = set()
     errors: list[Exception] = []
     done = threading.Event()
 
@@ -50,7 +49,6 @@ def test_questions_are_answered_before_while_and_after_the_encoder_changes(docum
             try:
                 found = service.search(QUESTION, k=len(CORPUS))
                 assert len(found.hits) == len(CORPUS)
-                generations.add(found.generation)
             except Exception as error:
                 errors.append(error)
                 return
@@ -72,7 +70,6 @@ def test_questions_are_answered_before_while_and_after_the_encoder_changes(docum
                 thread.join(60)
     assert errors == []
     assert first.generation < second.generation < third.generation
-    assert generations >= {first.generation}
     with (
         open_service(
             changed,
