@@ -58,6 +58,11 @@ def cores() -> int:
     return usable if quota == "max" else max(1, min(usable, int(quota) // int(period)))
 
 
+def pass_tokens(device: str) -> int:
+    """Tokens of a forward pass, padding included: measured to be quickest on a CPU, a guess for a GPU."""
+    return 1_024 if device == "cpu" else 16_384
+
+
 def set_threads(threads: int = 0) -> int:
     """The one place that sets the compute threads of this process; 0 takes OMP_NUM_THREADS or all usable cores."""
     import torch

@@ -17,7 +17,7 @@ from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 
 from search_app.errors import ModelUnavailable
-from search_app.hardware import Hardware
+from search_app.hardware import Hardware, pass_tokens
 from search_app.protocols import EncoderStamp
 from search_app.settings import BUNDLED, EncoderSettings
 from search_app.tokens import round_up, spans_of
@@ -46,7 +46,7 @@ class SentenceTransformerEncoder:
     def __init__(self, settings: EncoderSettings, hardware: Hardware) -> None:
         self._device = torch.device(hardware.device if settings.device == "auto" else settings.device)
         self._precision = hardware.precision if settings.precision == "auto" else settings.precision
-        self._batch_tokens = settings.batch_tokens or (1_024 if self._device.type == "cpu" else 16_384)
+        self._batch_tokens = settings.batch_tokens or pass_tokens(self._device.type)
         self._prefixes = (settings.query_prefix, settings.passage_prefix)
         model, name = _load(settings.model)
         self._modules = [module.eval() for module in model]

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from search_app.errors import ModelUnavailable
-from search_app.hardware import Hardware
+from search_app.hardware import Hardware, pass_tokens
 from search_app.readers import checksums, spans
 from search_app.readers.calibration import Evidence, Ranked
 from search_app.readers.windows import Window, WindowMaker, longest_window, stack, takes_token_types
@@ -44,7 +44,7 @@ class ExtractiveReader:
     def __init__(self, settings: ReaderSettings, hardware: Hardware) -> None:
         self._device = torch.device(hardware.device if settings.device == "auto" else settings.device)
         self.precision = hardware.precision if settings.precision == "auto" else settings.precision
-        self._batch_tokens = settings.batch_tokens or (1_024 if self._device.type == "cpu" else 16_384)
+        self._batch_tokens = settings.batch_tokens or pass_tokens(self._device.type)
         self._settings = settings
         folder = BUNDLED_FOLDER if settings.model == BUNDLED else Path(settings.model)
         self.name = "bundled reader" if settings.model == BUNDLED else settings.model
