@@ -6,7 +6,7 @@ import socket
 import sys
 from contextlib import closing
 
-from search_app.jobs import JobQueue
+from search_app.queue.queue import JobQueue
 from search_app.settings import load_settings
 
 with closing(JobQueue.of(load_settings())) as queue:

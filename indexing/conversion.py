@@ -14,16 +14,16 @@ from typing import Self
 
 from indexing import sources
 from indexing.converters.content import Content, ConversionError, iso_time
+from indexing.diff import Outcome
 from indexing.pipeline.batching import BATCH_CHARACTERS, PER_DOCUMENT, PartStream, in_parts
 from indexing.pipeline.parts import SplitPart
-from indexing.recipe import Recipe
 from indexing.sandbox import DEFAULT_LIMITS, Limits, Sandbox
 from indexing.sources import Skip, SourceFile
+from indexing.split_config import SplitConfig
 from indexing.splitter import Stretch, passage
 from indexing.spool import Spool
-from indexing.work import Outcome
 from search_app.protocols import FileRecord
-from search_app.stores.text_analysis import detect_language, normalise_language
+from search_app.text.analysis import detect_language, normalise_language
 from search_app.types import Document, MetaValue
 
 _MAX_WARNINGS = 10_000
@@ -98,7 +98,7 @@ class FileSplitter:
     Spool files lie in `folder`, or where temporary files go.
     """
 
-    def __init__(self, recipe: Recipe, *, folder: Path | None = None, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, recipe: SplitConfig, *, folder: Path | None = None, limits: Limits = DEFAULT_LIMITS) -> None:
         self._sandbox = Sandbox(limits, recipe=recipe, folder=folder)
         self._language, self._folder = recipe.language, folder
 
@@ -167,7 +167,7 @@ class Conversions(PartStream):
     def __init__(
         self,
         files: Iterable[tuple[SourceFile, str]],
-        recipe: Recipe,
+        recipe: SplitConfig,
         *,
         processes: int = 1,
         folder: Path | None = None,

@@ -12,14 +12,14 @@ from typing import Any
 
 from indexing import sources, splitter
 from indexing.conversion import Conversions
+from indexing.diff import IndexDiff, Outcome, Shard, compare
 from indexing.pipeline.batching import BATCH_CHARACTERS
 from indexing.pipeline.stages import StageTime
-from indexing.recipe import Recipe
 from indexing.sandbox import DEFAULT_LIMITS, Limits
 from indexing.sources import Skip
+from indexing.split_config import SplitConfig
 from indexing.splitter import Splitter
 from indexing.spool import spool_folder
-from indexing.work import Outcome, Shard, Work, compare
 from search_app import hardware
 from search_app.errors import IndexNotFound
 from search_app.manifest import Manifest, encoded_text
@@ -74,7 +74,7 @@ class Plan:
     Close its `work`.
     """
 
-    work: Work
+    work: IndexDiff
     passages: int
     tokens: int
     passages_to_encode: int
@@ -108,12 +108,12 @@ def manifest_of(settings: Settings, encoder: Encoder) -> Manifest:
     return Manifest(encoder.stamp, version, settings.analysis.language)
 
 
-def recipe_of(settings: Settings, encoder: Encoder) -> Recipe:
+def split_config_of(settings: Settings, encoder: Encoder) -> SplitConfig:
     """Leaves room for the special tokens (two, if the encoder does not say) and the prefix that the encoder adds."""
     reserved: int = getattr(encoder, "special_tokens", 2)
     if settings.encoder.passage_prefix:
         reserved += len(encoder.token_spans([settings.encoder.passage_prefix])[0])
-    return Recipe(
+    return SplitConfig(
         encoder.tokenizer_json(),
         passage_tokens=settings.splitter.passage_tokens,
         overlap_tokens=settings.splitter.overlap_tokens,
@@ -123,7 +123,7 @@ def recipe_of(settings: Settings, encoder: Encoder) -> Recipe:
 
 
 def splitter_of(settings: Settings, encoder: Encoder) -> Splitter:
-    return recipe_of(settings, encoder).splitter()
+    return split_config_of(settings, encoder).splitter()
 
 
 def apply(
@@ -138,7 +138,7 @@ def apply(
     base: Path | None = None,
     shard: Shard | None = None,
     limits: Limits = DEFAULT_LIMITS,
-    start: Callable[[Work], None] = lambda work: None,
+    start: Callable[[IndexDiff], None] = lambda work: None,
     progress: Progress = lambda size: None,
 ) -> Summary:
     """Brings the collection up to date with the PATHs.
@@ -214,7 +214,7 @@ def plan(
     exclude: Sequence[str] = (),
     shard: Shard | None = None,
     limits: Limits = DEFAULT_LIMITS,
-    start: Callable[[Work], None] = lambda work: None,
+    start: Callable[[IndexDiff], None] = lambda work: None,
     progress: Progress = lambda size: None,
 ) -> Plan:
     """Converts and splits what `apply` would, writes nothing, and encodes a sample to estimate the time."""
@@ -238,7 +238,7 @@ def plan(
             raise
 
 
-def _planned(work: Work, conversions: Conversions, encoder: Encoder, began: float, progress: Progress) -> Plan:
+def _planned(work: IndexDiff, conversions: Conversions, encoder: Encoder, began: float, progress: Progress) -> Plan:
     passages = tokens = fresh = fresh_tokens = 0
     sample: list[str] = []
     while not conversions.exhausted:
@@ -258,10 +258,10 @@ def _planned(work: Work, conversions: Conversions, encoder: Encoder, began: floa
     return Plan(work, passages, tokens, fresh, seconds, conversions.warnings)
 
 
-def _conversions(work: Work, settings: Settings, encoder: Encoder, folder: Path, limits: Limits) -> Conversions:
+def _conversions(work: IndexDiff, settings: Settings, encoder: Encoder, folder: Path, limits: Limits) -> Conversions:
     return Conversions(
         work.to_index(),
-        recipe_of(settings, encoder),
+        split_config_of(settings, encoder),
         processes=settings.indexing.converters or max(1, hardware.cores() - 1),
         folder=folder,
         spool_bytes=settings.indexing.spool_mb << 20,

@@ -22,7 +22,7 @@ from indexing.spool import Spool
 from search_app.errors import SearchAppError
 
 if TYPE_CHECKING:
-    from indexing.recipe import Recipe
+    from indexing.split_config import SplitConfig
     from search_app.types import MetaValue
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -55,7 +55,7 @@ class Sandbox:
     """
 
     def __init__(
-        self, limits: Limits = DEFAULT_LIMITS, *, recipe: Recipe | None = None, folder: Path | None = None
+        self, limits: Limits = DEFAULT_LIMITS, *, recipe: SplitConfig | None = None, folder: Path | None = None
     ) -> None:
         self._limits = limits
         self._recipe = recipe

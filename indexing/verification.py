@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from indexing import sources
 from indexing.conversion import Conversions
-from indexing.recipe import Recipe
+from indexing.split_config import SplitConfig
 from search_app.errors import SearchAppError
 from search_app.protocols import FileRecord
 from search_app.stores.index import Index
@@ -27,7 +27,7 @@ def differences(index: Index, *, sample: int) -> list[str]:
     expected = {record.path: record.documents for record in records}
     problems: dict[str, str] = {}
     missing: defaultdict[str, list[str]] = defaultdict(list)
-    whole = Recipe("", passage_tokens=0, overlap_tokens=0, max_tokens=0, language=index.manifest.analysis)
+    whole = SplitConfig("", passage_tokens=0, overlap_tokens=0, max_tokens=0, language=index.manifest.analysis)
     with Conversions(same, whole, part_characters=_CHARACTERS) as conversions:
         while not conversions.exhausted:
             for part in conversions.take(_CHARACTERS).items:

@@ -11,7 +11,7 @@ import importlib.metadata
 from contextlib import closing
 from typing import Any
 
-from search_app.encoders.fitting import Encoders
+from search_app.encoders.registry import EncoderRegistry
 from search_app.errors import BackendUnavailable
 from search_app.hardware import Hardware, detect, set_threads
 from search_app.protocols import Encoder, PassageStore, Ranker, Reader
@@ -30,13 +30,13 @@ def open_service(settings: Settings | None = None, **overrides: Any) -> SearchSe
     settings = settings or load_settings(**overrides)
     set_threads(settings.threads)
     hardware = detect()
-    encoders = Encoders(settings.encoder, hardware)
+    encoders = EncoderRegistry(settings.encoder, hardware)
     catalog = open_catalog(settings)
 
     def open_collection(name: str) -> tuple[PassageStore, Encoder]:
         store = catalog.open(name)
         try:
-            return store, encoders.fitting(store.manifest)
+            return store, encoders.for_manifest(store.manifest)
         except BaseException:
             store.close()
             raise

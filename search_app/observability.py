@@ -40,6 +40,6 @@ def stage(name: str) -> Iterator[None]:
         _log.debug("%s took %.1f ms", name, seconds * 1000)
 
 
-def hush_snapshots() -> None:
+def silence_snapshots() -> None:
     """Haystack keeps the inputs of a failed run for a debugger, and warns of each numpy array that it cannot keep."""
     logging.getLogger("haystack.utils.base_serialization").setLevel(logging.ERROR)

@@ -16,14 +16,14 @@ from haystack import Pipeline
 from haystack.core.errors import PipelineRuntimeError
 from numpy.typing import NDArray
 
-from search_app.components.convert import MarkedAnswer, to_hit
-from search_app.components.embedders import QueryEmbedder
-from search_app.components.rankers import PassageRanker
-from search_app.components.readers import AnswerReader
-from search_app.components.retrievers import HybridRetriever, RankFusion
 from search_app.errors import IndexMismatch, SearchAppError
-from search_app.observability import collect_timings, hush_snapshots
-from search_app.pipelines import answer_pipeline, search_pipeline
+from search_app.haystack.convert import MarkedAnswer, to_hit
+from search_app.haystack.embedders import QueryEmbedder
+from search_app.haystack.pipelines import answer_pipeline, search_pipeline
+from search_app.haystack.rankers import PassageRanker
+from search_app.haystack.readers import AnswerReader
+from search_app.haystack.retrievers import HybridRetriever, RankFusion
+from search_app.observability import collect_timings, silence_snapshots
 from search_app.protocols import Encoder, PassageStore, Ranker, Reader
 from search_app.settings import Settings
 from search_app.types import Answer, Filter, Hit, Rankings, SearchResult
@@ -99,7 +99,7 @@ class SearchService:
         collections: Callable[[], Sequence[str]] | None = None,
         close: Callable[[], None] = lambda: None,
     ) -> None:
-        hush_snapshots()
+        silence_snapshots()
         self.settings = settings
         self._open_collection = open_collection
         self._make_reader = make_reader

@@ -18,8 +18,9 @@ from tokenizers.pre_tokenizers import Split
 
 from search_app.errors import BackendUnavailable
 from search_app.protocols import EncoderStamp, FileChange
-from search_app.stores import filters, text_analysis
-from search_app.tokens import TokenSpans
+from search_app.stores import filters
+from search_app.text import analysis
+from search_app.text.tokens import TokenSpans
 from search_app.types import Document, Filter, Hit, Matrix, Passage, Rankings
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -132,18 +133,14 @@ class ExactStore:
     def search_keyword(self, questions: Sequence[str], *, k: int, where: Filter | None = None) -> list[list[Hit]]:
         everything, allowed = self._rows(None), {passage.id for _, passage, _ in self._rows(where)}
         bags = [
-            text_analysis.words(passage.title, document.language) + text_analysis.words(passage.text, document.language)
+            analysis.words(passage.title, document.language) + analysis.words(passage.text, document.language)
             for document, passage, _ in everything
         ]
         average = sum(map(len, bags)) / max(1, len(bags))
         languages = [document.language for document, _, _ in everything]
         results = []
         for question in questions:
-            asked = {
-                word
-                for language in text_analysis.analyses(languages)
-                for word in text_analysis.words(question, language)
-            }
+            asked = {word for language in analysis.analyses(languages) for word in analysis.words(question, language)}
             found = []
             for (_, passage, _), bag in zip(everything, bags, strict=True):
                 score = 0.0

@@ -7,7 +7,7 @@ import re
 
 import streamlit as st
 
-from ui import cards, highlight, jobs
+from ui import cards, highlight, job_cards
 from ui.client import ApiError, Client
 
 INDEX_COMMAND_VARIABLE = "SEARCH_APP_UI_INDEX_COMMAND"
@@ -35,7 +35,7 @@ def show_nothing_indexed(error: ApiError) -> None:
     """Why nothing can be asked; where documents are missing, the way to add some."""
     show_error(error)
     if _INDEX.fullmatch(error.hint.removeprefix("run: ")):
-        st.html(jobs.add_link("default"))
+        st.html(job_cards.add_link("default"))
     st.button("Try again", icon=":material/refresh:")
 
 

@@ -35,8 +35,8 @@ from search_app.evaluation.datasets import load_squad
 from search_app.hardware import detect, set_threads
 from search_app.protocols import EncoderStamp
 from search_app.settings import EncoderSettings, load_settings
-from search_app.stores import text_analysis
 from search_app.stores.catalog import open_catalog
+from search_app.text import analysis
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 _FEW = {"FTS5": 60}
@@ -55,7 +55,7 @@ def measure_size(folder: Path, data: Sentences, real: int, stamp: EncoderStamp, 
     found |= build(settings, data, stamp)
     found |= _probe(folder, home, data)
     flat = ask.flat_index(data.vectors)
-    analysed = [list(dict.fromkeys(text_analysis.words(question, "en"))) for question in questions]
+    analysed = [list(dict.fromkeys(analysis.words(question, "en"))) for question in questions]
     with closing(open_catalog(settings)) as catalog:
         found["about"] = catalog.describe(COLLECTION)
         with closing(catalog.open(COLLECTION)) as store:
@@ -78,7 +78,7 @@ def _probe(folder: Path, home: Path, data: Sentences) -> dict[str, float]:
 
 
 def _rivals(folder: Path, data: Sentences) -> dict[str, tuple[WordRival, int]]:
-    texts = [text_analysis.words(passage.text, "en") for passage in tqdm(data.passages, desc="words", disable=None)]
+    texts = [analysis.words(passage.text, "en") for passage in tqdm(data.passages, desc="words", disable=None)]
     built: dict[str, tuple[WordRival, int]] = {}
     for make in RIVALS:
         rival = make(folder)

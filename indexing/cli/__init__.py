@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from indexing.cli.jobs import apply, delete, plan, rebuild
+from indexing.cli.index import apply, delete, plan, rebuild
+from indexing.cli.maintenance import compact, info, replicate, restore, rollback, snapshot, verify
 from indexing.cli.options import Group
-from indexing.cli.upkeep import compact, info, replicate, restore, rollback, snapshot, verify
 from indexing.cli.worker import worker
 
 

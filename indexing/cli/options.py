@@ -12,7 +12,7 @@ import click
 from search_app.errors import SearchAppError
 
 if TYPE_CHECKING:
-    from indexing.work import Shard
+    from indexing.diff import Shard
     from search_app.protocols import Encoder
     from search_app.settings import Settings
     from search_app.stores.index import Catalog
@@ -59,7 +59,7 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _shard(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Shard | None:
-    from indexing.work import Shard
+    from indexing.diff import Shard
 
     return None if value is None else Shard.parse(value)
 

@@ -43,7 +43,7 @@ class Interrupt:
 
 
 class Sized(Protocol):
-    """Work whose size in bytes is known."""
+    """IndexDiff whose size in bytes is known."""
 
     @property
     def bytes(self) -> int: ...

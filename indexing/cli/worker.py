@@ -23,7 +23,7 @@ def worker(once: bool, home: Path | None) -> None:
     Several workers may run at once. Ctrl-C gives the job that runs back to the queue, a second one stops at once.
     """
     from indexing.worker.worker import Worker, ended_by_signals
-    from search_app.jobs import JobQueue
+    from search_app.queue.queue import JobQueue
     from search_app.settings import load_settings
 
     settings = load_settings(home=home)

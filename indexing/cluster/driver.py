@@ -24,14 +24,14 @@ from typing import Any
 
 from indexing import sources
 from indexing.cluster import remote
-from indexing.cluster.books import Books
+from indexing.cluster.ledger import JobLedger
 from indexing.cluster.remote import Assignment, Item, PartEncoder, ReadyBatch, Report
-from indexing.job import Progress, Summary, manifest_of, recipe_of
+from indexing.diff import IndexDiff, compare
+from indexing.job import Progress, Summary, manifest_of, split_config_of
 from indexing.pipeline.stages import StageTime
 from indexing.sandbox import DEFAULT_LIMITS, Limits
 from indexing.sources import SourceFile
 from indexing.spool import spool_folder
-from indexing.work import Work, compare
 from search_app import hardware
 from search_app.errors import BackendUnavailable, ConfigurationError, MissingExtra
 from search_app.protocols import Encoder
@@ -94,7 +94,7 @@ def apply(
     rebuild: bool = False,
     base: Path | None = None,
     limits: Limits = DEFAULT_LIMITS,
-    start: Callable[[Work], None] = lambda work: None,
+    start: Callable[[IndexDiff], None] = lambda work: None,
     progress: Progress = lambda size: None,
 ) -> Summary:
     """As `job.apply`, on the Ray cluster at `address`, or in so many `workers` that encode on this machine.
@@ -114,7 +114,7 @@ def apply(
         assert isinstance(writer, ElasticsearchWriter)
         start(work)
         compared = time.perf_counter()
-        books = Books(writer, work, progress)
+        books = JobLedger(writer, work, progress)
         encoders = cpus = 1
         if work.counts.added or work.counts.changed:
             with _connected(address, workers) as machines:
@@ -122,7 +122,7 @@ def apply(
                 assignment = Assignment(
                     settings.model_copy(update={"encoder": precise}),
                     encoder.stamp,
-                    recipe_of(settings, encoder),
+                    split_config_of(settings, encoder),
                     limits,
                     writer.share(),
                 )
@@ -160,7 +160,7 @@ def check(settings: Settings, *, address: str) -> None:
         )
 
 
-def _index(assignment: Assignment, machines: _Machines, books: Books, work: Work, workers: int) -> None:
+def _index(assignment: Assignment, machines: _Machines, books: JobLedger, work: IndexDiff, workers: int) -> None:
     """Until each file is complete or set aside. What is left when machines died is done again, by those that live."""
     blocks = {}
     largest = 0
@@ -189,7 +189,7 @@ def _index(assignment: Assignment, machines: _Machines, books: Books, work: Work
             books.give_up(item, f"the machines that worked on it died, {_ATTEMPTS} times")
 
 
-def _blocks(work: Work, cpus: int) -> Iterator[list[Item]]:
+def _blocks(work: IndexDiff, cpus: int) -> Iterator[list[Item]]:
     counts = work.counts
     most = max(1, min(_FILES, (counts.added + counts.changed) // (4 * cpus)))
     items: list[Item] = []

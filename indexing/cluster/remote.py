@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexing.conversion import FileSplitter
+from indexing.diff import Outcome
 from indexing.pipeline.batching import BATCH_CHARACTERS, PER_DOCUMENT
 from indexing.pipeline.parts import SplitPart
-from indexing.recipe import Recipe
 from indexing.sandbox import Limits
 from indexing.sources import SourceFile
-from indexing.work import Outcome
+from indexing.split_config import SplitConfig
 from search_app.errors import SearchAppError
 from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.protocols import Encoder, EncoderStamp, FileChange, FileRecord
@@ -37,7 +37,7 @@ class Assignment:
 
     settings: Settings
     stamp: EncoderStamp
-    recipe: Recipe
+    recipe: SplitConfig
     limits: Limits
     shared: Mapping[str, Any]
 

@@ -56,9 +56,9 @@ def main() -> None:
 def _lines(recipe: dict[str, Any] | None) -> Lines:
     if recipe is None:
         return _whole
-    from indexing.recipe import Recipe
+    from indexing.split_config import SplitConfig
 
-    return _split(Recipe(**recipe).splitter() if recipe["tokenizer"] else None)
+    return _split(SplitConfig(**recipe).splitter() if recipe["tokenizer"] else None)
 
 
 def _whole(request: dict[str, Any], content: Content) -> Iterator[object]:

@@ -14,8 +14,8 @@ from haystack import component
 from numpy.typing import NDArray
 
 from indexing.pipeline.batching import PartStream
+from indexing.pipeline.in_flight import InFlightVectors
 from indexing.pipeline.parts import Changes, SplitParts, TokenizedParts
-from indexing.pipeline.vectors import OnTheWay
 from search_app.manifest import encoded_text, vector_key
 from search_app.protocols import Encoder, EncoderStamp, FileChange, IndexWriter, PassageStore
 from search_app.types import PassageBatch
@@ -49,7 +49,13 @@ class PassageTokenizer:
     """
 
     def __init__(
-        self, encoder: Encoder, writer: IndexWriter, ahead: OnTheWay, lock: Lock, *, earlier: PassageStore | None = None
+        self,
+        encoder: Encoder,
+        writer: IndexWriter,
+        ahead: InFlightVectors,
+        lock: Lock,
+        *,
+        earlier: PassageStore | None = None,
     ) -> None:
         self._encoder = encoder
         self._writer = writer
@@ -93,7 +99,7 @@ def _vectors_of(store: PassageStore, ids: Sequence[str], stamp: EncoderStamp) ->
 class PassageEncoder:
     """Tokens to vectors, and with the known ones to what is written."""
 
-    def __init__(self, encoder: Encoder, ahead: OnTheWay) -> None:
+    def __init__(self, encoder: Encoder, ahead: InFlightVectors) -> None:
         self._encoder = encoder
         self._ahead = ahead
 
@@ -124,7 +130,7 @@ class PassageEncoder:
 class IndexWriterComponent:
     """Writes what it is given, and hands on what the store would not take."""
 
-    def __init__(self, writer: IndexWriter, ahead: OnTheWay, lock: Lock) -> None:
+    def __init__(self, writer: IndexWriter, ahead: InFlightVectors, lock: Lock) -> None:
         self._writer = writer
         self._ahead = ahead
         self._lock = lock

@@ -10,10 +10,10 @@ from haystack import Pipeline
 
 from indexing.pipeline.batching import PartStream
 from indexing.pipeline.components import IndexWriterComponent, PassageEncoder, PassageSource, PassageTokenizer
+from indexing.pipeline.in_flight import InFlightVectors
 from indexing.pipeline.parts import Changes
 from indexing.pipeline.stages import Stages
-from indexing.pipeline.vectors import OnTheWay
-from search_app.observability import hush_snapshots
+from search_app.observability import silence_snapshots
 from search_app.protocols import Encoder, IndexWriter, PassageStore
 
 
@@ -21,8 +21,8 @@ def indexing_pipeline(
     parts: PartStream, encoder: Encoder, writer: IndexWriter, *, earlier: PassageStore | None = None
 ) -> Pipeline:
     """Vectors are taken over from the index that is written, and from an `earlier` one of the same encoder."""
-    hush_snapshots()
-    ahead, lock = OnTheWay(), Lock()
+    silence_snapshots()
+    ahead, lock = InFlightVectors(), Lock()
     pipeline = Pipeline()
     pipeline.add_component("read", PassageSource(parts))
     pipeline.add_component("tokenise", PassageTokenizer(encoder, writer, ahead, lock, earlier=earlier))

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from types import FrameType
 
-from indexing.worker.kinds import Kinds
-from indexing.worker.leased import Cancelled, Leased, Stopped
+from indexing.worker.handlers import JobHandlers
+from indexing.worker.lease import Cancelled, JobLease, Stopped
 from indexing.worker.library import Library, Upload
-from search_app import jobs
 from search_app.errors import IndexBusy, QueueUnavailable, SearchAppError
-from search_app.jobs import Job, JobQueue, JobState, LeaseLost
 from search_app.protocols import Encoder
+from search_app.queue import queue as jobs
+from search_app.queue.queue import Job, JobQueue, JobState, LeaseLost
 from search_app.settings import Settings
 
 _IDLE_SECONDS = 0.5
@@ -46,8 +46,8 @@ class Worker:
         self._settings = settings
         self._queue = queue
         self._say = say
-        self._kinds = Kinds(settings, queue.staging, load_encoder)
-        self._running: Leased | None = None
+        self._kinds = JobHandlers(settings, queue.staging, load_encoder)
+        self._running: JobLease | None = None
         self._identity = jobs.Worker.this_process()
         self._stopping = threading.Event()
         self._tidied = 0.0
@@ -98,7 +98,7 @@ class Worker:
     def _work(self, leased: Job) -> None:
         began = time.monotonic()
         self._say(f"{leased.id} started: {leased.title}, collection '{leased.collection}'")
-        lease = Leased(self._queue, self._identity, leased, self._settings.jobs.lease_seconds, self._stopping)
+        lease = JobLease(self._queue, self._identity, leased, self._settings.jobs.lease_seconds, self._stopping)
         self._running = lease
         change = self._run(lease)
         ended = self._persist(leased, change)
@@ -113,7 +113,7 @@ class Worker:
         )  # fmt: skip
         self._say(_in_words(ended))
 
-    def _run(self, lease: Leased) -> Callable[[], Job]:
+    def _run(self, lease: JobLease) -> Callable[[], Job]:
         """Does the job; what is then to be said to the queue."""
         queue, leased = self._queue, lease.job
         error: SearchAppError

@@ -27,7 +27,7 @@ from search_app.api.metrics import Measure, Metrics
 from search_app.api.routes import Service, collection_routes, health_routes, metrics_routes
 from search_app.api.uploads import is_form
 from search_app.errors import ConfigurationError
-from search_app.jobs import JobQueue
+from search_app.queue.queue import JobQueue
 from search_app.settings import Settings
 
 SHUTDOWN_SECONDS = 10

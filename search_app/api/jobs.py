@@ -25,7 +25,7 @@ from search_app.api.schemas import (
 )
 from search_app.api.uploads import FIELD, is_form, receive
 from search_app.errors import InvalidQuery
-from search_app.jobs import Job, JobKind, JobQueue, new_id
+from search_app.queue.queue import Job, JobKind, JobQueue, new_id
 from search_app.settings import JobSettings, Settings
 from search_app.stores.filters import check
 

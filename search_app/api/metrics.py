@@ -14,8 +14,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from search_app.errors import SearchAppError
-from search_app.jobs import JobQueue
 from search_app.protocols import PassageStore
+from search_app.queue.queue import JobQueue
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 

@@ -12,7 +12,7 @@ from search_app.settings import LimitSettings
 from search_app.types import RESERVED_META, Answer, Document, Hit, JobKind, JobState, Meta, MetaValue, SearchResult
 
 if TYPE_CHECKING:
-    from search_app.jobs import Job, Schedule  # their library is not in the page's image
+    from search_app.queue.queue import Job, Schedule  # their library is not in the page's image
 
 QUESTION = "What does the global statement do?"
 

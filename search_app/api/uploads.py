@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from search_app.errors import InvalidQuery
-from search_app.jobs import unavailable
+from search_app.queue.queue import unavailable
 from search_app.settings import JobSettings
 
 FIELD = "files"

@@ -20,7 +20,7 @@ from search_app.errors import ModelUnavailable
 from search_app.hardware import Hardware, pass_tokens
 from search_app.protocols import EncoderStamp
 from search_app.settings import BUNDLED, EncoderSettings
-from search_app.tokens import round_up, spans_of
+from search_app.text.tokens import round_up, spans_of
 from search_app.types import Matrix
 
 

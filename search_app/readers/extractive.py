@@ -25,7 +25,7 @@ from search_app.readers import checksums, spans
 from search_app.readers.calibration import Evidence, Ranked
 from search_app.readers.windows import Window, WindowMaker, longest_window, stack, takes_token_types
 from search_app.settings import BUNDLED, ReaderSettings
-from search_app.tokens import round_up
+from search_app.text.tokens import round_up
 from search_app.types import Answer, Hit, Passage, Span
 
 BUNDLED_FOLDER = Path(__file__).parent.parent / "models" / "reader"

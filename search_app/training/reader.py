@@ -40,7 +40,7 @@ from search_app.evaluation.datasets import Dataset, load_squad
 from search_app.readers import checksums
 from search_app.readers.windows import WindowMaker, longest_window, stack, takes_token_types
 from search_app.settings import BUNDLED
-from search_app.tokens import round_up
+from search_app.text.tokens import round_up
 from search_app.training import card, features
 from search_app.training.config import ReaderTraining
 

@@ -15,8 +15,8 @@ from benchmarks.scale.build import COLLECTION, build
 from benchmarks.scale.rivals import Fts5
 from benchmarks.sentences import Sentences
 from search_app.settings import Settings, load_settings
-from search_app.stores import text_analysis
 from search_app.stores.catalog import open_catalog
+from search_app.text import analysis
 from search_app.types import Document, Passage
 
 ENCODER = HashEncoder(dim=64)
@@ -45,8 +45,8 @@ def found(data: Sentences, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     folder = tmp_path_factory.mktemp("scale")
     settings: Settings = load_settings(home=folder)
     fts5 = Fts5(folder)
-    fts5.build([text_analysis.words(passage.text, "en") for passage in data.passages])
-    analysed = [text_analysis.words(question, "en") for question in data.questions]
+    fts5.build([analysis.words(passage.text, "en") for passage in data.passages])
+    analysed = [analysis.words(question, "en") for question in data.questions]
     result: dict[str, Any] = {"passages": len(data.passages), "real": 600, **build(settings, data, ENCODER.stamp)}
     with closing(open_catalog(settings)) as catalog, closing(catalog.open(COLLECTION)) as store:
         result["about"] = catalog.describe(COLLECTION)

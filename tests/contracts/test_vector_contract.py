@@ -120,7 +120,7 @@ KINDS: dict[str, Make] = {
     "gpu": on_all_gpus,
 }
 COMPARES_ALL = {"flat", "gpu stand-ins, torch", "gpu stand-ins, FAISS", "gpu"}
-"""Kinds that find the best without a filter too, however many there are."""
+"""JobHandlers that find the best without a filter too, however many there are."""
 SAVED = ("compressed", "compressed to a bit")
 
 

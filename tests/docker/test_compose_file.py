@@ -22,8 +22,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from search_app.api.metrics import Metrics
-from search_app.jobs import JobQueue, Worker
 from search_app.observability import stage
+from search_app.queue.queue import JobQueue, Worker
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT.parent / "shared" / "docker" / "compose-spec.json"
@@ -247,7 +247,7 @@ class TestImages:
     def test_the_ui_gets_what_it_imports(self) -> None:
         """Every package that `ui`, and the parts of `search_app` that it loads, import."""
         code = (
-            "import sys; import ui.__main__, ui.launch, ui.client, ui.cards, ui.highlight, ui.jobs, ui.session; "
+            "import sys; import ui.__main__, ui.launch, ui.client, ui.cards, ui.highlight, ui.job_cards, ui.session; "
             "print({name.split('.')[0] for name in sys.modules} & "
             "{'torch', 'fastapi', 'haystack', 'apsw', 'faiss', 'transformers', 'prometheus_client', 'uvicorn'})"
         )

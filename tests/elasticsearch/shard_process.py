@@ -11,7 +11,7 @@ import time
 from collections_on import MANIFEST, catalog_on, change
 from servers import Address
 
-from indexing.work import Shard
+from indexing.diff import Shard
 from search_app.protocols import FileChange
 
 

@@ -21,16 +21,18 @@ from fakes import HashEncoder
 from indexing import sources
 from indexing.conversion import Conversions, FileSplitter
 from indexing.converters import convert
+from indexing.diff import Outcome
 from indexing.pipeline.parts import SplitPart
-from indexing.recipe import Recipe
 from indexing.sandbox import Limits
 from indexing.sources import SourceFile
+from indexing.split_config import SplitConfig
 from indexing.spool import spool_folder
-from indexing.work import Outcome
 from search_app.errors import SearchAppError
 from search_app.types import Passage
 
-RECIPE = Recipe(HashEncoder().tokenizer_json(), passage_tokens=48, overlap_tokens=8, max_tokens=94, language="auto")
+RECIPE = SplitConfig(
+    HashEncoder().tokenizer_json(), passage_tokens=48, overlap_tokens=8, max_tokens=94, language="auto"
+)
 TEXT = "\n\n".join(
     " ".join(f"Sentence {number} of part {part} speaks about topic {part * 7 + number}." for number in range(6))
     for part in range(40)

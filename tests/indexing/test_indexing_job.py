@@ -302,7 +302,7 @@ def test_a_changed_sidecar_changes_its_file_without_encoding(
 def test_a_file_that_vanishes_during_the_job_is_named(docs: Path, apply: Apply) -> None:
     apply(docs)
 
-    def vanish(work: job.Work) -> None:
+    def vanish(work: job.IndexDiff) -> None:
         (docs / "note.md").unlink()
 
     (docs / "note.md").write_text("changed")
@@ -315,7 +315,7 @@ def test_a_file_that_vanishes_during_the_job_is_named(docs: Path, apply: Apply) 
 def test_a_file_that_changes_during_the_job_is_indexed_as_it_is_in_the_end(
     docs: Path, apply: Apply, store: Callable[[], SqliteStore]
 ) -> None:
-    def rewrite(work: job.Work) -> None:
+    def rewrite(work: job.IndexDiff) -> None:
         (docs / "note.md").write_text("# Later\n\nvery different")
 
     assert apply(docs, start=rewrite).added == 5
@@ -489,7 +489,7 @@ def test_other_settings_are_refused_until_a_rebuild(docs: Path, settings: Settin
 def test_a_second_job_on_the_collection_is_refused(docs: Path, apply: Apply) -> None:
     refused: list[str] = []
 
-    def meanwhile(work: job.Work) -> None:
+    def meanwhile(work: job.IndexDiff) -> None:
         code = textwrap.dedent(f"""
             import sys
             sys.path.insert(0, {str(Path(__file__).parents[1])!r})

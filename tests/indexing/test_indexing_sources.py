@@ -9,8 +9,8 @@ import pytest
 
 from indexing import sources
 from indexing.converters.content import ConversionError
+from indexing.diff import Counts, compare
 from indexing.sources import LeftOut, scan
-from indexing.work import Counts, compare
 from search_app.errors import ConfigurationError
 
 

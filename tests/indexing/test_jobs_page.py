@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from search_app.jobs import JobQueue, JobState
+from search_app.queue.queue import JobQueue, JobState
 from search_app.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

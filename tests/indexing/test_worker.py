@@ -23,7 +23,7 @@ from fakes import HashEncoder
 from indexing import job
 from indexing.worker.library import Library
 from indexing.worker.worker import Worker
-from search_app.jobs import Job, JobKind, JobQueue, JobState, new_id
+from search_app.queue.queue import Job, JobKind, JobQueue, JobState, new_id
 from search_app.settings import JobSettings, Settings
 from search_app.stores.catalog import open_catalog
 

@@ -31,7 +31,7 @@ from served import ScriptedService
 
 from indexing.worker.worker import Worker, ended_by_signals
 from search_app.api.app import create_app
-from search_app.jobs import JobQueue, JobState
+from search_app.queue.queue import JobQueue, JobState
 from search_app.settings import JobSettings, Settings, SplitterSettings
 from search_app.stores.catalog import open_catalog
 

@@ -14,7 +14,7 @@ import queue_kills
 from living_index import PARAGRAPHS, Report, encoder_of, fast_folder, forked
 
 from indexing.worker.worker import Worker
-from search_app.jobs import Job, JobKind, JobQueue, JobState, new_id
+from search_app.queue.queue import Job, JobKind, JobQueue, JobState, new_id
 from search_app.settings import Settings
 
 _NEVER = 1 << 60

@@ -12,9 +12,9 @@ from served import ScriptedService, Text, index, remove, running
 from streamlit.testing.v1 import AppTest
 
 import ui
-from search_app.jobs import Job, JobKind, JobQueue, JobState, Worker
+from search_app.queue.queue import Job, JobKind, JobQueue, JobState, Worker
 from search_app.settings import JobSettings, Settings
-from ui import jobs, session
+from ui import job_cards, session
 from ui.client import API_URL_VARIABLE, ApiError, Client
 
 VIEWS = Path(ui.__file__).with_name("views")
@@ -246,7 +246,7 @@ def test_a_folder_is_repeated_by_plain_choices_and_until_it_is_removed(opened: O
 
 def test_times_that_do_not_parse_are_refused_in_words(opened: Open, queue: JobQueue) -> None:
     app = opened()
-    app.selectbox(key="every").set_value(jobs.OWN)
+    app.selectbox(key="every").set_value(job_cards.OWN)
     for text in ("", "every day", "61 * * * *"):
         app.run().text_input(key="cron").set_value(text)
         assert 'role="alert"' in markup(pressed(app, "Index this folder"))
@@ -326,4 +326,4 @@ def test_a_schedule_that_is_gone_is_an_error(api: str) -> None:
 )
 def test_times_are_told_from_now(passed: float, words: str) -> None:
     now = datetime(2026, 5, 1, tzinfo=UTC)
-    assert jobs.relative(now - timedelta(seconds=passed), now) == words
+    assert job_cards.relative(now - timedelta(seconds=passed), now) == words

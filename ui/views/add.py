@@ -9,7 +9,7 @@ import streamlit as st
 from search_app.api.schemas import JobOut, JobsResponse, ScheduleOut
 from search_app.errors import ConfigurationError
 from search_app.settings import check_collection_name
-from ui import jobs
+from ui import job_cards
 from ui.client import ApiError, ApiUnreachable
 from ui.session import WORKER_COMMAND, client, show_command, show_error
 
@@ -95,8 +95,8 @@ def _folders(collection: str, folders: list[str]) -> None:
     if not folders:
         return
     folder = st.selectbox("Folder", folders, key="folder")
-    every = st.selectbox("How often", list(jobs.REPEATS), format_func=jobs.REPEATS.__getitem__, key="every")
-    if every == jobs.OWN:
+    every = st.selectbox("How often", list(job_cards.REPEATS), format_func=job_cards.REPEATS.__getitem__, key="every")
+    if every == job_cards.OWN:
         every = st.text_input(
             "Times",
             key="cron",
@@ -106,7 +106,7 @@ def _folders(collection: str, folders: list[str]) -> None:
         )
     if st.button("Index this folder", type="primary", icon=":material/sync:"):
         try:
-            client().index_folder(collection, folder, every=None if every == jobs.ONCE else every)
+            client().index_folder(collection, folder, every=None if every == job_cards.ONCE else every)
         except ApiError as error:
             show_error(error)
             return
@@ -119,7 +119,7 @@ def _schedules(collection: str, schedules: list[ScheduleOut]) -> None:
     now = datetime.now(UTC)
     for item in schedules:
         with st.container(horizontal=True, vertical_alignment="center", key=f"schedule-{item.id}"):
-            st.html(jobs.schedule(item, now))
+            st.html(job_cards.schedule(item, now))
             if st.button("Remove", key=f"unschedule-{item.id}", type="tertiary", icon=":material/close:"):
                 try:
                     client().unschedule(collection, item.id)
@@ -131,7 +131,7 @@ def _schedules(collection: str, schedules: list[ScheduleOut]) -> None:
 
 def _jobs(collection: str, found: JobsResponse) -> None:
     """Asks the server again and again only while something waits or runs."""
-    busy = any(job.state in jobs.ACTIVE for job in found.jobs)
+    busy = any(job.state in job_cards.ACTIVE for job in found.jobs)
     st.fragment(_show_jobs, run_every=POLL_SECONDS if busy else None)(collection, busy, bool(found.workers))
 
 
@@ -141,33 +141,33 @@ def _show_jobs(collection: str, busy: bool, worked: bool) -> None:
     except ApiUnreachable as error:
         show_error(error)
         return
-    if busy and (bool(found.workers) != worked or not any(job.state in jobs.ACTIVE for job in found.jobs)):
+    if busy and (bool(found.workers) != worked or not any(job.state in job_cards.ACTIVE for job in found.jobs)):
         st.rerun()
     now = datetime.now(UTC)
-    current = [job for job in found.jobs if job.state in jobs.ACTIVE] or found.jobs[:1]
+    current = [job for job in found.jobs if job.state in job_cards.ACTIVE] or found.jobs[:1]
     for job in reversed(current):
         _show(collection, job, now)
     if rest := [job for job in found.jobs if job not in current]:
         st.subheader("Earlier", anchor=False)
-        st.html("".join(jobs.earlier(job, now) for job in rest))
+        st.html("".join(job_cards.earlier(job, now) for job in rest))
 
 
 def _show(collection: str, job: JobOut, now: datetime) -> None:
     with st.container(border=True, gap="small", key=f"job-{job.id}"):
-        head = jobs.head(job, now) + jobs.plan(job)
-        if job.state in jobs.ACTIVE:
+        head = job_cards.head(job, now) + job_cards.plan(job)
+        if job.state in job_cards.ACTIVE:
             st.html(head)
             if job.state == "running":
-                share, words = jobs.progress(job)
+                share, words = job_cards.progress(job)
                 st.progress(share, text=words)
             if st.button("Cancel", key=f"cancel-{job.id}", type="tertiary", disabled=job.cancel_requested):
                 _cancel(collection, job)
             return
-        st.html(head + jobs.outcome(job))
+        st.html(head + job_cards.outcome(job))
         if job.error is not None:
             show_error(ApiError(job.error.message, hint=job.error.hint))
         if job.kind != "delete" and job.state == "done" and job.result is not None:
-            st.html(jobs.ask_link(collection))
+            st.html(job_cards.ask_link(collection))
 
 
 def _cancel(collection: str, job: JobOut) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui import cards, jobs
+from ui import cards, job_cards
 from ui.client import ApiError
 from ui.session import client, original_button, show_error, show_nothing_indexed
 
@@ -29,9 +29,9 @@ def main() -> None:
     except ApiError as error:
         show_error(error)
         return
-    st.caption(jobs.counted(found.total, "document"))
+    st.caption(job_cards.counted(found.total, "document"))
     if not found.total:
-        st.html(jobs.add_link(collection))
+        st.html(job_cards.add_link(collection))
     if waiting := st.session_state.get("deletion"):
         st.fragment(_watch, run_every=POLL_SECONDS)(*waiting)
     for item in found.documents:
@@ -69,8 +69,8 @@ def _watch(collection: str, job_id: str) -> None:
     except ApiError as error:
         show_error(error)
         return
-    if job.state in jobs.ACTIVE:
-        st.html(jobs.deleting(collection))
+    if job.state in job_cards.ACTIVE:
+        st.html(job_cards.deleting(collection))
         return
     del st.session_state["deletion"]
     if job.error is not None:

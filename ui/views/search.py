@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from search_app.api.schemas import AnswerOut, CollectionOut, HitOut, SearchResponse
-from ui import cards, jobs
+from ui import cards, job_cards
 from ui.client import ApiError
 from ui.session import client, original_button, show_command, show_error, show_nothing_indexed
 
@@ -73,7 +73,7 @@ def _welcome(collections: list[CollectionOut], chosen: str) -> None:
     elif item.documents == 0:
         st.html('<div class="sa-notice" role="status"><strong>This collection is empty.</strong></div>')
         flag = "" if chosen == "default" else f" --collection {chosen}"
-        st.html(jobs.add_link(chosen))
+        st.html(job_cards.add_link(chosen))
         st.caption("Or, where the server runs:")
         show_command(f"search-index apply{flag} PATH")
     else:

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.protocols import FileRecord
 from search_app.settings import ElasticsearchSettings
-from search_app.stores import text_analysis
 from search_app.stores.elasticsearch.connection import dumps
 from search_app.stores.filters import items
+from search_app.text import analysis as text_analysis
 from search_app.types import RESERVED_META, Document, Heading, Hit, Meta, Page, Passage, PassageBatch, Run
 
 QUANTISED = frozenset({"int8_hnsw", "int4_hnsw", "bbq_hnsw", "int8_flat", "int4_flat", "bbq_flat"})

@@ -14,7 +14,7 @@ import numpy as np
 from search_app.errors import IndexNotFound
 from search_app.manifest import Manifest
 from search_app.protocols import FileRecord
-from search_app.stores import filters, text_analysis
+from search_app.stores import filters
 from search_app.stores.elasticsearch import schema
 from search_app.stores.elasticsearch.connection import (
     BUSY_STATUSES,
@@ -28,6 +28,7 @@ from search_app.stores.elasticsearch.connection import (
 from search_app.stores.elasticsearch.filters import to_query
 from search_app.stores.elasticsearch.indices import live_build
 from search_app.stores.elasticsearch.schema import Build
+from search_app.text import analysis
 from search_app.types import Document, Filter, Hit, Matrix, PassageBatch, Rankings
 
 T = TypeVar("T")
@@ -196,7 +197,7 @@ class ElasticsearchStore:
         return {"knn": knn, "size": k, "_source": schema.PASSAGE_FIELDS, "track_total_hits": False}
 
     def _keyword(self, build: Build, question: str, k: int, condition: dict[str, Any] | None) -> dict[str, Any] | None:
-        words = " ".join(text_analysis.plain(question).split()[:_MAX_WORDS])
+        words = " ".join(analysis.plain(question).split()[:_MAX_WORDS])
         if not words or not build.analyses:
             return None
         # A passage has words in the one analysis of its language, and is compared with the question in the same.

@@ -9,8 +9,8 @@ from search_app.settings import VectorSettings
 from search_app.stores.embedded import generation, publish, upgrade
 from search_app.stores.embedded.connection import connect_writing, rows, translated
 from search_app.stores.embedded.files import Files
+from search_app.stores.embedded.maintenance import refresh
 from search_app.stores.embedded.schema import INDEX_FILE, RESTORE_FILE
-from search_app.stores.embedded.upkeep import refresh
 
 
 def compact(files: Files, folder: Path, settings: VectorSettings) -> None:

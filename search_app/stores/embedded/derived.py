@@ -67,7 +67,7 @@ class Commit:
         return cls(*rows(db, "SELECT lineage, generation, removals_since FROM manifest")[0])
 
 
-class Overtaken(IndexBusy):
+class IndexReplaced(IndexBusy):
     """The index is not what it was when the question began; the question can be asked again at once."""
 
 
@@ -206,13 +206,13 @@ class _Part(ABC, Generic[T]):
         return cache if cache is not None and cache.generation >= now.removals_since else None
 
     def _require_latest(self, db: apsw.Connection) -> None:
-        """Raises Overtaken where the file went away because a later commit has another: no damage, just bad timing."""
+        """Raises IndexReplaced if a later commit replaced the file: no damage, just bad timing."""
         sql = "SELECT file FROM caches WHERE kind = ?"
         known = rows(db, sql, (self.kind,))
         if not all((self._folder / name).exists() for name in known):
             with closing(connect_reading(Path(db.filename))) as later:
                 if rows(later, sql, (self.kind,)) != known:
-                    raise Overtaken(f"{db.filename} was changed while it was opened", hint="ask again")
+                    raise IndexReplaced(f"{db.filename} was changed while it was opened", hint="ask again")
 
     @abstractmethod
     def _start(self, db: apsw.Connection, now: Commit, cache: caches.Cache | None) -> tuple[T, int, int]:

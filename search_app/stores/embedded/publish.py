@@ -18,8 +18,8 @@ from search_app.settings import VectorSettings
 from search_app.stores.embedded import caches, generation, upgrade
 from search_app.stores.embedded.connection import connect_writing, rows, translated
 from search_app.stores.embedded.files import Files, temporary
+from search_app.stores.embedded.maintenance import refresh
 from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE, REBUILD_FILE, RESTORE_FILE, SET_ASIDE_FILE
-from search_app.stores.embedded.upkeep import refresh
 
 
 def publish(files: Files, folder: Path, new: Path, *, keep: bool = True) -> int:

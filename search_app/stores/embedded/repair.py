@@ -13,8 +13,8 @@ from search_app.settings import VectorSettings
 from search_app.stores.embedded import caches, generation, publish, upgrade
 from search_app.stores.embedded.connection import connect_reading, connect_writing, rows, translated
 from search_app.stores.embedded.files import Files
+from search_app.stores.embedded.maintenance import refresh
 from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE, RESTORE_FILE, TABLES
-from search_app.stores.embedded.upkeep import refresh
 from search_app.stores.embedded.verify import Part, examine, examine_rows
 
 _TRUTH = ("files", "documents", "vectors", "passages", "removed")

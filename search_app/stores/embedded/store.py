@@ -18,12 +18,13 @@ from search_app.errors import IndexBusy, IndexCorrupt, IndexNotFound, IndexUnava
 from search_app.manifest import Manifest
 from search_app.protocols import FileRecord
 from search_app.settings import VectorSettings
-from search_app.stores import filters, text_analysis
+from search_app.stores import filters
 from search_app.stores.embedded import checksums, derived, generation, scan
 from search_app.stores.embedded.connection import Reader, Readers, rows
-from search_app.stores.embedded.derived import Commit, Derived, Overtaken
+from search_app.stores.embedded.derived import Commit, Derived, IndexReplaced
 from search_app.stores.embedded.schema import FILE_COLUMNS, FILES_AFTER, INDEX_FILE
 from search_app.stores.vectors.index import Rows
+from search_app.text import analysis
 from search_app.types import Document, Filter, Heading, Hit, Matrix, Page, Passage, PassageBatch, Rankings, Run
 
 _MAX_TERMS = 1_000
@@ -169,7 +170,7 @@ class SqliteStore:
         for _ in range(_ATTEMPTS):
             try:
                 return self._search_once(questions, vectors, k, where)
-            except Overtaken:
+            except IndexReplaced:
                 with self._lock:
                     self._current, self._seen = self._look()
         return self._search_once(questions, vectors, k, where)
@@ -227,9 +228,9 @@ class SqliteStore:
                 raise
 
     def _notice(self, now: Commit) -> None:
-        """Raises Overtaken where this is not the index that was looked at, or what it was before."""
+        """Raises IndexReplaced where this is not the index that was looked at, or what it was before."""
         if now.lineage != self._seen.lineage or now.generation < self._seen.generation:
-            raise Overtaken(f"{self._path} was replaced while it was read", hint="ask again")
+            raise IndexReplaced(f"{self._path} was replaced while it was read", hint="ask again")
         self._seen = now
 
     def _dense(self, db: apsw.Connection, now: Commit, vectors: Matrix, k: int, among: Rows | None) -> list[Scored]:
@@ -245,8 +246,8 @@ class SqliteStore:
     def _keyword(
         self, db: apsw.Connection, now: Commit, questions: Sequence[str], k: int, among: Rows | None
     ) -> list[Scored]:
-        analysis = self._current.analysis
-        languages = rows(db, _LANGUAGES) if analysis == "auto" else [analysis]
+        language = self._current.analysis
+        languages = rows(db, _LANGUAGES) if language == "auto" else [language]
         words = [_words(question, languages) for question in questions]
         return self._derived.postings(db, now).search(words, k, among=among)
 
@@ -277,9 +278,9 @@ def _fields(db: apsw.Connection) -> list[str] | None:
 def _words(question: str, languages: Sequence[str]) -> NDArray[np.uint64]:
     """Hashes of the question's words, in each language of the collection."""
     found = dict.fromkeys(
-        word for language in text_analysis.analyses(languages) for word in text_analysis.words(question, language)
+        word for language in analysis.analyses(languages) for word in analysis.words(question, language)
     )
-    return text_analysis.hashed(list(itertools.islice(found, _MAX_TERMS)))[0]
+    return analysis.hashed(list(itertools.islice(found, _MAX_TERMS)))[0]
 
 
 def _hits(db: apsw.Connection, **found: list[Scored] | None) -> list[list[list[Hit]]]:

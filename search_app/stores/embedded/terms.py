@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from search_app.stores import text_analysis
 from search_app.stores.embedded import checksums
+from search_app.text import analysis as text_analysis
 
 INSERT = "INSERT INTO terms (passage, length, words, counts, checksum) VALUES (?, ?, ?, ?, ?)"
 

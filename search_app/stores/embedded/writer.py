@@ -20,7 +20,7 @@ from search_app.errors import IndexBusy, IndexCorrupt, SearchAppError
 from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.protocols import FileChange, FileRecord, Rejection
 from search_app.settings import VectorSettings
-from search_app.stores.embedded import attributes, caches, checksums, generation, publish, terms, upgrade, upkeep
+from search_app.stores.embedded import attributes, caches, checksums, generation, maintenance, publish, terms, upgrade
 from search_app.stores.embedded.connection import connect_writing, rows, translated
 from search_app.stores.embedded.files import Files
 from search_app.stores.embedded.schema import FILES_AFTER, INDEX_FILE, REBUILD_FILE, TABLES
@@ -131,7 +131,7 @@ class SqliteWriter:
                         "DELETE FROM vectors WHERE rowid NOT IN (SELECT vector FROM passages WHERE vector IS NOT NULL)"
                     )
                 self._db.execute("PRAGMA optimize")
-            upkeep.refresh(self._db, self._folder, self._files, self._settings)
+            maintenance.refresh(self._db, self._folder, self._files, self._settings)
             publish.checkpoint(self._db)
         if self._rebuild:
             self._db.close()

@@ -25,7 +25,7 @@ from indexing.worker.uploads import Refused, checked_name
 from search_app.api.schemas import FoldersResponse, JobOut, JobsResponse, SchedulesResponse
 from search_app.api.uploads import check_name
 from search_app.errors import InvalidQuery
-from search_app.jobs import JobKind, JobQueue, JobState, Worker
+from search_app.queue.queue import JobKind, JobQueue, JobState, Worker
 from search_app.settings import ApiSettings, JobSettings, Settings
 
 JOBS = "/v1/collections/default/jobs"

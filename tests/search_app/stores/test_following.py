@@ -402,7 +402,7 @@ def test_a_question_that_began_before_a_cache_was_replaced_is_asked_again(with_c
         write(with_cache, [change(2_000)])
         refresh(with_cache, fresh=True)
         follower = derived.Derived(with_cache, COMPRESSED)
-        with pytest.raises(derived.Overtaken):
+        with pytest.raises(derived.IndexReplaced):
             follower.vectors(db, before)
         db.execute("COMMIT")
         assert len(follower.vectors(db, derived.Commit.seen(db))) == 1_501

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_app.stores.embedded.postings import Postings
-from search_app.stores.text_analysis import hashed
+from search_app.text.analysis import hashed
 
 Bag = Sequence[str]
 VOCABULARY = [f"w{i}" for i in range(12)]

@@ -33,8 +33,7 @@ def test_the_page_runs_from_top_to_bottom(tmp_path: Path) -> None:
     assert printed.strip() == "Parental leave lasts up to fourteen months."
     assert "fourteen months" in answered
     assert (
-        "type: search_app.components.store_retrievers.SearchAppHybridRetriever"
-        in (tmp_path / "asking.yaml").read_text()
+        "type: search_app.haystack.store_retrievers.SearchAppHybridRetriever" in (tmp_path / "asking.yaml").read_text()
     )
 
 

@@ -21,14 +21,14 @@ from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack.document_stores.types import DuplicatePolicy, FilterPolicy
 
 from search_app import open_service
-from search_app.components.document_store import SearchAppDocumentStore
-from search_app.components.store_embedders import SearchAppDocumentEmbedder, SearchAppTextEmbedder
-from search_app.components.store_retrievers import (
+from search_app.errors import IndexMismatch
+from search_app.haystack.document_store import SearchAppDocumentStore
+from search_app.haystack.store_embedders import SearchAppDocumentEmbedder, SearchAppTextEmbedder
+from search_app.haystack.store_retrievers import (
     SearchAppBM25Retriever,
     SearchAppEmbeddingRetriever,
     SearchAppHybridRetriever,
 )
-from search_app.errors import IndexMismatch
 
 ENCODER = HashEncoder(dim=64)
 TEXTS = {

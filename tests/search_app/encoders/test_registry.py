@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from checkpoints import make_checkpoint
 
-from search_app.encoders.fitting import Encoders
+from search_app.encoders.registry import EncoderRegistry
 from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
 from search_app.errors import IndexMismatch, ModelUnavailable
 from search_app.hardware import Hardware
@@ -38,31 +38,33 @@ def built_with(model: str, **prefixes: str) -> Manifest:
 
 def test_each_index_gets_the_encoder_that_it_was_built_with(model: Model) -> None:
     others = (OtherEncoder(model=model("distilbert")), OtherEncoder(model=model("roberta"), query_prefix="query: "))
-    encoders = Encoders(EncoderSettings(model=model("bert"), others=others), CPU)
+    encoders = EncoderRegistry(EncoderSettings(model=model("bert"), others=others), CPU)
     for manifest in (
         built_with(model("roberta"), query_prefix="query: "),
         built_with(model("bert")),
         built_with(model("distilbert")),
     ):
-        assert encoders.fitting(manifest).stamp == manifest.encoder
-        assert encoders.fitting(manifest) is encoders.fitting(manifest), "loaded once"
+        assert encoders.for_manifest(manifest).stamp == manifest.encoder
+        assert encoders.for_manifest(manifest) is encoders.fitting(manifest), "loaded once"
 
 
 def test_another_is_loaded_when_it_is_needed_and_not_before(model: Model, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(model("distilbert"), tmp_path / "late"))
     manifest = built_with(str(folder))
     (folder / "model.safetensors").rename(tmp_path / "weights")
-    encoders = Encoders(EncoderSettings(model=model("bert"), others=(OtherEncoder(model=str(folder)),)), CPU)
-    assert encoders.fitting(built_with(model("bert"))) is encoders.own
+    encoders = EncoderRegistry(EncoderSettings(model=model("bert"), others=(OtherEncoder(model=str(folder)),)), CPU)
+    assert encoders.for_manifest(built_with(model("bert"))) is encoders.own
     with pytest.raises(ModelUnavailable, match="encoder late has no safetensors weights"):
-        encoders.fitting(manifest)
+        encoders.for_manifest(manifest)
     (tmp_path / "weights").rename(folder / "model.safetensors")
-    assert encoders.fitting(manifest).stamp == manifest.encoder
+    assert encoders.for_manifest(manifest).stamp == manifest.encoder
 
 
 def test_an_index_of_no_encoder_that_is_named_is_refused(model: Model) -> None:
-    encoders = Encoders(EncoderSettings(model=model("bert"), others=(OtherEncoder(model=model("distilbert")),)), CPU)
+    encoders = EncoderRegistry(
+        EncoderSettings(model=model("bert"), others=(OtherEncoder(model=model("distilbert")),)), CPU
+    )
     with pytest.raises(IndexMismatch, match=r"built with roberta \(\w+\), the settings say bert .*encoder\.others"):
-        encoders.fitting(built_with(model("roberta")))
+        encoders.for_manifest(built_with(model("roberta")))
     with pytest.raises(IndexMismatch):
-        encoders.fitting(built_with(model("distilbert"), query_prefix="another: "))
+        encoders.for_manifest(built_with(model("distilbert"), query_prefix="another: "))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class OnTheWay:
+class InFlightVectors:
     """Vectors that are being computed or wait to be written: a text that comes again meanwhile is not encoded again.
 
     A batch claims keys before the index is asked for them, and gives them back when it is written.

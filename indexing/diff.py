@@ -109,7 +109,7 @@ class Share:
     bytes: int = 0
 
 
-class Work:
+class IndexDiff:
     """Files by what is to be done with them, in a scratch database that goes with `close`, or with the process.
 
     May be read from any thread, one statement at a time.
@@ -275,12 +275,12 @@ class Work:
 
 def compare(
     found: Scan, known: Iterable[FileRecord], *, shard: Shard | None = None, folder: Path | None = None
-) -> Work:
+) -> IndexDiff:
     """The scan against what the index knows, each gone through once. Close what is returned.
 
     `shard` leaves out what another one takes, of what is there and of what is gone alike; `folder` is for scratch.
     """
-    work = Work(folder)
+    work = IndexDiff(folder)
     if shard is not None:
         work.shares = [Share(str(Shard(number, shard.count))) for number in range(1, shard.count + 1)]
     try:

@@ -19,11 +19,11 @@ from haystack.errors import FilterError
 from haystack.utils import Secret
 from numpy.typing import NDArray
 
-from search_app.components import store_documents
-from search_app.components.store_filters import split_ids, to_filter
 from search_app.errors import IndexNotFound, InvalidQuery, SearchAppError
 from search_app.fusion import fuse
 from search_app.hardware import detect
+from search_app.haystack import store_documents
+from search_app.haystack.store_filters import split_ids, to_filter
 from search_app.manifest import Manifest
 from search_app.protocols import EncoderStamp, FileChange, IndexWriter
 from search_app.settings import EncoderSettings, RetrievalSettings, load_settings

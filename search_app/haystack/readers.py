@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from haystack import Document, ExtractedAnswer, component
 
-from search_app.components.convert import to_extracted, to_hit
+from search_app.haystack.convert import to_extracted, to_hit
 from search_app.observability import stage
 from search_app.types import Answer, Hit
 

@@ -24,7 +24,7 @@ from indexing.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from indexing.work import Shard
+    from indexing.diff import Shard
 
 
 @click.command()
@@ -37,8 +37,8 @@ def plan(
 ) -> None:  # fmt: skip
     """Say what apply would do, and how long it would take."""
     from indexing import job
+    from indexing.diff import Outcome
     from indexing.sources import require
-    from indexing.work import Outcome
 
     settings = options.load(home, collection, model=encoder)
     require(paths)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from haystack import Document, component
 
-from search_app.components.convert import to_document, to_hit
+from search_app.haystack.convert import to_document, to_hit
 from search_app.observability import stage
 from search_app.protocols import Ranker
 

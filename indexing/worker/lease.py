@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from search_app import jobs
 from search_app.errors import QueueUnavailable
-from search_app.jobs import Job, JobQueue, LeaseLost
+from search_app.queue import queue as jobs
+from search_app.queue.queue import Job, JobQueue, LeaseLost
 
 _REPORT_SECONDS = 0.5
 
@@ -28,7 +28,7 @@ class Cancelled(Exception):
 
 
 @dataclass
-class Leased:
+class JobLease:
     """A job that is ours: renewed from a thread, and asked at every step whether to go on."""
 
     queue: JobQueue

@@ -8,8 +8,8 @@ import numpy as np
 from haystack import Document, component
 from numpy.typing import NDArray
 
-from search_app.components.convert import to_document
 from search_app.fusion import fuse
+from search_app.haystack.convert import to_document
 from search_app.observability import stage
 from search_app.protocols import PassageStore
 from search_app.settings import RetrievalSettings

@@ -12,7 +12,7 @@ from haystack.utils.filters import document_matches_filter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_app.components.document_store import SearchAppDocumentStore
+from search_app.haystack.document_store import SearchAppDocumentStore
 
 VALUES: dict[str, list[Any]] = {
     "number": [-3, 0, 2, 2.5, 2**53 + 1, 2.0**53],

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from indexing import deletion, job, sources
+from indexing.diff import IndexDiff
 from indexing.sources import Skip, SourceFile
-from indexing.work import Work
-from indexing.worker.leased import Leased
+from indexing.worker.lease import JobLease
 from indexing.worker.library import Library, Upload, write_journal
 from search_app.errors import ConfigurationError, IndexNotFound, SearchAppError
-from search_app.jobs import Job, JobKind, LeaseLost
 from search_app.protocols import Encoder, FileRecord
+from search_app.queue.queue import Job, JobKind, LeaseLost
 from search_app.settings import Settings
 from search_app.stores.catalog import open_catalog
 
@@ -39,7 +39,7 @@ class Outcome:
     error: SearchAppError | None = None
 
 
-class Kinds:
+class JobHandlers:
     """Each may be begun again after a kill, to the same end. The encoder is loaded with the first that needs it."""
 
     def __init__(self, settings: Settings, staging: Path, load_encoder: Callable[[Settings], Encoder]) -> None:
@@ -48,7 +48,7 @@ class Kinds:
         self._load_encoder = load_encoder
         self._encoder: Encoder | None = None
 
-    def do(self, lease: Leased) -> Outcome:
+    def do(self, lease: JobLease) -> Outcome:
         kinds = {JobKind.UPLOAD: self._upload, JobKind.FOLDER: self._folder, JobKind.DELETE: self._delete}
         return kinds[lease.job.kind](lease)
 
@@ -76,7 +76,7 @@ class Kinds:
             with closing(index):
                 return {record.path: record for record in index.files() if record.path in wanted}
 
-    def _upload(self, lease: Leased) -> Outcome:
+    def _upload(self, lease: JobLease) -> Outcome:
         library = Library(self._settings, lease.job.collection)
         upload = Upload(self._staging / lease.job.id, library)
         lease.stage("reading")
@@ -113,7 +113,7 @@ class Kinds:
             error,
         )
 
-    def _folder(self, lease: Leased) -> Outcome:
+    def _folder(self, lease: JobLease) -> Outcome:
         name = str(lease.job.request["folder"])
         path = self._settings.jobs.folders.get(name)
         if path is None:
@@ -125,7 +125,7 @@ class Kinds:
             if not os.path.isdir(path):
                 raise SearchAppError(f"folder '{name}' is not there: {path}", hint="mount it, then queue the job again")
 
-        def guard(work: Work) -> None:
+        def guard(work: IndexDiff) -> None:
             found = work.counts
             if found.removed and not found.added + found.changed + found.unchanged:
                 raise SearchAppError(
@@ -138,7 +138,7 @@ class Kinds:
         summary = self._apply(lease, [path], guard=guard)
         return Outcome(_counts(summary), summary.problems, summary.skips, summary.warnings)
 
-    def _delete(self, lease: Leased) -> Outcome:
+    def _delete(self, lease: JobLease) -> Outcome:
         """What is to be deleted is settled once: documents that come later are not meant, even after a kill."""
         settings, collection = self._settings, lease.job.collection
         journal = self._staging / lease.job.id / _DELETION
@@ -189,15 +189,15 @@ class Kinds:
 
     def _apply(
         self,
-        lease: Leased,
+        lease: JobLease,
         paths: Sequence[str | Path],
         *,
         base: Path | None = None,
-        guard: Callable[[Work], None] = lambda work: None,
+        guard: Callable[[IndexDiff], None] = lambda work: None,
     ) -> job.Summary:
         removals = 0
 
-        def start(work: Work) -> None:
+        def start(work: IndexDiff) -> None:
             nonlocal removals
             guard(work)
             removals = work.counts.removed

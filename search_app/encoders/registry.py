@@ -13,7 +13,7 @@ from search_app.protocols import Encoder
 from search_app.settings import EncoderSettings
 
 
-class Encoders:
+class EncoderRegistry:
     """`own` is loaded at once, each of `settings.others` when an index first wants another. For any thread."""
 
     def __init__(self, settings: EncoderSettings, hardware: Hardware) -> None:
@@ -23,7 +23,7 @@ class Encoders:
         self._others: list[Encoder] = []
         self._lock = threading.Lock()
 
-    def fitting(self, manifest: Manifest) -> Encoder:
+    def for_manifest(self, manifest: Manifest) -> Encoder:
         """Raises IndexMismatch where none fits, ModelUnavailable for another that cannot be loaded."""
         try:
             manifest.require_encoder(self.own.stamp)

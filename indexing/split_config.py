@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from indexing.splitter import Splitter
-from search_app.tokens import TokenSpans
+from search_app.text.tokens import TokenSpans
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class SplitConfig:
     """`tokenizer` is an encoder's `tokenizer_json`; an empty one makes documents without passages.
 
     `max_tokens` is what the encoder takes without its special tokens and prefix; `language` "auto" is each document's.

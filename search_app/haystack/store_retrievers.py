@@ -10,7 +10,7 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.document_stores.types import FilterPolicy, apply_filter_policy
 from numpy.typing import NDArray
 
-from search_app.components.document_store import SearchAppDocumentStore
+from search_app.haystack.document_store import SearchAppDocumentStore
 from search_app.settings import RetrievalSettings
 
 Documents = dict[str, list[Document]]

@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from search_app import jobs
 from search_app.errors import InvalidQuery, QueueUnavailable
-from search_app.jobs import (
+from search_app.queue import queue as jobs
+from search_app.queue.queue import (
     ATTEMPTS,
     Job,
     JobKind,
@@ -216,7 +216,7 @@ def test_every_job_ends_once_and_no_collection_is_leased_twice(tmp_path: Path, c
 WORKER = """
 import sys, time
 from pathlib import Path
-from search_app.jobs import JobQueue, JobState, Worker
+from search_app.queue.queue import JobQueue, JobState, Worker
 folder, log = Path(sys.argv[1]), open(sys.argv[2], "a", buffering=1)
 queue, worker = JobQueue(folder, lease_seconds=60), Worker.this_process()
 while True:

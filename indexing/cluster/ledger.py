@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from indexing.cluster.remote import Item, Note, Report
+from indexing.diff import IndexDiff, Outcome
 from indexing.job import Progress, Summary
 from indexing.pipeline.stages import StageTime
 from indexing.sources import Skip
-from indexing.work import Outcome, Work
 from search_app.protocols import FileRecord
 from search_app.stores.elasticsearch.parts import FileWritten, PartWritten
 from search_app.stores.elasticsearch.writer import ElasticsearchWriter
@@ -34,10 +34,10 @@ class _File:
     count: int = 0
 
 
-class Books:
+class JobLedger:
     """Takes memory for the files that are open, not for all."""
 
-    def __init__(self, writer: ElasticsearchWriter, work: Work, progress: Progress) -> None:
+    def __init__(self, writer: ElasticsearchWriter, work: IndexDiff, progress: Progress) -> None:
         self._writer = writer
         self._work = work
         self._progress = progress

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from indexing import sources
+from indexing.diff import Counts, IndexDiff, Outcome, Shard, compare
 from indexing.sources import SourceFile, scan
-from indexing.work import Counts, Outcome, Shard, Work, compare
 from search_app.errors import ConfigurationError
 from search_app.protocols import FileRecord
 
@@ -31,7 +31,7 @@ def records(root: Path) -> list[FileRecord]:
     return sorted(settled, key=lambda record: record.path)
 
 
-def names(work: Work, outcome: Outcome) -> list[str]:
+def names(work: IndexDiff, outcome: Outcome) -> list[str]:
     return [os.path.basename(source) for source in work.sources(outcome)]
 
 
@@ -129,7 +129,7 @@ def test_the_scratch_file_leaves_nothing_behind(folder: Path, tmp_path: Path) ->
 def test_many_files_are_gone_through_in_order(tmp_path: Path) -> None:
     now = time.time_ns()
     files = [SourceFile(f"/x/{number:05}.txt", f"{number:05}.txt", "txt", 1, now, now) for number in range(2500)]
-    with Work(tmp_path) as work:
+    with IndexDiff(tmp_path) as work:
         for file in files:
             work._add_file(file, Outcome.ADDED, "digest")
         assert [file for file, _ in work.to_index()] == files

@@ -26,9 +26,9 @@ from haystack.utils import Secret
 
 from search_app import types
 from search_app.api.schemas import HitOut
-from search_app.components import store_documents
-from search_app.components.document_store import SearchAppDocumentStore
 from search_app.errors import IndexMismatch
+from search_app.haystack import store_documents
+from search_app.haystack.document_store import SearchAppDocumentStore
 from search_app.manifest import Manifest
 from search_app.protocols import FileChange, FileRecord
 from search_app.settings import Settings, load_settings

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_app.stores.text_analysis import STEMMERS, analyses, detect_language, words
+from search_app.text.analysis import STEMMERS, analyses, detect_language, words
 
 PARAGRAPHS = {
     "en": "The library keeps maps of the old harbour and opens every morning except on Sundays.",

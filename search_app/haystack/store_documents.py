@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from search_app import types
 from search_app.protocols import FileChange, FileRecord
-from search_app.stores.text_analysis import detect_language, normalise_language
+from search_app.text.analysis import detect_language, normalise_language
 from search_app.types import RESERVED_META, Passage, PassageBatch
 
 _UNIT = 1e-6

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from haystack import Pipeline
 
-from search_app.components.embedders import QueryEmbedder
-from search_app.components.rankers import PassageRanker
-from search_app.components.readers import AnswerReader
-from search_app.components.retrievers import HybridRetriever, RankFusion
+from search_app.haystack.embedders import QueryEmbedder
+from search_app.haystack.rankers import PassageRanker
+from search_app.haystack.readers import AnswerReader
+from search_app.haystack.retrievers import HybridRetriever, RankFusion
 
 
 def search_pipeline(

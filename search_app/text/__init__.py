@@ -1,0 +1,1 @@
+"""Text to words and tokens: shared by indexing, stores and models."""
