@@ -1,7 +1,7 @@
 # make demo is all that a newcomer needs; `make help` lists the rest.
 # One environment in .venv for everything, installed once: stamps there say which pins it holds.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-elasticsearch test-docker pin-images check format bench bench-peers bench-scale bench-gpu bench-elasticsearch bench-reliability bench-jobs evaluate soak clean
+.PHONY: help setup demo test test-elasticsearch test-docker pin-images check format docs bench bench-peers bench-scale bench-gpu bench-elasticsearch bench-reliability bench-jobs evaluate soak clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -53,6 +53,10 @@ check: $(STAMP) ## style, types and import rules
 format: $(STAMP) ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(STAMP) ## the documentation as a site, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "open site/index.html"
 
 evaluate: $(STAMP) ## quality on SQUAD=FILE into docs/evaluation.md (an hour)
 	$(BIN)/python -m benchmarks.evaluation $(if $(SQUAD),--data $(SQUAD)) $(ARGS)
