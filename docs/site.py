@@ -1,4 +1,4 @@
-"""Build hook of the documentation site: adds the root's pages and the settings, and points their links into the site."""
+"""Build hook of the documentation site: add the root's pages and the settings, and point links into the site."""
 
 from __future__ import annotations
 
