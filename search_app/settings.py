@@ -260,7 +260,8 @@ class Settings(BaseSettings):
 
     def collections(self) -> list[str]:
         """Names of the collections that hold an index."""
-        return sorted(path.parent.name for path in (self.home / "collections").glob("*/index.db"))
+        folders = [path.parent.name for path in (self.home / "collections").glob("*/index.db")]
+        return sorted(name for name in folders if _COLLECTION.fullmatch(name))
 
 
 def check_collection_name(name: str) -> str:

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from search_app.cli import options
+from search_app.errors import IndexNotFound
 
 if TYPE_CHECKING:
     from search_app.evaluation.datasets import Dataset
@@ -143,8 +144,8 @@ def corpus(data: Path) -> Iterator[tuple[SearchService, str, Dataset]]:
 def _remove(settings: Settings, collection: str) -> None:
     from search_app.stores.elasticsearch.catalog import ElasticsearchCatalog
 
-    with closing(ElasticsearchCatalog(settings)) as catalog:
-        catalog.remove(collection)
+    with closing(ElasticsearchCatalog(settings)) as catalog, suppress(IndexNotFound):  # when indexing failed
+        catalog.drop(collection)
 
 
 @contextmanager

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from search_app.errors import BackendUnavailable, IndexUnavailable
+from search_app.errors import BackendUnavailable, IndexNotFound, IndexUnavailable
 from search_app.manifest import Manifest
 from search_app.protocols import EncoderStamp, FileChange, FileRecord, IndexWriter
 from search_app.stores.index import Catalog, Index
@@ -171,6 +172,24 @@ class FallbackCatalog:
 
     def rollback(self, name: str) -> int:
         return self._primary.rollback(name)
+
+    def drop(self, name: str) -> None:
+        """On both; the one that an interrupted drop left is enough."""
+        try:
+            self._primary.drop(name)
+        except IndexNotFound:
+            self._replica.drop(name)
+        else:
+            with suppress(IndexNotFound):
+                self._replica.drop(name)
+
+    def rename(self, old: str, new: str) -> None:
+        """On both. A replica that is left under the new name is replaced."""
+        self._primary.rename(old, new)
+        with suppress(IndexNotFound):
+            self._replica.drop(new)
+        with suppress(IndexNotFound):
+            self._replica.rename(old, new)
 
     def replicate(self, name: str) -> int:
         """Beside the replica that is there, which serves until the new one is whole."""

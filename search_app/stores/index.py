@@ -63,6 +63,23 @@ class Catalog(Protocol):
         """
         ...
 
+    def drop(self, name: str) -> None:
+        """Delete a collection with its previous index, caches and replica.
+
+        The original files, uploads and queued jobs are left alone. A killed call leaves the collection or nothing.
+        A reader that is open finishes its current call; the next one raises IndexNotFound.
+        Raises IndexNotFound, or IndexBusy while a job writes to the collection.
+        """
+        ...
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a collection another name, under which it keeps its previous index and its generation.
+
+        Uploads and queued jobs keep the old name. A killed call leaves one name or the other, never both or none.
+        Raises IndexNotFound, IndexBusy while a job writes to either, ConfigurationError for a bad or taken name.
+        """
+        ...
+
     def replicate(self, name: str) -> int:
         """Makes the embedded replica what the server holds; returns the number of passages."""
         ...

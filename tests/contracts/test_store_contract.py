@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fakes import ExactStore, HashEncoder
 
-from search_app.errors import InvalidQuery
+from search_app.errors import ConfigurationError, IndexBusy, IndexNotFound, InvalidQuery
 from search_app.manifest import Manifest, encoded_text
 from search_app.protocols import FileChange, FileRecord
 from search_app.settings import load_settings
@@ -486,3 +486,83 @@ def test_a_question_in_its_own_language_finds_other_forms_of_its_words(store: An
     store.write(everything)
     (hits,) = store.search_keyword([PARAGRAPHS[language][1]], k=5)
     assert hits[0].passage.document_id == f"doc{list(PARAGRAPHS).index(language)}"
+
+
+# --- drop and rename
+
+
+def test_a_dropped_collection_is_gone_and_its_name_is_free(store: Any) -> None:
+    fill(store, count=3)
+    store.catalog.drop("c")
+    assert store.catalog.names() == []
+    for call in (
+        lambda: store.catalog.drop("c"),
+        lambda: store.search_keyword(["river"], k=1),
+        lambda: store.catalog.open("c").counts(),
+    ):
+        with pytest.raises(IndexNotFound):
+            call()
+    store.write([change(7)])
+    store.reopen()
+    assert store.counts()["documents"] == 1
+
+
+def test_a_renamed_collection_answers_as_before_under_the_new_name_only(store: Any) -> None:
+    fill(store, count=5)
+    vectors, generation = ENCODER.encode_queries(QUESTIONS), store.generation
+    before, files = store.search_both(QUESTIONS, vectors, k=5), list(store.files())
+    store.catalog.rename("c", "Other")
+    assert store.catalog.names() == ["Other"]
+    with pytest.raises(IndexNotFound):
+        store.catalog.open("c").counts()
+    with closing(store.catalog.open("Other")) as renamed:
+        assert renamed.search_both(QUESTIONS, vectors, k=5) == before
+        assert (renamed.generation, list(renamed.files())) == (generation, files)
+    assert store.catalog.verify("Other") == []
+    with store.catalog.writer("Other", MANIFEST) as writer:
+        writer.write([change(7)])
+        writer.finish()
+    with closing(store.catalog.open("Other")) as renamed:
+        assert (renamed.counts()["documents"], renamed.generation > generation) == (6, True)
+    store.catalog.rename("Other", "c")
+    store.reopen()
+    assert store.counts()["documents"] == 6
+
+
+def test_a_renamed_collection_can_still_be_rolled_back(store: Any) -> None:
+    fill(store, count=2)
+    with store.catalog.writer("c", MANIFEST, rebuild=True) as writer:
+        writer.write([change(9)])
+        writer.finish()
+    store.catalog.rename("c", "other")
+    store.catalog.rollback("other")
+    with closing(store.catalog.open("other")) as renamed:
+        assert renamed.counts()["documents"] == 2
+
+
+def test_a_reader_follows_the_name_to_a_new_collection(store: Any) -> None:
+    fill(store, count=3)
+    store.catalog.rename("c", "old")
+    store.write([change(8)])
+    assert {hit.passage.document_id for hit in store.search_dense(ENCODER.encode_queries(["x"]), k=9)[0]} == {"doc8"}
+
+
+def test_drop_and_rename_refuse_what_they_cannot_do_and_change_nothing(store: Any) -> None:
+    fill(store, count=1)
+    catalog = store.catalog
+    with catalog.writer("taken", MANIFEST) as writer:
+        writer.finish()
+    for call in (lambda: catalog.drop("none"), lambda: catalog.rename("none", "new")):
+        with pytest.raises(IndexNotFound, match="'none'"):
+            call()
+    for new, message in (("taken", "'taken' already exists"), ("c", "'c' already exists"), ("../x", "collection name")):
+        with pytest.raises(ConfigurationError, match=message):
+            catalog.rename("c", new)
+    with catalog.writer("c", MANIFEST):
+        for call in (lambda: catalog.drop("c"), lambda: catalog.rename("c", "new")):
+            with pytest.raises(IndexBusy, match="writing to collection 'c'"):
+                call()
+    with catalog.writer("new", MANIFEST, rebuild=True), pytest.raises(IndexBusy, match="writing to collection 'new'"):
+        catalog.rename("c", "new")
+    assert catalog.names() == ["c", "taken"]
+    assert store.counts()["documents"] == 1

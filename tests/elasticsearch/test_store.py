@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from collections_on import ENCODER, MANIFEST, catalog_on, change, contents, settings_for, write
 from fakes import HashEncoder
-from faults import Proxy
+from faults import Fault, Proxy, answered, passed
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from servers import Address, remove_indices
@@ -22,7 +23,14 @@ from servers import Address, remove_indices
 from indexing import job
 from indexing.deletion import delete
 from indexing.rebuild import rebuild
-from search_app.errors import ConfigurationError, IndexBusy, IndexMismatch, IndexNotFound, InvalidQuery
+from search_app.errors import (
+    BackendUnavailable,
+    ConfigurationError,
+    IndexBusy,
+    IndexMismatch,
+    IndexNotFound,
+    InvalidQuery,
+)
 from search_app.manifest import Manifest
 from search_app.stores import filters
 from search_app.stores.catalog import open_catalog
@@ -614,7 +622,7 @@ def test_any_number_of_questions_is_one_request(elasticsearch: Address, elastics
         assert proxy.seen("POST") - before == proxy.seen("POST /_msearch") == 1
 
 
-def test_a_removed_collection_leaves_no_index_and_the_others_alone(
+def test_a_dropped_collection_leaves_no_index_and_the_others_alone(
     catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     write(catalog, change("a", "the first text"))
@@ -622,6 +630,44 @@ def test_a_removed_collection_leaves_no_index_and_the_others_alone(
     with catalog.writer("c2", MANIFEST) as writer:
         writer.write([change("b", "of another collection")])
         writer.finish()
-    catalog.remove("c")
+    catalog.drop("c")
     assert catalog.names() == ["c2"]
     assert all(name.startswith(f"{elasticsearch_prefix}.c2.") for name in indices(elasticsearch, elasticsearch_prefix))
+
+
+def test_a_rename_that_stops_at_any_request_leaves_one_name_and_can_be_run_again(
+    elasticsearch: Address, elasticsearch_prefix: str
+) -> None:
+    def refused_from(first: int) -> Fault:
+        seen = itertools.count(1)
+        return lambda exchange: (answered(403) if next(seen) >= first else passed)(exchange)
+
+    with (
+        Proxy(elasticsearch) as proxy,
+        catalog_on(elasticsearch, elasticsearch_prefix) as catalog,
+        catalog_on(proxy.address, elasticsearch_prefix) as failing,
+    ):
+        outcomes = []
+        while outcomes[-1:] != ["done"]:
+            write(catalog, change("a", "the first text"))
+            write(catalog, change("b", "the second text"))
+            before = contents(catalog)
+            try:
+                with proxy.failing(refused_from(len(outcomes) + 1), only=r"^(?!.*-leases)"):
+                    failing.rename("c", "new")
+                outcomes.append("done")
+            except BackendUnavailable:
+                outcomes += catalog.names()
+            if outcomes[-1] == "c":
+                assert contents(catalog) == before
+                with catalog.writer("new", MANIFEST) as writer:  # goes on with no clone
+                    assert list(writer.files()) == []
+                catalog.rename("c", "new")
+            with catalog.writer("c", MANIFEST) as writer:  # goes on with nothing that was renamed
+                assert list(writer.files()) == []
+            assert catalog.verify("new") == []
+            catalog.rollback("new")
+            assert [record.source for record in catalog.open("new").files()] == ["docs/a"]
+            catalog.drop("new")
+        assert set(outcomes) == {"c", "new", "done"}
+        assert indices(elasticsearch, elasticsearch_prefix) == {}

@@ -52,10 +52,10 @@ class Builds:
         )
 
     def make(self, build: Build, live: Build | None) -> None:
-        """A copy of the live index (`_clone`: the files are shared, nothing is moved), or empty; again does no harm."""
+        """A copy of the live index (`clone`: the files are shared, nothing is moved), or empty; again does no harm."""
         if build.base:
             assert live is not None
-            self._clone(live, build)
+            clone(self._connection, live, build, schema.WHILE_BUILDING)
         else:
             self._create(build)
 
@@ -95,7 +95,7 @@ class Builds:
         if build is None or (build.base, build.manifest) != (base, self._manifest.to_json()):
             return None  # another job's: since then the index was replaced, or the settings were changed
         try:
-            self._wait_for_shards(build)
+            wait_for_shards(self._connection, build)
         except BackendUnavailable:
             return None  # it can't be read any more: it was only a copy
         return build
@@ -104,7 +104,7 @@ class Builds:
         """Left by a killed job: what it wrote last becomes visible."""
         job = self._connection.job
         build = replace(build, state="building", generation=0, previous="")
-        job(lambda client: client.indices.put_mapping(index=build.index, meta=build.meta()))
+        set_meta(self._connection, build)
         job(lambda client: client.indices.put_settings(index=build.index, settings=schema.WHILE_BUILDING))
         job(lambda client: client.indices.refresh(index=build.index))
         return build
@@ -117,32 +117,39 @@ class Builds:
             if "already exists" not in error.message:  # else an answer got lost
                 raise
 
-    def _clone(self, live: Build, build: Build) -> None:
-        job = self._connection.job
-        # Published indices take no writes, which is what a clone asks for; one that was made by hand may.
-        job(lambda client: client.indices.put_settings(index=live.index, settings={"blocks.write": True}))
-        settings = {**schema.WHILE_BUILDING, **schema.replicas(self._connection.settings)}
-        try:
-            job(lambda client: client.indices.clone(index=live.index, target=build.index, settings=settings))
-        except SearchAppError as error:
-            if "already exists" not in error.message:
-                raise
-        # The copy has no mapping before its shards are there, and one put on it now would keep them out for ever.
-        self._wait_for_shards(build)
-        job(lambda client: client.indices.put_mapping(index=build.index, meta=build.meta()))
 
-    def _wait_for_shards(self, build: Build) -> None:
-        """Raises BackendUnavailable where some are nowhere when the patience is over."""
+def clone(connection: Connection, source: Build, target: Build, settings: dict[str, Any]) -> None:
+    """Clone an index with the metadata of `target`; doing it twice does no harm."""
+    job = connection.job
+    # Published indices take no writes, which is what a clone asks for; one that was made by hand may.
+    job(lambda client: client.indices.put_settings(index=source.index, settings={"blocks.write": True}))
+    settings = {**settings, **schema.replicas(connection.settings)}
+    try:
+        job(lambda client: client.indices.clone(index=source.index, target=target.index, settings=settings))
+    except SearchAppError as error:
+        if "already exists" not in error.message:
+            raise
+    # The copy has no mapping before its shards are there, and one put on it now would keep them out for ever.
+    wait_for_shards(connection, target)
+    set_meta(connection, target)
 
-        def request(client: Any) -> Any:
-            health = client.options(ignore_status=408).cluster.health(
-                index=build.index, wait_for_status="yellow", timeout="1s"
-            )
-            if health["timed_out"]:
-                raise Busy(f"{build.index} is {health['status']}")
-            return health
 
-        self._connection.job(request)
+def set_meta(connection: Connection, build: Build) -> None:
+    connection.job(lambda client: client.indices.put_mapping(index=build.index, meta=build.meta()))
+
+
+def wait_for_shards(connection: Connection, build: Build) -> None:
+    """Raises BackendUnavailable where some are nowhere when the patience is over."""
+
+    def request(client: Any) -> Any:
+        health = client.options(ignore_status=408).cluster.health(
+            index=build.index, wait_for_status="yellow", timeout="1s"
+        )
+        if health["timed_out"]:
+            raise Busy(f"{build.index} is {health['status']}")
+        return health
+
+    connection.job(request)
 
 
 def delete_indices(connection: Connection, names: Sequence[str]) -> None:

@@ -12,11 +12,12 @@ from search_app.errors import ConfigurationError, IndexNotFound
 from search_app.manifest import Manifest
 from search_app.protocols import FileChange, IndexWriter
 from search_app.settings import Settings, check_collection_name
-from search_app.stores.elasticsearch.builds import delete_indices, swap
+from search_app.stores.elasticsearch.builds import delete_indices, set_meta, swap
 from search_app.stores.elasticsearch.connection import Connection, reason
 from search_app.stores.elasticsearch.export import export
 from search_app.stores.elasticsearch.indices import all_indices, collections
 from search_app.stores.elasticsearch.lease import Lease
+from search_app.stores.elasticsearch.rename import rename, taken
 from search_app.stores.elasticsearch.shard_set import give_up, require_none
 from search_app.stores.elasticsearch.shards import ShardWriter
 from search_app.stores.elasticsearch.store import ElasticsearchStore
@@ -102,15 +103,15 @@ class ElasticsearchCatalog:
             if earlier is None:
                 raise ConfigurationError(f"collection '{name}' has no earlier index to go back to")
             restored = replace(earlier, generation=live.generation + 1, previous=live.index)
-            self._connection.job(lambda client: client.indices.put_mapping(index=restored.index, meta=restored.meta()))
+            set_meta(self._connection, restored)
             lease.require()
             swap(self._connection, name, live, restored)
             return restored.generation
         finally:
             lease.release()
 
-    def remove(self, name: str) -> None:
-        """The collection and every index of it."""
+    def drop(self, name: str) -> None:
+        """The live index goes last, so a killed drop leaves the collection; run it again."""
         lease = Lease(self._connection, check_collection_name(name))
         try:
             give_up(self._connection, name)
@@ -120,6 +121,22 @@ class ElasticsearchCatalog:
                 delete_indices(self._connection, [index])
         finally:
             lease.release()
+        if indices.live is None:
+            raise IndexNotFound(name)
+
+    def rename(self, old: str, new: str) -> None:
+        """Clone the live and the previous index under the new name, which shares their files, and swap the alias."""
+        if check_collection_name(new) == check_collection_name(old):
+            raise taken(new)
+        leases: list[Lease] = []
+        try:
+            for name in (old, new):
+                leases.append(Lease(self._connection, name))
+                require_none(self._connection, name)
+            rename(self._connection, old, new, leases)
+        finally:
+            for lease in leases:
+                lease.release()
 
     def replicate(self, name: str) -> int:
         raise ConfigurationError(

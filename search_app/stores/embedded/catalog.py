@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,6 +14,9 @@ from search_app.settings import Settings
 from search_app.stores.embedded.files import Files
 from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE
 from search_app.stores.index import Index
+
+_DROPPED = ".dropped-"
+"""Prefix of a folder whose files are being deleted; no collection can have such a name."""
 
 
 class EmbeddedCatalog:
@@ -107,6 +111,25 @@ class EmbeddedCatalog:
                 )
             return snapshot.restore(self._files, folder, source, contents)
 
+    def drop(self, name: str) -> None:
+        """One rename takes the collection away. A killed drop may leave files behind, which the next one deletes."""
+        self._delete_dropped()
+        with self._locked(name) as folder:
+            self._discard(folder)
+
+    def rename(self, old: str, new: str) -> None:
+        """One rename of the folder, with its caches and its previous index."""
+        target = self._settings.collection_folder(new)
+        self._delete_dropped()
+        with self._locked(old) as folder:
+            if new == old:
+                raise _taken(new)
+            with self._locked(new, new=True):
+                if (target / INDEX_FILE).exists():
+                    raise _taken(new)
+                self._discard(target)
+                self._files.replace(folder, target)
+
     def replicate(self, name: str) -> int:
         raise ConfigurationError(
             "the embedded store has no replica", hint="set SEARCH_APP_STORE=elasticsearch", field="store"
@@ -115,19 +138,32 @@ class EmbeddedCatalog:
     def close(self) -> None:
         pass
 
+    def _discard(self, folder: Path) -> None:
+        aside = folder.with_name(f"{_DROPPED}{secrets.token_hex(4)}")
+        self._files.replace(folder, aside)
+        self._files.remove_folder(aside)
+
+    def _delete_dropped(self) -> None:
+        for folder in (self._settings.home / "collections").glob(f"{_DROPPED}*"):
+            self._files.remove_folder(folder)
+
     @contextmanager
     def _locked(self, name: str, *, new: bool = False) -> Iterator[Path]:
-        """The collection's folder, in nobody else's hands and without what a killed job left."""
+        """Lock the collection's folder and clean up after a killed job."""
         from search_app.stores.embedded import publish
-        from search_app.stores.embedded.writer import lock
+        from search_app.stores.embedded.lock import WriterLock
 
         folder = self._settings.collection_folder(name)
         if not new and not (folder / INDEX_FILE).exists():
             raise IndexNotFound(name)
-        held = lock(self._files, folder, name)
+        lock = WriterLock(self._files, folder, name)
         try:
             self._files.clear(folder)
             publish.recover(self._files, folder)
             yield folder
         finally:
-            held.release()
+            lock.release()
+
+
+def _taken(name: str) -> ConfigurationError:
+    return ConfigurationError(f"collection '{name}' already exists", hint="choose another name", field="collection")

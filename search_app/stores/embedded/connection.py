@@ -19,7 +19,14 @@ from typing import Any
 import apsw
 import apsw.sqlite_extra
 
-from search_app.errors import ConfigurationError, IndexBusy, IndexCorrupt, IndexUnavailable, SearchAppError
+from search_app.errors import (
+    ConfigurationError,
+    IndexBusy,
+    IndexCorrupt,
+    IndexNotFound,
+    IndexUnavailable,
+    SearchAppError,
+)
 
 _VFS = "cksmvfs"
 _BUSY_MS = 10_000
@@ -61,6 +68,8 @@ def connect_writing(path: Path) -> apsw.Connection:
 def connect_reading(path: Path) -> apsw.Connection:
     """For a folder that may not be written too, where SQLite cannot make the shared memory that WAL needs."""
     _load_checksums()
+    if not path.exists():
+        raise IndexNotFound(path.parent.name)  # dropped or renamed since the collection was opened
     with translated(path):
         if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK):
             db = apsw.Connection(str(path), vfs=_VFS, flags=apsw.SQLITE_OPEN_READWRITE)

@@ -84,12 +84,14 @@ class Files:
             self.unlink(path)
 
     def remove_folder(self, path: Path) -> None:
-        """Of files only, or not there."""
-        if path.is_dir():
-            with self.translated(path):
-                for file in sorted(path.iterdir()):
-                    self.unlink(file)
-                self.unmake(path)
+        """Delete a folder and everything in it. It may be missing, or be deleted by another process meanwhile."""
+        with self.translated(path), suppress(FileNotFoundError):
+            for entry in sorted(path.iterdir()):
+                if entry.is_dir() and not entry.is_symlink():
+                    self.remove_folder(entry)
+                else:
+                    self.remove(entry)
+            self.unmake(path)
 
     def make_folder(self, path: Path) -> None:
         """With the folders above it."""

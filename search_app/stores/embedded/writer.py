@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,16 +12,16 @@ from typing import Any, Self
 
 import apsw
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from search_app.errors import IndexBusy, IndexCorrupt, SearchAppError
+from search_app.errors import IndexCorrupt, SearchAppError
 from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.protocols import FileChange, FileRecord, Rejection
 from search_app.settings import VectorSettings
 from search_app.stores.embedded import attributes, caches, checksums, generation, maintenance, publish, terms, upgrade
 from search_app.stores.embedded.connection import connect_writing, rows, translated
 from search_app.stores.embedded.files import Files
+from search_app.stores.embedded.lock import WriterLock
 from search_app.stores.embedded.schema import FILES_AFTER, INDEX_FILE, REBUILD_FILE, TABLES
 from search_app.types import Document, Matrix, Passage
 
@@ -52,7 +51,7 @@ class SqliteWriter:
         self._path = folder / (REBUILD_FILE if rebuild else INDEX_FILE)
         self._rebuild = rebuild
         self._changed = False
-        self._lock = lock(self._files, folder, collection)
+        self._lock = WriterLock(self._files, folder, collection)
         try:
             self._files.clear(folder)
             publish.recover(self._files, folder)
@@ -330,27 +329,6 @@ class _Rows:
     def _vectors(self, columns: str, keys: Sequence[str]) -> dict[str, Any]:
         sql = f"SELECT {columns} FROM vectors WHERE key IN (SELECT value FROM json_each(?))"
         return dict(rows(self._db, sql, (json.dumps(keys),)))
-
-
-def lock(files: Files, folder: Path, collection: str) -> FileLock:
-    """The collection's one writer; makes the folder. Raises IndexBusy with the holder's process id."""
-    files.make_folder(folder)
-    held = FileLock(folder / "writer.lock")
-    owner = folder / "writer.pid"
-    with files.translated(folder):
-        try:
-            held.acquire(timeout=0)
-        except Timeout as error:
-            pid = owner.read_text().strip() if owner.exists() else "unknown"
-            raise IndexBusy(
-                f"another job (process {pid}) is writing to collection '{collection}'", hint="wait until it ends"
-            ) from error
-        try:
-            owner.write_text(str(os.getpid()))
-        except BaseException:
-            held.release()
-            raise
-    return held
 
 
 def _clear_file(db: apsw.Connection, file: int, commit: int) -> None:

@@ -208,3 +208,33 @@ def test_what_looks_after_an_index_looks_after_the_primarys(pair: Pair, store: A
     pair.server.down = True
     with pytest.raises(BackendUnavailable):
         pair.catalog.snapshot("default", tmp_path / "another")
+
+
+def test_drop_and_rename_take_the_replica_along(pair: Pair) -> None:
+    pair.catalog.rename("default", "other")
+    here = EmbeddedCatalog(pair.here)
+    assert (pair.server.names(), here.names()) == (["other"], ["other"])
+    pair.server.down = True
+    with pytest.raises(BackendUnavailable):
+        pair.catalog.drop("other")
+    assert here.names() == ["other"]
+    pair.server.down = False
+    pair.catalog.drop("other")
+    assert (pair.server.names(), here.names()) == ([], [])
+    with pytest.raises(IndexNotFound):
+        pair.catalog.drop("other")
+
+
+def test_a_drop_that_stopped_after_the_primary_can_be_run_again(pair: Pair) -> None:
+    EmbeddedCatalog(pair.there).drop("default")
+    pair.catalog.drop("default")
+    assert EmbeddedCatalog(pair.here).names() == []
+
+
+def test_a_rename_replaces_a_replica_that_is_left_under_the_new_name(pair: Pair) -> None:
+    EmbeddedCatalog(pair.there).rename("default", "other")
+    pair.catalog.rename("other", "default")
+    pair.server.down = True
+    for call in (pair.catalog.names, lambda: pair.catalog.open("default")):
+        with pytest.raises(BackendUnavailable):
+            call()
