@@ -21,7 +21,7 @@ from benchmarks.page import put_section
 from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
 from search_app.hardware import detect, set_threads
 from search_app.settings import EncoderSettings, VectorSettings
-from search_app.stores.vectors import build, gpu
+from search_app.stores.vectors import factory, gpu
 from search_app.stores.vectors.index import Rows, VectorIndex
 from search_app.types import Matrix
 
@@ -100,7 +100,7 @@ def makers(vectors: Matrix, device: str) -> dict[str, Callable[[], VectorIndex]]
 
     def on_cpu(settings: VectorSettings) -> VectorIndex:
         dim = vectors.shape[1]
-        return build.open_index(dim, len(vectors), batches, arrays=None, settings=settings, may_train=True)
+        return factory.open_index(dim, len(vectors), batches, arrays=None, settings=settings, may_train=True)
 
     found: dict[str, Callable[[], VectorIndex]] = {
         "CPU, every vector": lambda: on_cpu(VectorSettings(device="cpu", index="flat")),

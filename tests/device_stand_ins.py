@@ -103,12 +103,12 @@ class Failing:
         self._count()
         return self._scan.best(queries, k, mask)
 
-    def keep(self, mask: Mask) -> None:
+    def compact(self, mask: Mask) -> None:
         self._count()
-        self._scan.keep(mask)
+        self._scan.compact(mask)
 
-    def slack(self, queries: Matrix) -> float:
-        return self._scan.slack(queries)
+    def error_bound(self, queries: Matrix) -> float:
+        return self._scan.error_bound(queries)
 
     def describe(self) -> dict[str, object]:
         return {"device": self.name}

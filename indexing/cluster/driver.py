@@ -124,7 +124,7 @@ def apply(
                     encoder.stamp,
                     split_config_of(settings, encoder),
                     limits,
-                    writer.share(),
+                    writer.part_writer_config(),
                 )
                 encoders, cpus = machines.encoders, machines.cpus
                 _index(assignment, machines, books, work, workers)

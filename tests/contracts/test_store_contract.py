@@ -149,12 +149,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
 
 
 def test_the_compressed_variant_is_compressed(laden: Path, tmp_path: Path) -> None:
-    from search_app.stores.vectors.compressed import Compressed
+    from search_app.stores.vectors.compressed import CompressedIndex
 
     with compressed(laden, tmp_path) as store:
         fill(store, count=5)
         assert len(store.search_dense(ENCODER.encode_queries(["river"]), k=99)[0]) == 10
-        assert isinstance(store.reader._derived.loaded_vectors, Compressed)
+        assert isinstance(store.reader._derived.loaded_vectors, CompressedIndex)
 
 
 @pytest.fixture

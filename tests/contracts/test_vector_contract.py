@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from search_app import hardware
 from search_app.errors import IndexCorrupt
 from search_app.settings import VectorSettings
-from search_app.stores.vectors.build import open_index
-from search_app.stores.vectors.choice import choose
-from search_app.stores.vectors.compressed import Compressed
+from search_app.stores.vectors.compressed import CompressedIndex
 from search_app.stores.vectors.device import Scan
+from search_app.stores.vectors.factory import open_index
 from search_app.stores.vectors.gpu import open_gpu
 from search_app.stores.vectors.index import Arrays, Rows, VectorIndex
+from search_app.stores.vectors.plan import plan_index
 from search_app.types import Matrix
 
 Make = Callable[["Data"], VectorIndex]
@@ -81,9 +81,9 @@ def compressed(data: Data) -> VectorIndex:
 def compressed_to_a_bit(data: Data) -> VectorIndex:
     """As where memory is too small for codes of 8 bits."""
     options = VectorSettings(index="compressed")
-    choice = choose(*data.vectors.shape, options)
+    choice = plan_index(*data.vectors.shape, options)
     choice = replace(choice, parameters={**choice.parameters, "codes": 0})
-    index = Compressed.trained(data.vectors, (data.vectors.min(axis=0), data.vectors.max(axis=0)), choice, options)
+    index = CompressedIndex.trained(data.vectors, (data.vectors.min(axis=0), data.vectors.max(axis=0)), choice, options)
     for rows, vectors in data.batches():
         index.add(rows, vectors)
     return index

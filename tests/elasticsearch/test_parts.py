@@ -40,7 +40,9 @@ def driving(catalog: ElasticsearchCatalog) -> Iterator[ElasticsearchWriter]:
 
 def hand(address: Address, prefix: str, writer: ElasticsearchWriter, **more: Any) -> PartWriter:
     """A machine that knows what a driver told it in JSON."""
-    return PartWriter(settings_for(address, prefix, **more).elasticsearch, json.loads(json.dumps(writer.share())))
+    return PartWriter(
+        settings_for(address, prefix, **more).elasticsearch, json.loads(json.dumps(writer.part_writer_config()))
+    )
 
 
 def parts_of(file: FileChange) -> list[FilePart]:

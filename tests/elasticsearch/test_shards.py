@@ -29,11 +29,11 @@ from search_app.manifest import Manifest
 from search_app.protocols import FileChange
 from search_app.settings import Settings
 from search_app.stores.catalog import open_catalog
-from search_app.stores.elasticsearch import builds, lease
-from search_app.stores.elasticsearch.builds import Builds
+from search_app.stores.elasticsearch import index_versions, lease
 from search_app.stores.elasticsearch.catalog import ElasticsearchCatalog
 from search_app.stores.elasticsearch.connection import Connection
-from search_app.stores.elasticsearch.schema import Build
+from search_app.stores.elasticsearch.index_versions import IndexVersions
+from search_app.stores.elasticsearch.schema import IndexVersion
 from search_app.stores.embedded.catalog import EmbeddedCatalog
 from search_app.stores.index import Catalog
 
@@ -150,11 +150,11 @@ def test_a_shard_that_comes_while_another_makes_the_build_does_not_take_it_away(
     catalog: ElasticsearchCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(catalog, *(file(number) for number in range(5)))
-    make, delete, missing = Builds._wait_for_shards, builds.delete_indices, []
+    make, delete, missing = IndexVersions._wait_for_shards, index_versions.delete_indices, []
     deleted: list[str] = []
     other = threading.Thread(target=lambda: missing.append(shard(catalog, "2/2", file(41))))
 
-    def while_another_comes(self: Builds, build: Build) -> None:
+    def while_another_comes(self: IndexVersions, build: IndexVersion) -> None:
         """Between the copy and what tells what it is."""
         make(self, build)
         if other.ident is None:
@@ -165,8 +165,8 @@ def test_a_shard_that_comes_while_another_makes_the_build_does_not_take_it_away(
         deleted.extend(names)
         delete(connection, names)
 
-    monkeypatch.setattr(Builds, "_wait_for_shards", while_another_comes)
-    monkeypatch.setattr(builds, "delete_indices", noted)
+    monkeypatch.setattr(IndexVersions, "_wait_for_shards", while_another_comes)
+    monkeypatch.setattr(index_versions, "delete_indices", noted)
     missing.append(shard(catalog, "1/2", file(40)))
     other.join(timeout=120)
     assert deleted == []

@@ -93,7 +93,7 @@ def test_help_loads_neither_torch_nor_haystack(module: str) -> None:
 
 
 def test_without_faiss_the_message_names_the_extra() -> None:
-    code = "import sys; sys.modules['faiss'] = None; from search_app.stores.vectors.flat import Flat; Flat(3)"
+    code = "import sys; sys.modules['faiss'] = None; from search_app.stores.vectors.flat import FlatIndex; FlatIndex(3)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "MissingExtra" in done.stderr
     assert "pip install 'search-app[cpu]'" in done.stderr

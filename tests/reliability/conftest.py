@@ -7,7 +7,7 @@ import pytest
 
 from indexing import job, rebuild
 from search_app.stores.embedded import derived
-from search_app.stores.vectors import choice
+from search_app.stores.vectors import plan
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -16,7 +16,7 @@ def limits_as_they_were() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(derived, "_POSTINGS_CACHED", derived._POSTINGS_CACHED)
         patch.setattr(derived, "_POSTINGS_AT_ONCE", derived._POSTINGS_AT_ONCE)
-        patch.setattr(choice, "_LEAST_TO_TRAIN", choice._LEAST_TO_TRAIN)
+        patch.setattr(plan, "_MIN_TO_TRAIN", plan._MIN_TO_TRAIN)
         patch.setattr(job, "BATCH_CHARACTERS", job.BATCH_CHARACTERS)
         patch.setattr(rebuild, "BATCH_CHARACTERS", rebuild.BATCH_CHARACTERS)
         patch.setattr(tempfile, "tempdir", tempfile.tempdir)

@@ -30,7 +30,7 @@ from search_app.settings import Settings
 from search_app.stores.embedded import connection, derived
 from search_app.stores.embedded.catalog import EmbeddedCatalog
 from search_app.stores.embedded.schema import INDEX_FILE
-from search_app.stores.vectors import choice
+from search_app.stores.vectors import plan
 from search_app.types import Matrix
 
 COLLECTION = "default"
@@ -51,7 +51,7 @@ def settings_of(home: Path, *, compressed: bool = True) -> Settings:
     the words are made in more than one pass."""
     derived._POSTINGS_CACHED = 0
     derived._POSTINGS_AT_ONCE = 2_500
-    choice._LEAST_TO_TRAIN = 50
+    plan._MIN_TO_TRAIN = 50
     splitter = {"passage_tokens": 64, "overlap_tokens": 8}
     vectors = {"index": "compressed", "lists": 4, "probes": 4, "oversample": 100} if compressed else {"index": "flat"}
     return Settings(home=home, splitter=splitter, vectors=vectors)  # type: ignore[arg-type,call-arg]

@@ -12,13 +12,13 @@ from search_app.errors import ConfigurationError, IndexNotFound
 from search_app.manifest import Manifest
 from search_app.protocols import FileChange, IndexWriter
 from search_app.settings import Settings, check_collection_name
-from search_app.stores.elasticsearch.builds import delete_indices, set_meta, swap
 from search_app.stores.elasticsearch.connection import Connection, reason
 from search_app.stores.elasticsearch.export import export
+from search_app.stores.elasticsearch.index_versions import delete_indices, set_meta, swap
 from search_app.stores.elasticsearch.indices import all_indices, collections
 from search_app.stores.elasticsearch.lease import Lease
 from search_app.stores.elasticsearch.rename import rename, taken
-from search_app.stores.elasticsearch.shard_set import give_up, require_none
+from search_app.stores.elasticsearch.shard_set import abandon, require_none
 from search_app.stores.elasticsearch.shards import ShardWriter
 from search_app.stores.elasticsearch.store import ElasticsearchStore
 from search_app.stores.elasticsearch.verify import verify
@@ -71,7 +71,7 @@ class ElasticsearchCatalog:
     def repair(self, name: str) -> list[str]:
         raise ConfigurationError(
             "Elasticsearch mends its own copies, and nothing here is derived from them",
-            hint="serve the index before with: search-index rollback, or build it anew: search-index apply --rebuild",
+            hint="serve the index before with: search-index rollback, or version it anew: search-index apply --rebuild",
             field="store",
         )
 
@@ -114,7 +114,7 @@ class ElasticsearchCatalog:
         """The live index goes last, so a killed drop leaves the collection; run it again."""
         lease = Lease(self._connection, check_collection_name(name))
         try:
-            give_up(self._connection, name)
+            abandon(self._connection, name)
             indices = all_indices(self._connection, name)
             for index in [*indices.others, *([indices.live.index] if indices.live else [])]:
                 lease.require()

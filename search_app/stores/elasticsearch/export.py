@@ -9,14 +9,14 @@ from search_app.manifest import Manifest
 from search_app.protocols import FileChange
 from search_app.stores.elasticsearch import schema
 from search_app.stores.elasticsearch.connection import Connection
-from search_app.stores.elasticsearch.schema import Build
+from search_app.stores.elasticsearch.schema import IndexVersion
 from search_app.stores.elasticsearch.store import walk
 from search_app.types import Document
 
 _PASSAGES = 500
 
 
-def export(connection: Connection, live: Build) -> Iterator[FileChange]:
+def export(connection: Connection, live: IndexVersion) -> Iterator[FileChange]:
     """File by file, a large one in parts; vectors bit by bit as they were written."""
     for hit in walk(connection.job, live.index, {"term": {"kind": "file"}}, ["path"], True):
         record = schema.file_record(hit["_source"])
@@ -24,7 +24,7 @@ def export(connection: Connection, live: Build) -> Iterator[FileChange]:
             yield from _file(connection, live, record.path, hit["_source"])
 
 
-def _file(connection: Connection, live: Build, path: str, source: dict[str, object]) -> Iterator[FileChange]:
+def _file(connection: Connection, live: IndexVersion, path: str, source: dict[str, object]) -> Iterator[FileChange]:
     record = schema.file_record(source)
     documents = _documents(connection, live, path)
     passages = walk(
@@ -44,7 +44,7 @@ def _file(connection: Connection, live: Build, path: str, source: dict[str, obje
         first = False
 
 
-def _documents(connection: Connection, live: Build, path: str) -> tuple[Document, ...]:
+def _documents(connection: Connection, live: IndexVersion, path: str) -> tuple[Document, ...]:
     def entries(kind: str, sort: list[str]) -> Iterator[tuple[str, dict[str, object]]]:
         query = {"bool": {"filter": [{"term": {"kind": kind}}, {"term": {"file": schema.file_key(path)}}]}}
         for hit in walk(connection.job, live.index, query, sort, True):

@@ -10,35 +10,35 @@ from typing import Any
 from search_app.errors import BackendUnavailable
 from search_app.stores.elasticsearch import schema
 from search_app.stores.elasticsearch.connection import Connection, ExpectedStatus
-from search_app.stores.elasticsearch.schema import Build
+from search_app.stores.elasticsearch.schema import IndexVersion
 
 
 @dataclass(frozen=True, slots=True)
 class Indices:
     """Of one collection: the `live` index, and every other one of its name by what it is."""
 
-    live: Build | None
-    others: Mapping[str, Build | None]
+    live: IndexVersion | None
+    others: Mapping[str, IndexVersion | None]
 
     @property
-    def previous(self) -> Build | None:
+    def previous(self) -> IndexVersion | None:
         """What `rollback` goes back to."""
         return None if self.live is None else self.others.get(self.live.previous)
 
     @property
-    def building(self) -> Build | None:
+    def building(self) -> IndexVersion | None:
         """The newest that a job left unfinished, be it that only the alias was still to be moved."""
-        found = [build for build in self.others.values() if build is not None and self._is_unfinished(build)]
-        return max(found, key=lambda build: build.index, default=None)
+        found = [version for version in self.others.values() if version is not None and self._is_unfinished(version)]
+        return max(found, key=lambda version: version.index, default=None)
 
-    def _is_unfinished(self, build: Build) -> bool:
-        if build.state == "ready":
+    def _is_unfinished(self, version: IndexVersion) -> bool:
+        if version.state == "ready":
             live = self.live.index if self.live else ""
-            return build.previous == live and (self.live is None or build.index != self.live.previous)
-        return build.state == "building"
+            return version.previous == live and (self.live is None or version.index != self.live.previous)
+        return version.state == "building"
 
 
-def live_build(connection: Connection, collection: str) -> Build | None:
+def live_version(connection: Connection, collection: str) -> IndexVersion | None:
     """One small request; None where the collection has no index. For those who answer questions."""
     name = schema.alias(connection.settings.prefix, collection)
     try:
@@ -61,10 +61,10 @@ def all_indices(connection: Connection, collection: str) -> Indices:
             expand_wildcards="open,closed,hidden",
         )
     )
-    builds = {index: Build.of(index, about.get("mappings", {})) for index, about in found.items()}
+    versions = {index: IndexVersion.of(index, about.get("mappings", {})) for index, about in found.items()}
     served = [index for index, about in found.items() if name in about.get("aliases", {})]
-    live = builds[served[0]] if served else None
-    return Indices(live, {index: build for index, build in builds.items() if index not in served})
+    live = versions[served[0]] if served else None
+    return Indices(live, {index: version for index, version in versions.items() if index not in served})
 
 
 def collections(connection: Connection) -> list[str]:
@@ -81,11 +81,11 @@ def collections(connection: Connection) -> list[str]:
     return sorted(schema.collection_of(prefix, name) for name in names)
 
 
-def _one(name: str, found: Mapping[str, Any]) -> Build | None:
+def _one(name: str, found: Mapping[str, Any]) -> IndexVersion | None:
     for index, about in found.items():
-        build = Build.of(index, about.get("mappings", {}))
-        if build is not None:
-            return build
+        version = IndexVersion.of(index, about.get("mappings", {}))
+        if version is not None:
+            return version
     if found:
         raise BackendUnavailable(
             f"the index {name} was not made by this program", hint="set another SEARCH_APP_ELASTICSEARCH__PREFIX"

@@ -1,7 +1,7 @@
-"""Parts of files as entries of a build, from any machine, in any order, twice without harm.
+"""Write parts of files into an index version from any machine, in any order; writing a part twice does no harm.
 
-Ids are those of documents and passages, and all parts of a job have its revision. One job (the driver) opens the build,
-completes files, removes, and publishes; `PartWriter` marks files as begun and adds documents and passages.
+Entries have the ids of documents and passages, and carry the revision of their job. One job (the driver) opens the
+version, completes and removes files, and publishes. A `PartWriter` marks files as unfinished and adds entries.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from search_app.stores.elasticsearch.bulk import BulkWriter, Entry
 from search_app.stores.elasticsearch.connection import Connection, dumps
 from search_app.stores.elasticsearch.lease import require_held
 from search_app.stores.elasticsearch.records import Fields
-from search_app.stores.elasticsearch.schema import Build
+from search_app.stores.elasticsearch.schema import IndexVersion
 from search_app.stores.filters import field_kinds
 from search_app.types import Meta
 
@@ -46,7 +46,7 @@ class FilePart:
 
 @dataclass(frozen=True, slots=True)
 class PartWritten:
-    """What is in the build of a part now; not `kept` where nothing of it was taken."""
+    """What is in the version of a part now; not `kept` where nothing of it was taken."""
 
     path: str
     documents: int = 0
@@ -64,7 +64,7 @@ class FileWritten:
 
 
 class PartWriter:
-    """One machine's hand in a job that another one drives; `shared` is what the driver's `share()` gave.
+    """One machine's hand in a job that another one drives; `shared` is the driver's `part_writer_config()`.
 
     Raises IndexBusy once the driver's lease has gone to another job or is given back.
     """
@@ -73,9 +73,9 @@ class PartWriter:
         self._connection = Connection(settings)
         self._shared = dict(shared)
         self._begun: set[str] = set()
-        build = Build.of(shared["index"], {"_meta": shared["meta"]})
-        assert build is not None
-        self._entries = Entries(self._connection, build, require=self._require)
+        version = IndexVersion.of(shared["index"], {"_meta": shared["meta"]})
+        assert version is not None
+        self._entries = EntryWriter(self._connection, version, require=self._require)
 
     def __enter__(self) -> Self:
         return self
@@ -88,7 +88,7 @@ class PartWriter:
 
     def write(self, parts: Sequence[FilePart]) -> list[PartWritten]:
         """One answer a part, in their order; returns when all is on disk. Their files count as begun from then on."""
-        taken, refused = self._entries.admit(parts)
+        taken, refused = self._entries.accept(parts)
         self._begin({part.change.record.path: part.change.record for part in taken})
         written = iter(self._entries.send(taken, revision=self._shared["revision"]))
         return [refused[number] if number in refused else next(written) for number in range(len(parts))]
@@ -110,7 +110,7 @@ class PartWriter:
         )["docs"]
         revision = self._shared["revision"]
         self._entries.put(
-            begun(
+            unfinished_file(
                 record,
                 revision,
                 {"if_seq_no": there["_seq_no"], "if_primary_term": there["_primary_term"]}
@@ -126,19 +126,19 @@ class PartWriter:
         require_held(self._connection, self._shared["lease"], self._shared["token"])
 
 
-class Entries:
-    """Documents and passages into one build; `require` raises where that is no longer this job's."""
+class EntryWriter:
+    """Documents and passages into one version; `require` raises where that is no longer this job's."""
 
-    def __init__(self, connection: Connection, build: Build, *, require: Callable[[], None]) -> None:
+    def __init__(self, connection: Connection, version: IndexVersion, *, require: Callable[[], None]) -> None:
         self._connection = connection
         self._require = require
-        self._index = build.index
-        self._manifest = Manifest.from_json(build.manifest, oldest=1)
+        self._index = version.index
+        self._manifest = Manifest.from_json(version.manifest, oldest=1)
         self._bulk: BulkWriter | None = None
-        self._mapped = mapped_fields(connection, build.index)
-        self.fields = Fields(connection, build)
+        self._mapped = mapped_fields(connection, version.index)
+        self.fields = Fields(connection, version)
 
-    def admit(self, parts: Sequence[FilePart]) -> tuple[list[FilePart], dict[int, PartWritten]]:
+    def accept(self, parts: Sequence[FilePart]) -> tuple[list[FilePart], dict[int, PartWritten]]:
         """Those within the limit of metadata fields, mapped; the others by their place in `parts`."""
         refused: dict[int, PartWritten] = {}
         if not self._claim(parts):
@@ -279,7 +279,7 @@ def _metas(part: FilePart) -> list[Meta]:
     return list((metas | {document.id: document.meta for document in part.change.documents}).values())
 
 
-def begun(record: FileRecord, revision: str, condition: Mapping[str, Any] | None = None) -> Entry:
+def unfinished_file(record: FileRecord, revision: str, condition: Mapping[str, Any] | None = None) -> Entry:
     """Of a file that is not complete: without a digest, so the next job does it again."""
     return file_entry(replace(record, digest="", modified_ns=0), revision, 0, condition)
 

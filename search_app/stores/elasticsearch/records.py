@@ -8,7 +8,7 @@ from typing import Any
 
 from search_app.stores.elasticsearch import schema
 from search_app.stores.elasticsearch.connection import Connection, ExpectedStatus
-from search_app.stores.elasticsearch.schema import Build
+from search_app.stores.elasticsearch.schema import IndexVersion
 
 Content = dict[str, Any]
 
@@ -60,13 +60,13 @@ class Record:
 
 
 class Fields:
-    """Metadata fields and analyses of a build, whoever writes into it; at most `max_fields` of the former."""
+    """Metadata fields and analyses of a version, whoever writes into it; at most `max_fields` of the former."""
 
-    def __init__(self, connection: Connection, build: Build) -> None:
-        self._record = fields_record(connection, build.index)
+    def __init__(self, connection: Connection, version: IndexVersion) -> None:
+        self._record = fields_record(connection, version.index)
         self._most = connection.settings.max_fields
-        self.names = dict(build.fields or {})
-        self.analyses = set(build.analyses)
+        self.names = dict(version.fields or {})
+        self.analyses = set(version.analyses)
         self.refresh()
 
     def refresh(self) -> None:

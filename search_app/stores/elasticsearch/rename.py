@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from search_app.errors import ConfigurationError, IndexBusy, IndexNotFound
 from search_app.stores.elasticsearch import schema
-from search_app.stores.elasticsearch.builds import clone, delete_indices, set_meta
 from search_app.stores.elasticsearch.connection import Connection, ExpectedStatus
+from search_app.stores.elasticsearch.index_versions import clone, delete_indices, set_meta
 from search_app.stores.elasticsearch.indices import all_indices
 from search_app.stores.elasticsearch.lease import Lease
-from search_app.stores.elasticsearch.schema import Build
+from search_app.stores.elasticsearch.schema import IndexVersion
 
 _RENAMING = "renaming"
 """State of an index that no job continues, in case this one is killed half-way; the live index may have any state."""
@@ -32,32 +32,32 @@ def rename(connection: Connection, old: str, new: str, leases: Sequence[Lease]) 
     if target.live is not None:
         raise taken(new)
     delete_indices(connection, list(target.others))
-    for build in (source.live, *source.others.values()):
-        if build is not None:  # before they are cloned: a clone begins with the state of its original
-            set_meta(connection, replace(build, state=_RENAMING))
+    for version in (source.live, *source.others.values()):
+        if version is not None:  # before they are cloned: a clone begins with the state of its original
+            set_meta(connection, replace(version, state=_RENAMING))
     previous = _cloned(connection, source.previous, new) if source.previous else None
     live = _cloned(connection, source.live, new, previous=previous.index if previous else "")
     for lease in leases:
         lease.require()
     _swap(connection, source.live, live, new)
     delete_indices(connection, list(source.others))
-    for build in (live, previous):
-        if build is not None:
-            set_meta(connection, replace(build, state="ready"))
+    for version in (live, previous):
+        if version is not None:
+            set_meta(connection, replace(version, state="ready"))
 
 
 def taken(name: str) -> ConfigurationError:
     return ConfigurationError(f"collection '{name}' already exists", hint="choose another name", field="collection")
 
 
-def _cloned(connection: Connection, build: Build, collection: str, *, previous: str = "") -> Build:
+def _cloned(connection: Connection, version: IndexVersion, collection: str, *, previous: str = "") -> IndexVersion:
     index = schema.new_index(connection.settings.prefix, collection)
-    copy = replace(build, index=index, state=_RENAMING, base="", previous=previous)
-    clone(connection, build, copy, schema.WHEN_READY)
+    copy = replace(version, index=index, state=_RENAMING, base="", previous=previous)
+    clone(connection, version, copy, schema.WHEN_READY)
     return copy
 
 
-def _swap(connection: Connection, live: Build, renamed: Build, new: str) -> None:
+def _swap(connection: Connection, live: IndexVersion, renamed: IndexVersion, new: str) -> None:
     alias = schema.alias(connection.settings.prefix, new)
     actions = [{"add": {"index": renamed.index, "alias": alias}}, {"remove_index": {"index": live.index}}]
     try:

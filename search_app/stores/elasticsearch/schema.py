@@ -37,7 +37,7 @@ _BUILD = "search_app"
 
 
 @dataclass(frozen=True, slots=True)
-class Build:
+class IndexVersion:
     """An index that is or will be published: what its mapping says of itself.
 
     `base` is the index that it began as a copy of, `previous` the one that it took the alias from. `state` is
@@ -55,7 +55,7 @@ class Build:
     analyses: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, index: str, mapping: Mapping[str, Any]) -> Build | None:
+    def of(cls, index: str, mapping: Mapping[str, Any]) -> IndexVersion | None:
         """None for an index that this program did not make."""
         about = mapping.get("_meta", {}).get(_BUILD)
         if about is None:
@@ -91,8 +91,8 @@ def leases(prefix: str) -> str:
 # --- mapping
 
 
-def index_body(build: Build, settings: ElasticsearchSettings) -> dict[str, Any]:
-    dim = Manifest.from_json(build.manifest, oldest=1).encoder.dim
+def index_body(version: IndexVersion, settings: ElasticsearchSettings) -> dict[str, Any]:
+    dim = Manifest.from_json(version.manifest, oldest=1).encoder.dim
     keyword = {"type": "keyword"}
     return {
         "settings": {
@@ -103,7 +103,7 @@ def index_body(build: Build, settings: ElasticsearchSettings) -> dict[str, Any]:
             "analysis": _analysis(),
         },
         "mappings": {
-            "_meta": build.meta(),
+            "_meta": version.meta(),
             "dynamic": False,
             # Only searched, never shown: the text stands in `text`, the vector as it was in `vector`.
             "_source": {"excludes": ["embedding", "vector", "words", "m"]},
@@ -116,7 +116,7 @@ def index_body(build: Build, settings: ElasticsearchSettings) -> dict[str, Any]:
                     "dims": dim,
                     "index": True,
                     "similarity": "dot_product",
-                    "index_options": {"type": build.vectors},
+                    "index_options": {"type": version.vectors},
                 },
                 "words": {
                     "properties": {

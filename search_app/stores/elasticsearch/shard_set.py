@@ -1,4 +1,4 @@
-"""What several `apply --shard i/n` agree on while they fill one build: one record beside the leases."""
+"""What several `apply --shard i/n` agree on while they fill one version: one record beside the leases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True)
 class ShardSet:
-    """`live` served when the first shard came; the build `index` is there once it was `made`.
+    """`live` served when the first shard came; the version `index` is there once it was `made`.
 
     `publisher` is the shard that was the last to be done.
     """
@@ -53,7 +53,7 @@ class ShardSet:
 
 
 def open_set(connection: Connection, collection: str) -> ShardSet | None:
-    """What is begun and not published; none whose build serves already, or that began on another index than serves."""
+    """The unfinished set, if it still applies: it is outdated once another index than its `live` is served."""
     found = ShardSet.of(record(connection, collection).read())
     if found is None:
         return None
@@ -68,7 +68,7 @@ def require_none(connection: Connection, collection: str) -> None:
     record(connection, collection).delete()
 
 
-def give_up(connection: Connection, collection: str) -> None:
+def abandon(connection: Connection, collection: str) -> None:
     """Forgets the set; what it wrote stays for the job that goes on. Raises IndexBusy where a shard of it runs."""
     found = ShardSet.of(record(connection, collection).read())
     count = found.count if found else 0

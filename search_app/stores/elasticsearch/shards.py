@@ -1,4 +1,4 @@
-"""A build that several `apply --shard i/n` share, whenever and wherever each of them runs.
+"""A version that several `apply --shard i/n` share, whenever and wherever each of them runs.
 
 Each shard has a lease of its own; the collection's is held only to join and to publish, so that neither meets an
 ordinary job or the other.
@@ -16,7 +16,7 @@ from search_app.manifest import Manifest
 from search_app.stores.elasticsearch.connection import Connection
 from search_app.stores.elasticsearch.lease import EXPIRY_SECONDS, Held, Lease
 from search_app.stores.elasticsearch.records import Content
-from search_app.stores.elasticsearch.schema import Build
+from search_app.stores.elasticsearch.schema import IndexVersion
 from search_app.stores.elasticsearch.shard_set import ShardSet, open_set, record
 from search_app.stores.elasticsearch.writer import ElasticsearchWriter
 
@@ -24,7 +24,7 @@ _PAUSE = 0.2
 
 
 class ShardWriter(ElasticsearchWriter):
-    """One of `count` writers that fill one build, whenever and wherever each of them runs; the last one publishes."""
+    """One of `count` writers that fill one version, whenever and wherever each of them runs; the last one publishes."""
 
     def __init__(
         self, connection: Connection, manifest: Manifest, *, collection: str, shard: tuple[int, int],
@@ -50,7 +50,7 @@ class ShardWriter(ElasticsearchWriter):
                 return ()  # another one published it
             if not found.missing:
                 if found.made or self._base is None:
-                    self._build = self._build or self._made()
+                    self._version = self._version or self._made()
                     self._publish(lease, first=self._live is None and not found.made)
                 self._set.delete()
             return found.missing
@@ -58,59 +58,61 @@ class ShardWriter(ElasticsearchWriter):
     def _hold(self) -> Lease:
         return Lease(self._connection, self._collection, shard=f"{self._number}/{self._total}")
 
-    def _find(self) -> tuple[Build | None, Build | None]:
+    def _find(self) -> tuple[IndexVersion | None, IndexVersion | None]:
         with self._alone():
             spent = ShardSet.of(self._set.read())
             found = open_set(self._connection, self._collection)
             if found is None and spent is not None and spent.publisher == self._number:
-                live, _ = self._builds.find()
+                live, _ = self._versions.find()
                 if live is not None and live.index == spent.index:
                     # Killed after all was published. Run again it begins no other set, unless there is something to do.
                     self._set.delete()
                     return live, None
             return self._join(found)
 
-    def _make(self) -> Build:
+    def _make(self) -> IndexVersion:
         # Once this is joined an ordinary job holds the lease only until it is refused.
         with self._alone(or_job=self._joined is not None):
             found = open_set(self._connection, self._collection)
             if self._joined is not None and (found is None or found.index != self._joined.index):
                 raise self._taken_over()
-            self._live, build = self._join(found)
-            return build or self._made()
+            self._live, version = self._join(found)
+            return version or self._made()
 
-    def _made(self) -> Build:
-        """The set's build, new or as it is. For who is alone: others who look for builds delete what is half made."""
+    def _made(self) -> IndexVersion:
+        """The set's version, new or as it is. For who is alone: others who look for builds delete what is half made."""
         assert self._joined is not None
-        build = replace(self._builds.planned(self._live, index=self._joined.index), vectors=self._joined.vectors)
-        self._builds.make(build, self._live)
+        version = replace(
+            self._versions.new_version(self._live, index=self._joined.index), vectors=self._joined.vectors
+        )
+        self._versions.make(version, self._live)
         self._change(made=True)
-        return build
+        return version
 
-    def _join(self, found: ShardSet | None) -> tuple[Build | None, Build | None]:
+    def _join(self, found: ShardSet | None) -> tuple[IndexVersion | None, IndexVersion | None]:
         if found is not None:
             self._require_agreement(found)
-        live, build = self._builds.find()
-        if found is not None and (found.made or build) and (build is None or build.index != found.index):
-            found = None  # its build is lost
+        live, version = self._versions.find()
+        if found is not None and (found.made or version) and (version is None or version.index != found.index):
+            found = None  # its version is lost
         if found is None:
-            planned = build or self._builds.planned(live)
+            planned = version or self._versions.new_version(live)
             found = ShardSet(
                 planned.index,
                 live.index if live else "",
                 self._manifest.to_json(),
                 planned.vectors,
-                self._builds.rebuild,
+                self._versions.rebuild,
                 self._total,
             )
             self._set.change(lambda _: found.content())
         self._joined = found
         # Whoever runs again is not done until its end; so nothing is published that it is about to change.
-        self._change(done=False, made=build is not None)
-        return live, build
+        self._change(done=False, made=version is not None)
+        return live, version
 
     def _require_agreement(self, found: ShardSet) -> None:
-        ours = (self._total, self._builds.rebuild, self._manifest.to_json())
+        ours = (self._total, self._versions.rebuild, self._manifest.to_json())
         for what, theirs, mine in zip(
             ("shards", "--rebuild", "encoder, splitter and analysis"),
             (found.count, found.rebuild, found.manifest),

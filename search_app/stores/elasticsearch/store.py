@@ -26,8 +26,8 @@ from search_app.stores.elasticsearch.connection import (
     reason,
 )
 from search_app.stores.elasticsearch.filters import to_query
-from search_app.stores.elasticsearch.indices import live_build
-from search_app.stores.elasticsearch.schema import Build
+from search_app.stores.elasticsearch.indices import live_version
+from search_app.stores.elasticsearch.schema import IndexVersion
 from search_app.text import analysis
 from search_app.types import Document, Filter, Hit, Matrix, PassageBatch, Rankings
 
@@ -49,7 +49,7 @@ class ElasticsearchStore:
         self._connection = connection
         self._collection = collection
         self._lock = threading.Lock()
-        self._build: Build | None = None
+        self._version: IndexVersion | None = None
         self._looked = -1e9
         self.manifest = _manifest(self._current().manifest)
 
@@ -70,13 +70,13 @@ class ElasticsearchStore:
         return [Rankings(*both, generation) for both in zip(dense, keyword, strict=True)]
 
     def document(self, document_id: str) -> Document | None:
-        def ask(build: Build) -> Document | None:
-            first = self._entry(build, f"d:{document_id}")
+        def ask(version: IndexVersion) -> Document | None:
+            first = self._entry(version, f"d:{document_id}")
             if first is None:
                 return None
             texts = [first["text"]]
             for number in range(1, first["texts"]):
-                more = self._entry(build, f"t:{document_id}:{number}")
+                more = self._entry(version, f"t:{document_id}:{number}")
                 texts.append(more["text"] if more else "")
             return schema.document_of(document_id, first, "".join(texts))
 
@@ -93,29 +93,31 @@ class ElasticsearchStore:
     def passages(
         self, where: Filter | None = None, *, ids: Sequence[str] | None = None, vectors: bool = False
     ) -> Iterator[PassageBatch]:
-        build = self._current(fresh=True)
+        version = self._current(fresh=True)
         conditions: list[dict[str, Any]] = [{"term": {"kind": "passage"}}]
         if where is not None:
-            conditions.append(to_query(filters.check(where, build.fields or None)))
+            conditions.append(to_query(filters.check(where, version.fields or None)))
         pages = [None] if ids is None else [ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE)]
         for page in pages:
             wanted = [] if page is None else [{"ids": {"values": [f"p:{id}" for id in page]}}]
             found = walk(
                 self._connection.question,
-                build.index,
+                version.index,
                 {"bool": {"filter": [*conditions, *wanted]}},
                 ["document", "start", "key"],
                 {"includes": schema.PASSAGE_FIELDS},
                 stored=["vector", "_source"] if vectors else (),
             )
             while hits := list(itertools.islice(found, _PAGE)):
-                yield schema.batch_of(hits, _manifest(build.manifest).encoder.dim if vectors else 0)
+                yield schema.batch_of(hits, _manifest(version.manifest).encoder.dim if vectors else 0)
 
     def count_passages(self, where: Filter) -> int:
-        def ask(build: Build) -> int:
-            condition = to_query(filters.check(where, build.fields or None))
+        def ask(version: IndexVersion) -> int:
+            condition = to_query(filters.check(where, version.fields or None))
             query = {"bool": {"filter": [{"term": {"kind": "passage"}}, condition]}}
-            return int(self._connection.question(lambda client: client.count(index=build.index, query=query))["count"])
+            return int(
+                self._connection.question(lambda client: client.count(index=version.index, query=query))["count"]
+            )
 
         return self._on_live(ask)
 
@@ -123,9 +125,9 @@ class ElasticsearchStore:
         return map(schema.file_record, self._all("file", ["path"], True))
 
     def file_of(self, document_id: str) -> FileRecord | None:
-        def ask(build: Build) -> FileRecord | None:
-            document = self._entry(build, f"d:{document_id}", "file")
-            found = self._entry(build, f"f:{document['file']}") if document else None
+        def ask(version: IndexVersion) -> FileRecord | None:
+            document = self._entry(version, f"d:{document_id}", "file")
+            found = self._entry(version, f"f:{document['file']}") if document else None
             return schema.file_record(found) if found else None
 
         return self._on_live(ask)
@@ -134,17 +136,17 @@ class ElasticsearchStore:
         return dict(sorted((self._current().fields or {}).items()))
 
     def counts(self) -> Mapping[str, int]:
-        found = self._on_live(lambda build: self._connection.question(lambda client: count(client, build.index)))
+        found = self._on_live(lambda version: self._connection.question(lambda client: count(client, version.index)))
         return counts_of(found)
 
     def is_degraded(self) -> bool:
         """Searches all shards: the cluster may know an index whose shards are lost."""
 
-        def ask(build: Build) -> None:
+        def ask(version: IndexVersion) -> None:
             try:
                 self._connection.question(
                     lambda client: client.search(
-                        index=build.index,
+                        index=version.index,
                         size=0,
                         terminate_after=1,
                         track_total_hits=False,
@@ -163,26 +165,26 @@ class ElasticsearchStore:
     def _search(
         self, k: int, where: Filter | None, *, questions: Sequence[str] = (), vectors: Matrix | None = None
     ) -> tuple[list[list[Hit]], list[list[Hit]], int]:
-        def ask(build: Build) -> tuple[list[list[Hit]], list[list[Hit]], int]:
+        def ask(version: IndexVersion) -> tuple[list[list[Hit]], list[list[Hit]], int]:
             condition = None
             if where is not None:
-                condition = to_query(filters.check(where, build.fields or None))
+                condition = to_query(filters.check(where, version.fields or None))
             size = min(k, MOST_HITS)
-            dense = [] if vectors is None else [self._dense(build, vector, size, condition) for vector in vectors]
-            keyword = [self._keyword(build, question, size, condition) for question in questions]
-            answers = self._msearch(build, [body for body in (*dense, *keyword) if body is not None])
+            dense = [] if vectors is None else [self._dense(version, vector, size, condition) for vector in vectors]
+            keyword = [self._keyword(version, question, size, condition) for question in questions]
+            answers = self._msearch(version, [body for body in (*dense, *keyword) if body is not None])
             found = [
                 [] if body is None else [schema.scored(hit, name) for hit in next(answers)["hits"]["hits"]]
                 for name, bodies in (("dense", dense), ("bm25", keyword))
                 for body in bodies
             ]
-            return found[: len(dense)], found[len(dense) :], build.generation
+            return found[: len(dense)], found[len(dense) :], version.generation
 
         return self._on_live(ask)
 
-    def _dense(self, build: Build, vector: Any, k: int, condition: dict[str, Any] | None) -> dict[str, Any]:
+    def _dense(self, version: IndexVersion, vector: Any, k: int, condition: dict[str, Any] | None) -> dict[str, Any]:
         # A rebuild may have changed what the vectors mean.
-        _manifest(build.manifest).require_encoder(self.manifest.encoder)
+        _manifest(version.manifest).require_encoder(self.manifest.encoder)
         settings = self._connection.settings
         knn: dict[str, Any] = {
             "field": "embedding",
@@ -190,28 +192,30 @@ class ElasticsearchStore:
             "k": k,
             "num_candidates": min(MOST_HITS, max(k, settings.candidates)),
         }
-        if build.vectors in schema.QUANTISED:
+        if version.vectors in schema.QUANTISED:
             knn["rescore_vector"] = {"oversample": settings.oversample}
         if condition is not None:
             knn["filter"] = condition
         return {"knn": knn, "size": k, "_source": schema.PASSAGE_FIELDS, "track_total_hits": False}
 
-    def _keyword(self, build: Build, question: str, k: int, condition: dict[str, Any] | None) -> dict[str, Any] | None:
+    def _keyword(
+        self, version: IndexVersion, question: str, k: int, condition: dict[str, Any] | None
+    ) -> dict[str, Any] | None:
         words = " ".join(analysis.plain(question).split()[:_MAX_WORDS])
-        if not words or not build.analyses:
+        if not words or not version.analyses:
             return None
         # A passage has words in the one analysis of its language, and is compared with the question in the same.
-        matches = [{"match": {f"words.{name}": {"query": words}}} for name in build.analyses]
+        matches = [{"match": {f"words.{name}": {"query": words}}} for name in version.analyses]
         query: dict[str, Any] = {"bool": {"should": matches, "minimum_should_match": 1}}
         if condition is not None:
             query["bool"]["filter"] = [condition]
         return {"query": query, "size": k, "_source": schema.PASSAGE_FIELDS, "track_total_hits": False}
 
-    def _msearch(self, build: Build, bodies: Sequence[dict[str, Any]]) -> Iterator[Any]:
+    def _msearch(self, version: IndexVersion, bodies: Sequence[dict[str, Any]]) -> Iterator[Any]:
         if not bodies:
             return iter(())
         # Half an answer would look like a whole one: a lost shard is an error.
-        header = {"index": build.index, "allow_partial_search_results": False}
+        header = {"index": version.index, "allow_partial_search_results": False}
         # Word statistics of all shards, so that a passage's score does not depend on where it lies.
         everywhere = {**header, "search_type": "dfs_query_then_fetch"}
         lines: list[Any] = [dumps(part) for body in bodies for part in (header if "knn" in body else everywhere, body)]
@@ -231,10 +235,10 @@ class ElasticsearchStore:
                 raise self._connection.refused(reason(answer))
         return iter(answers)
 
-    def _entry(self, build: Build, id: str, *fields: str) -> Any:
+    def _entry(self, version: IndexVersion, id: str, *fields: str) -> Any:
         try:
             found = self._connection.question(
-                lambda client: client.get(index=build.index, id=id, source_includes=fields or None)
+                lambda client: client.get(index=version.index, id=id, source_includes=fields or None)
             )
         except ExpectedStatus as error:
             if error.is_missing_index:
@@ -243,24 +247,24 @@ class ElasticsearchStore:
         return found["_source"]
 
     def _all(self, kind: str, sort: Sequence[str], source: object) -> Iterator[Any]:
-        """Entries of a kind in order, all from the index that is live now."""
-        build = self._current(fresh=True)
-        found = walk(self._connection.question, build.index, {"term": {"kind": kind}}, sort, source)
+        """EntryWriter of a kind in order, all from the index that is live now."""
+        version = self._current(fresh=True)
+        found = walk(self._connection.question, version.index, {"term": {"kind": kind}}, sort, source)
         return (hit["_source"] for hit in found)
 
-    def _current(self, *, fresh: bool = False) -> Build:
+    def _current(self, *, fresh: bool = False) -> IndexVersion:
         """What the alias points to, asked for at most twice a second. Raises IndexNotFound."""
         with self._lock:
-            if self._build is not None and not fresh and time.monotonic() - self._looked < _FRESH_SECONDS:
-                return self._build
-        build = live_build(self._connection, self._collection)
-        if build is None:
+            if self._version is not None and not fresh and time.monotonic() - self._looked < _FRESH_SECONDS:
+                return self._version
+        version = live_version(self._connection, self._collection)
+        if version is None:
             raise IndexNotFound(self._collection)
         with self._lock:
-            self._build, self._looked = build, time.monotonic()
-            return build
+            self._version, self._looked = version, time.monotonic()
+            return version
 
-    def _on_live(self, ask: Callable[[Build], T]) -> T:
+    def _on_live(self, ask: Callable[[IndexVersion], T]) -> T:
         """Once more, where an index was replaced twice and deleted since it was looked up."""
         with self._connection.one_deadline():
             try:

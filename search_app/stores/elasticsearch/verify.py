@@ -12,7 +12,7 @@ from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.stores.elasticsearch import schema
 from search_app.stores.elasticsearch.connection import Connection, dumps
 from search_app.stores.elasticsearch.indices import all_indices
-from search_app.stores.elasticsearch.schema import Build
+from search_app.stores.elasticsearch.schema import IndexVersion
 from search_app.stores.elasticsearch.store import ElasticsearchStore, count, counts_of, walk
 
 _SAMPLE = 200
@@ -44,7 +44,7 @@ def verify(connection: Connection, collection: str) -> list[str]:
     return problems + _unfindable(connection, live, sample)
 
 
-def _counts(connection: Connection, live: Build) -> list[str]:
+def _counts(connection: Connection, live: IndexVersion) -> list[str]:
     found = counts_of(connection.job(lambda client: count(client, live.index)))
     stated = {"documents": 0, "passages": 0}
     problems = []
@@ -64,7 +64,7 @@ def _counts(connection: Connection, live: Build) -> list[str]:
     return problems
 
 
-def _sample(connection: Connection, live: Build) -> list[Any]:
+def _sample(connection: Connection, live: IndexVersion) -> list[Any]:
     """Passages in a random order of their hashed keys, so that all have the same chance."""
     start = f"{random.randrange(16**8):08x}"
     hits: list[Any] = []
@@ -87,7 +87,7 @@ def _sample(connection: Connection, live: Build) -> list[Any]:
     return hits
 
 
-def _unfindable(connection: Connection, live: Build, sample: list[Any]) -> list[str]:
+def _unfindable(connection: Connection, live: IndexVersion, sample: list[Any]) -> list[str]:
     """Sampled passages that their own vector does not find: then the vectors that are searched are others."""
     checked = sample[: _SAMPLE // 4]
     if not checked:

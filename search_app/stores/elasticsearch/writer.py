@@ -1,4 +1,4 @@
-"""Writing a collection on Elasticsearch: into a build beside the live index, published whole by an alias swap."""
+"""Writing a collection on Elasticsearch: into a version beside the live index, published whole by an alias swap."""
 
 from __future__ import annotations
 
@@ -15,12 +15,19 @@ from numpy.typing import NDArray
 from search_app.manifest import Manifest
 from search_app.protocols import FileChange, FileRecord, Rejection
 from search_app.stores.elasticsearch import schema
-from search_app.stores.elasticsearch.builds import Builds
 from search_app.stores.elasticsearch.connection import Connection
+from search_app.stores.elasticsearch.index_versions import IndexVersions
 from search_app.stores.elasticsearch.lease import Lease
-from search_app.stores.elasticsearch.parts import Entries, FilePart, FileWritten, begun, file_entry, vectors_in
-from search_app.stores.elasticsearch.schema import Build
-from search_app.stores.elasticsearch.shard_set import give_up, require_none
+from search_app.stores.elasticsearch.parts import (
+    EntryWriter,
+    FilePart,
+    FileWritten,
+    file_entry,
+    unfinished_file,
+    vectors_in,
+)
+from search_app.stores.elasticsearch.schema import IndexVersion
+from search_app.stores.elasticsearch.shard_set import abandon, require_none
 from search_app.stores.elasticsearch.store import walk
 
 _KEYS_AT_ONCE = 500
@@ -36,13 +43,13 @@ class _Open:
 
 
 class ElasticsearchWriter:
-    """Opens a collection for its one writer; a second one is refused with the first one's process and machine.
+    """The one writer of a collection. Raises IndexBusy with the process and machine of another one.
 
-    The build is a copy of the live index, or empty for `rebuild`. A job that was killed leaves it behind, and the next
-    one goes on in it. Nothing of it is seen before `finish`.
+    It writes into a new index version: a copy of the live index, or an empty one for `rebuild`. Readers see it after
+    `finish`. A killed job leaves its version behind and the next job continues it.
 
-    Where shards were begun and are not all done it is refused, unless it comes `after_shards`: to do their rest alone.
-    To write from other machines too: hand `share()` to a `PartWriter` there, and `complete` the files here.
+    Raises IndexBusy while some shards of a job are not done, unless `after_shards` is set to do the rest here.
+    To write from other machines, pass `part_writer_config()` to a `PartWriter` there and `complete` the files here.
     """
 
     def __init__(
@@ -52,16 +59,16 @@ class ElasticsearchWriter:
         self._connection = connection
         self._collection = collection
         self._after_shards = after_shards
-        self._builds = Builds(connection, manifest, collection=collection, rebuild=rebuild)
+        self._versions = IndexVersions(connection, manifest, collection=collection, rebuild=rebuild)
         self._revision = secrets.token_hex(8)
-        self._entries: Entries | None = None
+        self._entries: EntryWriter | None = None
         self._written: set[str] = set()
         self._before: NDArray[np.uint64] | None = None
         self._parts: dict[str, _Open] = {}
         self._broken: set[str] = set()
         self._lease = self._hold()
         try:
-            self._live, self._build = self._find()
+            self._live, self._version = self._find()
         except BaseException:
             self._lease.release()
             raise
@@ -75,7 +82,7 @@ class ElasticsearchWriter:
         self.close()
 
     def files(self) -> Iterator[FileRecord]:
-        source = self._build or self._base
+        source = self._version or self._base
         before = array("Q")
         if source is not None:
             for hit in walk(self._connection.job, source.index, {"term": {"kind": "file"}}, ["path"], True):
@@ -86,7 +93,7 @@ class ElasticsearchWriter:
             self._before = np.sort(np.frombuffer(before, dtype=np.uint64))
 
     def known_vectors(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Of the live index, which stays as it is, and of what an earlier job left in the build."""
+        """Of the live index, which stays as it is, and of what an earlier job left in the version."""
         return vectors_in(self._connection, self._indices, keys)
 
     def write(self, changes: Sequence[FileChange]) -> list[Rejection]:
@@ -94,11 +101,11 @@ class ElasticsearchWriter:
         if not changes:
             return []
         self._lease.require()
-        build, entries = self._ensure_build()
+        version, entries = self._ensure_version()
         if {schema.file_key(change.record.path) for change in changes if change.first} & self._written:
-            self._refresh(build)
+            self._refresh(version)
             self._revision = secrets.token_hex(8)
-        admitted, refused = entries.admit([part for change in changes if (part := self._part(change))])
+        admitted, refused = entries.accept([part for change in changes if (part := self._part(change))])
         rejected = [rejection for part in refused.values() for rejection in part.rejections]
         self._broken |= {part.path for part in refused.values()}
         taken = [part.change for part in admitted]
@@ -116,13 +123,13 @@ class ElasticsearchWriter:
 
     # --- parts written elsewhere
 
-    def share(self) -> dict[str, Any]:
+    def part_writer_config(self) -> dict[str, Any]:
         """JSON with which a `PartWriter` on any machine joins this job, and no longer than it runs."""
         self._lease.require()
-        build, _ = self._ensure_build()
+        version, _ = self._ensure_version()
         return {
-            "index": build.index,
-            "meta": build.meta(),
+            "index": version.index,
+            "meta": version.meta(),
             "revision": self._revision,
             "indices": self._indices,
             "lease": self._lease.id,
@@ -137,8 +144,8 @@ class ElasticsearchWriter:
         if not files:
             return []
         self._lease.require()
-        build, _ = self._ensure_build()
-        self._refresh(build)
+        version, _ = self._ensure_version()
+        self._refresh(version)
         rejected = [rejection for file in files for part in file.parts for rejection in part.rejections]
         self._broken -= {file.record.path for file in files}
         self._broken |= {rejection.path for rejection in rejected}
@@ -164,7 +171,7 @@ class ElasticsearchWriter:
             else:
                 whole.append(file.record)
                 passages[path] = told[1]
-        self._delete(build, gone)
+        self._delete(version, gone)
         self._replace(whole, passages)
         return rejected
 
@@ -173,34 +180,34 @@ class ElasticsearchWriter:
     def remove_files(self, paths: Sequence[str]) -> None:
         if paths:
             self._lease.require()
-            build, _ = self._ensure_build()
+            version, _ = self._ensure_version()
             if self._written & {schema.file_key(path) for path in paths}:
-                self._refresh(build)
-            self._delete(build, paths)
+                self._refresh(version)
+            self._delete(version, paths)
 
     def remove_documents(self, ids: Sequence[str]) -> int:
-        """A build that is left in the middle of this is never gone on with: half of a removal is seen by nobody."""
+        """A version that is left in the middle of this is never gone on with: half of a removal is seen by nobody."""
         if not ids:
             return 0
         self._lease.require()
-        build, _ = self._ensure_build()
-        self._refresh(build)
-        found = list(self._entries_of(build, ids))
+        version, _ = self._ensure_version()
+        self._refresh(version)
+        found = list(self._entries_of(version, ids))
         if not found:
             return 0
         self._state("removing")
         for start in range(0, len(found), _KEYS_AT_ONCE):
             gone = [document for document, _ in found[start : start + _KEYS_AT_ONCE]]
-            self._delete_where(build, {"bool": {"filter": [{"terms": {"document": gone}}]}})
-        self._refresh(build)
-        self._recount(build, sorted({file for _, file in found}))
+            self._delete_where(version, {"bool": {"filter": [{"terms": {"document": gone}}]}})
+        self._refresh(version)
+        self._recount(version, sorted({file for _, file in found}))
         self._state("building")
         return len(found)
 
     def finish(self) -> tuple[int, ...]:
-        """Publishes the build, and deletes what is older than the index that it replaces."""
+        """Publishes the version, and deletes what is older than the index that it replaces."""
         self._lease.require()
-        if self._build is not None or self._base is None:
+        if self._version is not None or self._base is None:
             self._publish(self._lease, first=self._live is None and not self._written)
         return ()
 
@@ -213,39 +220,39 @@ class ElasticsearchWriter:
     def _hold(self) -> Lease:
         return Lease(self._connection, self._collection)
 
-    def _find(self) -> tuple[Build | None, Build | None]:
-        (give_up if self._after_shards else require_none)(self._connection, self._collection)
-        return self._builds.find()
+    def _find(self) -> tuple[IndexVersion | None, IndexVersion | None]:
+        (abandon if self._after_shards else require_none)(self._connection, self._collection)
+        return self._versions.find()
 
-    def _make(self) -> Build:
-        build = self._builds.planned(self._live)
-        self._builds.make(build, self._live)
-        return build
+    def _make(self) -> IndexVersion:
+        version = self._versions.new_version(self._live)
+        self._versions.make(version, self._live)
+        return version
 
     # ---
 
     @property
-    def _base(self) -> Build | None:
-        """What a build begins with."""
-        return None if self._builds.rebuild else self._live
+    def _base(self) -> IndexVersion | None:
+        """What a version begins with."""
+        return None if self._versions.rebuild else self._live
 
     @property
     def _indices(self) -> list[str]:
-        return sorted({build.index for build in (self._build, self._base) if build})
+        return sorted({version.index for version in (self._version, self._base) if version})
 
-    def _ensure_build(self) -> tuple[Build, Entries]:
-        if self._build is None:
-            self._build = self._make()
+    def _ensure_version(self) -> tuple[IndexVersion, EntryWriter]:
+        if self._version is None:
+            self._version = self._make()
         if self._entries is None:
-            self._entries = Entries(self._connection, self._build, require=self._lease.require)
-        return self._build, self._entries
+            self._entries = EntryWriter(self._connection, self._version, require=self._lease.require)
+        return self._version, self._entries
 
     def _publish(self, lease: Lease, *, first: bool) -> None:
-        build, entries = self._ensure_build()
+        version, entries = self._ensure_version()
         live = self._live
         generation = 0 if first else (live.generation if live else 0) + 1
-        self._live = self._builds.publish(live, build, entries.fields, generation=generation, require=lease.require)
-        self._build = None
+        self._live = self._versions.publish(live, version, entries.fields, generation=generation, require=lease.require)
+        self._version = None
         self._close_entries()
 
     def _part(self, change: FileChange) -> FilePart | None:
@@ -265,48 +272,50 @@ class ElasticsearchWriter:
 
     def _mark(self, records: Iterable[FileRecord]) -> None:
         """As begun: without a digest."""
-        _, entries = self._ensure_build()
-        entries.put(begun(record, self._revision) for record in records)
+        _, entries = self._ensure_version()
+        entries.put(unfinished_file(record, self._revision) for record in records)
 
     def _replace(self, records: Sequence[FileRecord], passages: Mapping[str, int]) -> None:
         """What was there before of these files goes, and those of which all was taken count as indexed."""
-        build, entries = self._ensure_build()
-        self._delete(build, [record.path for record in records if self._was_there(record.path)], keep=self._revision)
+        version, entries = self._ensure_version()
+        self._delete(version, [record.path for record in records if self._was_there(record.path)], keep=self._revision)
         entries.put(
             file_entry(record, self._revision, passages[record.path])
             for record in records
             if record.path not in self._broken
         )
 
-    def _delete(self, build: Build, paths: Sequence[str], *, keep: str = "") -> None:
-        """Entries of the files, but for those of the revision `keep`."""
+    def _delete(self, version: IndexVersion, paths: Sequence[str], *, keep: str = "") -> None:
+        """EntryWriter of the files, but for those of the revision `keep`."""
         for start in range(0, len(paths), _KEYS_AT_ONCE):
             files = [schema.file_key(path) for path in paths[start : start + _KEYS_AT_ONCE]]
             query: dict[str, Any] = {"bool": {"filter": [{"terms": {"file": files}}]}}
             if keep:
                 query["bool"]["must_not"] = [{"term": {"revision": keep}}]
-            self._delete_where(build, query)
+            self._delete_where(version, query)
 
-    def _delete_where(self, build: Build, query: dict[str, Any]) -> None:
-        self._connection.job(lambda client: client.delete_by_query(index=build.index, query=query, conflicts="proceed"))
+    def _delete_where(self, version: IndexVersion, query: dict[str, Any]) -> None:
+        self._connection.job(
+            lambda client: client.delete_by_query(index=version.index, query=query, conflicts="proceed")
+        )
 
-    def _entries_of(self, build: Build, ids: Sequence[str]) -> Iterator[tuple[str, str]]:
+    def _entries_of(self, version: IndexVersion, ids: Sequence[str]) -> Iterator[tuple[str, str]]:
         """Those of the documents that are there, each with the key of its file."""
         wanted = list(dict.fromkeys(ids))
         for start in range(0, len(wanted), _KEYS_AT_ONCE):
             batch = wanted[start : start + _KEYS_AT_ONCE]
             query = {"bool": {"filter": [{"term": {"kind": "document"}}, {"terms": {"document": batch}}]}}
-            for hit in walk(self._connection.job, build.index, query, ["document"], ["document", "file"]):
+            for hit in walk(self._connection.job, version.index, query, ["document"], ["document", "file"]):
                 yield hit["_source"]["document"], hit["_source"]["file"]
 
-    def _recount(self, build: Build, files: Sequence[str]) -> None:
+    def _recount(self, version: IndexVersion, files: Sequence[str]) -> None:
         """Writes into each file's entry how many documents and passages of it there are."""
-        _, entries = self._ensure_build()
+        _, entries = self._ensure_version()
         for start in range(0, len(files), _KEYS_AT_ONCE):
             batch = files[start : start + _KEYS_AT_ONCE]
             counts = self._count(batch)
             changed = []
-            for hit in walk(self._connection.job, build.index, _of_files(batch, {"kind": "file"}), ["path"], True):
+            for hit in walk(self._connection.job, version.index, _of_files(batch, {"kind": "file"}), ["path"], True):
                 source = hit["_source"]
                 kinds = counts.get(source["file"], {})
                 record = replace(schema.file_record(source), documents=kinds.get("document", 0))
@@ -314,14 +323,14 @@ class ElasticsearchWriter:
             entries.put(changed)
 
     def _count(self, files: Sequence[str], revision: str = "") -> dict[str, dict[str, int]]:
-        """Entries of each kind by file, of one revision or of all."""
-        build, _ = self._ensure_build()
+        """EntryWriter of each kind by file, of one revision or of all."""
+        version, _ = self._ensure_version()
         found: dict[str, dict[str, int]] = {}
         for start in range(0, len(files), _KEYS_AT_ONCE):
             query = _of_files(files[start : start + _KEYS_AT_ONCE], {"revision": revision} if revision else {})
             answer = self._connection.job(
                 lambda client: client.search(
-                    index=build.index,
+                    index=version.index,
                     query=query,  # noqa: B023
                     size=0,
                     track_total_hits=False,
@@ -338,9 +347,9 @@ class ElasticsearchWriter:
         return found
 
     def _state(self, state: str) -> None:
-        assert self._build is not None
-        self._build = build = replace(self._build, state=state)
-        self._connection.job(lambda client: client.indices.put_mapping(index=build.index, meta=build.meta()))
+        assert self._version is not None
+        self._version = version = replace(self._version, state=state)
+        self._connection.job(lambda client: client.indices.put_mapping(index=version.index, meta=version.meta()))
 
     def _was_there(self, path: str) -> bool:
         """Whether an earlier version may have left entries; what the writer was never asked for may be anything."""
@@ -350,8 +359,8 @@ class ElasticsearchWriter:
         place = int(np.searchsorted(self._before, number))
         return place < len(self._before) and bool(self._before[place] == number)
 
-    def _refresh(self, build: Build) -> None:
-        self._connection.job(lambda client: client.indices.refresh(index=build.index))
+    def _refresh(self, version: IndexVersion) -> None:
+        self._connection.job(lambda client: client.indices.refresh(index=version.index))
 
     def _close_entries(self) -> None:
         if self._entries is not None:

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Spooled:
+class FileArray:
     """An array of one dimension that lies in files, one piece in each, until it is part of a cache."""
 
     files: Files
@@ -56,7 +56,7 @@ class Spooled:
             yield from self.files.chunks(path)
 
 
-Saved = Mapping[str, NDArray[np.generic] | Spooled]
+CacheArrays = Mapping[str, NDArray[np.generic] | FileArray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def save(
     db: apsw.Connection,
     folder: Path,
     kind: str,
-    arrays: Saved,
+    arrays: CacheArrays,
     *,
     generation: int,
     newest: int,
@@ -124,7 +124,7 @@ def damage(path: Path, sha256: str) -> str:
     return "" if found == sha256 else f"the cache {path} is damaged"
 
 
-def forget(files: Files, db: apsw.Connection, folder: Path, kinds: Sequence[str] = KINDS) -> None:
+def drop(files: Files, db: apsw.Connection, folder: Path, kinds: Sequence[str] = KINDS) -> None:
     """Takes caches out of the truth, then their files away."""
     names = [name for kind in kinds for name in rows(db, "SELECT file FROM caches WHERE kind = ?", (kind,))]
     with db:
@@ -133,7 +133,7 @@ def forget(files: Files, db: apsw.Connection, folder: Path, kinds: Sequence[str]
         files.remove(folder / name)
 
 
-def clear(files: Files, db: apsw.Connection, folder: Path) -> None:
+def remove_orphans(files: Files, db: apsw.Connection, folder: Path) -> None:
     """Removes cache files that the truth does not know: a job was killed before or after it registered one."""
     known = set(rows(db, "SELECT file FROM caches"))
     for path in folder.glob("*.cache"):
@@ -141,12 +141,12 @@ def clear(files: Files, db: apsw.Connection, folder: Path) -> None:
             files.remove(path)
 
 
-def _ordered(arrays: Saved) -> list[tuple[str, NDArray[np.generic] | Spooled]]:
+def _ordered(arrays: CacheArrays) -> list[tuple[str, NDArray[np.generic] | FileArray]]:
     """Widest types first, so that every array lies at a multiple of its items' size without gaps."""
     return sorted(arrays.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
 
 
-def _header(kind: str, ordered: Sequence[tuple[str, NDArray[np.generic] | Spooled]]) -> bytes:
+def _header(kind: str, ordered: Sequence[tuple[str, NDArray[np.generic] | FileArray]]) -> bytes:
     header: dict[str, object] = {"__metadata__": {"kind": kind}}
     position = 0
     for name, array in ordered:
@@ -162,8 +162,8 @@ def _header(kind: str, ordered: Sequence[tuple[str, NDArray[np.generic] | Spoole
     return len(text).to_bytes(8, "little") + text
 
 
-def _data(array: NDArray[np.generic] | Spooled) -> Iterator[Data]:
-    if isinstance(array, Spooled):
+def _data(array: NDArray[np.generic] | FileArray) -> Iterator[Data]:
+    if isinstance(array, FileArray):
         yield from array.chunks()
     else:
         little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))

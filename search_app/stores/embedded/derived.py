@@ -1,4 +1,4 @@
-"""What is derived from an index file and held in memory: vectors, postings, and which passages a document has.
+"""What is derived from an index file and value in memory: vectors, postings, and which passages a document has.
 
 Each part is brought up when it is first asked for, from its cache file where there is one that holds, else from the
 truth; from then on it follows the commits by the difference.
@@ -28,7 +28,7 @@ from search_app.stores.embedded import attributes, caches, checksums, ranges
 from search_app.stores.embedded.connection import connect_reading, rows
 from search_app.stores.embedded.files import Files
 from search_app.stores.embedded.postings import Postings
-from search_app.stores.vectors import build, choice, gpu
+from search_app.stores.vectors import factory, gpu, plan
 from search_app.stores.vectors.index import Arrays, Rows, VectorIndex
 from search_app.stores.vectors.rows import positions_of
 from search_app.types import Filter, Matrix
@@ -63,7 +63,7 @@ class Commit:
     removals_since: int
 
     @classmethod
-    def seen(cls, db: apsw.Connection) -> Commit:
+    def read(cls, db: apsw.Connection) -> Commit:
         return cls(*rows(db, "SELECT lineage, generation, removals_since FROM manifest")[0])
 
 
@@ -95,11 +95,11 @@ class Derived:
     @property
     def loaded_vectors(self) -> VectorIndex | None:
         """Of whatever commit; None while nobody has asked for them."""
-        return self._vectors.held
+        return self._vectors.value
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         for part in (self._vectors, self._postings, self._documents):
-            part.forget()
+            part.reset()
         self._filters = _Filters()
 
 
@@ -118,18 +118,18 @@ def refresh_caches(
 
     For the writer, which nobody else's commit can overtake. Everything is made from the truth.
     """
-    now, dim, newest = Commit.seen(db), _dim(db), _newest(db)
+    now, dim, newest = Commit.read(db), _dim(db), _newest(db)
     passages, vectors = _count(db, "passages"), _count_vectors(db)
     on_cpu = settings.model_copy(update={"device": "cpu"})
-    chosen = choice.choose(vectors, dim, on_cpu)
+    chosen = plan.plan_index(vectors, dim, on_cpu)
     for kind, wanted in (("postings", passages > _POSTINGS_CACHED), ("vectors", chosen.kind != "flat")):
         if not wanted:
-            caches.forget(files, db, folder, [kind])
+            caches.drop(files, db, folder, [kind])
         elif fresh or _behind(db, now, kind) * _CHANGED > passages:
             if kind == "postings":
                 _save_postings(files, db, folder, generation=now.generation, newest=newest)
                 continue
-            arrays = build.open_index(
+            arrays = factory.open_index(
                 dim, vectors, lambda: _vectors_after(db, 0, dim), arrays=None, settings=on_cpu, may_train=True
             ).to_arrays()
             assert arrays is not None
@@ -138,9 +138,9 @@ def refresh_caches(
 
 def describe(db: apsw.Connection, folder: Path, settings: VectorSettings) -> dict[str, object]:
     """How vectors are searched, why, and in how much memory, and the state of the caches; loads neither."""
-    count, dim, now = _count_vectors(db), _dim(db), Commit.seen(db)
-    chosen = choice.choose(count, dim, settings)
-    each = choice.bytes_per_vector(dim, codes=bool(chosen.parameters["codes"])) if chosen.parameters else 4 * dim + 8
+    count, dim, now = _count_vectors(db), _dim(db), Commit.read(db)
+    chosen = plan.plan_index(count, dim, settings)
+    each = plan.bytes_per_vector(dim, codes=bool(chosen.parameters["codes"])) if chosen.parameters else 4 * dim + 8
     known = rows(db, "SELECT kind, file, bytes FROM caches ORDER BY kind")
     return {
         "vector_index": (
@@ -155,17 +155,17 @@ def describe(db: apsw.Connection, folder: Path, settings: VectorSettings) -> dic
     }
 
 
-class _Part(ABC, Generic[T]):
+class _Follower(ABC, Generic[T]):
     """One derived structure that follows the truth. `kind` is that of its cache file, or empty."""
 
     kind = ""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
-        self.held: T | None = None
+    def reset(self) -> None:
+        self.value: T | None = None
         self._lineage, self._generation, self._newest = "", -1, 0
         self._cache = ""
 
@@ -174,31 +174,31 @@ class _Part(ABC, Generic[T]):
         try:
             return self._follow(db, now)
         except BaseException:
-            self.forget()
+            self.reset()
             raise
 
     def _follow(self, db: apsw.Connection, now: Commit) -> T:
         registered = "".join(rows(db, "SELECT sha256 FROM caches WHERE kind = ?", (self.kind,)))
         fits = self._lineage == now.lineage and now.removals_since <= self._generation <= now.generation
-        if self.held is None or not fits or registered != self._cache:
+        if self.value is None or not fits or registered != self._cache:
             # A new cache is nearer to the truth, and of the kind that suits its size.
             cache = self._usable(db, now) if registered else None
-            if self.held is None or not fits or cache is not None:
-                self.forget()
-                self.held, self._generation, self._newest = self._start(db, now, cache)
+            if self.value is None or not fits or cache is not None:
+                self.reset()
+                self.value, self._generation, self._newest = self._start(db, now, cache)
                 self._lineage = now.lineage
             self._cache = registered
-        held = self.held
-        assert held is not None
+        value = self.value
+        assert value is not None
         if self._generation != now.generation:
             gone = _numbers(db, "SELECT passage FROM removed WHERE generation > ?", (self._generation,))
-            self._remove(held, gone[gone <= self._newest])
+            self._remove(value, gone[gone <= self._newest])
             newest = _newest(db)
             if newest > self._newest:
-                self._add(db, held, self._newest)
+                self._add(db, value, self._newest)
                 self._newest = newest
             self._generation = now.generation
-        return held
+        return value
 
     def _usable(self, db: apsw.Connection, now: Commit) -> caches.Cache | None:
         self._require_latest(db)
@@ -219,14 +219,14 @@ class _Part(ABC, Generic[T]):
         """The structure, and the generation and newest row that it is at."""
 
     @abstractmethod
-    def _add(self, db: apsw.Connection, held: T, after: int) -> None: ...
+    def _add(self, db: apsw.Connection, value: T, after: int) -> None: ...
 
     @abstractmethod
-    def _remove(self, held: T, passages: Rows) -> None:
+    def _remove(self, value: T, passages: Rows) -> None:
         """`passages` ascend."""
 
 
-class _Vectors(_Part[VectorIndex]):
+class _Vectors(_Follower[VectorIndex]):
     kind = "vectors"
 
     def __init__(self, folder: Path, settings: VectorSettings) -> None:
@@ -236,14 +236,14 @@ class _Vectors(_Part[VectorIndex]):
     def _usable(self, db: apsw.Connection, now: Commit) -> caches.Cache | None:
         # Settings may want another kind than the one that was cached; a GPU takes the exact vectors.
         count = _count_vectors(db)
-        other = gpu.wanted(self._settings, count) or choice.choose(count, _dim(db), self._settings).kind == "flat"
+        other = gpu.wanted(self._settings, count) or plan.plan_index(count, _dim(db), self._settings).kind == "flat"
         return None if other else super()._usable(db, now)
 
     def _start(self, db: apsw.Connection, now: Commit, cache: caches.Cache | None) -> tuple[VectorIndex, int, int]:
         dim, count = _dim(db), _count_vectors(db)
 
         def opened(arrays: Arrays | None) -> VectorIndex:
-            return build.open_index(
+            return factory.open_index(
                 dim, count, lambda: _vectors_after(db, 0, dim), arrays=arrays, settings=self._settings, may_train=False
             )
 
@@ -254,16 +254,16 @@ class _Vectors(_Part[VectorIndex]):
                 log.warning("%s; it is made anew in memory", error)
         return opened(None), now.generation, _newest(db)
 
-    def _add(self, db: apsw.Connection, held: VectorIndex, after: int) -> None:
+    def _add(self, db: apsw.Connection, value: VectorIndex, after: int) -> None:
         for passages, vectors in _vectors_after(db, after, _dim(db)):
-            held.add(passages, vectors)
+            value.add(passages, vectors)
 
-    def _remove(self, held: VectorIndex, passages: Rows) -> None:
+    def _remove(self, value: VectorIndex, passages: Rows) -> None:
         if len(passages):
-            held.remove(passages)
+            value.remove(passages)
 
 
-class _Postings(_Part[Postings]):
+class _Postings(_Follower[Postings]):
     kind = "postings"
 
     def _start(self, db: apsw.Connection, now: Commit, cache: caches.Cache | None) -> tuple[Postings, int, int]:
@@ -271,12 +271,12 @@ class _Postings(_Part[Postings]):
             return Postings(cache.arrays), cache.generation, cache.newest
         return _postings_from(db, 0, Postings()), now.generation, _newest(db)
 
-    def _add(self, db: apsw.Connection, held: Postings, after: int) -> None:
-        _postings_from(db, after, held)
+    def _add(self, db: apsw.Connection, value: Postings, after: int) -> None:
+        _postings_from(db, after, value)
 
-    def _remove(self, held: Postings, passages: Rows) -> None:
+    def _remove(self, value: Postings, passages: Rows) -> None:
         if len(passages):
-            held.remove(passages)
+            value.remove(passages)
 
 
 class _PassageRows:
@@ -303,23 +303,23 @@ class _PassageRows:
         return self._passages[wanted[self._documents]]
 
 
-class _Documents(_Part[_PassageRows]):
+class _Documents(_Follower[_PassageRows]):
     def _start(self, db: apsw.Connection, now: Commit, cache: caches.Cache | None) -> tuple[_PassageRows, int, int]:
-        held = _PassageRows()
+        value = _PassageRows()
         # All of them stand in the index over documents, so the texts are not read.
-        self._take(held, db.execute("SELECT rowid, document FROM passages INDEXED BY passages_document"))
-        return held, now.generation, _newest(db)
+        self._take(value, db.execute("SELECT rowid, document FROM passages INDEXED BY passages_document"))
+        return value, now.generation, _newest(db)
 
-    def _add(self, db: apsw.Connection, held: _PassageRows, after: int) -> None:
-        self._take(held, db.execute("SELECT rowid, document FROM passages WHERE rowid > ?", (after,)))
+    def _add(self, db: apsw.Connection, value: _PassageRows, after: int) -> None:
+        self._take(value, db.execute("SELECT rowid, document FROM passages WHERE rowid > ?", (after,)))
 
-    def _remove(self, held: _PassageRows, passages: Rows) -> None:
+    def _remove(self, value: _PassageRows, passages: Rows) -> None:
         if len(passages):
-            held.remove(passages)
+            value.remove(passages)
 
-    def _take(self, held: _PassageRows, found: apsw.Cursor) -> None:
+    def _take(self, value: _PassageRows, found: apsw.Cursor) -> None:
         pairs = np.fromiter(found, dtype=[("passage", np.int64), ("document", np.int64)])
-        held.add(pairs["passage"], pairs["document"])
+        value.add(pairs["passage"], pairs["document"])
 
 
 class _Filters:

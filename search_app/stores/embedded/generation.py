@@ -16,7 +16,7 @@ GENERATION_FILE = "generation"
 _REPAIR = "run: search-index verify --repair"
 
 
-class Recorded(NamedTuple):
+class GenerationRecord(NamedTuple):
     """How far the commits of a lineage had come; `successor` is the lineage that was about to take its place."""
 
     lineage: str
@@ -25,7 +25,7 @@ class Recorded(NamedTuple):
 
 
 def record(files: Files, folder: Path, lineage: str, generation: int) -> None:
-    files.write(folder / GENERATION_FILE, [_line(Recorded(lineage, generation))])
+    files.write(folder / GENERATION_FILE, [_line(GenerationRecord(lineage, generation))])
 
 
 def announce(files: Files, folder: Path, successor: str) -> None:
@@ -38,7 +38,7 @@ def announce(files: Files, folder: Path, successor: str) -> None:
         files.write(folder / GENERATION_FILE, [_line(recorded._replace(successor=successor))])
 
 
-def read(folder: Path) -> Recorded | None:
+def read(folder: Path) -> GenerationRecord | None:
     """None where there is no such file. Raises IndexCorrupt.
 
     Read it before the truth: a commit in between is then no contradiction.
@@ -51,7 +51,7 @@ def read(folder: Path) -> Recorded | None:
         raise IndexCorrupt(f"{folder / GENERATION_FILE} cannot be read: {error.strerror}", hint=_REPAIR) from error
     try:
         lineage, number, *successor, _ = line.decode("ascii").split(" ")
-        recorded = Recorded(lineage, int(number), *successor)
+        recorded = GenerationRecord(lineage, int(number), *successor)
         if _line(recorded) == line:
             return recorded
     except (ValueError, TypeError):
@@ -59,7 +59,7 @@ def read(folder: Path) -> Recorded | None:
     raise IndexCorrupt(f"{folder / GENERATION_FILE} is damaged", hint=_REPAIR)
 
 
-def require(recorded: Recorded | None, folder: Path, lineage: str, generation: int) -> None:
+def require(recorded: GenerationRecord | None, folder: Path, lineage: str, generation: int) -> None:
     """Raises IndexCorrupt where the truth is behind what was recorded, or is another index."""
     if recorded is not None and not _follows(recorded, lineage, generation):
         recorded = read(folder)  # another index may have been published since
@@ -72,12 +72,12 @@ def require(recorded: Recorded | None, folder: Path, lineage: str, generation: i
     raise IndexCorrupt(f"the index in {folder} {what}", hint=_REPAIR)
 
 
-def _follows(recorded: Recorded, lineage: str, generation: int) -> bool:
+def _follows(recorded: GenerationRecord, lineage: str, generation: int) -> bool:
     if lineage == recorded.lineage:
         return generation >= recorded.generation
     return lineage == recorded.successor and generation > recorded.generation
 
 
-def _line(recorded: Recorded) -> bytes:
+def _line(recorded: GenerationRecord) -> bytes:
     text = f"{recorded.lineage} {recorded.generation} {recorded.successor}".rstrip().encode("ascii")
     return b"%s %08x\n" % (text, zlib.crc32(text))

@@ -22,7 +22,7 @@ def refresh(db: apsw.Connection, folder: Path, files: Files, settings: VectorSet
     """
     lost = [kind for kind, file in rows(db, "SELECT kind, file FROM caches") if not (folder / file).exists()]
     if lost:
-        caches.forget(files, db, folder, lost)
+        caches.drop(files, db, folder, lost)
     before = rows(db, "SELECT generation FROM caches")
     derived.refresh_caches(db, folder, files, settings, fresh=fresh)
     after = rows(db, "SELECT generation FROM caches")

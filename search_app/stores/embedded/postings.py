@@ -140,7 +140,7 @@ class Postings:
 
     def remove(self, rows: Rows) -> None:
         """Rows that are not there are left out."""
-        self._settle()
+        self._flush()
         found = self._positions(np.unique(np.asarray(rows, np.int64)))
         if not len(found):
             return
@@ -156,7 +156,7 @@ class Postings:
 
         `among` (ascending) limits the search before the cut; the statistics stay those of all passages.
         """
-        self._settle()
+        self._flush()
         allowed = None if among is None else self._positions(np.asarray(among, np.int64))
         if not self._live or k < 1 or (allowed is not None and not len(allowed)):
             return [[] for _ in questions]
@@ -168,7 +168,7 @@ class Postings:
         return [self._best(np.unique(np.asarray(question, np.uint64)), k, allowed, norms) for question in questions]
 
     def to_arrays(self) -> Arrays:
-        self._settle()
+        self._flush()
         self._merge(0)
         return {"rows": self._rows, "lengths": self._lengths, **self._segments[0].arrays()}
 
@@ -197,7 +197,7 @@ class Postings:
         found: Positions = places[~self._removed[places]].astype(np.int32)
         return found
 
-    def _settle(self) -> None:
+    def _flush(self) -> None:
         """Takes in what was added. A segment is merged with those behind it as soon as it is not twice their size."""
         if self._pending:
             self._rows = np.concatenate([self._rows, *(rows for rows, _ in self._pending)])

@@ -46,7 +46,7 @@ def publish(files: Files, folder: Path, new: Path, *, keep: bool = True) -> int:
                 served.pragma("checksum_verification", False)  # it is overwritten, whatever it holds
                 copy(source, served)
                 generation.record(files, folder, lineage, number)
-                caches.clear(files, served, folder)
+                caches.remove_orphans(files, served, folder)
     delete(files, new)
     if kept:
         _keep(files, folder)

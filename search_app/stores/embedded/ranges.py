@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from search_app.stores.embedded.caches import Saved, Spooled
+from search_app.stores.embedded.caches import CacheArrays, FileArray
 from search_app.stores.embedded.files import Files
 from search_app.stores.embedded.postings import Postings
 from search_app.stores.vectors.index import Arrays, Rows
@@ -18,7 +18,7 @@ Terms = tuple[Rows, NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64], ND
 """What `Postings.add` takes."""
 
 
-def postings_by_range(scan: Callable[[], Iterator[Terms]], count: int, files: Files, folder: Path) -> Saved:
+def postings_by_range(scan: Callable[[], Iterator[Terms]], count: int, files: Files, folder: Path) -> CacheArrays:
     """What `Postings.to_arrays` gives of all that `scan` yields, which is asked `count` times.
 
     The two long arrays lie in files of the folder until `clear`.
@@ -41,8 +41,8 @@ def postings_by_range(scan: Callable[[], Iterator[Terms]], count: int, files: Fi
         **passages,
         "offsets": offsets,
         **{name: np.concatenate([arrays[name] for arrays in made]) for name in ("words", "most", "shortest")},
-        "positions": Spooled(files, spooled["positions"], np.dtype(np.int32), size),
-        "counts": Spooled(files, spooled["counts"], np.dtype(np.uint16), size),
+        "positions": FileArray(files, spooled["positions"], np.dtype(np.int32), size),
+        "counts": FileArray(files, spooled["counts"], np.dtype(np.uint16), size),
     }
 
 

@@ -44,7 +44,7 @@ def repair(files: Files, folder: Path, settings: VectorSettings, *, collection: 
     if Part.CACHES in parts or Part.TRUTH in parts or Part.ROWS in parts:
         path = folder / INDEX_FILE
         with closing(connect_writing(path)) as db, translated(path):
-            caches.forget(files, db, folder)
+            caches.drop(files, db, folder)
             refresh(db, folder, files, settings, fresh=True)
             publish.checkpoint(db)
             done.append("the caches were made anew")

@@ -47,7 +47,7 @@ class SqliteStore:
         self._lock = threading.Lock()
         self._derived = Derived(path.parent, settings)
         try:
-            self._current, self._seen = self._look()
+            self._current, self._commit = self._read_state()
         except BaseException:
             self.close()
             raise
@@ -68,12 +68,12 @@ class SqliteStore:
 
     def is_degraded(self) -> bool:
         _ = self.generation  # where a file that was damaged or taken away shows
-        return self._searches_elsewhere()
+        return self._is_degraded()
 
     @property
     def generation(self) -> int:
         with self._reading() as db:
-            return Commit.seen(db).generation
+            return Commit.read(db).generation
 
     def search_dense(self, vectors: Matrix, *, k: int, where: Filter | None = None) -> list[list[Hit]]:
         return [list(found.dense) for found in self._search(None, vectors, k, where)]
@@ -172,19 +172,19 @@ class SqliteStore:
                 return self._search_once(questions, vectors, k, where)
             except IndexReplaced:
                 with self._lock:
-                    self._current, self._seen = self._look()
+                    self._current, self._commit = self._read_state()
         return self._search_once(questions, vectors, k, where)
 
-    def _look(self) -> tuple[Manifest, Commit]:
+    def _read_state(self) -> tuple[Manifest, Commit]:
         """What is there now. Raises IndexCorrupt where that is not what was recorded beside it."""
         attempts = _ATTEMPTS
         while True:
             recorded = generation.read(self._path.parent)
             with self._reading() as db:
-                current, seen = _manifest(db), Commit.seen(db)
+                current, commit = _manifest(db), Commit.read(db)
             try:
-                generation.require(recorded, self._path.parent, seen.lineage, seen.generation)
-                return current, seen
+                generation.require(recorded, self._path.parent, commit.lineage, commit.generation)
+                return current, commit
             except IndexCorrupt:
                 attempts -= 1  # another index may have been published between the record and the truth
                 if not attempts:
@@ -196,21 +196,21 @@ class SqliteStore:
         with self._readers.one() as reader, reader.transaction() as db:
             with self._lock, self._unchanged(reader):
                 # The first SELECT fixes what this transaction sees; under the lock, nothing derived can be ahead of it.
-                now = Commit.seen(db)
-                self._notice(now)
+                now = Commit.read(db)
+                self._require_same_index(now)
                 among = None
                 if where is not None:
                     among = self._derived.matching(db, now, filters.check(where, _fields(db)))
                 dense = None if vectors is None else self._dense(db, now, vectors, k, among)
                 keyword = None if questions is None else self._keyword(db, now, questions, k, among)
-                degraded = vectors is not None and self._searches_elsewhere()
+                degraded = vectors is not None and self._is_degraded()
             by_vector, by_word = _hits(db, dense=dense, bm25=keyword)
         return [
             Rankings(one, other, now.generation, degraded)
             for one, other in itertools.zip_longest(by_vector, by_word, fillvalue=())
         ]
 
-    def _searches_elsewhere(self) -> bool:
+    def _is_degraded(self) -> bool:
         """Whether vectors are not searched where the settings want it, as on a GPU that was lost."""
         index = self._derived.loaded_vectors
         return index is not None and bool(index.degraded)
@@ -224,14 +224,14 @@ class SqliteStore:
             try:
                 reader.require_unchanged()
             except IndexBusy:
-                self._derived.forget()
+                self._derived.reset()
                 raise
 
-    def _notice(self, now: Commit) -> None:
+    def _require_same_index(self, now: Commit) -> None:
         """Raises IndexReplaced where this is not the index that was looked at, or what it was before."""
-        if now.lineage != self._seen.lineage or now.generation < self._seen.generation:
+        if now.lineage != self._commit.lineage or now.generation < self._commit.generation:
             raise IndexReplaced(f"{self._path} was replaced while it was read", hint="ask again")
-        self._seen = now
+        self._commit = now
 
     def _dense(self, db: apsw.Connection, now: Commit, vectors: Matrix, k: int, among: Rows | None) -> list[Scored]:
         # A rebuild may have changed what the vectors mean.

@@ -170,7 +170,7 @@ class SqliteWriter:
                     Manifest.from_json(text, oldest=upgrade.OLDEST).require(self._manifest)
                     if upgrade.upgrade(db):
                         self._record(db)
-                    caches.clear(self._files, db, self._folder)
+                    caches.remove_orphans(self._files, db, self._folder)
                     return db
                 if text == self._manifest.to_json():
                     return db

@@ -118,7 +118,7 @@ class Codes:
             scores, found = np.take_along_axis(scores, order, axis=1), np.take_along_axis(found, order, axis=1)
         return scores, found
 
-    def slack(self, queries: Matrix) -> float:
+    def error_bound(self, queries: Matrix) -> float:
         """How far an exact score of these queries can lie above the rough one (Cauchy-Schwarz)."""
         return self.error * float(np.linalg.norm(queries, axis=1).max(initial=0.0)) + ranking.ROUNDING
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from search_app.errors import IndexCorrupt
 from search_app.settings import VectorSettings
 from search_app.stores.vectors import faiss, ranking
-from search_app.stores.vectors.choice import Choice, bytes_per_vector
 from search_app.stores.vectors.codes import Codes
 from search_app.stores.vectors.index import Arrays, Lookup, Rows
-from search_app.stores.vectors.rows import NONE, held, nothing, positions_of
+from search_app.stores.vectors.plan import IndexPlan, bytes_per_vector
+from search_app.stores.vectors.rows import NONE, empty_result, positions_of, sorted_positions_of
 from search_app.types import Matrix
 
 _LAYOUT = 1
@@ -32,7 +32,7 @@ _TOGETHER = 64
 """Queries whose candidates are held at once."""
 
 
-class Compressed:
+class CompressedIndex:
     """A trained index. `lists` holds rows; what was removed is gone from it, and masked in the codes."""
 
     def __init__(self, lists: Any, codes: Codes | None, settings: VectorSettings, *, probes: int, why: str) -> None:
@@ -45,9 +45,9 @@ class Compressed:
         cls,
         sample: Matrix,
         bounds: tuple[NDArray[np.float32], NDArray[np.float32]],
-        choice: Choice,
+        choice: IndexPlan,
         settings: VectorSettings,
-    ) -> Compressed:
+    ) -> CompressedIndex:
         """Empty. `bounds`: the least and the largest value of each dimension over all vectors."""
         library = faiss.library()
         dim, wanted = sample.shape[1], choice.parameters
@@ -60,7 +60,7 @@ class Compressed:
         return cls(lists, codes, settings, probes=wanted["probes"], why=choice.why)
 
     @classmethod
-    def restored(cls, dim: int, arrays: Arrays, settings: VectorSettings) -> Compressed:
+    def restored(cls, dim: int, arrays: Arrays, settings: VectorSettings) -> CompressedIndex:
         """From `to_arrays`; they may be read-only. Raises IndexCorrupt where they are not what that gave."""
         try:
             if arrays["layout"].tolist() != [_LAYOUT]:
@@ -112,7 +112,7 @@ class Compressed:
         matching = len(self) if chosen is None else len(chosen)
         k = min(k, matching)
         if not k or not len(queries):
-            return nothing(queries, k)
+            return empty_result(queries, k)
         parts = [
             self._search(queries[start : start + _TOGETHER], k, exact, chosen, matching)
             for start in range(0, len(queries), _TOGETHER)
@@ -151,7 +151,7 @@ class Compressed:
         return int(self._rows[-1].item()) + 1 if len(self._rows) else 0
 
     def _held(self, rows: Rows) -> NDArray[np.int64]:
-        found = held(rows, self._rows)
+        found = sorted_positions_of(rows, self._rows)
         living: NDArray[np.int64] = found[self._alive[found]]
         return living
 
@@ -172,11 +172,13 @@ class Compressed:
         if matching <= wanted or (chosen is not None and matching <= self._settings.exact_filters):
             return self._compared(queries, k, exact, chosen, matching)
         found = self._candidates_of(queries, wanted, chosen)
-        slack = math.inf if self._codes is None else self._codes.slack(queries)
+        error_bound = math.inf if self._codes is None else self._codes.error_bound(queries)
         enough = np.array([len(rows) >= k for _, rows in found])
-        scores, rows = nothing(queries, k)
+        scores, rows = empty_result(queries, k)
         some = [one for one in found if len(one[1]) >= k]
-        scores[enough], rows[enough] = ranking.settle(queries[enough], some, k, exact=exact, slack=slack)
+        scores[enough], rows[enough] = ranking.rerank_exact(
+            queries[enough], some, k, exact=exact, error_bound=error_bound
+        )
         if not enough.all():
             scores[~enough], rows[~enough] = self._compared(queries[~enough], k, exact, chosen, matching)
         return scores, rows
@@ -196,7 +198,9 @@ class Compressed:
 
         scores, places = codes.scan(queries, min(self._candidates(k), matching), living)
         ranked = list(zip(scores, self._rows[places], strict=True))
-        return ranking.settle(queries, ranked, k, exact=exact, slack=codes.slack(queries), matching=matching, more=more)
+        return ranking.rerank_exact(
+            queries, ranked, k, exact=exact, error_bound=codes.error_bound(queries), matching=matching, more=more
+        )
 
     def _candidates_of(self, queries: Matrix, wanted: int, chosen: NDArray[np.int64] | None) -> list[ranking.Ranked]:
         """From the lists, refined by the 8-bit codes where there are any."""

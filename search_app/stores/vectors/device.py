@@ -47,11 +47,11 @@ class Scan(Protocol):
         ever among them, and none of these is missed."""
         ...
 
-    def keep(self, mask: Mask) -> None:
+    def compact(self, mask: Mask) -> None:
         """Drops the positions that `mask` does not allow; the others move up."""
         ...
 
-    def slack(self, queries: Matrix) -> float:
+    def error_bound(self, queries: Matrix) -> float:
         """How far an exact score of these queries can lie from the rough one."""
         ...
 
@@ -70,11 +70,11 @@ class Rounding:
         self._sum = 4 * dim * _FLOAT32
         self._norm = self._away = 0.0
 
-    def saw(self, norm: float, away: float) -> None:
+    def observe(self, norm: float, away: float) -> None:
         """The largest norm of vectors that were added, and of what rounding took from them."""
         self._norm, self._away = max(self._norm, norm), max(self._away, away)
 
-    def slack(self, norm: float, away: float) -> float:
+    def error_bound(self, norm: float, away: float) -> float:
         """For queries with these largest norms."""
         rounded, held = norm + away, self._norm + self._away
         return away * self._norm + rounded * self._away + self._sum * rounded * held + ranking.ROUNDING * norm

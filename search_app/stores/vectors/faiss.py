@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_app.errors import IndexCorrupt, MissingExtra
-from search_app.stores.vectors import builds
+from search_app.stores.vectors import packages
 
 Bytes = NDArray[np.uint8]
 
@@ -17,21 +17,21 @@ Bytes = NDArray[np.uint8]
 @functools.cache
 def library() -> Any:
     """The module; raises MissingExtra where there is none that can be used, ConfigurationError where two are."""
-    found = builds.installed()
-    builds.check(found)
+    found = packages.installed()
+    packages.check(found)
     try:
         import faiss
     except ImportError as error:
-        raise MissingExtra("faiss", builds.extra(found)) from error
+        raise MissingExtra("faiss", packages.extra(found)) from error
     except RuntimeError as error:  # a GPU build without the libraries it needs
-        raise MissingExtra(f"faiss ({error})", builds.extra(found)) from error
+        raise MissingExtra(f"faiss ({error})", packages.extra(found)) from error
     return faiss
 
 
 def describe() -> dict[str, Any]:
     """Version and build, for `info`. It asks for no device: some errors of CUDA would end the process."""
     options = library().get_compile_options().split()
-    return {"version": library().__version__, "installed": builds.installed(), "for_gpu": "GPU" in options}
+    return {"version": library().__version__, "installed": packages.installed(), "for_gpu": "GPU" in options}
 
 
 def serialized(index: Any) -> Bytes:

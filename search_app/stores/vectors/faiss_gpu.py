@@ -18,7 +18,7 @@ from search_app.stores.vectors.device import (
     failure,
     merged,
 )
-from search_app.stores.vectors.rows import nothing
+from search_app.stores.vectors.rows import empty_result
 from search_app.types import Matrix
 
 SEGMENT = 1 << 20
@@ -54,7 +54,7 @@ class FaissScan:
         return sum(int(index.ntotal) for index in self._indexes)
 
     def add(self, vectors: Matrix) -> None:
-        self._rounding.saw(*self._norms(vectors))
+        self._rounding.observe(*self._norms(vectors))
         with self._translated():
             done = 0
             while done < len(vectors):
@@ -66,7 +66,7 @@ class FaissScan:
 
     def best(self, queries: Matrix, k: int, mask: Mask | None) -> Found:
         wanted = np.ascontiguousarray(queries, dtype=np.float32)
-        found, start = nothing(wanted, 0), 0
+        found, start = empty_result(wanted, 0), 0
         with self._translated():
             for index in self._indexes:
                 end = start + int(index.ntotal)
@@ -75,7 +75,7 @@ class FaissScan:
                 start = end
         return found
 
-    def keep(self, mask: Mask) -> None:
+    def compact(self, mask: Mask) -> None:
         with self._translated():
             start = 0
             for index in self._indexes:
@@ -88,8 +88,8 @@ class FaissScan:
                     index.add(np.ascontiguousarray(vectors))
             self._indexes = [index for index in self._indexes if index.ntotal]
 
-    def slack(self, queries: Matrix) -> float:
-        return self._rounding.slack(*self._norms(queries))
+    def error_bound(self, queries: Matrix) -> float:
+        return self._rounding.error_bound(*self._norms(queries))
 
     def describe(self) -> dict[str, object]:
         return {
@@ -105,7 +105,7 @@ class FaissScan:
         count = size if mask is None else int(np.count_nonzero(mask))
         k = min(k, count)
         if k == 0:
-            return nothing(queries, 0)
+            return empty_result(queries, 0)
         if mask is None or count == size:
             if k <= MOST:
                 found: Found = index.search(queries, k)
@@ -127,7 +127,7 @@ class FaissScan:
         return scores, positions
 
     def _read_back(self, index: Any, queries: Matrix, k: int, positions: Positions) -> Found:
-        found = nothing(queries, 0)
+        found = empty_result(queries, 0)
         for start in range(0, len(positions), _BLOCK):
             some = positions[start : start + _BLOCK]
             scores = queries @ index.reconstruct_batch(some).T

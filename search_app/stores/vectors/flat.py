@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from search_app.stores.vectors import faiss, ranking
 from search_app.stores.vectors.index import Lookup, Rows
-from search_app.stores.vectors.rows import NONE, held, nothing, positions_of
+from search_app.stores.vectors.rows import NONE, empty_result, positions_of, sorted_positions_of
 from search_app.types import Matrix
 
 _GATHER = 1 / 20
 """Up to this share of all, picking vectors out is quicker than passing over the others."""
 
 
-class Flat:
+class FlatIndex:
     """Exact by itself: `exact` is never asked."""
 
     def __init__(self, dim: int, *, why: str = "") -> None:
@@ -43,11 +43,11 @@ class Flat:
 
     def search(self, vectors: Matrix, k: int, *, exact: Lookup, among: Rows | None = None) -> tuple[Matrix, Rows]:
         queries = np.ascontiguousarray(vectors, dtype=np.float32)
-        chosen = None if among is None else held(among, self._rows)
+        chosen = None if among is None else sorted_positions_of(among, self._rows)
         matching = len(self) if chosen is None else len(chosen)
         k = min(k, matching)
         if not k or not len(queries):
-            return nothing(queries, k)
+            return empty_result(queries, k)
         if chosen is not None and matching <= max(k, len(self) * _GATHER):
             picked = self._vectors(chosen)
             found = [ranking.best(ranking.inner(query, picked), chosen, k) for query in queries]
@@ -64,9 +64,9 @@ class Flat:
             scores, places = scan(queries[query : query + 1], count)
             return scores[0], places[0]
 
-        ranked = list(zip(*scan(queries, ranking.reach(k)), strict=True))
-        scores, places = ranking.settle(
-            queries, ranked, k, exact=self._vectors, slack=ranking.ROUNDING, matching=matching, more=more
+        ranked = list(zip(*scan(queries, ranking.initial_k(k)), strict=True))
+        scores, places = ranking.rerank_exact(
+            queries, ranked, k, exact=self._vectors, error_bound=ranking.ROUNDING, matching=matching, more=more
         )
         return scores, self._rows[places]
 

@@ -17,9 +17,9 @@ from search_app.settings import VectorSettings
 from search_app.stores.vectors import faiss, ranking, selftest
 from search_app.stores.vectors.device import DeviceFailure, Found, Mask, OutOfMemory, Scan, merged
 from search_app.stores.vectors.faiss_gpu import FaissScan, bitmap_selector, gpu_index_maker
-from search_app.stores.vectors.flat import Flat
+from search_app.stores.vectors.flat import FlatIndex
 from search_app.stores.vectors.index import Lookup, Rows, VectorIndex
-from search_app.stores.vectors.rows import NONE, nothing, positions_of
+from search_app.stores.vectors.rows import NONE, empty_result, positions_of
 from search_app.types import Matrix
 
 Batches = Callable[[], Iterator[tuple[Rows, Matrix]]]
@@ -51,22 +51,22 @@ def open_gpu(
     dim: int, count: int, batches: Batches, settings: VectorSettings, *, scans: Scans | None = None
 ) -> VectorIndex:
     """All of `batches`, on the devices that the settings name; on the CPU, and saying why, where they fail."""
-    index = OnGpu(dim, (), spread=settings.spread)
+    index = GpuIndex(dim, (), spread=settings.spread)
     try:
         why = f"vectors.device is {settings.device}"
-        index = OnGpu(dim, (scans or tested_scans)(dim, count, settings), spread=settings.spread, why=why)
+        index = GpuIndex(dim, (scans or available_scans)(dim, count, settings), spread=settings.spread, why=why)
         for rows, vectors in batches():
             index.add(rows, vectors)
             if not index.devices:
                 break
     except DeviceFailure as error:
-        index.give_up(str(error))
+        index.fail(str(error))
     if not index.devices:
         index.serve_from(batches())
     return index
 
 
-def tested_scans(dim: int, count: int, settings: VectorSettings) -> Sequence[Scan]:
+def available_scans(dim: int, count: int, settings: VectorSettings) -> Sequence[Scan]:
     """On every visible device, on cuda:N alone, or on the first (auto), by FAISS if it passed its self-test."""
     tested = selftest.run()
     if not tested.library:
@@ -95,7 +95,7 @@ def tested_scans(dim: int, count: int, settings: VectorSettings) -> Sequence[Sca
     ]
 
 
-class _Part:
+class _DeviceIndex:
     """What one device holds, and the one thread that talks to it."""
 
     def __init__(self, scan: Scan) -> None:
@@ -135,7 +135,7 @@ class _Part:
         if self.dead > len(self._live) * _DEAD:
             kept, self._noted = self._live, [self.live]
             self._live, self.dead = np.ones(len(self._noted[0]), dtype=bool), 0
-            self.run(self.scan.keep, kept).result()
+            self.run(self.scan.compact, kept).result()
 
     def count(self, among: Rows) -> int:
         """Those that are here and live."""
@@ -154,7 +154,7 @@ class _Part:
             mask = None
         k = min(k, len(rows) if mask is None else int(np.count_nonzero(mask)))
         if not k:
-            return nothing(queries, 0)
+            return empty_result(queries, 0)
         scores, positions = self._halving(queries, k, mask)
         return scores, rows[positions]
 
@@ -169,7 +169,7 @@ class _Part:
         return np.concatenate([one[0] for one in both]), np.concatenate([one[1] for one in both])
 
 
-class OnGpu:
+class GpuIndex:
     """Each device holds all ("replica": questions are shared out) or a part ("shard": each question goes to all).
 
     A device that fails is not used again. When too few are left to answer, the CPU answers from exact vectors.
@@ -177,9 +177,9 @@ class OnGpu:
 
     def __init__(self, dim: int, scans: Sequence[Scan], *, spread: str, why: str = "") -> None:
         self._dim, self._shard, self._why = dim, spread == "shard", why
-        self._parts = [_Part(scan) for scan in scans]
+        self._parts = [_DeviceIndex(scan) for scan in scans]
         self._failures: list[str] = []
-        self._unfreed: list[_Part] = []
+        self._unfreed: list[_DeviceIndex] = []
         """Freeing what is on a lost device makes FAISS end the process."""
         self._left: Rows = NONE
         self._cpu: VectorIndex | None = None
@@ -229,7 +229,7 @@ class OnGpu:
         if self._parts:
             try:
                 return self._search(queries, k, exact, among)
-            except _NoDevice:
+            except _NoDeviceLeft:
                 pass
         if self._cpu is None:
             self.serve_from(_from_truth(self._left, exact))
@@ -250,13 +250,13 @@ class OnGpu:
     def to_arrays(self) -> None:
         return None
 
-    def give_up(self, why: str) -> None:
+    def fail(self, why: str) -> None:
         self._failures.append(why)
         log.warning("vectors are searched on the CPU: %s", why)
 
     def serve_from(self, batches: Iterable[tuple[Rows, Matrix]]) -> None:
         """From now on the CPU answers, from these vectors."""
-        flat = Flat(self._dim, why=self.degraded)
+        flat = FlatIndex(self._dim, why=self.degraded)
         for rows, vectors in batches:
             flat.add(rows, vectors)
         self._cpu, self._left = flat, NONE
@@ -266,25 +266,25 @@ class OnGpu:
         matching = len(self) if among is None else sum(part.count(among) for part in parts)
         k = min(k, matching)
         if not k or not len(queries):
-            return nothing(queries, k)
-        scores, rows = self._best(queries, ranking.reach(k), among)
+            return empty_result(queries, k)
+        scores, rows = self._best(queries, ranking.initial_k(k), among)
 
         def more(query: int, count: int) -> ranking.Ranked:
             again = self._best(queries[query : query + 1], count, among)
             return again[0][0], again[1][0]
 
-        return ranking.settle(
+        return ranking.rerank_exact(
             queries,
             list(zip(scores, rows, strict=True)),
             k,
             exact=exact,
-            slack=max(part.scan.slack(queries) for part in self._parts),
+            error_bound=max(part.scan.error_bound(queries) for part in self._parts),
             matching=matching,
             more=more,
         )
 
     def _best(self, queries: Matrix, k: int, among: Rows | None) -> Found:
-        """Rough scores, falling, and rows. Raises _NoDevice."""
+        """Rough scores, falling, and rows. Raises _NoDeviceLeft."""
         while self._parts:
             shares = [queries] * len(self._parts) if self._shard else np.array_split(queries, len(self._parts))
             asked = [
@@ -302,9 +302,9 @@ class OnGpu:
                 if self._shard:
                     return functools.reduce(lambda left, right: merged(left, right, k), found)
                 return np.concatenate([one[0] for one in found]), np.concatenate([one[1] for one in found])
-        raise _NoDevice
+        raise _NoDeviceLeft
 
-    def _lose(self, lost: _Part, error: DeviceFailure) -> None:
+    def _lose(self, lost: _DeviceIndex, error: DeviceFailure) -> None:
         if lost not in self._parts:
             return
         if not isinstance(error, OutOfMemory):
@@ -313,13 +313,13 @@ class OnGpu:
         self._parts = [part for part in self._parts if part not in gone]
         if not self._parts:
             self._left = np.sort(np.concatenate([part.live for part in gone]))
-            self.give_up(str(error))
+            self.fail(str(error))
         else:
             self._failures.append(str(error))
             log.warning("vectors are searched on %s alone: %s", ", ".join(self.devices), error)
 
 
-class _NoDevice(Exception):
+class _NoDeviceLeft(Exception):
     """None is left."""
 
 

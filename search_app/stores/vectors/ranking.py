@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_app.stores.vectors.index import Lookup, Rows
-from search_app.stores.vectors.rows import nothing
+from search_app.stores.vectors.rows import empty_result
 from search_app.types import Matrix
 
 Scores = NDArray[np.float32]
@@ -34,34 +34,34 @@ def best(scores: Scores, rows: Rows, k: int) -> Ranked:
     return scores[order], rows[order]
 
 
-def reach(k: int) -> int:
-    """Rows of each query that `settle` looks at first."""
+def initial_k(k: int) -> int:
+    """Rows of each query that `rerank_exact` looks at first."""
     return max(24, 2 * k)
 
 
-def settle(
+def rerank_exact(
     queries: Matrix,
     ranked: Sequence[Ranked],
     k: int,
     *,
     exact: Lookup,
-    slack: float,
+    error_bound: float,
     matching: int = 0,
     more: More | None = None,
 ) -> tuple[Matrix, Rows]:
-    """Scores and rows, both (n, k), by exact vectors, of which it takes no more than the order is certain with.
+    """Rank by exact scores; returns scores and rows, both (n, k).
 
-    `slack` is how far an exact score can lie above the rough one: a row whose rough score is less than the k-th exact
-    score by more than that cannot be among the first k. `ranked` holds at least k rows for each query; where that is
-    not all of what is `matching`, `more` gives the rest.
+    `ranked` holds at least k candidates per query, with rough scores that are at most `error_bound` below the exact
+    ones. Exact vectors are read only until no other candidate can enter the first k: one whose rough score plus
+    `error_bound` is below the k-th exact score cannot. `more` fetches further candidates, up to `matching` per query.
     """
     if not len(queries):
-        return nothing(queries, k)
+        return empty_result(queries, k)
     found: list[Ranked] = []
     for start in range(0, len(queries), _TOGETHER):
         part = slice(start, start + _TOGETHER)
         rest = None if more is None else partial(_after, more, start)
-        found += _settle(queries[part], list(ranked[part]), k, exact, slack, matching, rest)
+        found += _rerank_batch(queries[part], list(ranked[part]), k, exact, error_bound, matching, rest)
     return np.stack([scores for scores, _ in found]), np.stack([rows for _, rows in found])
 
 
@@ -69,28 +69,28 @@ def _after(more: More, start: int, query: int, count: int) -> Ranked:
     return more(start + query, count)
 
 
-def _settle(
-    queries: Matrix, ranked: list[Ranked], k: int, exact: Lookup, slack: float, matching: int, more: More | None
+def _rerank_batch(
+    queries: Matrix, ranked: list[Ranked], k: int, exact: Lookup, error_bound: float, matching: int, more: More | None
 ) -> list[Ranked]:
     none: Ranked = (np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64))
-    settled = [none] * len(queries)
-    pending, look = list(range(len(queries))), reach(k)
+    exact_so_far = [none] * len(queries)
+    pending, look = list(range(len(queries))), initial_k(k)
     while pending:
         wanted = {}
         for i in pending:
             if more is not None and len(ranked[i][1]) < min(look, matching):
                 ranked[i] = more(i, min(2 * look, matching))
-            wanted[i] = np.setdiff1d(ranked[i][1][:look], settled[i][1])
+            wanted[i] = np.setdiff1d(ranked[i][1][:look], exact_so_far[i][1])
         rows = np.unique(np.concatenate(list(wanted.values())))
         vectors = exact(rows)
         undecided = []
         for i, new in wanted.items():
             scores = inner(queries[i], vectors[np.searchsorted(rows, new)])
-            settled[i] = np.concatenate((settled[i][0], scores)), np.concatenate((settled[i][1], new))
+            exact_so_far[i] = np.concatenate((exact_so_far[i][0], scores)), np.concatenate((exact_so_far[i][1], new))
             rough = ranked[i][0]
             complete = look >= (matching if more is not None else len(rough))
-            left = rough[min(look, len(rough)) - 1] + slack
-            if not complete and np.partition(settled[i][0], -k)[-k] <= left:
+            left = rough[min(look, len(rough)) - 1] + error_bound
+            if not complete and np.partition(exact_so_far[i][0], -k)[-k] <= left:
                 undecided.append(i)
         pending, look = undecided, 2 * look
-    return [best(scores, rows, k) for scores, rows in settled]
+    return [best(scores, rows, k) for scores, rows in exact_so_far]

@@ -25,7 +25,7 @@ def positions_of(wanted: Rows, rows: Rows) -> NDArray[np.int64]:
     return found
 
 
-def held(among: Rows, rows: Rows) -> NDArray[np.int64]:
+def sorted_positions_of(among: Rows, rows: Rows) -> NDArray[np.int64]:
     """As `positions_of`, for ascending rows that may be most of all: then a table is quicker than a search for each."""
     if not len(rows) or len(among) * _DENSE < rows[-1]:
         return positions_of(among, rows)
@@ -34,6 +34,6 @@ def held(among: Rows, rows: Rows) -> NDArray[np.int64]:
     return np.flatnonzero(table[rows])
 
 
-def nothing(queries: Matrix, k: int) -> tuple[Matrix, Rows]:
+def empty_result(queries: Matrix, k: int) -> tuple[Matrix, Rows]:
     """What a search returns without a query or a row that matches."""
     return np.empty((len(queries), k), dtype=np.float32), np.empty((len(queries), k), dtype=np.int64)

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from search_app.stores.vectors import builds
+from search_app.stores.vectors import packages
 from search_app.stores.vectors.device import DeviceFailure, Mask, Scan
 from search_app.types import Matrix
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class SelfTestResult:
     """`library` is "faiss", "torch" or, where neither passed, empty; `why` says what did not pass, and how."""
 
     library: str = ""
@@ -39,21 +39,21 @@ class Tested:
 
 
 @functools.cache
-def run() -> Tested:
+def run() -> SelfTestResult:
     """FAISS first, then torch; once in a process, since it takes seconds."""
-    found = builds.installed()
+    found = packages.installed()
     named = ", ".join(found) or "no FAISS"
-    tested = in_own_process("faiss") if builds.for_gpu(found) else Tested(why=f"{named} has no code for GPUs")
+    tested = in_own_process("faiss") if packages.for_gpu(found) else SelfTestResult(why=f"{named} has no code for GPUs")
     if tested.library:
         return tested
     instead = in_own_process("torch")
     why = "; ".join(reason for reason in (tested.why, instead.why) if reason)
     if not instead.library:
         log.warning("no GPU is used for vectors: %s", why)
-    return Tested(instead.library, instead.devices, instead.selectors, why)
+    return SelfTestResult(instead.library, instead.devices, instead.selectors, why)
 
 
-def in_own_process(library: str, *, patience: float = PATIENCE) -> Tested:
+def in_own_process(library: str, *, patience: float = PATIENCE) -> SelfTestResult:
     paths = os.pathsep.join(path for path in sys.path if path)
     try:
         done = subprocess.run(
@@ -65,12 +65,12 @@ def in_own_process(library: str, *, patience: float = PATIENCE) -> Tested:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Tested(why=f"{library}: no answer within {patience:.0f} s")
+        return SelfTestResult(why=f"{library}: no answer within {patience:.0f} s")
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        return Tested(why=f"{library}: {said[-1]}")
+        return SelfTestResult(why=f"{library}: {said[-1]}")
     answer = json.loads(done.stdout.splitlines()[-1])
-    return Tested(answer["library"], tuple(answer["devices"]), answer["selectors"], answer["why"])
+    return SelfTestResult(answer["library"], tuple(answer["devices"]), answer["selectors"], answer["why"])
 
 
 def check(make: Maker) -> None:
@@ -83,7 +83,7 @@ def check(make: Maker) -> None:
     for mask in _masks(random, _COUNT):
         _compare(scan, vectors, queries, mask)
     kept = random.random(_COUNT) > 0.3
-    scan.keep(kept)
+    scan.compact(kept)
     scan.add(vectors[:100])
     vectors = np.concatenate((vectors[kept], vectors[:100]))
     for mask in _masks(random, len(vectors)):
@@ -110,7 +110,7 @@ def _compare(scan: Scan, vectors: Matrix, queries: Matrix, mask: Mask | None) ->
         if not k:
             continue
         exact = some @ vectors.T
-        slack = scan.slack(some)
+        error_bound = scan.error_bound(some)
         scores, positions = scan.best(some, k, mask)
         if scores.shape != (asked, k) or positions.shape != (asked, k):
             raise DeviceFailure(f"{scan.name}: self-test: {scores.shape} in place of {(asked, k)} hits")
@@ -118,20 +118,25 @@ def _compare(scan: Scan, vectors: Matrix, queries: Matrix, mask: Mask | None) ->
             raise DeviceFailure(f"{scan.name}: self-test: a filter was ignored")
         if any(len(np.unique(row)) < k for row in positions):
             raise DeviceFailure(f"{scan.name}: self-test: a vector was found twice")
-        if np.abs(np.take_along_axis(exact, positions, axis=1) - scores).max() > slack or (np.diff(scores) > 0).any():
-            raise DeviceFailure(f"{scan.name}: self-test: scores are further off than {slack:.2g}, or not in order")
+        if (
+            np.abs(np.take_along_axis(exact, positions, axis=1) - scores).max() > error_bound
+            or (np.diff(scores) > 0).any()
+        ):
+            raise DeviceFailure(
+                f"{scan.name}: self-test: scores are further off than {error_bound:.2g}, or not in order"
+            )
         last = -np.partition(-np.where(allowed, exact, -np.inf), k - 1, axis=1)[:, k - 1]
-        if (scores[:, -1] < last - 2 * slack).any():
+        if (scores[:, -1] < last - 2 * error_bound).any():
             raise DeviceFailure(f"{scan.name}: self-test: something better was missed")
 
 
-def _faiss() -> Tested:
+def _faiss() -> SelfTestResult:
     from search_app.stores.vectors import faiss
     from search_app.stores.vectors.faiss_gpu import FaissScan, bitmap_selector, gpu_index_maker
 
     library = faiss.library()
     if "GPU" not in library.get_compile_options().split():
-        return Tested(why=f"FAISS {library.__version__} has no code for GPUs")
+        return SelfTestResult(why=f"FAISS {library.__version__} has no code for GPUs")
     count = library.get_num_gpus()
 
     def maker(n: int, *, float16: bool, selectors: bool) -> Maker:
@@ -143,7 +148,7 @@ def _faiss() -> Tested:
     return tested("faiss", count, lambda selectors: [maker(n, float16=f, selectors=selectors) for n, f in all_of])
 
 
-def _torch() -> Tested:
+def _torch() -> SelfTestResult:
     import torch
 
     from search_app.stores.vectors.torch import TorchScan
@@ -157,10 +162,10 @@ def _torch() -> Tested:
     return tested("torch", count, lambda selectors: makers)
 
 
-def tested(library: str, count: int, makers: Callable[[bool], Sequence[Maker]]) -> Tested:
+def tested(library: str, count: int, makers: Callable[[bool], Sequence[Maker]]) -> SelfTestResult:
     """`makers` takes whether filters are left to the library; first that is tried, then without."""
     if not count:
-        return Tested(why=f"{library} finds no GPU")
+        return SelfTestResult(why=f"{library} finds no GPU")
     why = ""
     for selectors in (True, False) if library == "faiss" else (False,):
         try:
@@ -169,8 +174,8 @@ def tested(library: str, count: int, makers: Callable[[bool], Sequence[Maker]]) 
         except DeviceFailure as error:
             why = str(error)
             continue
-        return Tested(library, tuple(f"cuda:{n}" for n in range(count)), selectors, why)
-    return Tested(why=why)
+        return SelfTestResult(library, tuple(f"cuda:{n}" for n in range(count)), selectors, why)
+    return SelfTestResult(why=why)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class TorchScan:
     def add(self, vectors: Matrix) -> None:
         with self._translated():
             exact = self._moved(vectors)
-            self._rounding.saw(*_norms(exact, exact.to(self._type)))
+            self._rounding.observe(*_norms(exact, exact.to(self._type)))
             rounded, done = exact.to(self._type), 0
             while done < len(rounded):
                 if not self._segments or self._used[-1] == len(self._segments[-1]):
@@ -68,7 +68,7 @@ class TorchScan:
                 positions = positions.gather(1, order)
             return scores.cpu().numpy(), positions.cpu().numpy()
 
-    def keep(self, mask: Mask) -> None:
+    def compact(self, mask: Mask) -> None:
         with self._translated():
             kept: list[torch.Tensor] = []
             start = 0
@@ -83,9 +83,9 @@ class TorchScan:
                 start += used
             self._segments, self._used = kept, [len(segment) for segment in kept]
 
-    def slack(self, queries: Matrix) -> float:
+    def error_bound(self, queries: Matrix) -> float:
         exact = torch.from_numpy(np.array(queries, dtype=np.float32))
-        return self._rounding.slack(*_norms(exact, exact.to(self._type)))
+        return self._rounding.error_bound(*_norms(exact, exact.to(self._type)))
 
     def describe(self) -> dict[str, object]:
         return {

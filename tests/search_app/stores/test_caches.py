@@ -168,7 +168,7 @@ def test_what_a_killed_job_left_is_removed_and_nothing_else(tmp_path: Path) -> N
 def test_caches_that_nobody_knows_are_removed(tmp_path: Path, db: apsw.Connection) -> None:
     known = save(tmp_path, db)
     (tmp_path / "vectors-0000.cache").touch()
-    caches.clear(Files(), db, tmp_path)
+    caches.remove_orphans(Files(), db, tmp_path)
     assert list(tmp_path.glob("*.cache")) == [known]
 
 

@@ -42,7 +42,8 @@ def test_a_length_that_cannot_be_true_reserves_no_memory() -> None:
 def test_a_gpu_build_without_its_libraries_names_the_extra(tmp_path: Path) -> None:
     (tmp_path / "faiss.py").write_text("raise RuntimeError('libcublas.so.12 is missing')")
     code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from search_app.stores.vectors.flat import Flat; Flat(3)"
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r});"
+        " from search_app.stores.vectors.flat import FlatIndex; FlatIndex(3)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "MissingExtra" in done.stderr

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search_app.stores.vectors.flat import Flat
+from search_app.stores.vectors.flat import FlatIndex
 from search_app.types import Matrix
 
 
@@ -28,7 +28,7 @@ class Counting:
 def test_all_vectors_are_passed_over_once_for_each_query(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = np.random.default_rng(1).normal(size=(2_000, 48)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    flat = Flat(48)
+    flat = FlatIndex(48)
     flat.add(np.arange(2_000), vectors)
     counting = Counting(flat._index)
     monkeypatch.setattr(flat, "_index", counting)

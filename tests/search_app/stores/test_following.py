@@ -398,14 +398,14 @@ def test_a_reader_takes_up_a_cache_that_is_written_while_it_runs(tmp_path: Path)
 def test_a_question_that_began_before_a_cache_was_replaced_is_asked_again(with_cache: Path) -> None:
     with closing(connect_reading(with_cache / INDEX_FILE)) as db:
         db.execute("BEGIN")
-        before = derived.Commit.seen(db)
+        before = derived.Commit.read(db)
         write(with_cache, [change(2_000)])
         refresh(with_cache, fresh=True)
         follower = derived.Derived(with_cache, COMPRESSED)
         with pytest.raises(derived.IndexReplaced):
             follower.vectors(db, before)
         db.execute("COMMIT")
-        assert len(follower.vectors(db, derived.Commit.seen(db))) == 1_501
+        assert len(follower.vectors(db, derived.Commit.read(db))) == 1_501
 
 
 def test_vectors_that_a_gpu_cannot_search_are_searched_exactly_here_and_every_answer_says_so(with_cache: Path) -> None:

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from search_app import hardware
 from search_app.errors import ConfigurationError
 from search_app.settings import VectorSettings
-from search_app.stores.vectors import builds, gpu, selftest
-from search_app.stores.vectors.build import open_index
+from search_app.stores.vectors import gpu, packages, selftest
 from search_app.stores.vectors.device import DeviceFailure, Found, Mask, OutOfMemory, Scan
-from search_app.stores.vectors.gpu import OnGpu, open_gpu
+from search_app.stores.vectors.factory import open_index
+from search_app.stores.vectors.gpu import GpuIndex, open_gpu
 from search_app.stores.vectors.index import Rows
 from search_app.types import Matrix
 
@@ -80,8 +80,8 @@ def normalised(vectors: Matrix) -> Matrix:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def opened(truth: Truth, scans: Sequence[Scan], *, spread: str = "replica") -> OnGpu:
-    index = OnGpu(DIM, scans, spread=spread)
+def opened(truth: Truth, scans: Sequence[Scan], *, spread: str = "replica") -> GpuIndex:
+    index = GpuIndex(DIM, scans, spread=spread)
     for rows, vectors in truth.batches():
         index.add(rows, vectors)
     return index
@@ -372,20 +372,20 @@ class TestChoosing:
 class TestBuildsOfFaiss:
     def test_two_builds_at_once_are_refused_with_the_command_that_helps(self) -> None:
         with pytest.raises(ConfigurationError) as caught:
-            builds.check({"faiss-cpu": "1.15.1", "faiss-gpu": "1.15.1"})
+            packages.check({"faiss-cpu": "1.15.1", "faiss-gpu": "1.15.1"})
         assert "faiss-cpu 1.15.1 and faiss-gpu 1.15.1" in caught.value.message
         assert caught.value.hint == ("run: pip uninstall --yes faiss-cpu faiss-gpu && pip install 'search-app[gpu]'")
 
     def test_one_or_none_is_fine(self) -> None:
-        builds.check({})
-        builds.check({"faiss-gpu-cuvs": "1.15.1"})
+        packages.check({})
+        packages.check({"faiss-gpu-cuvs": "1.15.1"})
 
     def test_every_use_of_faiss_is_refused_where_two_are_installed(self, tmp_path: Path) -> None:
         for name in ("faiss_cpu-1.15.1", "faiss_gpu-1.15.1"):
             folder = tmp_path / f"{name}.dist-info"
             folder.mkdir()
             (folder / "METADATA").write_text(f"Name: {name.split('-')[0].replace('_', '-')}\nVersion: 1.15.1\n")
-        code = "from search_app.stores.vectors.flat import Flat; Flat(3)"
+        code = "from search_app.stores.vectors.flat import FlatIndex; FlatIndex(3)"
         paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
         done = subprocess.run(
             [sys.executable, "-c", code],
@@ -397,11 +397,11 @@ class TestBuildsOfFaiss:
         assert "ConfigurationError: faiss-cpu 1.15.1 and faiss-gpu 1.15.1 are installed" in done.stderr
 
     def test_it_sees_what_is_installed_here(self) -> None:
-        found = builds.installed()
+        found = packages.installed()
         assert len(found) == 1
         name, version = next(iter(found.items()))
         assert importlib.metadata.version(name) == version
-        assert builds.extra(found) in {"cpu", "gpu", "gpu-cuda13"}
+        assert packages.extra(found) in {"cpu", "gpu", "gpu-cuda13"}
 
 
 @pytest.mark.skipif(hardware.cuda_devices() == 0, reason="needs an NVIDIA GPU that torch can use")

@@ -47,7 +47,7 @@ def test_any_number_of_ranges_makes_the_arrays_that_one_makes(bags: list[list[in
     found = ranges.postings_by_range(lambda: terms(bags, at_once=7), count, with_files, Path())
     for name, expected in at_once.to_arrays().items():
         array = found[name]
-        if isinstance(array, caches.Spooled):
+        if isinstance(array, caches.FileArray):
             array = np.frombuffer(b"".join(array.chunks()), array.dtype)
         np.testing.assert_array_equal(array, expected, err_msg=name)
         assert array.dtype == expected.dtype, name

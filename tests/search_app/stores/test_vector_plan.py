@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from search_app.settings import VectorSettings
-from search_app.stores.vectors.build import open_index
-from search_app.stores.vectors.choice import choose
+from search_app.stores.vectors.factory import open_index
 from search_app.stores.vectors.index import Rows
+from search_app.stores.vectors.plan import plan_index
 from search_app.types import Matrix
 
 AUTO = VectorSettings()
@@ -17,12 +17,12 @@ AUTO = VectorSettings()
     [(0, 384, "flat"), (100_000, 384, "flat"), (100_001, 384, "compressed"), (40_000, 1024, "compressed")],
 )
 def test_the_kind_follows_count_and_dimension(count: int, dim: int, kind: str) -> None:
-    assert choose(count, dim, AUTO).kind == kind
+    assert plan_index(count, dim, AUTO).kind == kind
 
 
 @pytest.mark.parametrize(("count", "lists"), [(200_000, 512), (1_000_000, 1024), (10_000_000, 4096)])
 def test_lists_follow_the_square_root_of_the_count(count: int, lists: int) -> None:
-    chosen = choose(count, 384, AUTO)
+    chosen = plan_index(count, 384, AUTO)
     assert chosen.parameters == {"lists": lists, "probes": lists * 3 // 8, "sample": lists * 100, "codes": 1}
 
 
@@ -40,25 +40,25 @@ def test_lists_follow_the_square_root_of_the_count(count: int, lists: int) -> No
     ],
 )
 def test_a_sentence_says_why(count: int, settings: VectorSettings, words: str) -> None:
-    assert words in choose(count, 384, settings).why
+    assert words in plan_index(count, 384, settings).why
 
 
 def test_memory_that_is_short_takes_the_full_vectors_then_the_8_bit_codes_away() -> None:
     assert [
         (found.kind, found.parameters.get("codes"))
-        for found in (choose(50_000, 384, VectorSettings(memory_mb=mb)) for mb in (100, 40, 10))
+        for found in (plan_index(50_000, 384, VectorSettings(memory_mb=mb)) for mb in (100, 40, 10))
     ] == [("flat", None), ("compressed", 1), ("compressed", 0)]
 
 
 def test_settings_go_before_the_rule() -> None:
     settings = VectorSettings(flat_limit=10_000, lists=100, probes=7)
-    chosen = choose(20_000, 384, settings)
+    chosen = plan_index(20_000, 384, settings)
     assert chosen.kind == "compressed"
     assert (chosen.parameters["lists"], chosen.parameters["probes"]) == (100, 7)
 
 
 def test_no_more_lists_than_passages_and_no_more_probes_than_lists() -> None:
-    chosen = choose(2_000, 384, VectorSettings(index="compressed", lists=60_000, probes=60_000))
+    chosen = plan_index(2_000, 384, VectorSettings(index="compressed", lists=60_000, probes=60_000))
     assert chosen.parameters["lists"] == chosen.parameters["probes"] == chosen.parameters["sample"] == 2_000
 
 

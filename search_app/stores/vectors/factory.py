@@ -8,10 +8,10 @@ import numpy as np
 
 from search_app.settings import VectorSettings
 from search_app.stores.vectors import gpu
-from search_app.stores.vectors.choice import Choice, choose
-from search_app.stores.vectors.compressed import Compressed
-from search_app.stores.vectors.flat import Flat
+from search_app.stores.vectors.compressed import CompressedIndex
+from search_app.stores.vectors.flat import FlatIndex
 from search_app.stores.vectors.index import Arrays, Rows, VectorIndex
+from search_app.stores.vectors.plan import IndexPlan, plan_index
 from search_app.types import Matrix
 
 Batches = Callable[[], Iterator[tuple[Rows, Matrix]]]
@@ -28,13 +28,13 @@ def open_index(
     """
     if gpu.wanted(settings, count):
         return gpu.open_gpu(dim, count, batches, settings)
-    choice = choose(count, dim, settings)
+    choice = plan_index(count, dim, settings)
     if arrays is not None and settings.index != "flat":
-        return Compressed.restored(dim, arrays, settings)
+        return CompressedIndex.restored(dim, arrays, settings)
     if choice.kind == "compressed" and may_train:
         return _filled(_trained(dim, count, batches, choice, settings), batches)
     why = choice.why if choice.kind == "flat" else "the cache of the compressed index cannot be used"
-    return _filled(Flat(dim, why=why), batches)
+    return _filled(FlatIndex(dim, why=why), batches)
 
 
 def _filled(index: VectorIndex, batches: Batches) -> VectorIndex:
@@ -43,7 +43,7 @@ def _filled(index: VectorIndex, batches: Batches) -> VectorIndex:
     return index
 
 
-def _trained(dim: int, count: int, batches: Batches, choice: Choice, settings: VectorSettings) -> Compressed:
+def _trained(dim: int, count: int, batches: Batches, choice: IndexPlan, settings: VectorSettings) -> CompressedIndex:
     chosen = np.sort(np.random.default_rng(_SEED).choice(count, choice.parameters["sample"], replace=False))
     low, high = np.full(dim, np.inf, dtype=np.float32), np.full(dim, -np.inf, dtype=np.float32)
     parts, seen = [], 0
@@ -53,4 +53,4 @@ def _trained(dim: int, count: int, batches: Batches, choice: Choice, settings: V
         np.minimum(low, vectors.min(axis=0, initial=np.inf), out=low)
         np.maximum(high, vectors.max(axis=0, initial=-np.inf), out=high)
         seen += len(vectors)
-    return Compressed.trained(np.concatenate(parts), (low, high), choice, settings)
+    return CompressedIndex.trained(np.concatenate(parts), (low, high), choice, settings)
