@@ -1,7 +1,7 @@
 # make demo is all that a newcomer needs; `make help` lists the rest.
 # One environment in .venv for everything, installed once: stamps there say which pins it holds.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-elasticsearch test-docker pin-images check format docs bench bench-peers bench-scale bench-gpu bench-elasticsearch bench-reliability bench-jobs evaluate soak clean
+.PHONY: help setup demo test test-fast test-all test-elasticsearch test-docker durations pin-images check format docs bench bench-peers bench-scale bench-gpu bench-elasticsearch bench-reliability bench-jobs evaluate soak clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -29,17 +29,30 @@ setup: $(STAMP) ## the environment in .venv (GPU=1: with CUDA)
 demo: $(STAMP) ## index Python's own documentation and ask it questions in the browser; Ctrl-C stops it
 	@exec $(BIN)/search-app demo --home .demo $(ARGS)
 
-test: $(STAMP) ## every test but those that take minutes each
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m "not slow and not docker" $(ARGS)
+# WORKERS=N: test processes, 0 for one without any parallel work; auto goes by the cores.
+WORKERS ?= auto
+PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+test-fast: $(STAMP) ## unit tests without servers, browsers and long processes (under two minutes)
+	$(PYTEST) -m "not integration" --timeout 10 -o timeout_func_only=true $(ARGS)
+
+test: $(STAMP) ## every test except those that take minutes each (under ten minutes); ARGS="tests/contracts -k filter": some
+	$(PYTEST) -m "not slow and not docker" $(ARGS)
+
+test-all: $(STAMP) ## every test, Elasticsearch and Docker included, with a summary (as root; over an hour)
+	$(PYTEST) --summary $(ARGS)
 
 test-elasticsearch: $(STAMP) ## all tests of the Elasticsearch store: on ELASTICSEARCH_URL, else on servers of its own
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/elasticsearch tests/contracts $(ARGS)
+	$(PYTEST) tests/elasticsearch tests/contracts $(ARGS)
+
+durations: $(STAMP) ## measure every test of `make test` into tests/durations.json, which decides what test-fast leaves out
+	$(PYTEST) -m "not slow and not docker" --record-durations $(ARGS)
 
 soak: $(STAMP) ## ROUNDS=1000 kills and as many damaged files on living indexes, into .bench/soak; goes on where it stopped
 	PYTHONPATH=.:tests $(BIN)/python tests/reliability/soak.py $(PARTS) --rounds $(or $(ROUNDS),1000) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 test-docker: $(STAMP) ## docker-compose for real: images, default and Elasticsearch profile (root; ten minutes)
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m docker tests/docker $(ARGS)
+	$(PYTEST) -n 0 -m docker tests/docker $(ARGS)
 
 pin-images: ## today's digests of the images that docker-compose.yml takes from registries, into .env
 	python3 docker/pin_images.py

@@ -18,6 +18,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "elasticsearch")]
+pytest_plugins = ["tiers"]
 
 
 @pytest.fixture(scope="session")
@@ -30,17 +31,19 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def elasticsearch() -> Iterator[Address]:
+def elasticsearch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     """One real node without security, or the server that ELASTICSEARCH_URL names; skips where there is neither."""
-    from servers import Address, Cluster, missing
+    from servers import Address, missing, shared_cluster
 
     if given := Address.given():
         yield given
         return
     if reason := missing():
         pytest.skip(reason)
-    with Cluster() as cluster:
-        yield cluster.address()
+    # Below the folder of the run, not of the worker.
+    folder = tmp_path_factory.getbasetemp()
+    with shared_cluster(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

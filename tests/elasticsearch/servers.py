@@ -13,18 +13,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
+from filelock import FileLock
 
 RUN = Path(__file__).resolve().parents[3] / "shared" / "elasticsearch" / "run"
 URL_VARIABLE = "ELASTICSEARCH_URL"
 CA_VARIABLE = "ELASTICSEARCH_CA"
 START_SECONDS = 120.0
+QUICK_START = "-XX:TieredStopAtLevel=1"
+"""A server that lives for minutes never earns back the time of Java's optimising compiler: a third of all its work."""
 
 # The kernel kills a server when the thread that started it ends: this one ends with the test run, however that ends.
 _starter = ThreadPoolExecutor(1)
@@ -81,7 +86,7 @@ class Cluster:
         self._scheme = "https" if certificate else "http"
         self._ca = ca
         self._password = password
-        self._folder = Path(tempfile.mkdtemp(prefix="elasticsearch-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="elasticsearch-", dir=_data_folder()))
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._port = _free_ports(nodes)
 
@@ -165,8 +170,51 @@ class Cluster:
         bound = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         with open(self._folder / f"output-{node}", "ab") as output:
             return subprocess.Popen(
-                [*bound, *command], stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
-            )
+                [*bound, *command], stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True,
+                env={"JAVA_TOOL_OPTIONS": QUICK_START, **os.environ},
+            )  # fmt: skip
+
+
+@contextmanager
+def shared_cluster(folder: Path) -> Iterator[Address]:
+    """One node for all workers of a test run, which share `folder`: the first one starts it, and stops it last."""
+    server, lock = folder / "server", FileLock(folder / "lock")
+    user = folder / f"user-{os.getpid()}"
+    with ExitStack() as stack:
+        with lock:
+            user.touch()
+            if not server.exists():
+                server.write_text(stack.enter_context(Cluster()).urls[0])
+                stack.callback(_wait_for_others, folder, lock, server, user)
+            else:
+                stack.callback(user.unlink)
+        yield Address((server.read_text(),))
+
+
+def _wait_for_others(folder: Path, lock: FileLock, server: Path, user: Path) -> None:
+    while True:
+        with lock:
+            others = [int(path.name.removeprefix("user-")) for path in folder.glob("user-*") if path != user]
+            if not any(map(_is_alive, others)):
+                server.unlink()
+                user.unlink()
+                return
+        time.sleep(0.2)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _data_folder() -> str | None:
+    """In memory where there is room: a server syncs its files many times for each index that it makes."""
+    memory = Path("/dev/shm")
+    roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
+    return str(memory) if roomy else None
 
 
 def remove_indices(address: Address, prefix: str) -> None:

@@ -1,0 +1,127 @@
+"""Pytest plugin for the three tiers of tests: how long each test takes, which tier it is in, and what a run did.
+
+`make test-fast` leaves out tests marked `integration`, `make test` those marked `slow` or `docker`, and `make test-all`
+none. The plugin marks a test `integration` if it is in one of FOLDERS, needs a server or a browser, or took more than
+LIMIT_S when `make durations` last measured it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOLDERS = ("benchmarks", "docker", "elasticsearch", "integration", "quality", "reliability")
+"""Below tests/: they start servers, browsers or other processes."""
+MARKERS = ("browser", "docker", "elasticsearch", "slow")
+LIMIT_S = 1.0
+"""A test function with all of its cases; what is shared by several functions does not count."""
+DURATIONS = Path(__file__).with_name("durations.json")
+RECORDED_S = 0.2
+
+
+def recorded() -> dict[str, float]:
+    """Seconds by test function, without those below RECORDED_S."""
+    durations: dict[str, float] = json.loads(DURATIONS.read_text())
+    return durations
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("tiers")
+    group.addoption("--record-durations", action="store_true", help=f"write {DURATIONS.name}")
+    group.addoption("--summary", action="store_true", help="count what ran, folder by folder, at the end")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Outcomes(), "outcomes")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """More workers than cores, because tests of servers and processes mostly wait."""
+    if config.option.markexpr and "not integration" in config.option.markexpr:
+        return None
+    return (os.cpu_count() or 1) * 3 // 2
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    seconds = recorded()
+    for item in items:
+        in_folder = _file(item.nodeid).split("/")[1] in FOLDERS
+        if in_folder or any(map(item.get_closest_marker, MARKERS)) or seconds.get(_function(item.nodeid), 0) > LIMIT_S:
+            item.add_marker("integration")
+        if group := _group(item):
+            item.add_marker(pytest.mark.xdist_group(group))
+    # The longest files first, so that no worker begins one when the others are done.
+    files: Counter[str] = Counter()
+    for name, duration in seconds.items():
+        files[_file(name)] += duration  # type: ignore[assignment]
+    items.sort(key=lambda item: -files[_file(item.nodeid)])
+
+
+def _group(item: pytest.Item) -> str | None:
+    """Tests with one group go to one worker: those of a module's fixture, and all that use the Docker engine."""
+    if item.get_closest_marker("docker"):
+        return "docker"
+    fixtures: dict[str, Any] = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
+    own = [found[-1] for found in fixtures.values() if found[-1].scope == "module" and found[-1].baseid.endswith(".py")]
+    return _file(item.nodeid) if own else None
+
+
+class Outcomes:
+    """Collects reports, on the controller when there are several workers."""
+
+    def __init__(self) -> None:
+        self._shared_s = 0.0
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._folders: dict[str, Counter[str]] = defaultdict(Counter)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            return (yield)
+        finally:
+            if fixturedef.scope != "function":
+                self._shared_s += time.perf_counter() - started
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Iterator[None]:
+        report: Any = yield
+        report.own_s = report.duration - self._shared_s
+        self._shared_s = 0.0
+        return report
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self._seconds[_function(report.nodeid)] += getattr(report, "own_s", 0.0)  # a crashed worker makes bare reports
+        folder = self._folders[str(Path(_file(report.nodeid)).parent)]
+        folder["seconds"] += report.duration
+        if report.failed or report.skipped or report.when == "call":
+            folder[report.outcome] += 1
+
+    def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
+        if config.option.record_durations:
+            kept = {name: round(took, 1) for name, took in sorted(self._seconds.items()) if took >= RECORDED_S}
+            DURATIONS.write_text(json.dumps(kept, indent=0) + "\n")
+            terminalreporter.write_line(f"{len(kept)} test functions recorded in {DURATIONS.name}")
+        if config.option.summary:
+            terminalreporter.section("by folder")
+            terminalreporter.write_line(f"{'':40}passed  failed skipped seconds")
+            for folder, counts in sorted(self._folders.items()):
+                numbers = (f"{counts[key]:8.0f}" for key in ("passed", "failed", "skipped", "seconds"))
+                terminalreporter.write_line(f"{folder:38}{''.join(numbers)}")
+
+
+def _file(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
+def _function(nodeid: str) -> str:
+    """Without parameters and without the group that xdist appends."""
+    return nodeid.partition("[")[0].partition("@")[0]
