@@ -25,7 +25,7 @@ from search_app.errors import IndexNotFound
 from search_app.manifest import Manifest, encoded_text
 from search_app.protocols import Encoder
 from search_app.settings import Settings, check_collection_name
-from search_app.stores.catalog import open_catalog
+from search_app.stores.catalog import open_catalog, require_shard_writers
 
 _SAMPLE = 48
 _MOST_SAMPLED = 1000
@@ -156,8 +156,12 @@ def apply(
     manifest = manifest_of(settings, encoder)
     with (
         closing(open_catalog(settings)) as catalog,
-        catalog.writer(
-            collection, manifest, rebuild=rebuild, shard=(shard.index, shard.count) if shard else None
+        (
+            require_shard_writers(catalog).shard_writer(
+                collection, manifest, (shard.index, shard.count), rebuild=rebuild
+            )
+            if shard
+            else catalog.writer(collection, manifest, rebuild=rebuild)
         ) as writer,
         spool_folder(settings.home) as folder,
         compare(found, writer.files(), shard=shard, folder=folder) as work,

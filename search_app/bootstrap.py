@@ -18,7 +18,7 @@ from search_app.protocols import Encoder, PassageStore, Ranker, Reader
 from search_app.service import SearchService
 from search_app.settings import Settings, load_settings
 from search_app.stores.catalog import open_catalog
-from search_app.stores.index import Catalog
+from search_app.stores.index import CatalogReader
 from search_app.stores.vectors import faiss, gpu
 
 
@@ -97,7 +97,7 @@ def _describe_collections(settings: Settings) -> dict[str, Any]:
             return {"error": str(error)}
 
 
-def _describe_collection(catalog: Catalog, name: str) -> dict[str, Any]:
+def _describe_collection(catalog: CatalogReader, name: str) -> dict[str, Any]:
     with closing(catalog.open(name)) as store:
         manifest = store.manifest
         return {

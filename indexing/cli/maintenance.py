@@ -47,9 +47,10 @@ def info(home: Path | None, collection: str, as_json: bool) -> None:
 def verify(sample: int, repair: bool, home: Path | None, collection: str, as_json: bool) -> None:
     """Check the index, and that it holds what its files say."""
     from indexing.verification import differences
+    from search_app.stores.catalog import require_repairs
 
     with closing(options.open_catalog(home, collection)) as catalog:
-        done = catalog.repair(collection) if repair else []
+        done = require_repairs(catalog).repair(collection) if repair else []
         problems = catalog.verify(collection)
         hint = (
             _LOST if repair else "run: search-index verify --repair, which says what is lost and how to bring it back"
@@ -90,12 +91,15 @@ _all = click.option("--all", "everything", is_flag=True, help="Every collection,
 @options.common
 def snapshot(destination: Path, everything: bool, home: Path | None, collection: str, as_json: bool) -> None:
     """Copy the index as it is at one moment into a new folder."""
+    from search_app.stores.catalog import require_snapshots
+
     with closing(options.open_catalog(home, collection)) as catalog:
+        snapshots = require_snapshots(catalog)
         names = catalog.names() if everything else [collection]
         if everything and destination.is_dir() and any(destination.iterdir()):
             raise ConfigurationError(f"{destination} is not empty", hint="name a new folder")
         for name in names:
-            catalog.snapshot(name, destination / name if everything else destination)
+            snapshots.snapshot(name, destination / name if everything else destination)
     _done(as_json, {"collections": names, "snapshot": str(destination)}, f"{_named(names)} copied to {destination}")
 
 
@@ -109,6 +113,7 @@ def restore(
 ) -> None:  # fmt: skip
     """Serve a snapshot, checked whole, as the collection."""
     from search_app.settings import check_collection_name
+    from search_app.stores.catalog import require_snapshots
 
     folders = {collection: source}
     if everything:
@@ -116,10 +121,11 @@ def restore(
         if not folders:
             raise ConfigurationError(f"{source} holds no snapshots", hint="it is what snapshot --all was given")
     with closing(options.open_catalog(home, collection)) as catalog:
+        snapshots = require_snapshots(catalog)
         there = [name for name in catalog.names() if name in folders]
         if there and not replace:  # before the first one, where there are several
             raise ConfigurationError(f"{_named(there)} exists", hint="to restore over it, add --replace")
-        generations = {name: catalog.restore(name, folder, replace=replace) for name, folder in folders.items()}
+        generations = {name: snapshots.restore(name, folder, replace=replace) for name, folder in folders.items()}
     said = "; ".join(f"collection '{name}' restored, now generation {number}" for name, number in generations.items())
     _done(as_json, {"generations": generations, "snapshot": str(source)}, said)
 
@@ -144,8 +150,10 @@ def rollback(home: Path | None, collection: str, as_json: bool) -> None:
 @options.common
 def replicate(home: Path | None, collection: str, as_json: bool) -> None:
     """Make the embedded replica what Elasticsearch holds."""
+    from search_app.stores.catalog import require_replicas
+
     with closing(options.open_catalog(home, collection)) as catalog:
-        passages = catalog.replicate(collection)
+        passages = require_replicas(catalog).replicate(collection)
     _done(
         as_json,
         {"collection": collection, "passages": passages},

@@ -6,13 +6,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 from search_app.errors import BackendUnavailable, IndexNotFound, IndexUnavailable
 from search_app.manifest import Manifest
-from search_app.protocols import EncoderStamp, FileChange, FileRecord, IndexWriter
-from search_app.stores.index import Catalog, Index
+from search_app.protocols import EncoderStamp, FileRecord, IndexWriter
+from search_app.stores.index import Catalog, Exports, Index, ShardWriters
 from search_app.types import Document, Filter, Hit, Matrix, PassageBatch, Rankings
 
 T = TypeVar("T")
@@ -123,16 +122,14 @@ class FallbackStore:
         return store
 
 
-class Exportable(Catalog, Protocol):
-    """A catalog that gives out what it holds."""
-
-    def export(self, name: str) -> tuple[Manifest, Iterator[FileChange]]: ...
+class Primary(Catalog, ShardWriters, Exports, Protocol):
+    """A catalog that a replica can be made of."""
 
 
 class FallbackCatalog:
     """Reading falls back; all else is the primary's alone, but for bringing the replica up to date."""
 
-    def __init__(self, primary: Exportable, replica: Catalog) -> None:
+    def __init__(self, primary: Primary, replica: Catalog) -> None:
         self._primary = primary
         self._replica = replica
 
@@ -150,25 +147,19 @@ class FallbackCatalog:
     def open(self, name: str) -> Index:
         return FallbackStore(lambda: self._primary.open(name), lambda: self._replica.open(name))
 
-    def writer(
-        self, name: str, manifest: Manifest, *, rebuild: bool = False, shard: tuple[int, int] | None = None
+    def writer(self, name: str, manifest: Manifest, *, rebuild: bool = False) -> IndexWriter:
+        return self._primary.writer(name, manifest, rebuild=rebuild)
+
+    def shard_writer(
+        self, name: str, manifest: Manifest, shard: tuple[int, int], *, rebuild: bool = False
     ) -> IndexWriter:
-        return self._primary.writer(name, manifest, rebuild=rebuild, shard=shard)
+        return self._primary.shard_writer(name, manifest, shard, rebuild=rebuild)
 
     def verify(self, name: str) -> list[str]:
         return self._primary.verify(name)
 
-    def repair(self, name: str) -> list[str]:
-        return self._primary.repair(name)
-
     def compact(self, name: str) -> dict[str, object]:
         return self._primary.compact(name)
-
-    def snapshot(self, name: str, destination: Path) -> None:
-        self._primary.snapshot(name, destination)
-
-    def restore(self, name: str, source: Path, *, replace: bool = False) -> int:
-        return self._primary.restore(name, source, replace=replace)
 
     def rollback(self, name: str) -> int:
         return self._primary.rollback(name)

@@ -1,87 +1,132 @@
-"""What every kind of store offers: collections to open, to write and to look after."""
+"""What stores offer, as small protocols: read, write and maintain collections, and what only some stores can do.
+
+A function asks for the smallest protocol that it needs. `Catalog` is what every store offers; for the rest, `require_…`
+in `search_app.stores.catalog` returns the catalog as that protocol or raises the one error of a store without it.
+Errors are those of `search_app.errors`, raised by the first call that needs what is missing or cannot be reached.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from search_app.manifest import Manifest
-from search_app.protocols import IndexWriter, PassageStore
+from search_app.protocols import FileChange, IndexWriter, PassageStore
 
 
 class Index(PassageStore, Protocol):
-    """A collection that is open for reading, with what built it."""
+    """A collection opened for reading, with the settings it was built with."""
 
     @property
     def manifest(self) -> Manifest: ...
 
 
-class Catalog(Protocol):
-    """Opens collections; errors are those of `search_app.errors`, at the first use of what cannot be reached."""
+class CatalogReader(Protocol):
+    """Lists and opens collections for reading."""
 
     def names(self) -> list[str]: ...
 
     def describe(self, name: str) -> dict[str, object]:
-        """Where the collection lives and what it takes there, for `info`."""
+        """Where the collection is stored and how much space it takes, for `info`."""
         ...
 
     def open(self, name: str) -> Index: ...
 
-    def writer(
-        self, name: str, manifest: Manifest, *, rebuild: bool = False, shard: tuple[int, int] | None = None
-    ) -> IndexWriter:
-        """`shard` (i, n), i from 1 on: one of n that fill one index, seen when all are done; (1, 1) does all the rest.
+    def close(self) -> None: ...
 
-        Raises IndexBusy where another job writes, ConfigurationError for a shard where only one can.
-        """
+
+class CatalogWriter(Protocol):
+    """Opens collections for writing."""
+
+    def writer(self, name: str, manifest: Manifest, *, rebuild: bool = False) -> IndexWriter:
+        """Open or create a collection for one job. Raises IndexBusy while another job writes to it."""
         ...
+
+
+class Maintenance(Protocol):
+    """Checks and changes whole collections. All but `verify` raise IndexBusy while a job writes to the collection."""
 
     def verify(self, name: str) -> list[str]:
-        """What is wrong with the index, in words; nothing for a sound one."""
-        ...
-
-    def repair(self, name: str) -> list[str]:
-        """Makes anew what is derived and does not hold; returns what it did. What the truth lost stays lost."""
+        """The problems found, one sentence each; empty for a sound index."""
         ...
 
     def compact(self, name: str) -> dict[str, object]:
-        """Gives back the space of what was removed and writes the caches anew; returns what `info` shows of it."""
+        """Free the space of removed passages and refresh the caches; returns `describe`."""
         ...
 
     def rollback(self, name: str) -> int:
-        """Serves the index as it was before the last job or rebuild; returns the new generation."""
-        ...
-
-    def snapshot(self, name: str, destination: Path) -> None:
-        """A copy of one generation in the new folder `destination`, taken while others may write."""
-        ...
-
-    def restore(self, name: str, source: Path, *, replace: bool = False) -> int:
-        """Serves a snapshot, whole and checked, as this collection; returns its generation.
-
-        Refused where the collection exists, unless it is to be replaced; `rollback` then brings the old one back.
-        """
+        """Swap the served index with the previous one; returns the new generation."""
         ...
 
     def drop(self, name: str) -> None:
         """Delete a collection with its previous index, caches and replica.
 
-        The original files, uploads and queued jobs are left alone. A killed call leaves the collection or nothing.
-        A reader that is open finishes its current call; the next one raises IndexNotFound.
-        Raises IndexNotFound, or IndexBusy while a job writes to the collection.
+        Original files, uploads and queued jobs stay. A killed call leaves the collection or nothing.
+        An open reader finishes its current call; its next one raises IndexNotFound.
         """
         ...
 
     def rename(self, old: str, new: str) -> None:
-        """Give a collection another name, under which it keeps its previous index and its generation.
+        """Rename a collection, which keeps its previous index and its generation.
 
-        Uploads and queued jobs keep the old name. A killed call leaves one name or the other, never both or none.
-        Raises IndexNotFound, IndexBusy while a job writes to either, ConfigurationError for a bad or taken name.
+        Uploads and queued jobs keep the old name. A killed call leaves one of the two names.
+        Raises ConfigurationError for a bad or taken name.
         """
         ...
 
-    def replicate(self, name: str) -> int:
-        """Makes the embedded replica what the server holds; returns the number of passages."""
+
+class Catalog(CatalogReader, CatalogWriter, Maintenance, Protocol):
+    """What every store offers."""
+
+
+@runtime_checkable
+class Repairs(Protocol):
+    """A store that can rebuild derived data from its documents."""
+
+    def repair(self, name: str) -> list[str]:
+        """Rebuild whatever is damaged and derived; returns what was done and what is lost."""
         ...
 
-    def close(self) -> None: ...
+
+@runtime_checkable
+class Snapshots(Protocol):
+    """A store that copies collections to folders and back."""
+
+    def snapshot(self, name: str, destination: Path) -> None:
+        """Copy one generation into the new folder `destination`, while others may write."""
+        ...
+
+    def restore(self, name: str, source: Path, *, replace: bool = False) -> int:
+        """Check a snapshot and serve it as this collection; returns its generation.
+
+        Raises ConfigurationError when the collection exists, unless `replace`; `rollback` then undoes it.
+        """
+        ...
+
+
+@runtime_checkable
+class ShardWriters(Protocol):
+    """A store that several independent jobs can fill together."""
+
+    def shard_writer(
+        self, name: str, manifest: Manifest, shard: tuple[int, int], *, rebuild: bool = False
+    ) -> IndexWriter:
+        """The writer of shard (i, n), 1 <= i <= n; the index is published when all n are done. (1, 1) does the rest."""
+        ...
+
+
+@runtime_checkable
+class Exports(Protocol):
+    """A store that can return everything it holds."""
+
+    def export(self, name: str) -> tuple[Manifest, Iterator[FileChange]]: ...
+
+
+@runtime_checkable
+class Replicas(Protocol):
+    """A store with a local replica that answers while its server cannot."""
+
+    def replicate(self, name: str) -> int:
+        """Copy the collection to the replica; returns the number of passages."""
+        ...

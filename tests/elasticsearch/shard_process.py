@@ -24,7 +24,7 @@ def main(url: str, prefix: str, which: str, first: str, last: str, pause: str = 
     shard = Shard.parse(which)
     with (
         catalog_on(Address((url,)), prefix) as catalog,
-        catalog.writer("c", MANIFEST, shard=(shard.index, shard.count)) as writer,
+        catalog.shard_writer("c", MANIFEST, (shard.index, shard.count)) as writer,
     ):
         known = {record.path: record.digest for record in writer.files()}
         for number in range(int(first), int(last)):

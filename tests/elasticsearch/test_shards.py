@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from servers import Address
 from shard_process import file
 
-from search_app.errors import BackendUnavailable, ConfigurationError, IndexBusy
+from search_app.errors import BackendUnavailable, IndexBusy
 from search_app.manifest import Manifest
 from search_app.protocols import FileChange
 from search_app.settings import Settings
@@ -52,7 +52,7 @@ def catalog(elasticsearch: Address, elasticsearch_prefix: str) -> Iterator[Elast
 def shard(catalog: ElasticsearchCatalog, which: str, *changes: FileChange, rebuild: bool = False) -> tuple[int, ...]:
     """Does what is the shard's of these, and all of it from here; returns what is missing then."""
     number, count = map(int, which.split("/"))
-    with catalog.writer("c", MANIFEST, rebuild=rebuild, shard=(number, count)) as writer:
+    with catalog.shard_writer("c", MANIFEST, (number, count), rebuild=rebuild) as writer:
         list(writer.files())
         assert writer.write(changes) == []
         return writer.finish()
@@ -275,7 +275,7 @@ def test_shards_that_find_nothing_to_do_publish_nothing(
 
 def test_a_shard_that_is_done_may_run_again_and_is_not_done_meanwhile(catalog: ElasticsearchCatalog) -> None:
     assert shard(catalog, "1/2", change("a", "one")) == (2,)
-    with catalog.writer("c", MANIFEST, shard=(1, 2)) as again:
+    with catalog.shard_writer("c", MANIFEST, (1, 2)) as again:
         assert [record.source for record in again.files()] == ["docs/a"]
         assert shard(catalog, "2/2", change("b", "two")) == (1,)
         again.write([change("a", "another one")])
@@ -288,16 +288,16 @@ def test_the_same_shard_twice_at_once_is_refused_and_told_where_the_other_is(
 ) -> None:
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.2)
     with (
-        catalog.writer("c", MANIFEST, shard=(1, 2)),
+        catalog.shard_writer("c", MANIFEST, (1, 2)),
         pytest.raises(IndexBusy, match=rf"process {os.getpid()} on .* is doing shard 1/2 of collection 'c'"),
     ):
-        catalog.writer("c", MANIFEST, shard=(1, 2))
+        catalog.shard_writer("c", MANIFEST, (1, 2))
 
 
 def test_an_ordinary_job_keeps_shards_out(catalog: ElasticsearchCatalog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.2)
     with catalog.writer("c", MANIFEST), pytest.raises(IndexBusy, match="is writing to collection 'c'"):
-        catalog.writer("c", MANIFEST, shard=(1, 2))
+        catalog.shard_writer("c", MANIFEST, (1, 2))
 
 
 def test_shards_that_disagree_are_told_what_about(catalog: ElasticsearchCatalog) -> None:
@@ -321,13 +321,13 @@ def test_a_set_that_was_given_up_is_ended_by_one_job_that_goes_on_with_it(
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.2)
     write(catalog, change("old", "as it was"))
     assert shard(catalog, "1/3", change("a", "one", meta={"a": 1})) == (2, 3)
-    with catalog.writer("c", MANIFEST, shard=(2, 3)) as running:
+    with catalog.shard_writer("c", MANIFEST, (2, 3)) as running:
         running.write([change("b", "two", meta={"b": 1})])
         with pytest.raises(IndexBusy, match="shard 2/3"):
-            catalog.writer("c", MANIFEST, shard=(1, 1))
+            catalog.shard_writer("c", MANIFEST, (1, 1))
         with pytest.raises(IndexBusy, match="1 of 3 shards"):
             catalog.rollback("c")
-    with catalog.writer("c", MANIFEST, shard=(1, 1)) as rest:
+    with catalog.shard_writer("c", MANIFEST, (1, 1)) as rest:
         assert [record.source for record in rest.files()] == ["docs/a", "docs/b", "docs/old"]
         rest.write([change("c", "three")])
         assert rest.finish() == ()
@@ -342,7 +342,7 @@ def test_the_limit_of_fields_holds_for_all_shards_together(elasticsearch: Addres
         return {f"k{number}": 1 for number in range(first, first + 6)}
 
     with catalog_on(elasticsearch, elasticsearch_prefix, max_fields=10) as catalog:
-        with catalog.writer("c", MANIFEST, shard=(1, 2)) as one, catalog.writer("c", MANIFEST, shard=(2, 2)) as two:
+        with catalog.shard_writer("c", MANIFEST, (1, 2)) as one, catalog.shard_writer("c", MANIFEST, (2, 2)) as two:
             assert one.write([change("a", "first", meta=fields(0))]) == []
             (rejection,) = two.write([change("b", "second", meta=fields(6)), change("c", "third", meta=fields(0))])
             assert rejection.source == "docs/b"
@@ -377,7 +377,7 @@ def test_the_last_shard_cut_off_while_it_publishes_is_run_again_and_all_is_publi
         shard(catalog, "1/2", change("a", "one"))
         with (
             catalog_on(proxy.address, elasticsearch_prefix, patience=1.0) as doomed,
-            doomed.writer("c", MANIFEST, shard=(2, 2)) as writer,
+            doomed.shard_writer("c", MANIFEST, (2, 2)) as writer,
         ):
             writer.write([change("b", "two")])
             with proxy.failing(fault, only=step), pytest.raises(BackendUnavailable):
@@ -436,8 +436,3 @@ def _killing(process: subprocess.Popen[str], number: int, fault: Fault) -> Fault
         (reset if mine else passed)(exchange)
 
     return meets
-
-
-def test_an_embedded_index_has_no_shards(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"--shard.*SEARCH_APP_STORE=elasticsearch"):
-        EmbeddedCatalog(Settings(home=tmp_path)).writer("c", MANIFEST, shard=(1, 2))

@@ -33,7 +33,7 @@ from search_app.errors import (
 )
 from search_app.manifest import Manifest
 from search_app.stores import filters
-from search_app.stores.catalog import open_catalog
+from search_app.stores.catalog import open_catalog, require_replicas
 from search_app.stores.elasticsearch import schema
 from search_app.stores.elasticsearch.catalog import ElasticsearchCatalog
 from search_app.stores.elasticsearch.writer import ElasticsearchWriter
@@ -515,18 +515,6 @@ def test_compacting_merges_the_live_index_and_changes_no_answer(
     assert contents(catalog) == before
 
 
-def test_what_elasticsearch_does_better_itself_is_said(catalog: ElasticsearchCatalog, tmp_path: Path) -> None:
-    write(catalog, change("a", "text"))
-    for act in (
-        lambda: catalog.snapshot("c", tmp_path / "copy"),
-        lambda: catalog.restore("c", tmp_path, replace=True),
-    ):
-        with pytest.raises(ConfigurationError, match="use its snapshot API: PUT _snapshot"):
-            act()
-    with pytest.raises(ConfigurationError, match="search-index rollback"):
-        catalog.repair("c")
-
-
 def test_an_index_is_built_anew_from_itself_and_taken_back(
     elasticsearch: Address, elasticsearch_prefix: str, tmp_path: Path
 ) -> None:
@@ -594,19 +582,14 @@ def test_the_replica_holds_what_the_server_holds(
         with catalog.writer("c", MANIFEST) as writer:
             writer.write([change("a", "one", "two", meta={"size": 1}), type(long)(long.record, documents, long.batch)])
             writer.finish()
-        assert catalog.replicate("c") == 1202
-        assert catalog.replicate("c") == 1202
+        replicas = require_replicas(catalog)
+        assert replicas.replicate("c") == replicas.replicate("c") == 1202
         with closing(catalog.open("c")) as server, closing(EmbeddedCatalog(settings).open("c")) as replica:
             assert list(replica.files()) == list(server.files())
             assert replica.document("long-0") == server.document("long-0") == documents[0]
             asked = ENCODER.encode_queries(["part 7", "one"])
             for ours, theirs in zip(replica.search_dense(asked, k=5), server.search_dense(asked, k=5), strict=True):
                 assert [hit.score for hit in ours] == pytest.approx([hit.score for hit in theirs], abs=1e-6)
-    with (
-        catalog_on(elasticsearch, elasticsearch_prefix) as plain,
-        pytest.raises(ConfigurationError, match="no replica"),
-    ):
-        plain.replicate("c")
 
 
 def test_any_number_of_questions_is_one_request(elasticsearch: Address, elasticsearch_prefix: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from search_app.errors import ConfigurationError, IndexNotFound
@@ -55,25 +54,19 @@ class ElasticsearchCatalog:
     def open(self, name: str) -> ElasticsearchStore:
         return ElasticsearchStore(self._connection, check_collection_name(name))
 
-    def writer(
-        self, name: str, manifest: Manifest, *, rebuild: bool = False, shard: tuple[int, int] | None = None
+    def writer(self, name: str, manifest: Manifest, *, rebuild: bool = False) -> ElasticsearchWriter:
+        return ElasticsearchWriter(self._connection, manifest, collection=check_collection_name(name), rebuild=rebuild)
+
+    def shard_writer(
+        self, name: str, manifest: Manifest, shard: tuple[int, int], *, rebuild: bool = False
     ) -> IndexWriter:
         check_collection_name(name)
-        if shard is not None and shard[1] > 1:
+        if shard[1] > 1:
             return ShardWriter(self._connection, manifest, collection=name, shard=shard, rebuild=rebuild)
-        return ElasticsearchWriter(
-            self._connection, manifest, collection=name, rebuild=rebuild, after_shards=shard is not None
-        )
+        return ElasticsearchWriter(self._connection, manifest, collection=name, rebuild=rebuild, after_shards=True)
 
     def verify(self, name: str) -> list[str]:
         return verify(self._connection, check_collection_name(name))
-
-    def repair(self, name: str) -> list[str]:
-        raise ConfigurationError(
-            "Elasticsearch mends its own copies, and nothing here is derived from them",
-            hint="serve the index before with: search-index rollback, or version it anew: search-index apply --rebuild",
-            field="store",
-        )
 
     def compact(self, name: str) -> dict[str, object]:
         """Merges each shard of the live index into one segment, without what no copy of it needs any more."""
@@ -85,12 +78,6 @@ class ElasticsearchCatalog:
         )
         self._wait_for(started["task"])
         return self.describe(name)
-
-    def snapshot(self, name: str, destination: Path) -> None:
-        raise _cluster_keeps("snapshots")
-
-    def restore(self, name: str, source: Path, *, replace: bool = False) -> int:
-        raise _cluster_keeps("restores")
 
     def rollback(self, name: str) -> int:
         lease = Lease(self._connection, check_collection_name(name))
@@ -138,13 +125,6 @@ class ElasticsearchCatalog:
             for lease in leases:
                 lease.release()
 
-    def replicate(self, name: str) -> int:
-        raise ConfigurationError(
-            "there is no replica to bring up to date",
-            hint="set SEARCH_APP_ELASTICSEARCH__FALLBACK=true",
-            field="elasticsearch.fallback",
-        )
-
     def export(self, name: str) -> tuple[Manifest, Iterator[FileChange]]:
         """What built the collection, and all of it."""
         live = all_indices(self._connection, check_collection_name(name)).live
@@ -166,11 +146,3 @@ class ElasticsearchCatalog:
             time.sleep(_POLL_SECONDS)
         if "error" in about:
             raise self._connection.refused(reason(about))
-
-
-def _cluster_keeps(what: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"Elasticsearch makes {what} itself, of whole indices into a repository of the cluster's",
-        hint="use its snapshot API: PUT _snapshot/REPOSITORY/NAME, POST _snapshot/REPOSITORY/NAME/_restore",
-        field="store",
-    )

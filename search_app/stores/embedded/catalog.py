@@ -50,17 +50,9 @@ class EmbeddedCatalog:
             self._settings.collection_folder(name), collection=name, settings=self._settings.vectors
         )
 
-    def writer(
-        self, name: str, manifest: Manifest, *, rebuild: bool = False, shard: tuple[int, int] | None = None
-    ) -> IndexWriter:
+    def writer(self, name: str, manifest: Manifest, *, rebuild: bool = False) -> IndexWriter:
         from search_app.stores.embedded.writer import SqliteWriter
 
-        if shard is not None:
-            raise ConfigurationError(
-                "--shard: an embedded index is one file with one writer",
-                hint="leave --shard out, or share the work on a server: SEARCH_APP_STORE=elasticsearch",
-                field="shard",
-            )
         return SqliteWriter(
             self._settings.collection_folder(name),
             manifest,
@@ -129,11 +121,6 @@ class EmbeddedCatalog:
                     raise _taken(new)
                 self._discard(target)
                 self._files.replace(folder, target)
-
-    def replicate(self, name: str) -> int:
-        raise ConfigurationError(
-            "the embedded store has no replica", hint="set SEARCH_APP_STORE=elasticsearch", field="store"
-        )
 
     def close(self) -> None:
         pass
