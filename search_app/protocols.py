@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from search_app.types import Answer, Document, Filter, Hit, Matrix, PassageBatch, Rankings
+from search_app.types import Answer, Document, Filter, Hit, Matrix, PassageBatch, Rankings, SpanCandidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +221,19 @@ class Ranker(Protocol):
 
 
 class Reader(Protocol):
-    """Marks answers in hits; best first, at most `top_k` for each question."""
+    """Extractive question answering in two steps: find spans in every hit, then compare and score them."""
 
-    def read(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]], *, top_k: int) -> list[list[Answer]]: ...
+    def extract(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]]) -> list[list[SpanCandidate]]:
+        """The best spans of each question's hits, not yet compared with each other."""
+        ...
+
+    def score(self, candidates: Sequence[SpanCandidate], hits: Sequence[Hit], *, top_k: int) -> list[Answer]:
+        """At most `top_k` answers of one question with calibrated confidence, best first; duplicates are merged.
+
+        One of them may be "no answer here". `hits` are those that `extract` read.
+        """
+        ...
+
+    def read(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]], *, top_k: int) -> list[list[Answer]]:
+        """`extract` and `score` in a row."""
+        ...

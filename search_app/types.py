@@ -131,6 +131,23 @@ class Rankings:
 
 
 @dataclass(frozen=True, slots=True)
+class SpanCandidate:
+    """A possible answer before the answers of all hits are compared: characters [start, end) of a document.
+
+    `hit` is the index of the hit that it was found in, `logit` the sum of its start and end logits, `null_logit` the
+    same for "no answer here" in its window. Candidates of equal `normalized_text` are one answer; "" equals no other.
+    """
+
+    document_id: str
+    start: int
+    end: int
+    hit: int
+    logit: float
+    null_logit: float
+    normalized_text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A marked answer. `span` is in the document's characters; None means "no answer here" (and `text` is empty).
 

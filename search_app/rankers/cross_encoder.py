@@ -1,47 +1,34 @@
-"""Re-ranking by a sequence classifier that reads question and passage together (sentence-transformers)."""
+"""Reorder hits with a sequence classifier that reads question and passage together (a cross-encoder)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from sentence_transformers import CrossEncoder
 
-from search_app.errors import ModelUnavailable
 from search_app.hardware import Hardware
+from search_app.models.batching import WIDTH_STEP
+from search_app.models.checkpoint import find_checkpoint, load_sentence_transformers
+from search_app.models.execution import Execution
 from search_app.settings import RankerSettings
 from search_app.types import Hit
 
-WIDTH_STEP = 8
-
 
 class CrossEncoderRanker:
-    """Any BERT-family checkpoint with a classification head; its score is the last label's logit, as trained."""
+    """Any BERT-family checkpoint with a classification head; the score is the logit of its last label."""
 
     def __init__(self, settings: RankerSettings, hardware: Hardware) -> None:
-        name = settings.model or ""
-        precision = hardware.precision if settings.precision == "auto" else settings.precision
-        device = hardware.device if settings.device == "auto" else settings.device
-        try:
-            self._model = CrossEncoder(
-                name,
-                device=device,
-                trust_remote_code=False,
-                model_kwargs={"dtype": getattr(torch, precision), "use_safetensors": True},
-            )
-        except Exception as error:  # the library raises a different one for each way to fail
-            first = (str(error).strip() or repr(error)).splitlines()[0]
-            raise ModelUnavailable(
-                f"ranker {Path(name).name} cannot be loaded: {first}",
-                hint="give a folder or hub name of a sequence-classification checkpoint with safetensors weights",
-            ) from error
+        checkpoint = find_checkpoint("ranker", settings.model or "")
+        execution = Execution.choose(settings, hardware)
+        self._model = load_sentence_transformers(
+            CrossEncoder, checkpoint, device=str(execution.device), dtype=execution.dtype
+        )
         longest = self._model.max_seq_length or 1
-        # oneDNN keeps kernels and memory for each shape that it has seen, for good.
-        self._text = {} if longest % WIDTH_STEP else {"pad_to_multiple_of": WIDTH_STEP}
+        self._padding = {} if longest % WIDTH_STEP else {"pad_to_multiple_of": WIDTH_STEP}
 
     def rank(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]]) -> list[list[Hit]]:
-        """Same hits, re-ordered; the new score also stands in `scores["ranker"]`."""
+        """The same hits, best first, with the new score also in `scores["ranker"]`."""
         pairs = [(question, hit.passage.text) for question, found in zip(questions, hits, strict=True) for hit in found]
         if not pairs:
             return [[] for _ in hits]
@@ -50,7 +37,7 @@ class CrossEncoderRanker:
                 pairs,
                 activation_fn=torch.nn.Identity(),
                 convert_to_tensor=True,
-                processing_kwargs={"text": self._text},
+                processing_kwargs={"text": self._padding},
             )
         )
         scores = iter(logits.float().reshape(len(pairs), -1)[:, -1].tolist())

@@ -1,4 +1,4 @@
-"""From token scores to ranked answers: numpy only."""
+"""From token logits to spans, and from spans to distinct answers. Plain numpy."""
 
 from __future__ import annotations
 
@@ -8,33 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from search_app.types import SpanCandidate
+
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class TokenSpan:
-    """Tokens start..end, both inclusive; `score` is the sum of its start and end logits."""
+    """Tokens start..end, both inclusive; `logit` is the sum of its start and end logits."""
 
     start: int
     end: int
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A marked answer before it is ranked: characters [start, end) of a document, read in the hit of rank `hit`.
-
-    `logit` is the sum of its start and end logits, `null` the same of "no answer here" in its window. Marks of equal
-    `text` say the same, wherever they stand; "" is unlike any other.
-    """
-
-    document_id: str
-    start: int
-    end: int
-    hit: int
     logit: float
-    null: float
-    text: str = ""
 
 
 def best_spans(
@@ -42,7 +27,8 @@ def best_spans(
 ) -> list[TokenSpan]:
     """The n best spans of 1..max_answer_tokens tokens inside tokens [first, last), best first.
 
-    Scores a band of the start x end matrix instead of the whole: (last - first) x max_answer_tokens cells.
+    `starts` and `ends` are the logits of one window, (tokens,) each. Only a band of the start x end matrix is computed:
+    (last - first) x max_answer_tokens cells.
     """
     size = last - first
     if size <= 0 or n <= 0:
@@ -62,23 +48,29 @@ def best_spans(
     ]
 
 
-def null_score(starts: Floats, ends: Floats) -> float:
-    """How strongly the window says "no answer here": the first token as start and end (Devlin et al. 2019)."""
+def null_logit(starts: Floats, ends: Floats) -> float:
+    """How strongly a window predicts "no answer here": its first token as start and end (Devlin et al. 2019)."""
     return float(starts[0] + ends[0])
 
 
-def merge(marks: Sequence[Mark], scores: Floats) -> list[int]:
-    """Indices, best score first; of marks that overlap in one document or say the same only the best stays."""
+def distinct(candidates: Sequence[SpanCandidate], scores: Floats) -> list[int]:
+    """Indices, best score first, without candidates that overlap a better one or have its text."""
     kept: list[int] = []
-    taken: dict[str, list[Mark]] = {}
-    said: set[str] = set()
-    for i in sorted(range(len(marks)), key=lambda i: (-scores[i], marks[i].hit, marks[i].start, marks[i].end)):
-        mark = marks[i]
-        others = taken.setdefault(mark.document_id, [])
-        if mark.text in said or any(mark.start < other.end and other.start < mark.end for other in others):
+    kept_in_document: dict[str, list[SpanCandidate]] = {}
+    kept_texts: set[str] = set()
+
+    def order(i: int) -> tuple[float, int, int, int]:
+        return -scores[i], candidates[i].hit, candidates[i].start, candidates[i].end
+
+    for i in sorted(range(len(candidates)), key=order):
+        candidate = candidates[i]
+        others = kept_in_document.setdefault(candidate.document_id, [])
+        if candidate.normalized_text in kept_texts:
             continue
-        others.append(mark)
+        if any(candidate.start < other.end and other.start < candidate.end for other in others):
+            continue
+        others.append(candidate)
         kept.append(i)
-        if mark.text:
-            said.add(mark.text)
+        if candidate.normalized_text:
+            kept_texts.add(candidate.normalized_text)
     return kept

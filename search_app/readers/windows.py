@@ -101,22 +101,6 @@ def takes_token_types(config: PretrainedConfig) -> bool:
     return int(getattr(config, "type_vocab_size", 0) or 0) > 1
 
 
-def longest_window(config: PretrainedConfig, tokenizer: PreTrainedTokenizerFast) -> int:
-    """Tokens that the model has positions for; RoBERTa and its kin count them from behind the padding id."""
-    positions = int(getattr(config, "max_position_embeddings", 0) or 512)
-    if config.model_type in {
-        "camembert",
-        "mpnet",
-        "roberta",
-        "roberta-prelayernorm",
-        "xlm-roberta",
-        "xlm-roberta-xl",
-        "xmod",
-    }:
-        positions -= (config.pad_token_id or 0) + 1
-    return int(min(positions, tokenizer.model_max_length))
-
-
 def _window(pair: int, encoding: Encoding) -> Window:
     belongs = np.array([-1 if sequence is None else sequence for sequence in encoding.sequence_ids])
     mine = np.flatnonzero(belongs == 1)

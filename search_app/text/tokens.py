@@ -19,10 +19,6 @@ class TokenSpans:
         return spans_of(self._tokenizer, texts)
 
 
-def round_up(number: int, multiple: int) -> int:
-    return -(-number // multiple) * multiple
-
-
 def spans_of(tokenizer: Tokenizer, texts: Sequence[str]) -> list[NDArray[np.int64]]:
     """Character range of every token, without special tokens: one (n, 2) array a text."""
     encodings = tokenizer.encode_batch(list(texts), add_special_tokens=False)

@@ -1,6 +1,6 @@
-"""Fits what stands in `reader.json`: how retrieval and "no answer" weigh, and the confidences.
+"""Fit `reader.json`: the weights of retrieval and "no answer", and the confidences.
 
-Fitted on held-out questions whose hits come from the search that the reader is served with.
+The cases are held-out questions with hits from the search that the reader is used with.
 """
 
 from __future__ import annotations
@@ -17,44 +17,43 @@ from search_app.errors import ConfigurationError
 from search_app.evaluation import squad
 from search_app.evaluation.datasets import Paragraph, Question
 from search_app.evaluation.evaluate import paragraph_id
-from search_app.readers import checksums
-from search_app.readers.calibration import FEATURES, FILE, Evidence, Logistic, Ranked
+from search_app.models import checksums
 from search_app.readers.extractive import ExtractiveReader
-from search_app.readers.spans import Mark
-from search_app.types import Hit
+from search_app.readers.scoring import FEATURES, FILE, AnswerScorer, Logistic, ScoredAnswer
+from search_app.types import Hit, SpanCandidate
 
 NULL_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 RETRIEVAL_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 BATCH = 16
-FEWEST = 50
+MIN_CASES = 50
 UNANSWERABLE_SHARE = 0.2
-"""Of the questions that people ask, how many their documents do not answer: an assumption, as good as one can be."""
+"""Share of real questions that the documents do not answer: an assumption, not a measurement."""
 
 Search = Callable[[Sequence[str]], Sequence[Sequence[Hit]]]
-"""As many hits for each question as the reader is to read, best first."""
+"""The hits that the reader reads for each question, best first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One held-out question as served: gold answers, marks not yet ranked, scores and texts of its hits."""
+    """One held-out question: gold answers, span candidates, and the scores and texts of its hits."""
 
     gold: tuple[str, ...]
-    marks: tuple[Mark, ...]
+    candidates: tuple[SpanCandidate, ...]
     retrieval: tuple[float, ...]
     texts: tuple[tuple[str, int], ...]
     answerable: bool
 
-    def text(self, mark: Mark) -> str:
-        text, start = self.texts[mark.hit]
-        return text[mark.start - start : mark.end - start]
+    def text(self, candidate: SpanCandidate) -> str:
+        text, start = self.texts[candidate.hit]
+        return text[candidate.start - start : candidate.end - start]
 
-    def right(self, ranked: Ranked | None) -> float:
-        """Exact match; "no answer" is right where none of the hits is the gold paragraph."""
-        if ranked is None:
+    def is_right(self, answer: ScoredAnswer | None) -> float:
+        """Exact match; "no answer" is right if none of the hits is the gold paragraph."""
+        if answer is None:
             return 0.0
-        if ranked.mark is None:
+        if answer.candidate is None:
             return float(not self.answerable)
-        return squad.exact(self.text(ranked.mark), self.gold) if self.answerable else 0.0
+        return squad.exact(self.text(answer.candidate), self.gold) if self.answerable else 0.0
 
 
 def read_cases(
@@ -63,100 +62,109 @@ def read_cases(
     search: Search,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Case]:
-    """Every question with the hits that `search` finds; and once more without its own paragraph, as unanswerable."""
+    """Each question with the hits of `search`, and again without its own paragraph, as an unanswerable case."""
     cases: list[Case] = []
     for begin in range(0, len(asked), BATCH):
         part = asked[begin : begin + BATCH]
         questions = [question.text for _, question in part]
-        hits = search(questions)
-        marks = reader.mark(questions, hits)
-        for (paragraph, question), found, seen in zip(part, hits, marks, strict=True):
-            own = {rank for rank, hit in enumerate(found) if hit.passage.text.strip() in paragraph_id(paragraph)}
-            cases.append(_case(question, found, seen, bool(own)))
+        found = search(questions)
+        for (paragraph, question), hits, candidates in zip(part, found, reader.extract(questions, found), strict=True):
+            own = {i for i, hit in enumerate(hits) if hit.passage.text.strip() in paragraph_id(paragraph)}
+            cases.append(_case(question, hits, candidates, bool(own)))
             if own:
-                without = {rank: place for place, rank in enumerate(r for r in range(len(found)) if r not in own)}
-                rest = [replace(mark, hit=without[mark.hit]) for mark in seen if mark.hit in without]
-                if rest:
-                    # Scores are relative to the best hit, so without it the next one would have got its score.
-                    shifted = [replace(found[rank], score=found[place].score) for rank, place in without.items()]
-                    cases.append(_case(question, shifted, rest, False))
+                cases += _without(own, question, hits, candidates)
         if progress:
             progress(min(begin + BATCH, len(asked)), len(asked))
     return cases
 
 
-def fit(cases: Sequence[Case], about: Mapping[str, object]) -> Evidence:
-    """The weights with the best exact match on the answerable cases, then the threshold, then the confidences.
+def fit(cases: Sequence[Case], about: Mapping[str, object]) -> AnswerScorer:
+    """Weights with the best F1 on the answerable cases, then the threshold of "no answer", then the confidences.
 
-    `about` is kept in the result: on what it was fitted. Raises ConfigurationError for too few cases.
+    `about` becomes part of `fitted`. Raises ConfigurationError for too few cases.
     """
     answerable = [case for case in cases if case.answerable]
     unanswerable = [case for case in cases if not case.answerable]
-    if len(answerable) < FEWEST or len(unanswerable) < FEWEST:
+    if len(answerable) < MIN_CASES or len(unanswerable) < MIN_CASES:
         raise ConfigurationError(
-            f"{len(answerable)} answerable and {len(unanswerable)} unanswerable held-out questions are too few "
-            f"to calibrate on (at least {FEWEST} of each)",
+            f"too few held-out questions to calibrate: {len(answerable)} answerable and {len(unanswerable)} "
+            f"unanswerable, at least {MIN_CASES} of each are needed",
             hint="train with a larger --holdout",
         )
-    grid = [Evidence(null_weight=n, retrieval_weight=r) for n in NULL_WEIGHTS for r in RETRIEVAL_WEIGHTS]
-    f1 = [np.mean([_marked_f1(case, evidence) for case in answerable]) for evidence in grid]
-    evidence = grid[int(np.argmax(f1))]
-    evidence = replace(evidence, no_answer=_threshold(answerable, unanswerable, evidence))
+    grid = [AnswerScorer(null_weight=n, retrieval_weight=r) for n in NULL_WEIGHTS for r in RETRIEVAL_WEIGHTS]
+    f1 = [np.mean([_f1(case, scorer) for case in answerable]) for scorer in grid]
+    scorer = grid[int(np.argmax(f1))]
+    scorer = replace(scorer, no_answer=_threshold(answerable, unanswerable, scorer))
 
-    ranked = [(case, found) for case in cases if (found := _marked(case, evidence))]
+    ranked = [(case, answers) for case in cases if (answers := _spans(case, scorer))]
     share = UNANSWERABLE_SHARE / (1 - UNANSWERABLE_SHARE) * len(answerable) / len(unanswerable)
     weights = [1.0 if case.answerable else share for case, _ in ranked]
-    seen = [
-        (case, answer, weight) for (case, found), weight in zip(ranked, weights, strict=True) for answer in found[:3]
+    rows = [
+        (case, answer, weight)
+        for (case, answers), weight in zip(ranked, weights, strict=True)
+        for answer in answers[:3]
     ]
-    answer = _logistic([a.features for _, a, _ in seen], [case.right(a) for case, a, _ in seen], [w for *_, w in seen])
+    answer = _logistic(
+        [a.features for _, a, _ in rows], [case.is_right(a) for case, a, _ in rows], [w for *_, w in rows]
+    )
     none = _logistic(
-        [found[0].features for _, found in ranked], [float(not case.answerable) for case, _ in ranked], weights
+        [answers[0].features for _, answers in ranked], [float(not case.answerable) for case, _ in ranked], weights
     )
     facts = {"answerable": len(answerable), "unanswerable": len(unanswerable), "f1": round(100 * float(max(f1)), 2)}
-    return replace(evidence, answer=answer, none=none, fitted=dict(about) | facts)
+    return replace(scorer, answer=answer, none=none, fitted=dict(about) | facts)
 
 
-def write(evidence: Evidence, folder: Path) -> None:
-    """As `reader.json` into the reader's folder, with new checksums."""
-    (folder / FILE).write_text(evidence.to_json(), encoding="utf-8")
+def write(scorer: AnswerScorer, folder: Path) -> None:
+    """Write `reader.json` into the reader's folder and renew its checksums."""
+    (folder / FILE).write_text(scorer.to_json(), encoding="utf-8")
     checksums.write(folder)
 
 
-def _case(question: Question, hits: Sequence[Hit], marks: Sequence[Mark], answerable: bool) -> Case:
+def _case(question: Question, hits: Sequence[Hit], candidates: Sequence[SpanCandidate], answerable: bool) -> Case:
     return Case(
         gold=tuple(question.gold),
-        marks=tuple(marks),
+        candidates=tuple(candidates),
         retrieval=tuple(hit.score for hit in hits),
         texts=tuple((hit.passage.text, hit.passage.start) for hit in hits),
         answerable=answerable,
     )
 
 
-def _marked(case: Case, evidence: Evidence) -> list[Ranked]:
-    return [ranked for ranked in evidence.rank(case.marks, case.retrieval) if ranked.mark]
+def _without(own: set[int], question: Question, hits: Sequence[Hit], candidates: Sequence[SpanCandidate]) -> list[Case]:
+    """The unanswerable case that remains without the hits `own`, if any candidate remains."""
+    rank = {i: rank for rank, i in enumerate(i for i in range(len(hits)) if i not in own)}
+    rest = [replace(candidate, hit=rank[candidate.hit]) for candidate in candidates if candidate.hit in rank]
+    if not rest:
+        return []
+    # Scores are relative to the best hit: without it, the next one would have had its score.
+    shifted = [replace(hits[i], score=hits[place].score) for i, place in rank.items()]
+    return [_case(question, shifted, rest, False)]
 
 
-def _marked_f1(case: Case, evidence: Evidence) -> float:
-    first = next((ranked.mark for ranked in _marked(case, evidence)), None)
-    return squad.f1(case.text(first), case.gold) if first else 0.0
+def _spans(case: Case, scorer: AnswerScorer) -> list[ScoredAnswer]:
+    return [answer for answer in scorer.rank(case.candidates, case.retrieval) if answer.candidate]
 
 
-def _threshold(answerable: Sequence[Case], unanswerable: Sequence[Case], evidence: Evidence) -> float:
-    """The `no_answer` at which most first places are right, with UNANSWERABLE_SHARE of unanswerable cases."""
+def _f1(case: Case, scorer: AnswerScorer) -> float:
+    best = next((answer.candidate for answer in _spans(case, scorer)), None)
+    return squad.f1(case.text(best), case.gold) if best else 0.0
+
+
+def _threshold(answerable: Sequence[Case], unanswerable: Sequence[Case], scorer: AnswerScorer) -> float:
+    """The `no_answer` that makes most first answers right, with UNANSWERABLE_SHARE of unanswerable cases."""
     lead: list[float] = []
     gain: list[float] = []
     for cases in (answerable, unanswerable):
         for case in cases:
-            ranked = evidence.rank(case.marks, case.retrieval)
-            none = next((one for one in ranked if one.mark is None), None)
-            first = next((one for one in ranked if one.mark), None)
+            ranked = scorer.rank(case.candidates, case.retrieval)
+            none = next((answer for answer in ranked if answer.candidate is None), None)
+            first = next((answer for answer in ranked if answer.candidate), None)
             if none is None or first is None:
                 continue
-            # From here on "no answer" comes first: what that wins or loses.
+            # Above this threshold "no answer" comes first: what that wins or loses.
             lead.append(first.score - none.score)
             share = 1 - UNANSWERABLE_SHARE if cases is answerable else UNANSWERABLE_SHARE
-            gain.append((case.right(none) - case.right(first)) * share / len(cases))
+            gain.append((case.is_right(none) - case.is_right(first)) * share / len(cases))
     order = np.argsort(lead)
     total = np.concatenate([[0.0], np.cumsum(np.array(gain)[order])])
     best = int(np.argmax(total))

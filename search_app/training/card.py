@@ -23,7 +23,8 @@ LICENCES = {
     "qamr.json": ("QAMR", "MIT"),
     "fairytaleqa.json": ("FairytaleQA", "Apache-2.0"),
 }
-BASES = {"sentence-transformers/all-MiniLM-L6-v2": "Apache-2.0"}
+BUNDLED_BASE = "sentence-transformers/all-MiniLM-L6-v2"
+BASES = {BUNDLED_BASE: "Apache-2.0"}
 
 
 def write(folder: Path) -> None:

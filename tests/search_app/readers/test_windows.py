@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from search_app.readers.extractive import BUNDLED_FOLDER
+from search_app.models.checkpoint import BUNDLED_READER
 from search_app.readers.windows import WindowMaker, stack
 
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=300) | st.text(
@@ -18,7 +18,7 @@ TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=300) | st.tex
 
 @pytest.fixture(scope="module")
 def bundled() -> PreTrainedTokenizerFast:
-    return AutoTokenizer.from_pretrained(BUNDLED_FOLDER)
+    return AutoTokenizer.from_pretrained(BUNDLED_READER)
 
 
 @pytest.fixture(scope="module", params=sorted(ARCHITECTURES))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from search_app.evaluation.datasets import Article, Dataset, GoldAnswer, Paragraph, Question
-from search_app.readers.extractive import BUNDLED_FOLDER
+from search_app.models.checkpoint import BUNDLED_READER
 from search_app.readers.windows import WindowMaker
 from search_app.training import features
 
@@ -122,7 +122,7 @@ def test_a_share_of_nothing_gives_no_near_misses() -> None:
 
 @pytest.fixture(scope="module")
 def windows() -> WindowMaker:
-    return WindowMaker(AutoTokenizer.from_pretrained(BUNDLED_FOLDER), max_tokens=64, stride=16)
+    return WindowMaker(AutoTokenizer.from_pretrained(BUNDLED_READER), max_tokens=64, stride=16)
 
 
 def test_targets_are_the_answers_tokens_and_the_first_token_where_there_is_none(windows: WindowMaker) -> None:

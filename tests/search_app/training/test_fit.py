@@ -9,12 +9,11 @@ import pytest
 from search_app.errors import ConfigurationError
 from search_app.evaluation.datasets import GoldAnswer, Paragraph, Question
 from search_app.hardware import Hardware
-from search_app.readers.calibration import Evidence
 from search_app.readers.extractive import ExtractiveReader
-from search_app.readers.spans import Mark
+from search_app.readers.scoring import AnswerScorer
 from search_app.settings import ReaderSettings
 from search_app.training.calibration import Case, fit, read_cases, write
-from search_app.types import Hit, Passage
+from search_app.types import Hit, Passage, SpanCandidate
 
 
 def _cases(count: int, seed: int) -> list[Case]:
@@ -25,38 +24,42 @@ def _cases(count: int, seed: int) -> list[Case]:
         answerable = i % 2 == 0
         strength = rng.gauss(4, 2) if answerable else rng.gauss(-3, 2)
         null = rng.uniform(0, 6)
-        right = Mark("a", 0, 5, 0, null + strength, null)
-        wrong = Mark("b", 0, 5, 1, 9.0 + rng.gauss(0, 1), 12.0)
+        right = SpanCandidate("a", 0, 5, 0, null + strength, null)
+        wrong = SpanCandidate("b", 0, 5, 1, 9.0 + rng.gauss(0, 1), 12.0)
         gold = "right" if rng.random() < 0.9 else "other"
         cases.append(Case((gold,), (right, wrong), (0.8, 0.5), (("right", 0), ("wrong", 0)), answerable))
     return cases
 
 
 def test_the_fit_finds_that_answers_have_to_be_weighed_against_their_null() -> None:
-    evidence = fit(_cases(600, 1), {"files": ["made"]})
-    assert evidence.null_weight > 0.5
-    assert evidence.fitted == {"files": ["made"], "answerable": 300, "unanswerable": 300, "f1": evidence.fitted["f1"]}
-    firsts = [evidence.rank(case.marks, case.retrieval)[0] for case in _cases(400, 2)]
-    said = [(first.mark is None) == (not case.answerable) for first, case in zip(firsts, _cases(400, 2), strict=True)]
+    scorer = fit(_cases(600, 1), {"files": ["made"]})
+    assert scorer.null_weight > 0.5
+    assert scorer.fitted == {"files": ["made"], "answerable": 300, "unanswerable": 300, "f1": scorer.fitted["f1"]}
+    firsts = [scorer.rank(case.candidates, case.retrieval)[0] for case in _cases(400, 2)]
+    said = [
+        (first.candidate is None) == (not case.answerable) for first, case in zip(firsts, _cases(400, 2), strict=True)
+    ]
     assert sum(said) / len(said) > 0.85
 
 
 def test_fitted_confidences_are_as_often_right_as_they_say_on_new_questions() -> None:
-    evidence = fit(_cases(1000, 1), {})
+    scorer = fit(_cases(1000, 1), {})
     confidences, right = [], []
     for case in _cases(1000, 2):
         if case.answerable:
-            first = next(one for one in evidence.rank(case.marks, case.retrieval) if one.mark)
+            first = next(one for one in scorer.rank(case.candidates, case.retrieval) if one.candidate)
             assert first.confidence is not None
             confidences.append(first.confidence)
-            right.append(case.right(first))
+            right.append(case.is_right(first))
     assert sum(confidences) / len(confidences) == pytest.approx(sum(right) / len(right), abs=0.05)
-    none = [one for case in _cases(200, 3) for one in evidence.rank(case.marks, case.retrieval) if one.mark is None]
+    none = [
+        one for case in _cases(200, 3) for one in scorer.rank(case.candidates, case.retrieval) if one.candidate is None
+    ]
     assert all(one.confidence is not None and 0 <= one.confidence <= 1 for one in none)
 
 
 def test_too_few_questions_are_refused_with_the_option_to_change() -> None:
-    with pytest.raises(ConfigurationError, match=r"too few to calibrate on.*--holdout"):
+    with pytest.raises(ConfigurationError, match=r"too few held-out questions.*--holdout"):
         fit(_cases(60, 1), {})
 
 
@@ -87,9 +90,9 @@ def test_a_real_reader_is_calibrated_on_real_readings(tmp_path: Path) -> None:
         return found
 
     reader = ExtractiveReader(ReaderSettings(), Hardware("test", 1, frozenset(), "cpu", "float32"))
-    evidence = fit(read_cases(reader, asked, search), {"files": ["made"]})
-    write(evidence, tmp_path)
-    assert Evidence.load(tmp_path) == evidence
-    assert evidence.fitted["answerable"] == evidence.fitted["unanswerable"] == 60
-    assert evidence.fitted["f1"] == 100
+    scorer = fit(read_cases(reader, asked, search), {"files": ["made"]})
+    write(scorer, tmp_path)
+    assert AnswerScorer.load(tmp_path) == scorer
+    assert scorer.fitted["answerable"] == scorer.fitted["unanswerable"] == 60
+    assert scorer.fitted["f1"] == 100
     assert "reader.json" in (tmp_path / "SHA256SUMS").read_text()

@@ -6,17 +6,21 @@ from pathlib import Path
 import pytest
 
 from search_app.errors import ModelUnavailable
-from search_app.readers.calibration import FEATURES, FILE, Evidence, Logistic
-from search_app.readers.spans import Mark
+from search_app.readers.scoring import FEATURES, FILE, AnswerScorer, Logistic
+from search_app.types import SpanCandidate
 
 
-def _marks() -> list[Mark]:
-    return [Mark("a", 0, 5, 0, 6.0, 1.0), Mark("a", 3, 9, 0, 5.0, 1.0), Mark("b", 0, 4, 1, 7.0, 6.5)]
+def _candidates() -> list[SpanCandidate]:
+    return [
+        SpanCandidate("a", 0, 5, 0, 6.0, 1.0),
+        SpanCandidate("a", 3, 9, 0, 5.0, 1.0),
+        SpanCandidate("b", 0, 4, 1, 7.0, 6.5),
+    ]
 
 
 def test_answers_are_ranked_by_logits_where_nothing_was_fitted() -> None:
-    ranked = Evidence().rank(_marks(), [0.9, 0.1])
-    assert [(one.mark.document_id, one.mark.start) if one.mark else None for one in ranked] == [
+    ranked = AnswerScorer().rank(_candidates(), [0.9, 0.1])
+    assert [(one.candidate.document_id, one.candidate.start) if one.candidate else None for one in ranked] == [
         ("b", 0),
         None,
         ("a", 0),
@@ -26,13 +30,13 @@ def test_answers_are_ranked_by_logits_where_nothing_was_fitted() -> None:
 
 
 def test_the_null_and_the_retrieval_weigh_in_when_asked() -> None:
-    ranked = Evidence(null_weight=1.0, retrieval_weight=2.0, no_answer=6.0).rank(_marks(), [0.9, 0.1])
+    ranked = AnswerScorer(null_weight=1.0, retrieval_weight=2.0, no_answer=6.0).rank(_candidates(), [0.9, 0.1])
     assert [one.score for one in ranked] == pytest.approx([7.8, 6.8, 0.7])
-    assert [one.mark.document_id if one.mark else None for one in ranked] == [None, "a", "b"]
+    assert [one.candidate.document_id if one.candidate else None for one in ranked] == [None, "a", "b"]
 
 
 def test_features_are_those_of_the_answer_among_its_rivals() -> None:
-    first, none, second = Evidence().rank(_marks(), [0.9, 0.1])
+    first, none, second = AnswerScorer().rank(_candidates(), [0.9, 0.1])
     assert first.features["margin"] == pytest.approx(1.0)
     assert second.features["margin"] == pytest.approx(-1.0)
     assert first.features["share"] + second.features["share"] == pytest.approx(1.0)
@@ -42,7 +46,7 @@ def test_features_are_those_of_the_answer_among_its_rivals() -> None:
 
 
 def test_nothing_marked_is_nothing_ranked() -> None:
-    assert Evidence().rank([], []) == []
+    assert AnswerScorer().rank([], []) == []
 
 
 def test_probabilities_stay_between_zero_and_one_for_any_score() -> None:
@@ -52,15 +56,15 @@ def test_probabilities_stay_between_zero_and_one_for_any_score() -> None:
     assert logistic.probability({"logit": -1e9}) == 0.0
 
 
-def test_evidence_survives_its_file(tmp_path: Path) -> None:
+def test_scorer_survives_its_file(tmp_path: Path) -> None:
     calibrator = Logistic(FEATURES, (0.1, 0.2, 0.3, 0.4, 0.5), -1.0)
-    evidence = Evidence(0.5, 2.0, -1.5, calibrator, None, {"files": ["x"]})
-    (tmp_path / FILE).write_text(evidence.to_json())
-    assert Evidence.load(tmp_path) == evidence
+    scorer = AnswerScorer(0.5, 2.0, -1.5, calibrator, None, {"files": ["x"]})
+    (tmp_path / FILE).write_text(scorer.to_json())
+    assert AnswerScorer.load(tmp_path) == scorer
 
 
-def test_a_folder_without_evidence_gets_the_defaults(tmp_path: Path) -> None:
-    assert Evidence.load(tmp_path) == Evidence()
+def test_a_folder_without_scorer_gets_the_defaults(tmp_path: Path) -> None:
+    assert AnswerScorer.load(tmp_path) == AnswerScorer()
 
 
 @pytest.mark.parametrize(
@@ -82,4 +86,4 @@ def test_a_folder_without_evidence_gets_the_defaults(tmp_path: Path) -> None:
 def test_a_broken_file_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / FILE).write_text(content)
     with pytest.raises(ModelUnavailable, match=r"reader\.json"):
-        Evidence.load(tmp_path)
+        AnswerScorer.load(tmp_path)

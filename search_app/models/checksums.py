@@ -1,4 +1,4 @@
-"""SHA-256 of a model folder's files, in the format of sha256sum, so that damage is an error and never an answer."""
+"""SHA-256 of the files in a model folder, in the format of sha256sum, so that damage is an error and not an answer."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _HINT = "restore the file, or install the program again"
 
 
 def write(folder: Path) -> None:
-    """Sums of all files in the folder that decide an answer: weights, tokenizer, configuration, calibration."""
+    """Write the checksums of weights, tokenizer, configuration and calibration."""
     names = sorted(path.name for kind in ("*.json", "*.safetensors", "*.txt") for path in folder.glob(kind))
     (folder / FILE).write_text("".join(f"{_sum(folder / name)}  {name}\n" for name in names), encoding="ascii")
 
 
 def verify(folder: Path, name: str) -> None:
-    """Raises ModelUnavailable that names the first file that differs; a folder without sums passes."""
+    """Raise ModelUnavailable for the first file that differs. A folder without checksums passes."""
     sums = folder / FILE
     if not sums.is_file():
         return
@@ -27,9 +27,9 @@ def verify(folder: Path, name: str) -> None:
         try:
             actual = _sum(folder / file)
         except OSError as error:
-            raise ModelUnavailable(f"{name}: {folder / file} cannot be read: {error.strerror}", hint=_HINT) from error
+            raise ModelUnavailable(f"{name}: cannot read {folder / file}: {error.strerror}", hint=_HINT) from error
         if actual != expected:
-            raise ModelUnavailable(f"{name}: {folder / file} is damaged: it differs from {FILE}", hint=_HINT)
+            raise ModelUnavailable(f"{name}: {folder / file} is damaged: it does not match {FILE}", hint=_HINT)
 
 
 def _sum(path: Path) -> str:

@@ -1,0 +1,97 @@
+"""A BERT-family checkpoint with a question-answering head: windows in, start and end logits out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForQuestionAnswering, PretrainedConfig
+
+from search_app.errors import ModelUnavailable
+from search_app.hardware import Hardware
+from search_app.models.batching import padded_width, plan_batches
+from search_app.models.checkpoint import Checkpoint, load_tokenizer, load_transformers
+from search_app.models.execution import Execution
+from search_app.models.fingerprint import fingerprint
+from search_app.models.positions import longest_input
+from search_app.readers.spans import Floats
+from search_app.readers.windows import Window, WindowMaker, stack, takes_token_types
+from search_app.settings import ReaderSettings
+
+
+class QuestionAnsweringModel:
+    """Computes windows in as few and as short forward passes as it can.
+
+    `windows`, `tokens` (with padding) and `forward_passes` count the work since the model was loaded.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, settings: ReaderSettings, hardware: Hardware) -> None:
+        self._checkpoint = checkpoint
+        self._execution = execution = Execution.choose(settings, hardware)
+        self._batch_tokens = settings.batch_tokens or execution.batch_tokens
+        config, self._tokenizer = load_tokenizer(checkpoint)
+        self._model = _load(checkpoint, config, execution.dtype).to(execution.device)
+        self._has_types = takes_token_types(config)
+        self.precision = execution.precision
+        self.max_tokens = min(settings.max_tokens, longest_input(config), self._tokenizer.model_max_length)
+        self.cut = WindowMaker(self._tokenizer, max_tokens=self.max_tokens, stride=settings.stride)
+        self._lock = threading.Lock()
+        self.windows = self.tokens = self.forward_passes = 0
+
+    @cached_property
+    def digest(self) -> str:
+        """The fingerprint of weights and tokenizer, whatever precision the model runs in."""
+        config, tokenizer = load_tokenizer(self._checkpoint)
+        weights = _load(self._checkpoint, config, torch.float32).state_dict()
+        return fingerprint(weights, tokenizer.backend_tokenizer.to_str())
+
+    def logits(self, windows: Sequence[Window]) -> tuple[list[Floats], list[Floats]]:
+        """Start and end logits of each window, (tokens,) without padding, in input order."""
+        starts: list[Floats] = [np.empty(0, dtype=np.float32)] * len(windows)
+        ends = list(starts)
+        widths = [padded_width(len(window), self.max_tokens) for window in windows]
+        computed = passes = 0
+        for rows in plan_batches(widths, budget=self._batch_tokens):
+            width = max(widths[row] for row in rows)
+            batch = stack([windows[row] for row in rows], pad_id=int(self._tokenizer.pad_token_id or 0), width=width)
+            start_logits, end_logits = self._forward(*batch)
+            for i, row in enumerate(rows):
+                starts[row], ends[row] = start_logits[i, : len(windows[row])], end_logits[i, : len(windows[row])]
+            computed += len(rows) * width
+            passes += 1
+        with self._lock:
+            self.windows += len(windows)
+            self.tokens += computed
+            self.forward_passes += passes
+        return starts, ends
+
+    @torch.inference_mode()
+    def _forward(self, ids: Any, types: Any, mask: Any) -> Any:
+        """One forward pass over (rows, width) arrays: float32 start and end logits, (2, rows, width)."""
+        arrays = {"input_ids": ids}
+        if self._has_types:
+            arrays["token_type_ids"] = types
+        if not mask.all():
+            arrays["attention_mask"] = mask
+        inputs = {name: torch.from_numpy(array).to(self._execution.device) for name, array in arrays.items()}
+        output = self._model(**inputs)
+        return torch.stack([output.start_logits, output.end_logits]).float().cpu().numpy()
+
+
+def _load(checkpoint: Checkpoint, config: PretrainedConfig, dtype: torch.dtype) -> Any:
+    model, missing = load_transformers(AutoModelForQuestionAnswering, checkpoint, config, dtype=dtype)
+    if missing:
+        raise ModelUnavailable(
+            f"{checkpoint} is not trained to answer questions: it has no {missing[0]}",
+            hint="train it first: search-app train reader --model … --data … --out …",
+        )
+    head = getattr(model, "qa_outputs", None)
+    if isinstance(head, torch.nn.Linear) and dtype != torch.float32:
+        # bfloat16 has three digits: too few to rank spans by the sum of two logits.
+        head.float()
+        head.register_forward_pre_hook(lambda _, args: (args[0].float(),))
+    return model.eval()

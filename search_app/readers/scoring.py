@@ -1,0 +1,148 @@
+"""From span candidates to ranked answers with a confidence. `training.calibration` fits the numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from search_app.errors import ModelUnavailable
+from search_app.readers.spans import distinct
+from search_app.types import Answer, Hit, Span, SpanCandidate
+
+FILE = "reader.json"
+
+FEATURES = ("logit", "above_null", "share", "margin", "retrieval")
+"""What the confidence of an answer depends on: its logit; its logit minus that of "no answer" in the same window; its
+share of exp(score) among the answers to the question; its lead in score over the best other answer (negative if
+behind); the score of its hit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logistic:
+    """Logistic regression over named features: Platt scaling (Platt 1999) with more than one feature."""
+
+    features: tuple[str, ...]
+    weights: tuple[float, ...]
+    bias: float
+
+    def probability(self, values: Mapping[str, float]) -> float:
+        """0..1; raises KeyError if `values` lacks a feature."""
+        x = sum(weight * values[name] for name, weight in zip(self.features, self.weights, strict=True)) + self.bias
+        # tanh saturates where exp would overflow.
+        return float(0.5 * (1 + np.tanh(0.5 * x)))
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredAnswer:
+    """A candidate with its score; `candidate` None is "no answer here", with the features of the best candidate."""
+
+    candidate: SpanCandidate | None
+    score: float
+    confidence: float | None
+    features: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerScorer:
+    """How candidates are weighed and calibrated; `reader.json` beside the weights stores it.
+
+    The score of an answer is logit - null_weight * null_logit + retrieval_weight * hit.score. The score of "no answer
+    here" is that of the best answer minus its lead over its own null logit, plus `no_answer`; with confidences, "no
+    answer here" comes before the best answer if its confidence is higher. The defaults equal the SQuAD v2.0 baseline
+    (Devlin et al. 2019) for one passage, and suit a checkpoint without calibration.
+    """
+
+    null_weight: float = 0.0
+    retrieval_weight: float = 0.0
+    no_answer: float = 0.0
+    answer: Logistic | None = None
+    none: Logistic | None = None
+    fitted: Mapping[str, object] = field(default_factory=dict)
+
+    def answers(self, candidates: Sequence[SpanCandidate], hits: Sequence[Hit], *, top_k: int) -> list[Answer]:
+        """The `top_k` best answers to one question; `hits` are those that the candidates were found in."""
+        scored = self.rank(candidates, [hit.score for hit in hits])
+        return [_answer(one, hits) for one in scored[:top_k]]
+
+    def rank(self, candidates: Sequence[SpanCandidate], retrieval: Sequence[float]) -> list[ScoredAnswer]:
+        """Distinct answers to one question, best first, with "no answer here" at its rank; none without candidates.
+
+        `retrieval` are the scores of the hits.
+        """
+        if not candidates:
+            return []
+        logits = np.array([candidate.logit for candidate in candidates], dtype=np.float32)
+        nulls = np.array([candidate.null_logit for candidate in candidates], dtype=np.float32)
+        found = np.array([retrieval[candidate.hit] for candidate in candidates], dtype=np.float32)
+        scores = logits - np.float32(self.null_weight) * nulls + np.float32(self.retrieval_weight) * found
+        kept = distinct(candidates, scores)
+        best = scores[kept]
+        shares = np.exp(best - best[0])
+        shares /= shares.sum()
+        scored = []
+        for rank, i in enumerate(kept):
+            rival = best[1] if rank == 0 and len(best) > 1 else best[0]
+            values = (logits[i], logits[i] - nulls[i], shares[rank], scores[i] - rival, found[i])
+            features = {name: float(value) for name, value in zip(FEATURES, values, strict=True)}
+            confidence = self.answer.probability(features) if self.answer else None
+            scored.append(ScoredAnswer(candidates[i], float(scores[i]), confidence, features))
+        return self._with_no_answer(scored)
+
+    def _with_no_answer(self, scored: list[ScoredAnswer]) -> list[ScoredAnswer]:
+        first = scored[0]
+        score = first.score - first.features["above_null"] + self.no_answer
+        confidence = self.none.probability(first.features) if self.none else None
+        rank = sum(one.score >= score for one in scored)
+        if confidence is not None and first.confidence is not None:
+            # Both are probabilities, so the likelier one comes first.
+            rank = 0 if confidence > first.confidence else max(1, rank)
+        return [*scored[:rank], ScoredAnswer(None, score, confidence, first.features), *scored[rank:]]
+
+    def to_json(self) -> str:
+        """The content of `reader.json`."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def load(cls, folder: Path) -> AnswerScorer:
+        """Read `reader.json`; the defaults if there is none. Raises ModelUnavailable if it is invalid."""
+        path = folder / FILE
+        if not path.is_file():
+            return cls()
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            return cls(
+                null_weight=float(data["null_weight"]),
+                retrieval_weight=float(data["retrieval_weight"]),
+                no_answer=float(data["no_answer"]),
+                answer=_logistic(data.get("answer")),
+                none=_logistic(data.get("none")),
+                fitted=data.get("fitted") or {},
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelUnavailable(
+                f"cannot read {path}: {error!r}", hint="restore it, or delete it to get scores without confidence"
+            ) from error
+
+
+def _answer(scored: ScoredAnswer, hits: Sequence[Hit]) -> Answer:
+    candidate = scored.candidate
+    if candidate is None:
+        return Answer("", None, scored.score, scored.confidence, None)
+    hit = hits[candidate.hit]
+    text = hit.passage.text[candidate.start - hit.passage.start : candidate.end - hit.passage.start]
+    return Answer(text, Span(candidate.start, candidate.end), scored.score, scored.confidence, hit)
+
+
+def _logistic(data: Mapping[str, object] | None) -> Logistic | None:
+    if data is None:
+        return None
+    features, weights, bias = data["features"], data["weights"], data["bias"]
+    if not isinstance(features, list) or not isinstance(weights, list) or not isinstance(bias, int | float):
+        raise TypeError("a calibrator needs features, weights and bias")
+    if len(features) != len(weights) or not set(features) <= set(FEATURES):
+        raise ValueError(f"calibrator with features {features} and weights {weights}")
+    return Logistic(tuple(features), tuple(float(weight) for weight in weights), float(bias))
