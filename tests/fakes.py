@@ -133,14 +133,14 @@ class ExactStore:
     def search_keyword(self, questions: Sequence[str], *, k: int, where: Filter | None = None) -> list[list[Hit]]:
         everything, allowed = self._rows(None), {passage.id for _, passage, _ in self._rows(where)}
         bags = [
-            analysis.words(passage.title, document.language) + analysis.words(passage.text, document.language)
+            analysis.terms(passage.title, document.language) + analysis.terms(passage.text, document.language)
             for document, passage, _ in everything
         ]
         average = sum(map(len, bags)) / max(1, len(bags))
         languages = [document.language for document, _, _ in everything]
         results = []
         for question in questions:
-            asked = {word for language in analysis.analyses(languages) for word in analysis.words(question, language)}
+            asked = {word for language in analysis.analyses(languages) for word in analysis.terms(question, language)}
             found = []
             for (_, passage, _), bag in zip(everything, bags, strict=True):
                 score = 0.0

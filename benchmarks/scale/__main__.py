@@ -55,7 +55,7 @@ def measure_size(folder: Path, data: Sentences, real: int, stamp: EncoderStamp, 
     found |= build(settings, data, stamp)
     found |= _probe(folder, home, data)
     flat = ask.flat_index(data.vectors)
-    analysed = [list(dict.fromkeys(analysis.words(question, "en"))) for question in questions]
+    analysed = [list(dict.fromkeys(analysis.terms(question, "en"))) for question in questions]
     with closing(open_catalog(settings)) as catalog:
         found["about"] = catalog.describe(COLLECTION)
         with closing(catalog.open(COLLECTION)) as store:
@@ -78,7 +78,7 @@ def _probe(folder: Path, home: Path, data: Sentences) -> dict[str, float]:
 
 
 def _rivals(folder: Path, data: Sentences) -> dict[str, tuple[WordRival, int]]:
-    texts = [analysis.words(passage.text, "en") for passage in tqdm(data.passages, desc="words", disable=None)]
+    texts = [analysis.terms(passage.text, "en") for passage in tqdm(data.passages, desc="words", disable=None)]
     built: dict[str, tuple[WordRival, int]] = {}
     for make in RIVALS:
         rival = make(folder)

@@ -1,7 +1,7 @@
-"""Language to words: one analysis for a passage and for a question, whatever engine ranks them.
+"""Text to search terms, the same for passages and questions, and for every engine that ranks them.
 
-Words are Unicode's alphabetic runs, folded and stemmed by Snowball (Porter for English). Scripts that write without
-spaces become overlapping pairs of characters, as in Lucene's CJK analysis.
+Terms are Unicode words, folded, and stemmed by Snowball (Porter for English). Scripts that write without spaces become
+overlapping pairs of characters, as in Lucene's CJK analysis.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import Stemmer
 from numpy.typing import NDArray
 
 DEFAULT_LANGUAGE = "en"
-"""Analysis of a text whose language is neither stated nor recognised."""
+"""Used for text without a stated or detected language."""
 
 STEMMERS = {
     "ar": "arabic", "ca": "catalan", "da": "danish", "de": "german", "el": "greek", "en": "porter", "es": "spanish",
@@ -36,9 +36,9 @@ _UNSPACED = (
 )
 _RUNS = re.compile(rf"([{_UNSPACED}]+)|((?:[^\W_{_UNSPACED}])+)")
 _MARKS = re.compile(r"[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0640]")
-"""Accents on Latin, Greek and Cyrillic, Hebrew and Arabic points: written or left out at will."""
+"""Accents in Latin, Greek and Cyrillic, points in Hebrew and Arabic: writers often leave them out."""
 _OTHER_MARKS = re.compile(r"(?<=\w)[\u0900-\u0dff\u0f00-\u0fff](?=\w|$)")
-_PARTING = re.compile(r"[^\w\s\u0900-\u0dff\u0f00-\u0fff]|_")
+_SEPARATORS = re.compile(r"[^\w\s\u0900-\u0dff\u0f00-\u0fff]|_")
 _SCRIPTS = (
     ("ja", re.compile(r"[\u3040-\u30ff]")),
     ("ko", re.compile(r"[\uac00-\ud7ff\u1100-\u11ff]")),
@@ -63,48 +63,51 @@ _SAMPLE = 2000
 _MIN_LETTERS = 20
 _MIN_PROBABILITY = 0.8
 _MAX_COUNT = np.iinfo(np.uint16).max
-_CACHED_WORDS = 1 << 17
+_CACHED_TERMS = 1 << 17
 _detector_lock = threading.Lock()
 
 
-def words(text: str, language: str) -> list[str]:
-    """Terms of `text` in order; `language` is an ISO 639-1 code, unknown ones are not stemmed, "" is English."""
+def terms(text: str, language: str) -> list[str]:
+    """The search terms of `text`, in order.
+
+    `language` is an ISO 639-1 code; "" means English, and an unknown code means no stemming.
+    """
     language = normalise_language(language) or DEFAULT_LANGUAGE
-    found = list(_terms(text))
+    words = list(_words(text))
     name = STEMMERS.get(language)
     if not name:
-        return found
-    stems = _stemmer(name, threading.get_ident()).stemWords(found)
-    # Porter would turn "s" into nothing and "as" into "a": short words are words.
-    return [stem if len(word) > 2 else word for word, stem in zip(found, stems, strict=True)]
+        return words
+    stems = _stemmer(name, threading.get_ident()).stemWords(words)
+    # Porter would turn "s" into nothing and "as" into "a": short words stay as they are.
+    return [stem if len(word) > 2 else word for word, stem in zip(words, stems, strict=True)]
 
 
-def hashed(words: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
-    """The distinct words as 64-bit hashes in ascending order, and how often each is there (65,535 at most)."""
-    hashes = np.fromiter(map(_hash, words), dtype=np.uint64, count=len(words))
+def hash_terms(terms: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
+    """The distinct terms as 64-bit hashes in ascending order, and how often each occurs (65,535 at most)."""
+    hashes = np.fromiter(map(_hash, terms), dtype=np.uint64, count=len(terms))
     distinct, counts = np.unique(hashes, return_counts=True)
     return distinct, np.minimum(counts, _MAX_COUNT).astype(np.uint16)
 
 
-def plain(text: str) -> str:
-    """Folded, and with a space for all that parts words here: for an engine that stems, and would split otherwise."""
-    return _PARTING.sub(" ", _folded(text))
+def normalise_text(text: str) -> str:
+    """Folded text with a space for every separator, so that an engine with its own tokenizer finds the same words."""
+    return _SEPARATORS.sub(" ", _folded(text))
 
 
 def analyses(languages: Sequence[str]) -> list[str]:
-    """The different analyses among languages, so that a question is analysed once for each."""
+    """The distinct analyses that these languages need: a question is analysed once for each."""
     return sorted({_analysis(language) for language in languages}) or [DEFAULT_LANGUAGE]
 
 
 def detect_language(text: str) -> str:
-    """ISO 639-1 code, or "" when the text is too short or too mixed to say. Script first, then a classifier."""
+    """ISO 639-1 code by script, then by a classifier; "" if the text is too short or too mixed."""
     sample = text[:_SAMPLE]
     letters = Counter({name: len(pattern.findall(sample)) for name, pattern in _SCRIPTS})
     total = sum(character.isalpha() for character in sample)
     if not total:
         return ""
     if letters["ja"] + letters["zh"] > total / 3:
-        # Kana decide: Chinese has none, Japanese prose always some.
+        # Japanese prose always has kana, Chinese never.
         return "ja" if letters["ja"] * 20 > letters["zh"] else "zh"
     name, count = letters.most_common(1)[0]
     if count > total / 2:
@@ -116,14 +119,14 @@ def detect_language(text: str) -> str:
 
 
 def normalise_language(language: str) -> str:
-    """`de-AT`, `DE_de` and `de` are one."""
+    """Reduce `de-AT`, `DE_de` and `de` to `de`."""
     return re.split(r"[-_]", language.strip().lower(), maxsplit=1)[0][:3]
 
 
-@functools.lru_cache(maxsize=_CACHED_WORDS)
-def _hash(word: str) -> int:
+@functools.lru_cache(maxsize=_CACHED_TERMS)
+def _hash(term: str) -> int:
     """Part of the index format: the same on every machine and in every version of Python."""
-    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(term.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 def _analysis(language: str) -> str:
@@ -134,12 +137,12 @@ def _analysis(language: str) -> str:
 def _folded(text: str) -> str:
     if not text.isascii():
         text = _MARKS.sub("", unicodedata.normalize("NFKD", text))
-        # Vowel signs of Indic scripts are marks to Python's \w; recomposed Hangul and kana keep one character each.
+        # Recomposed, so that Hangul and kana are one character each.
         text = unicodedata.normalize("NFC", text)
     return text.casefold()
 
 
-def _terms(text: str) -> Iterator[str]:
+def _words(text: str) -> Iterator[str]:
     text = _folded(text)
     if text.isascii() or not _needs_boundaries(text):
         matches: Iterator[re.Match[str]] = _RUNS.finditer(text)
@@ -163,7 +166,7 @@ def _needs_boundaries(text: str) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _stemmer(name: str, thread: int) -> Any:
-    # A Stemmer object is not thread-safe, hence the thread in the key.
+    # Stemmers are not thread-safe, so each thread gets its own.
     return Stemmer.Stemmer(name)
 
 

@@ -1,4 +1,4 @@
-"""Where tokens stand in a text; without the model, so that a process that only splits needs no torch."""
+"""Character ranges of tokens, without torch, for processes that only split documents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 
 class TokenSpans:
-    """An encoder's `token_spans`, from its `tokenizer_json`."""
+    """Does what an encoder's `token_spans` does, from its `tokenizer_json`."""
 
     def __init__(self, tokenizer_json: str) -> None:
         self._tokenizer = Tokenizer.from_str(tokenizer_json)
@@ -20,6 +20,6 @@ class TokenSpans:
 
 
 def spans_of(tokenizer: Tokenizer, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-    """Character range of every token, without special tokens: one (n, 2) array a text."""
+    """Character range of every token, without special tokens: one (tokens, 2) array per text."""
     encodings = tokenizer.encode_batch(list(texts), add_special_tokens=False)
     return [np.asarray(encoding.offsets, dtype=np.int64).reshape(-1, 2) for encoding in encodings]

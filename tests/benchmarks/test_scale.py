@@ -45,8 +45,8 @@ def found(data: Sentences, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     folder = tmp_path_factory.mktemp("scale")
     settings: Settings = load_settings(home=folder)
     fts5 = Fts5(folder)
-    fts5.build([analysis.words(passage.text, "en") for passage in data.passages])
-    analysed = [analysis.words(question, "en") for question in data.questions]
+    fts5.build([analysis.terms(passage.text, "en") for passage in data.passages])
+    analysed = [analysis.terms(question, "en") for question in data.questions]
     result: dict[str, Any] = {"passages": len(data.passages), "real": 600, **build(settings, data, ENCODER.stamp)}
     with closing(open_catalog(settings)) as catalog, closing(catalog.open(COLLECTION)) as store:
         result["about"] = catalog.describe(COLLECTION)

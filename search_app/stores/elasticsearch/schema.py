@@ -317,7 +317,7 @@ def passage_entry(
             "source": passage.source,
             "meta": meta,
             **filters,
-            f"words.{analysis}": text_analysis.plain(encoded),
+            f"words.{analysis}": text_analysis.normalise_text(encoded),
             **({} if np.isnan(vector).any() else vectors),
         }
     )

@@ -201,7 +201,7 @@ class ElasticsearchStore:
     def _keyword(
         self, version: IndexVersion, question: str, k: int, condition: dict[str, Any] | None
     ) -> dict[str, Any] | None:
-        words = " ".join(analysis.plain(question).split()[:_MAX_WORDS])
+        words = " ".join(analysis.normalise_text(question).split()[:_MAX_WORDS])
         if not words or not version.analyses:
             return None
         # A passage has words in the one analysis of its language, and is compared with the question in the same.

@@ -278,9 +278,9 @@ def _fields(db: apsw.Connection) -> list[str] | None:
 def _words(question: str, languages: Sequence[str]) -> NDArray[np.uint64]:
     """Hashes of the question's words, in each language of the collection."""
     found = dict.fromkeys(
-        word for language in analysis.analyses(languages) for word in analysis.words(question, language)
+        word for language in analysis.analyses(languages) for word in analysis.terms(question, language)
     )
-    return analysis.hashed(list(itertools.islice(found, _MAX_TERMS)))[0]
+    return analysis.hash_terms(list(itertools.islice(found, _MAX_TERMS)))[0]
 
 
 def _hits(db: apsw.Connection, **found: list[Scored] | None) -> list[list[list[Hit]]]:

@@ -10,7 +10,7 @@ INSERT = "INSERT INTO terms (passage, length, words, counts, checksum) VALUES (?
 
 def row(passage: int, title: str, text: str, language: str) -> tuple[int, int, bytes, bytes, int]:
     """`language` as the index's manifest has it or, where that is "auto", the document's."""
-    words = text_analysis.words(title, language) + text_analysis.words(text, language)
-    hashes, counts = text_analysis.hashed(words)
+    words = text_analysis.terms(title, language) + text_analysis.terms(text, language)
+    hashes, counts = text_analysis.hash_terms(words)
     values = (passage, len(words), hashes.astype("<u8").tobytes(), counts.astype("<u2").tobytes())
     return (*values, checksums.of_terms(*values))

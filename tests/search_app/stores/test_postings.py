@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_app.stores.embedded.postings import Postings
-from search_app.text.analysis import hashed
+from search_app.text.analysis import hash_terms
 
 Bag = Sequence[str]
 VOCABULARY = [f"w{i}" for i in range(12)]
@@ -53,7 +53,7 @@ class Fts5:
 
 
 def add(postings: Postings, rows: Sequence[int], bags: Sequence[Bag]) -> None:
-    terms = [hashed(bag) for bag in bags]
+    terms = [hash_terms(bag) for bag in bags]
     postings.add(
         np.array(rows, dtype=np.int64),
         np.array([len(bag) for bag in bags], dtype=np.int64),
@@ -65,7 +65,7 @@ def add(postings: Postings, rows: Sequence[int], bags: Sequence[Bag]) -> None:
 
 def ask(postings: Postings, *questions: Bag, k: int, among: Any = None) -> list[list[tuple[int, float]]]:
     rows = None if among is None else np.array(sorted(among), dtype=np.int64)
-    return postings.search([hashed(question)[0] for question in questions], k, among=rows)
+    return postings.search([hash_terms(question)[0] for question in questions], k, among=rows)
 
 
 def require_best(found: list[tuple[int, float]], scores: dict[int, float], k: int) -> None:
@@ -238,7 +238,7 @@ def test_a_thousand_words_in_a_question() -> None:
 
 
 def test_a_word_that_is_there_more_often_than_can_be_counted_scores_as_far_as_it_is() -> None:
-    words, counts = hashed(["a"] * 70_000 + ["b"])
+    words, counts = hash_terms(["a"] * 70_000 + ["b"])
     assert sorted(counts.tolist()) == [1, 65_535]
     assert words.tolist() == sorted(words.tolist())
     postings = Postings()
@@ -261,7 +261,7 @@ def test_common_words_are_looked_up_for_the_few_passages_that_they_can_decide_on
 
 
 def test_a_hash_is_part_of_the_format() -> None:
-    words, counts = hashed(["river", "of", "river", "\ud800"])
+    words, counts = hash_terms(["river", "of", "river", "\ud800"])
     assert words.dtype == np.uint64
     assert counts.dtype == np.uint16
     assert dict(zip(words.tolist(), counts.tolist(), strict=True)) == {

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_app.text.analysis import STEMMERS, analyses, detect_language, words
+from search_app.text.analysis import STEMMERS, analyses, detect_language, terms
 
 PARAGRAPHS = {
     "en": "The library keeps maps of the old harbour and opens every morning except on Sundays.",
@@ -26,18 +26,18 @@ def test_the_language_of_a_paragraph_is_recognised(language: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "   ", "12345 67", "ok", "B-52"])
-def test_text_too_short_to_say_has_no_language(text: str) -> None:
+def test_text_that_is_too_short_has_no_language(text: str) -> None:
     assert detect_language(text) == ""
 
 
-def test_inflected_forms_share_a_word() -> None:
-    assert words("Kündigungsfrist", "de") == words("Kündigungsfristen", "de")
-    assert words("running", "en") == words("runs", "en") == ["run"]
-    assert words("библиотеки", "ru") == words("библиотека", "ru")
-    assert set(words("المكتبات", "ar")) & set(words("مكتبة", "ar"))
+def test_inflected_forms_share_a_term() -> None:
+    assert terms("Kündigungsfrist", "de") == terms("Kündigungsfristen", "de")
+    assert terms("running", "en") == terms("runs", "en") == ["run"]
+    assert terms("библиотеки", "ru") == terms("библиотека", "ru")
+    assert set(terms("المكتبات", "ar")) & set(terms("مكتبة", "ar"))
 
 
-def test_english_words_are_those_of_sqlites_porter_tokenizer() -> None:
+def test_english_terms_equal_those_of_sqlites_porter_tokenizer() -> None:
     text = (
         PARAGRAPHS["en"]
         + " Naïve café owners' 42nd anniversaries weren't relational; generalizations, e.g. U.S. state-of-the-art."
@@ -46,22 +46,22 @@ def test_english_words_are_those_of_sqlites_porter_tokenizer() -> None:
     db.execute("CREATE VIRTUAL TABLE t USING fts5(x, tokenize='porter unicode61')")
     db.execute("INSERT INTO t VALUES (?)", (text,))
     db.execute("CREATE VIRTUAL TABLE v USING fts5vocab(t, instance)")
-    assert words(text, "en") == [row[0] for row in db.execute("SELECT term FROM v ORDER BY offset")]
+    assert terms(text, "en") == [row[0] for row in db.execute("SELECT term FROM v ORDER BY offset")]
 
 
 def test_chinese_and_japanese_become_overlapping_pairs() -> None:
-    assert words("図書館", "ja") == ["図書", "書館"]
-    assert words("港", "zh") == ["港"]
-    assert words("Python入門 3.12", "ja") == ["python", "入門", "3", "12"]
+    assert terms("図書館", "ja") == ["図書", "書館"]
+    assert terms("港", "zh") == ["港"]
+    assert terms("Python入門 3.12", "ja") == ["python", "入門", "3", "12"]
 
 
 def test_accents_and_case_do_not_matter() -> None:
-    assert words("ÉCOLE", "fr") == words("école", "fr") == words("e\u0301cole", "fr")
-    assert words("STRASSE", "de") == words("Straße", "de")
+    assert terms("ÉCOLE", "fr") == terms("école", "fr") == terms("e\u0301cole", "fr")
+    assert terms("STRASSE", "de") == terms("Straße", "de")
 
 
-def test_vowel_signs_do_not_cut_indic_words() -> None:
-    assert len(words("राजधानी दिल्ली", "hi")) == 2
+def test_vowel_signs_do_not_cut_indic_terms() -> None:
+    assert len(terms("राजधानी दिल्ली", "hi")) == 2
 
 
 def test_a_question_is_analysed_once_for_each_analysis_of_a_collection() -> None:
@@ -71,7 +71,7 @@ def test_a_question_is_analysed_once_for_each_analysis_of_a_collection() -> None
 
 
 @given(st.text(max_size=200), st.sampled_from([*STEMMERS, "", "ja", "xx"]))
-def test_any_text_becomes_words_without_white_space(text: str, language: str) -> None:
-    for word in words(text, language):
-        assert word
-        assert not any(character.isspace() for character in word)
+def test_terms_of_any_text_contain_no_white_space(text: str, language: str) -> None:
+    for term in terms(text, language):
+        assert term
+        assert not any(character.isspace() for character in term)
