@@ -1,4 +1,4 @@
-"""What the documents promise: README's commands run, links lead somewhere, .env.example is every setting."""
+"""The documentation is right: every command runs, every link leads to a file, .env.example has every setting."""
 
 from __future__ import annotations
 
@@ -13,26 +13,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import documentation
 import httpx
 import pytest
 from pydantic import BaseModel
 
+from indexing.cli import cli as search_index_cli
+from search_app.cli import cli as search_app_cli
 from search_app.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
-BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-ELSEWHERE = {
-    "git clone": ".ci/run",
-    "make demo": "tests/integration/test_demo.py",
-    ".venv/bin/search-app demo": "tests/integration/test_demo.py",
-    "pip install torch": "Makefile",
-    "pip install -c": "tests/integration/test_install.py",
-    "docker compose": "tests/docker/test_default_profile.py",
-}
-"""Commands that need a network or minutes, and where they, or what they do, are run instead."""
 SERVERS = {"search-app serve": "/health/ready", "python -m ui": "/_stcore/health"}
 
 QUESTIONS = {
@@ -135,12 +127,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 @pytest.mark.timeout(600)
 def test_readme_runs_from_top_to_bottom(desk: Desk) -> None:
     said: dict[str, str] = {}
-    for language, block in BLOCK.findall(README):
-        commands = block.splitlines() if language == "sh" else [f"python -c {shlex.quote(block)}"]
-        for command in commands:
+    for block in documentation.to_run("README.md"):
+        for command in block.commands():
+            command = f"python -c {shlex.quote(command)}" if block.language == "python" else command
             if command in SERVERS:
                 desk.serve(command, SERVERS[command])
-            elif not any(command.startswith(known) for known in ELSEWHERE):
+            else:
                 done = desk.run(command)
                 assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
                 said[command] = done.stdout
@@ -151,16 +143,43 @@ def test_readme_runs_from_top_to_bottom(desk: Desk) -> None:
     assert "leave.md" in next(output for command, output in said.items() if "Ada" in command or "Nobody" in command)
 
 
-def test_what_readme_does_not_run_here_is_run_where_it_says() -> None:
-    commands = [line for language, block in BLOCK.findall(README) if language == "sh" for line in block.splitlines()]
-    for known, place in ELSEWHERE.items():
-        assert any(command.startswith(known) for command in commands), f"README no longer has: {known}"
-        assert (ROOT / place).exists()
+@pytest.mark.parametrize("page", documentation.pages())
+def test_every_command_is_run_by_a_test_or_has_a_reason_not_to(page: str) -> None:
+    commands = [command for block in documentation.blocks(page) for command in block.commands()]
+    unknown = [command for command in commands if documentation.runner(page, command) is None]
+    assert not unknown, "name what runs them in tests/documentation.py"
+    listed = [*documentation.ELSEWHERE.get(page, ()), *documentation.NOT_RUN.get(page, ())]
+    stale = [start for start in listed if not any(command.startswith(start) for command in commands)]
+    assert not stale, "tests/documentation.py lists commands that the page does not have"
 
 
-@pytest.mark.parametrize(
-    "page", [path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))]
-)
+def test_what_runs_a_command_is_there() -> None:
+    for page, path in documentation.TOP_TO_BOTTOM.items():
+        assert f'to_run("{page}")' in (ROOT / path).read_text(), path
+    for places in documentation.ELSEWHERE.values():
+        for path, text in places.values():
+            assert text in (ROOT / path).read_text(), f"{path} has no {text}"
+
+
+@pytest.mark.parametrize("page", documentation.pages())
+def test_every_command_and_option_in_the_text_exists(page: str) -> None:
+    text = (ROOT / page).read_text()
+    for program, commands in (("search-app", search_app_cli), ("search-index", search_index_cli)):
+        for rest in re.findall(rf"{program} ([a-z][^\n`|#;]*)", text):
+            words = rest.split()
+            command: Any = commands
+            while words and words[0] in getattr(command, "commands", ()):
+                command = command.commands[words.pop(0)]
+            if command is not commands:
+                known = {option for parameter in command.params for option in parameter.opts}
+                unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
+                assert not unknown, f"{program} {rest}"
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    unknown = [target for target in re.findall(r"`make ([a-z-]+)", text) if target not in targets]
+    assert not unknown, "the Makefile has no such targets"
+
+
+@pytest.mark.parametrize("page", documentation.pages())
 def test_every_link_leads_to_a_file(page: str) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)\s#]+)", (ROOT / page).read_text())
     missing = [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]

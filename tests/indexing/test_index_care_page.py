@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import documentation
 import pytest
 from click.testing import CliRunner
 
@@ -29,9 +30,9 @@ def test_the_page_runs_from_top_to_bottom(tmp_path: Path) -> None:
         "SEARCH_APP_HOME": str(tmp_path / "home"),
     }
     said: dict[str, str] = {}
-    for language, block in re.findall(r"^```(python|sh)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
-        for line in [block] if language == "python" else block.splitlines():
-            command = [sys.executable, "-c", line] if language == "python" else ["bash", "-c", line]
+    for block in documentation.to_run("docs/index-care.md"):
+        for line in block.commands():
+            command = [sys.executable, "-c", line] if block.language == "python" else ["bash", "-c", line]
             done = subprocess.run(
                 command, cwd=tmp_path, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
             )

@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import documentation
 import httpx
 import pytest
 
@@ -87,12 +88,12 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 def test_the_page_runs_from_top_to_bottom(machine: Machine) -> None:
     url = f"http://127.0.0.1:{machine.port}/v1/collections/default"
     said: list[str] = []
-    for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
+    for block in (found.text for found in documentation.to_run("docs/jobs.md")):
         if block.splitlines() == [*SERVICES]:
             for command in SERVICES:
                 machine.start(command)
             _until_live(machine)
-        elif not block.startswith("export"):
+        else:
             said.append(machine.run(block))
             machine.until_done()
             jobs = httpx.get(f"{url}/jobs").json()

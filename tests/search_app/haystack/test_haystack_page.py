@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
+import documentation
 import pytest
 from haystack.testing import document_store as sync_tests
 from haystack.testing import document_store_async as async_tests
@@ -24,8 +24,8 @@ def test_the_page_runs_from_top_to_bottom(tmp_path: Path) -> None:
         "SEARCH_APP_HOME": str(tmp_path / "home"),
     }
     said = []
-    for language, block in re.findall(r"^```(python|sh)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
-        command = [sys.executable, "-c", block] if language == "python" else ["bash", "-ec", block]
+    for block in documentation.to_run("docs/haystack.md"):
+        command = [sys.executable, "-c", block.text] if block.language == "python" else ["bash", "-ec", block.text]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         said.append(done.stdout)
