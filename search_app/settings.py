@@ -83,6 +83,13 @@ class RetrievalSettings(_Section):
     candidates: int = Field(default=100, ge=1, le=1000, description="hits taken from each retriever before fusion")
 
 
+class KeywordSettings(_Section):
+    """BM25. The embedded store applies a change to the next question; Elasticsearch uses it for new indexes."""
+
+    k1: float = Field(default=1.2, ge=0, le=10, description="weight of repeated words; 0 ignores repetition")
+    b: float = Field(default=0.75, ge=0, le=1, description="penalty for long passages; 0 ignores length")
+
+
 class VectorSettings(_Section):
     """How the embedded store holds vectors in memory; what is 0 or "auto" follows their count, dimension and memory.
 
@@ -223,6 +230,7 @@ class Settings(BaseSettings):
     splitter: SplitterSettings = SplitterSettings()
     analysis: AnalysisSettings = AnalysisSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
+    keyword: KeywordSettings = KeywordSettings()
     vectors: VectorSettings = VectorSettings()
     ranker: RankerSettings = RankerSettings()
     reader: ReaderSettings = ReaderSettings()

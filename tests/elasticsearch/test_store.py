@@ -32,6 +32,7 @@ from search_app.errors import (
     InvalidQuery,
 )
 from search_app.manifest import Manifest
+from search_app.settings import KeywordSettings
 from search_app.stores import filters
 from search_app.stores.catalog import open_catalog, require_replicas
 from search_app.stores.elasticsearch import schema
@@ -590,6 +591,28 @@ def test_the_replica_holds_what_the_server_holds(
             asked = ENCODER.encode_queries(["part 7", "one"])
             for ours, theirs in zip(replica.search_dense(asked, k=5), server.search_dense(asked, k=5), strict=True):
                 assert [hit.score for hit in ours] == pytest.approx([hit.score for hit in theirs], abs=1e-6)
+
+
+def test_bm25_settings_are_those_of_the_time_when_an_index_was_created(
+    elasticsearch: Address, elasticsearch_prefix: str
+) -> None:
+    def scores(catalog: ElasticsearchCatalog) -> dict[str, float]:
+        (hits,) = catalog.open("c").search_keyword(["river"], k=10)
+        return {hit.passage.document_id: hit.score for hit in hits}
+
+    flat = settings_for(elasticsearch, elasticsearch_prefix).model_copy(
+        update={"keyword": KeywordSettings(k1=0.0, b=0.0)}
+    )
+    files = [change("a", "river river river"), change("b", "a river and many other words in a longer text")]
+    with catalog_on(elasticsearch, elasticsearch_prefix) as catalog, closing(ElasticsearchCatalog(flat)) as other:
+        write(catalog, *files)
+        before = scores(catalog)
+        assert before["a-0"] > before["b-0"]
+        write(other, change("c", "nothing of the kind"))
+        write(other, *files)
+        assert scores(other)["a-0"] > scores(other)["b-0"]
+        write(other, *files, rebuild=True)
+        assert scores(catalog)["a-0"] == scores(catalog)["b-0"]
 
 
 def test_any_number_of_questions_is_one_request(elasticsearch: Address, elasticsearch_prefix: str) -> None:

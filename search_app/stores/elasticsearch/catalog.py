@@ -30,7 +30,7 @@ class ElasticsearchCatalog:
     """One connection for all of them."""
 
     def __init__(self, settings: Settings) -> None:
-        self._connection = Connection(settings.elasticsearch)
+        self._connection = Connection(settings.elasticsearch, keyword=settings.keyword)
 
     def names(self) -> list[str]:
         return collections(self._connection)

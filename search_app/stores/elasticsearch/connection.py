@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from search_app.errors import BackendUnavailable, ConfigurationError, MissingExtra, SearchAppError
-from search_app.settings import ElasticsearchSettings
+from search_app.settings import ElasticsearchSettings, KeywordSettings
 from search_app.stores.breaker import CircuitBreaker
 
 try:
@@ -44,8 +44,15 @@ class Connection:
     Both raise BackendUnavailable at their deadline; the first also at once, while the circuit breaker is open.
     """
 
-    def __init__(self, settings: ElasticsearchSettings, *, breaker: CircuitBreaker | None = None) -> None:
+    def __init__(
+        self,
+        settings: ElasticsearchSettings,
+        *,
+        keyword: KeywordSettings | None = None,
+        breaker: CircuitBreaker | None = None,
+    ) -> None:
         self.settings = settings
+        self.keyword = keyword or KeywordSettings()
         self.where = ", ".join(settings.urls)
         self.breaker = breaker or CircuitBreaker(f"Elasticsearch at {self.where}")
         self._client = _client(settings)

@@ -116,7 +116,7 @@ class IndexVersions:
         return version
 
     def _create(self, version: IndexVersion) -> None:
-        body = schema.index_body(version, self._connection.settings)
+        body = schema.index_body(version, self._connection.settings, self._connection.keyword)
         try:
             self._connection.job(lambda client: client.indices.create(index=version.index, **body))
         except SearchAppError as error:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.protocols import FileRecord
-from search_app.settings import ElasticsearchSettings
+from search_app.settings import ElasticsearchSettings, KeywordSettings
 from search_app.stores.elasticsearch.connection import dumps
 from search_app.stores.filters import items
 from search_app.text import analysis as text_analysis
@@ -91,9 +91,9 @@ def leases(prefix: str) -> str:
 # --- mapping
 
 
-def index_body(version: IndexVersion, settings: ElasticsearchSettings) -> dict[str, Any]:
+def index_body(version: IndexVersion, settings: ElasticsearchSettings, keyword: KeywordSettings) -> dict[str, Any]:
     dim = Manifest.from_json(version.manifest, oldest=1).encoder.dim
-    keyword = {"type": "keyword"}
+    exact = {"type": "keyword"}
     return {
         "settings": {
             "number_of_shards": settings.shards,
@@ -101,6 +101,7 @@ def index_body(version: IndexVersion, settings: ElasticsearchSettings) -> dict[s
             **WHILE_BUILDING,
             "mapping.total_fields.limit": 1000 + 5 * settings.max_fields,
             "analysis": _analysis(),
+            "similarity": {"default": {"type": "BM25", "k1": keyword.k1, "b": keyword.b}},
         },
         "mappings": {
             "_meta": version.meta(),
@@ -108,7 +109,7 @@ def index_body(version: IndexVersion, settings: ElasticsearchSettings) -> dict[s
             # Only searched, never shown: the text stands in `text`, the vector as it was in `vector`.
             "_source": {"excludes": ["embedding", "vector", "words", "m"]},
             "properties": {
-                **dict.fromkeys(("kind", "file", "revision", "document", "key", "path", "sort"), keyword),
+                **dict.fromkeys(("kind", "file", "revision", "document", "key", "path", "sort"), exact),
                 **{name: {"type": "long"} for name in ("order", "start")},
                 "vector": {"type": "binary", "store": True},
                 "embedding": {

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from search_app.errors import ConfigurationError, IndexNotFound
 from search_app.manifest import Manifest
@@ -13,7 +14,9 @@ from search_app.protocols import IndexWriter
 from search_app.settings import Settings
 from search_app.stores.embedded.files import Files
 from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE
-from search_app.stores.index import Index
+
+if TYPE_CHECKING:
+    from search_app.stores.embedded.store import SqliteStore
 
 _DROPPED = ".dropped-"
 """Prefix of a folder whose files are being deleted; no collection can have such a name."""
@@ -30,10 +33,8 @@ class EmbeddedCatalog:
         return self._settings.collections()
 
     def describe(self, name: str) -> dict[str, object]:
-        from search_app.stores.embedded.store import SqliteStore
-
         folder = self._settings.collection_folder(name)
-        with closing(SqliteStore.open(folder, collection=name, settings=self._settings.vectors)) as store:
+        with closing(self.open(name)) as store:
             facts = store.describe()
         sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
         return {
@@ -43,11 +44,14 @@ class EmbeddedCatalog:
             **facts,
         }
 
-    def open(self, name: str) -> Index:
+    def open(self, name: str) -> SqliteStore:
         from search_app.stores.embedded.store import SqliteStore
 
         return SqliteStore.open(
-            self._settings.collection_folder(name), collection=name, settings=self._settings.vectors
+            self._settings.collection_folder(name),
+            collection=name,
+            settings=self._settings.vectors,
+            keyword=self._settings.keyword,
         )
 
     def writer(self, name: str, manifest: Manifest, *, rebuild: bool = False) -> IndexWriter:

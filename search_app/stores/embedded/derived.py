@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from search_app.errors import IndexBusy, IndexCorrupt
 from search_app.manifest import Manifest
-from search_app.settings import VectorSettings
+from search_app.settings import KeywordSettings, VectorSettings
 from search_app.stores.embedded import attributes, caches, checksums, ranges
 from search_app.stores.embedded.connection import connect_reading, rows
 from search_app.stores.embedded.files import Files
@@ -74,9 +74,9 @@ class IndexReplaced(IndexBusy):
 class Derived:
     """The derived parts of one index, each at the commit that a transaction sees. Not thread-safe: the store locks."""
 
-    def __init__(self, folder: Path, settings: VectorSettings) -> None:
-        self._vectors = _Vectors(folder, settings)
-        self._postings = _Postings(folder)
+    def __init__(self, folder: Path, vectors: VectorSettings, keyword: KeywordSettings) -> None:
+        self._vectors = _Vectors(folder, vectors)
+        self._postings = _Postings(folder, keyword)
         self._documents = _Documents(folder)
         self._filters = _Filters()
 
@@ -266,10 +266,15 @@ class _Vectors(_Follower[VectorIndex]):
 class _Postings(_Follower[Postings]):
     kind = "postings"
 
+    def __init__(self, folder: Path, settings: KeywordSettings) -> None:
+        super().__init__(folder)
+        self._settings = settings
+
     def _start(self, db: apsw.Connection, now: Commit, cache: caches.Cache | None) -> tuple[Postings, int, int]:
+        postings = Postings(cache.arrays if cache else None, k1=self._settings.k1, b=self._settings.b)
         if cache is not None:
-            return Postings(cache.arrays), cache.generation, cache.newest
-        return _postings_from(db, 0, Postings()), now.generation, _newest(db)
+            return postings, cache.generation, cache.newest
+        return _postings_from(db, 0, postings), now.generation, _newest(db)
 
     def _add(self, db: apsw.Connection, value: Postings, after: int) -> None:
         _postings_from(db, after, value)

@@ -1,7 +1,7 @@
-"""BM25 over postings in memory: numpy arrays of passages and counts, one list for each word.
+"""BM25 over postings lists in memory: for each word, numpy arrays of passages and counts.
 
-Pruned by MaxScore (Turtle and Flood 1995): words are taken in the order of what they can add at most, and once the
-rest of them cannot lift an unseen passage among the best k, only the passages seen so far are looked up in the rest.
+Pruned by MaxScore (Turtle and Flood 1995): words are processed by descending maximum contribution. Once the remaining
+words cannot lift a new passage into the best k, they are only looked up for the passages found so far.
 """
 
 from __future__ import annotations
@@ -15,34 +15,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_app.stores.vectors.index import Arrays, Rows
+from search_app.stores.vectors.rows import sorted_positions_of
 
-_K1, _B = 1.2, 0.75
-_LEAST_IDF = 1e-6
-"""Of a word that is in more than half of the passages. These three are those of SQLite's FTS5."""
-_PER_COLUMN, _LEAST_COLUMNS = 256, 4096
-"""Scores are laid out in columns; their maxima bound the k-th best score from below in one pass."""
+_MIN_IDF = 1e-6
+"""The idf of a word that is in more than half of the passages, as in SQLite's FTS5."""
+_PER_COLUMN, _MIN_COLUMNS = 256, 4096
+"""Scores are laid out as a table; the maxima of its columns give a lower bound of the k-th best score in one pass."""
 _CHUNK = 1 << 20
-"""Postings that are merged at once, so that temporary arrays stay small."""
+"""Postings merged at a time, which keeps temporary arrays small."""
 _LOOKUP = 8
-"""Cost of finding one passage in a list, in postings read in order."""
+"""Cost of looking up one passage in a list, in postings read sequentially."""
 _SCAN = 16
-"""A list as long as one in so many passages costs as much as a look at all scores."""
-_FEW = 200
-"""One in so many passages: fewer are looked up one by one, more are marked."""
-_WIDEST = 8
-"""A table of all row numbers is made when no more than so many times as many as are there."""
-_MOST_KNOWN = 1 << 16
+"""Reading a list of 1/16 of all passages costs as much as scanning all scores."""
+_SPARSE = 200
+"""A filter that matches fewer than 1 passage in 200 is looked up passage by passage."""
+_MAX_CACHED_WORDS = 1 << 16
 _TINY = 1e-30
 _NO_LENGTH = np.uint32(0xFFFFFFFF)
 
 Positions = NDArray[np.int32]
-"""Places in the ascending rows of the passages."""
+"""Indexes into the ascending row numbers of the passages."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """Lists of the words (ascending), one behind the other. Of each word, `most` is its greatest count, `shortest` the
-    least length of a passage that has it once, twice, or more often: bounds of what it adds, for any average."""
+    """Concatenated postings lists in ascending order of word.
+
+    For each word, `most` is its greatest count in a passage, and `shortest` the length of the shortest passage that has
+    it once, twice, or more often. They bound its contribution for any average length, k1 and b.
+    """
 
     words: NDArray[np.uint64]
     offsets: NDArray[np.int64]
@@ -71,7 +72,7 @@ class _Segment:
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """A word of a question: its lists, and what it adds to a passage's score at most."""
+    """A word of a question: its postings, and the most it can add to a score."""
 
     lists: tuple[tuple[Positions, NDArray[np.uint16]], ...]
     size: int
@@ -80,15 +81,16 @@ class _Word:
 
 
 class Postings:
-    """Scores equal those of FTS5's bm25() over the passages that are there now, title and text counted as one.
+    """With k1 = 1.2 and b = 0.75, scores equal those of SQLite FTS5's bm25(), title and text counted as one column.
 
-    Not thread-safe. Memory: 6 bytes a posting, 21 a passage and 30 a distinct word. Added passages lie in segments of
-    their own, which are merged as they grow; removed ones are masked until a merge drops them.
+    Not thread-safe. Takes 6 bytes per posting, 21 per passage and 30 per distinct word. Added passages form new
+    segments, which are merged as they grow; removed passages are masked until the next merge.
     """
 
-    def __init__(self, arrays: Arrays | None = None) -> None:
+    def __init__(self, arrays: Arrays | None = None, *, k1: float = 1.2, b: float = 0.75) -> None:
         self.touched = 0
         """Postings read or looked up by all searches so far."""
+        self._k1, self._b = k1, b
         self._rows = np.zeros(0, dtype=np.int64)
         self._lengths = np.zeros(0, dtype=np.uint32)
         self._segments: list[_Segment] = []
@@ -115,7 +117,7 @@ class Postings:
         words: NDArray[np.uint64],
         counts: NDArray[np.uint16],
     ) -> None:
-        """`rows` ascend and are greater than all before; the next sizes[i] of `words` and `counts` are of rows[i]."""
+        """Add passages in ascending order, after all earlier ones; rows[i] owns the next sizes[i] words and counts."""
         if not len(rows):
             return
         whole = np.asarray(lengths, np.uint32).copy()
@@ -139,7 +141,7 @@ class Postings:
         self._changed()
 
     def remove(self, rows: Rows) -> None:
-        """Rows that are not there are left out."""
+        """Remove passages; unknown rows are ignored."""
         self._flush()
         found = self._positions(np.unique(np.asarray(rows, np.int64)))
         if not len(found):
@@ -152,16 +154,16 @@ class Postings:
     def search(
         self, questions: Sequence[NDArray[np.uint64]], k: int, *, among: Rows | None = None
     ) -> list[list[tuple[int, float]]]:
-        """For each question (its words' hashes) the best k passages with any of them, best first, ties by row.
+        """The best k passages (row, score) for each question, given as hashes of its words; ties in order of row.
 
-        `among` (ascending) limits the search before the cut; the statistics stay those of all passages.
+        `among` (ascending rows) filters before the cut; word statistics are those of all passages.
         """
         self._flush()
         allowed = None if among is None else self._positions(np.asarray(among, np.int64))
         if not self._live or k < 1 or (allowed is not None and not len(allowed)):
             return [[] for _ in questions]
         norms = self._prepare()
-        if allowed is not None and len(allowed) * _FEW > self._count:
+        if allowed is not None and len(allowed) * _SPARSE > self._count:
             marked = np.full(self._count, np.inf, dtype=np.float32)
             marked[allowed] = norms[allowed]
             norms, allowed = marked, None
@@ -172,33 +174,20 @@ class Postings:
         self._merge(0)
         return {"rows": self._rows, "lengths": self._lengths, **self._segments[0].arrays()}
 
-    # --- keeping
+    # --- storage
 
     def _changed(self) -> None:
         self._norms: NDArray[np.float32] | None = None
         self._known: dict[int, _Word | None] = {}
 
     def _positions(self, rows: Rows) -> Positions:
-        """Of those rows that are there; `rows` ascend."""
-        if not self._count:
-            return np.zeros(0, dtype=np.int32)
-        low, high = np.searchsorted(rows, [self._rows[0], self._rows[-1] + 1])
-        rows = rows[low:high]
-        span = int(self._rows[-1] - self._rows[0]) + 1
-        if span == self._count:
-            places = rows - self._rows[0]
-        elif len(rows) * _SCAN > self._count and span < _WIDEST * self._count:
-            wanted = np.zeros(span, dtype=np.bool_)
-            wanted[rows - self._rows[0]] = True
-            places = np.flatnonzero(wanted[self._rows - self._rows[0]])
-        else:
-            places = np.searchsorted(self._rows, rows)
-            places = places[self._rows[places] == rows]
+        """Positions of the (ascending) rows that exist and are not removed."""
+        places = sorted_positions_of(rows, self._rows)
         found: Positions = places[~self._removed[places]].astype(np.int32)
         return found
 
     def _flush(self) -> None:
-        """Takes in what was added. A segment is merged with those behind it as soon as it is not twice their size."""
+        """Apply pending additions; merge a segment with its successors once it is less than twice their size."""
         if self._pending:
             self._rows = np.concatenate([self._rows, *(rows for rows, _ in self._pending)])
             self._lengths = np.concatenate([self._lengths, *(lengths for _, lengths in self._pending)])
@@ -215,7 +204,7 @@ class Postings:
             self._merge(0)
 
     def _merge(self, first: int) -> None:
-        """One segment of those from `first` on, without what was removed; all of them: rows are numbered anew."""
+        """Merge the segments from `first` on and drop removed passages; positions are renumbered if `first` is 0."""
         parts = self._segments[first:]
         if first == 0 and len(parts) == 1 and self._live == self._count:
             return
@@ -260,22 +249,22 @@ class Postings:
         ]
         return np.concatenate([np.zeros(0, np.int64), *found])
 
-    # --- searching
+    # --- search
 
     def _prepare(self) -> NDArray[np.float32]:
-        """The part of a passage's length in what its words add; infinite where nothing is to be found."""
+        """Length normalisation of each passage; infinite for removed ones."""
         if self._norms is None:
-            average = self._total / self._live or 1.0  # all that are left may be empty
-            self._norms = (_K1 * (1 - _B) + _K1 * _B / average * self._lengths).astype(np.float32)
+            average = self._total / self._live or 1.0  # every passage may be empty
+            self._norms = (self._k1 * (1 - self._b) + self._k1 * self._b / average * self._lengths).astype(np.float32)
             self._norms[self._removed] = np.inf
-            columns = max(_LEAST_COLUMNS, self._count // _PER_COLUMN)
+            columns = max(_MIN_COLUMNS, self._count // _PER_COLUMN)
             self._table = np.zeros((-(-self._count // columns), columns), dtype=np.float32)
             self._scores = self._table.reshape(-1)
         return self._norms
 
     def _word(self, word: np.uint64) -> _Word | None:
         key = int(word)
-        if len(self._known) > _MOST_KNOWN:
+        if len(self._known) > _MAX_CACHED_WORDS:
             self._known.clear()
         if key not in self._known:
             self._known[key] = self._read_word(word)
@@ -292,18 +281,18 @@ class Postings:
             size += high - low
             for count, shortest in zip((1, 2, int(segment.most[i])), segment.shortest[i].tolist(), strict=True):
                 if shortest != _NO_LENGTH:
-                    impact = max(impact, count * (_K1 + 1) / (count + self._norm(shortest)))
+                    impact = max(impact, count * (self._k1 + 1) / (count + self._norm(shortest)))
         present = size
         if self._live < self._count:
             present -= sum(int(np.count_nonzero(self._removed[positions])) for positions, _ in lists)
         if not present:
             return None
         idf = np.log((self._live - present + 0.5) / (present + 0.5))
-        idf = float(idf) if idf > 0 else _LEAST_IDF
+        idf = float(idf) if idf > 0 else _MIN_IDF
         return _Word(tuple(lists), size, idf, idf * impact)
 
     def _norm(self, length: int) -> float:
-        return _K1 * (1 - _B + _B * length * self._live / max(1, self._total))
+        return self._k1 * (1 - self._b + self._b * length * self._live / max(1, self._total))
 
     def _best(
         self, question: NDArray[np.uint64], k: int, allowed: Positions | None, norms: NDArray[np.float32]
@@ -320,13 +309,13 @@ class Postings:
     def _candidates(
         self, words: list[_Word], k: int, allowed: Positions | None, norms: NDArray[np.float32]
     ) -> Positions:
-        """Ascending; all of the best k are among them."""
+        """Ascending positions that include the best k."""
         if not words:
             return np.zeros(0, dtype=np.int32)
         bounds = np.array([word.bound for word in words])
         rests = bounds.sum() - np.cumsum(bounds)
-        # Sums here are in float32, in an order of their own.
-        slack = float(bounds.sum()) * (len(words) + 8) * 2.0**-22
+        # The sums below are rounded to float32.
+        margin = float(bounds.sum()) * (len(words) + 8) * 2.0**-22
         candidates, scores = allowed, self._scores
         scores[slice(None) if candidates is None else candidates] = 0
         for i, word in enumerate(words):
@@ -334,7 +323,7 @@ class Postings:
                 self._look_up(word, candidates, norms)
             else:
                 self._accumulate(word, norms)
-            rest = float(rests[i]) + slack
+            rest = float(rests[i]) + margin
             last = i + 1 == len(words)
             if candidates is not None:
                 if len(candidates) > k:
@@ -350,7 +339,7 @@ class Postings:
         return candidates[scores[candidates] > 0]
 
     def _at_least(self, score: float, highest: NDArray[np.float32]) -> Positions:
-        """`highest` are the best scores of the columns; the columns stand for passages far from each other."""
+        """`highest` holds the maximum of each column of scores."""
         columns = np.flatnonzero(highest >= score)
         if len(columns) * 4 > len(highest):
             return np.flatnonzero(self._scores >= score).astype(np.int32)
@@ -359,24 +348,32 @@ class Postings:
 
     def _accumulate(self, word: _Word, norms: NDArray[np.float32]) -> None:
         for positions, counts in word.lists:
-            self._scores[positions] += _impacts(counts.astype(np.float32), norms[positions], word.idf)
+            self._scores[positions] += self._impacts(counts.astype(np.float32), norms[positions], word.idf)
             self.touched += len(positions)
 
     def _look_up(self, word: _Word, candidates: Positions, norms: NDArray[np.float32]) -> None:
         for places, counts in _counts(word, candidates):
             found = candidates[places]
-            self._scores[found] += _impacts(counts.astype(np.float32), norms[found], word.idf)
+            self._scores[found] += self._impacts(counts.astype(np.float32), norms[found], word.idf)
         self.touched += len(candidates)
 
     def _exact(self, words: list[_Word], candidates: Positions) -> NDArray[np.float64]:
-        """As FTS5 computes it. Always in the same order of words, so equal passages have equal scores."""
+        """Computed as in FTS5, always in the same order of words, so equal passages get equal scores."""
         scores = np.zeros(len(candidates), dtype=np.float64)
         average = self._total / max(1, self._live)
-        norms = _K1 * (1 - _B + _B * self._lengths[candidates].astype(np.float64) / (average or 1.0))
+        lengths = self._lengths[candidates].astype(np.float64)
+        norms = self._k1 * (1 - self._b + self._b * lengths / (average or 1.0))
         for word in words:
             for places, counts in _counts(word, candidates):
-                scores[places] += _impacts(counts.astype(np.float64), norms[places], word.idf)
+                scores[places] += self._impacts(counts.astype(np.float64), norms[places], word.idf)
         return scores
+
+    def _impacts(self, counts: NDArray[np.floating], norms: NDArray[np.floating], idf: float) -> NDArray[np.floating]:
+        """Contributions to the scores, written into `counts`."""
+        norms = norms + counts
+        counts *= counts.dtype.type(idf * (self._k1 + 1))
+        counts /= norms
+        return counts
 
 
 def _segment(
@@ -386,7 +383,7 @@ def _segment(
     counts: NDArray[np.uint16],
     lengths: NDArray[np.uint32],
 ) -> _Segment:
-    """`lengths` are of the positions from 0 on."""
+    """`lengths` by position."""
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
     most = np.zeros(len(words), dtype=np.uint16)
     shortest = np.full((len(words), 3), _NO_LENGTH, dtype=np.uint32)
@@ -401,7 +398,7 @@ def _segment(
 
 
 def _chunks(offsets: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Ranges of words whose lists together are not much longer than a chunk: temporary arrays stay small."""
+    """Ranges of words with about one chunk of postings each."""
     words = len(offsets) - 1
     marks = np.arange(_CHUNK, int(offsets[-1]), _CHUNK)
     cuts = np.unique(np.concatenate([[0], np.searchsorted(offsets, marks), [words]])).tolist()
@@ -413,19 +410,11 @@ def _sums(kept: NDArray[np.bool_], offsets: NDArray[np.int64]) -> NDArray[np.int
     return np.diff(before[offsets])
 
 
-def _impacts(counts: NDArray[np.floating], norms: NDArray[np.floating], idf: float) -> NDArray[np.floating]:
-    """`counts` are changed."""
-    norms = norms + counts
-    counts *= counts.dtype.type(idf * (_K1 + 1))
-    counts /= norms
-    return counts
-
-
 def _counts(word: _Word, candidates: Positions) -> list[tuple[NDArray[np.intp], NDArray[np.uint16]]]:
-    """Which of the (ascending) candidates have the word, and how often."""
+    """Indexes of the (ascending) candidates that have the word, and its count in each."""
     results = []
     for positions, counts in word.lists:
-        # A segment holds a range of positions.
+        # Each list belongs to a segment, which covers a range of positions.
         low, high = np.searchsorted(candidates, [positions[0], positions[-1] + 1])
         places = np.searchsorted(positions, candidates[low:high])
         same = np.flatnonzero(positions[places] == candidates[low:high])

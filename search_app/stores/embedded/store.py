@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from search_app.errors import IndexBusy, IndexCorrupt, IndexNotFound, IndexUnavailable
 from search_app.manifest import Manifest
 from search_app.protocols import FileRecord
-from search_app.settings import VectorSettings
+from search_app.settings import KeywordSettings, VectorSettings
 from search_app.stores import filters
 from search_app.stores.embedded import checksums, derived, generation, scan
 from search_app.stores.embedded.connection import Reader, Readers, rows
@@ -40,12 +40,12 @@ class SqliteStore:
     of a writer in another process by the difference, without a restart.
     """
 
-    def __init__(self, path: Path, settings: VectorSettings) -> None:
+    def __init__(self, path: Path, settings: VectorSettings, keyword: KeywordSettings) -> None:
         self._path = path
         self._settings = settings
         self._readers = Readers(path)
         self._lock = threading.Lock()
-        self._derived = Derived(path.parent, settings)
+        self._derived = Derived(path.parent, settings, keyword)
         try:
             self._current, self._commit = self._read_state()
         except BaseException:
@@ -54,13 +54,20 @@ class SqliteStore:
         self.manifest = self._current
 
     @classmethod
-    def open(cls, folder: Path, *, collection: str, settings: VectorSettings | None = None) -> SqliteStore:
+    def open(
+        cls,
+        folder: Path,
+        *,
+        collection: str,
+        settings: VectorSettings | None = None,
+        keyword: KeywordSettings | None = None,
+    ) -> SqliteStore:
         """Raises IndexNotFound, IndexMismatch (another format) or IndexCorrupt."""
         path = folder / INDEX_FILE
         try:
             if not path.exists():
                 raise IndexNotFound(collection)
-            return cls(path, settings or VectorSettings())
+            return cls(path, settings or VectorSettings(), keyword or KeywordSettings())
         except apsw.SQLError as error:  # its first job has only just begun
             raise IndexNotFound(collection) from error
         except PermissionError as error:

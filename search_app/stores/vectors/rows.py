@@ -1,4 +1,4 @@
-"""Where rows stand in an index."""
+"""Find row numbers in an ascending array of them."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from search_app.types import Matrix
 
 NONE: Rows = np.empty(0, dtype=np.int64)
 _DENSE = 16
-"""Row numbers for each one wanted, up to which a table over all of them pays."""
+"""Row numbers per wanted row up to which a lookup table is quicker than a binary search."""
 
 
 def positions_of(wanted: Rows, rows: Rows) -> NDArray[np.int64]:
-    """Where `wanted` are in `rows` (ascending); those that are not there are left out."""
+    """Indexes in `rows` (ascending) of the `wanted` rows that it contains, in the order of `wanted`."""
     if not len(rows):
         return NONE
     first, last = int(rows[0]), int(rows[-1])
-    if last - first == len(rows) - 1:  # without a gap, as in an index that nothing was removed from
+    if last - first == len(rows) - 1:  # consecutive: nothing was removed yet
         return wanted[(wanted >= first) & (wanted <= last)] - first
     places = np.minimum(np.searchsorted(rows, wanted), len(rows) - 1)
     found: NDArray[np.int64] = places[rows[places] == wanted]
     return found
 
 
-def sorted_positions_of(among: Rows, rows: Rows) -> NDArray[np.int64]:
-    """As `positions_of`, for ascending rows that may be most of all: then a table is quicker than a search for each."""
-    if not len(rows) or len(among) * _DENSE < rows[-1]:
-        return positions_of(among, rows)
-    table = np.zeros(int(rows[-1]) + 1, dtype=bool)
-    table[among[np.searchsorted(among, 0) : np.searchsorted(among, len(table))]] = True
-    return np.flatnonzero(table[rows])
+def sorted_positions_of(wanted: Rows, rows: Rows) -> NDArray[np.int64]:
+    """The same for ascending `wanted`, which may be most of `rows`."""
+    if not len(rows) or len(wanted) * _DENSE < rows[-1] - rows[0]:
+        return positions_of(wanted, rows)
+    first, last = int(rows[0]), int(rows[-1])
+    table = np.zeros(last - first + 1, dtype=bool)
+    table[wanted[np.searchsorted(wanted, first) : np.searchsorted(wanted, last + 1)] - first] = True
+    return np.flatnonzero(table[rows - first])
 
 
 def empty_result(queries: Matrix, k: int) -> tuple[Matrix, Rows]:
-    """What a search returns without a query or a row that matches."""
+    """The result of a search without queries or matching rows."""
     return np.empty((len(queries), k), dtype=np.float32), np.empty((len(queries), k), dtype=np.int64)

@@ -23,7 +23,7 @@ from test_embedded import ENCODER, INDEX_FILE, MANIFEST, SqliteStore, SqliteWrit
 
 from search_app.errors import IndexCorrupt, InvalidQuery
 from search_app.protocols import FileChange, FileRecord
-from search_app.settings import VectorSettings
+from search_app.settings import KeywordSettings, VectorSettings
 from search_app.stores.embedded import derived, generation
 from search_app.stores.embedded.connection import connect_reading, connect_writing
 from search_app.stores.embedded.files import Files
@@ -401,7 +401,7 @@ def test_a_question_that_began_before_a_cache_was_replaced_is_asked_again(with_c
         before = derived.Commit.read(db)
         write(with_cache, [change(2_000)])
         refresh(with_cache, fresh=True)
-        follower = derived.Derived(with_cache, COMPRESSED)
+        follower = derived.Derived(with_cache, COMPRESSED, KeywordSettings())
         with pytest.raises(derived.IndexReplaced):
             follower.vectors(db, before)
         db.execute("COMMIT")

@@ -138,7 +138,7 @@ def test_a_larger_collection_has_the_scores_of_fts5_through_its_life(seed: int) 
             require_best(ask(postings, question, k=20, among=among)[0], allowed, 20)
 
 
-def by_definition(bags: Mapping[int, Bag], question: Bag) -> dict[int, float]:
+def by_definition(bags: Mapping[int, Bag], question: Bag, *, k1: float = 1.2, b: float = 0.75) -> dict[int, float]:
     average = sum(map(len, bags.values())) / len(bags)
     counted = {row: Counter(bag) for row, bag in bags.items()}
     scores: dict[int, float] = {}
@@ -146,8 +146,8 @@ def by_definition(bags: Mapping[int, Bag], question: Bag) -> dict[int, float]:
         found = {row: counts[word] for row, counts in counted.items() if word in counts}
         idf = max(1e-6, math.log((len(bags) - len(found) + 0.5) / (len(found) + 0.5)))
         for row, count in found.items():
-            norm = 1.2 * (0.25 + 0.75 * len(bags[row]) / average)
-            scores[row] = scores.get(row, 0.0) + idf * count * 2.2 / (count + norm)
+            norm = k1 * (1 - b + b * len(bags[row]) / average)
+            scores[row] = scores.get(row, 0.0) + idf * count * (k1 + 1) / (count + norm)
     return scores
 
 
@@ -166,6 +166,19 @@ def test_among_limits_before_the_cut_and_changes_no_score(step: int) -> None:
             allowed = {row: score for row, score in scores.items() if row in among}
             for k in (1, 10, 300):
                 require_best(ask(postings, question, k=k, among=among | {0, 2**62})[0], allowed, k)
+
+
+@pytest.mark.parametrize(("k1", "b"), [(0, 0), (0, 1), (0.6, 0.3), (1.2, 0), (2, 1), (10, 0.75)])
+def test_scores_follow_k1_and_b_also_over_arrays_made_with_others(k1: float, b: float) -> None:
+    bags = dict(enumerate(collection(2000, seed=7), start=1))
+    default = Postings()
+    add(default, list(bags), list(bags.values()))
+    postings = Postings(default.to_arrays(), k1=k1, b=b)
+    for question in (["w3"], ["w0", "w9", "w40"], [f"w{i}" for i in range(0, 200, 7)]):
+        (found,) = ask(postings, question, k=15)
+        require_best(found, by_definition(bags, question, k1=k1, b=b), 15)
+        if (k1, b) != (1.2, 0.75):
+            assert dict(found) != dict(ask(default, question, k=15)[0])
 
 
 def test_equal_passages_stand_in_the_order_of_their_rows() -> None:
