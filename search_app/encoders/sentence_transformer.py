@@ -1,9 +1,9 @@
-"""The bi-encoder, loaded by sentence-transformers; batching, padding and precision are ours."""
+"""The encoder: sentence-transformers loads and pools, batching, padding and precision are ours."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 
 from search_app.hardware import Hardware
-from search_app.models.batching import padded_width, round_up
+from search_app.models.batching import padded_shape, plan_batches
 from search_app.models.checkpoint import find_checkpoint, load_sentence_transformers, require_offsets
 from search_app.models.execution import Execution
 from search_app.models.fingerprint import fingerprint
@@ -27,7 +27,7 @@ from search_app.types import Matrix
 
 @dataclass(frozen=True, slots=True)
 class TokenIds:
-    """Texts as the model takes them, special tokens included; `truncated` tokens were cut off by its limit."""
+    """Tokenised texts, special tokens included; `truncated` counts the tokens beyond the model's limit."""
 
     ids: tuple[NDArray[np.int32], ...]
     tokens: int
@@ -38,39 +38,36 @@ class TokenIds:
 
 
 class SentenceTransformerEncoder:
-    """Any BERT-family checkpoint, with the pooling that its folder names (mean, where it names none).
+    """Any BERT-family checkpoint, with the pooling that its folder configures (mean by default).
 
-    Texts are sorted by length and run in batches of about `batch_tokens` tokens, padding included.
-    `forward_passes` and `encoded_tokens` count the work that was done.
+    `forward_passes` and `encoded_tokens` count the work since the encoder was loaded.
     """
 
     def __init__(self, settings: EncoderSettings, hardware: Hardware) -> None:
         execution = Execution.choose(settings, hardware)
         self._device = execution.device
         self._batch_tokens = settings.batch_tokens or execution.batch_tokens
-        self._prefixes = (settings.query_prefix, settings.passage_prefix)
+        self._query_prefix, self._passage_prefix = settings.query_prefix, settings.passage_prefix
         checkpoint = find_checkpoint("encoder", settings.model)
-        # The fingerprint is one of the weights in float32, whatever precision they are used in.
+        # In float32 on the CPU first: the fingerprint must not depend on device or precision.
         model = load_sentence_transformers(SentenceTransformer, checkpoint, device="cpu", dtype=torch.float32)
-        self._modules = [module.eval() for module in model]
         tokenizer = require_offsets(checkpoint, model.tokenizer)
-        backend = tokenizer.backend_tokenizer
-        self._spans_tokenizer = Tokenizer.from_str(backend.to_str())
+        self._spans_tokenizer = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         self._spans_tokenizer.no_truncation()
         self._spans_tokenizer.no_padding()
-        self._max_tokens = max_tokens = _limit(model)
-        self._tokenizer = Tokenizer.from_str(backend.to_str())
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_tokens)
+        self._max_tokens = _limit(model)
+        self._tokenizer = Tokenizer.from_str(self._spans_tokenizer.to_str())
+        self._tokenizer.enable_truncation(self._max_tokens)
         self._pad_id = int(tokenizer.pad_token_id or 0)
         self._has_types = "token_type_ids" in tokenizer.model_input_names
         self.special_tokens = self._tokenizer.num_special_tokens_to_add(is_pair=False)
-        digest = _fingerprint(model, backend, self._prefixes)
+        digest = _fingerprint(model, tokenizer.backend_tokenizer, settings)
+        self._modules = [module.eval() for module in model]
         self._modules[0].to(device=self._device, dtype=execution.dtype)
         for module in self._modules[1:]:
             module.to(device=self._device, dtype=torch.float32)
         dim = len(self._forward([np.array(self._tokenizer.encode("a").ids, dtype=np.int32)])[0])
-        self._stamp = EncoderStamp(checkpoint.name, digest, dim, max_tokens, execution.precision)
+        self._stamp = EncoderStamp(checkpoint.name, digest, dim, self._max_tokens, execution.precision)
         self._lock = threading.Lock()
         self._truncated = self.forward_passes = self.encoded_tokens = 0
 
@@ -89,23 +86,22 @@ class SentenceTransformerEncoder:
         return str(self._spans_tokenizer.to_str())
 
     def encode_queries(self, texts: Sequence[str]) -> Matrix:
-        return self.encode_tokenized(self._tokenize([self._prefixes[0] + text for text in texts]))
+        return self.encode_tokenized(self._tokenize([self._query_prefix + text for text in texts]))
 
     def encode_passages(self, texts: Sequence[str]) -> Matrix:
         return self.encode_tokenized(self.tokenize_passages(texts))
 
     def tokenize_passages(self, texts: Sequence[str]) -> TokenIds:
-        return self._tokenize([self._prefixes[1] + text for text in texts])
+        return self._tokenize([self._passage_prefix + text for text in texts])
 
     def encode_tokenized(self, tokenized: TokenIds) -> Matrix:
         ids = tokenized.ids
         vectors = np.empty((len(ids), self._stamp.dim), dtype=np.float32)
-        passes = 0
-        for rows in _batches(list(map(len, ids)), self._batch_tokens):
+        batches = plan_batches([len(row) for row in ids], longest=self._max_tokens, budget=self._batch_tokens)
+        for rows in batches:
             vectors[rows] = self._forward([ids[row] for row in rows])
-            passes += 1
         with self._lock:
-            self.forward_passes += passes
+            self.forward_passes += len(batches)
             self.encoded_tokens += tokenized.tokens
             self._truncated += tokenized.truncated
         return vectors
@@ -120,13 +116,14 @@ class SentenceTransformerEncoder:
 
     @torch.inference_mode()
     def _forward(self, rows: Sequence[NDArray[np.int32]]) -> Matrix:
-        shape = _padded(len(rows), max(map(len, rows)), self._max_tokens)
+        """One forward pass: float32 (rows, dim), unit length."""
+        shape = padded_shape(len(rows), max(map(len, rows)), self._max_tokens)
         ids = np.full(shape, self._pad_id, dtype=np.int64)
         mask = np.zeros_like(ids)
-        mask[:, 0] = 1  # rows that are padding only: none to attend to would be a division by zero
-        for row, found in enumerate(rows):
-            ids[row, : len(found)] = found
-            mask[row, : len(found)] = 1
+        mask[:, 0] = 1  # a row of padding with nothing to attend to would divide by zero
+        for row, tokens in enumerate(rows):
+            ids[row, : len(tokens)] = tokens
+            mask[row, : len(tokens)] = 1
         features: dict[str, Any] = {
             "input_ids": torch.from_numpy(ids).to(self._device),
             "attention_mask": torch.from_numpy(mask).to(self._device),
@@ -134,7 +131,7 @@ class SentenceTransformerEncoder:
         if self._has_types:
             features["token_type_ids"] = torch.zeros_like(features["input_ids"])
         features = self._modules[0](features)
-        # Pooled in float32: a mean over hundreds of bfloat16 rows would lose digits for nothing.
+        # Pooled in float32: a mean over hundreds of bfloat16 rows would lose digits.
         features = {
             key: value.float() if torch.is_tensor(value) and value.is_floating_point() else value
             for key, value in features.items()
@@ -146,22 +143,6 @@ class SentenceTransformerEncoder:
         return result
 
 
-def _padded(rows: int, tokens: int, most_tokens: int) -> tuple[int, int]:
-    """Up to multiples of 4 and 8: oneDNN keeps kernels and memory for each shape that it has seen, for good."""
-    return rows if rows <= 8 else round_up(rows, 4), padded_width(tokens, most_tokens)
-
-
-def _batches(lengths: Sequence[int], budget: int) -> Iterator[NDArray[np.int64]]:
-    """Row numbers, longest first, so that rows × longest stays within `budget` tokens (one row at least)."""
-    order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
-    start = 0
-    while start < len(order):
-        rows = max(1, budget // max(1, round_up(lengths[order[start]], 8)))
-        rows = rows if rows <= 8 else rows // 4 * 4
-        yield order[start : start + rows]
-        start += rows
-
-
 def _limit(model: SentenceTransformer) -> int:
     """Tokens that the model accepts, special tokens included."""
     transformer: Any = model[0]
@@ -169,7 +150,8 @@ def _limit(model: SentenceTransformer) -> int:
     return int(min(positions, model.max_seq_length or positions, model.tokenizer.model_max_length))
 
 
-def _fingerprint(model: SentenceTransformer, tokenizer: Tokenizer, prefixes: tuple[str, str]) -> str:
+def _fingerprint(model: SentenceTransformer, tokenizer: Tokenizer, settings: EncoderSettings) -> str:
+    prefixes = (settings.query_prefix, settings.passage_prefix)
     details = [repr([prefixes, [type(module).__name__ for module in model]])]
     details += [repr(sorted(getattr(module, "get_config_dict", dict)().items(), key=str)) for module in list(model)[1:]]
     return fingerprint(model.state_dict(), tokenizer.to_str(), details)

@@ -13,7 +13,7 @@ from transformers import AutoModelForQuestionAnswering, PretrainedConfig
 
 from search_app.errors import ModelUnavailable
 from search_app.hardware import Hardware
-from search_app.models.batching import padded_width, plan_batches
+from search_app.models.batching import padded_shape, plan_batches
 from search_app.models.checkpoint import Checkpoint, load_tokenizer, load_transformers
 from search_app.models.execution import Execution
 from search_app.models.fingerprint import fingerprint
@@ -33,12 +33,13 @@ class QuestionAnsweringModel:
         self._checkpoint = checkpoint
         self._execution = execution = Execution.choose(settings, hardware)
         self._batch_tokens = settings.batch_tokens or execution.batch_tokens
-        config, self._tokenizer = load_tokenizer(checkpoint)
+        config, tokenizer = load_tokenizer(checkpoint)
         self._model = _load(checkpoint, config, execution.dtype).to(execution.device)
+        self._pad_id = int(tokenizer.pad_token_id or 0)
         self._has_types = takes_token_types(config)
         self.precision = execution.precision
-        self.max_tokens = min(settings.max_tokens, longest_input(config), self._tokenizer.model_max_length)
-        self.cut = WindowMaker(self._tokenizer, max_tokens=self.max_tokens, stride=settings.stride)
+        self.max_tokens = min(settings.max_tokens, longest_input(config), tokenizer.model_max_length)
+        self.cut = WindowMaker(tokenizer, max_tokens=self.max_tokens, stride=settings.stride)
         self._lock = threading.Lock()
         self.windows = self.tokens = self.forward_passes = 0
 
@@ -53,15 +54,15 @@ class QuestionAnsweringModel:
         """Start and end logits of each window, (tokens,) without padding, in input order."""
         starts: list[Floats] = [np.empty(0, dtype=np.float32)] * len(windows)
         ends = list(starts)
-        widths = [padded_width(len(window), self.max_tokens) for window in windows]
+        lengths = [len(window) for window in windows]
         computed = passes = 0
-        for rows in plan_batches(widths, budget=self._batch_tokens):
-            width = max(widths[row] for row in rows)
-            batch = stack([windows[row] for row in rows], pad_id=int(self._tokenizer.pad_token_id or 0), width=width)
+        for rows in plan_batches(lengths, longest=self.max_tokens, budget=self._batch_tokens):
+            shape = padded_shape(len(rows), lengths[rows[-1]], self.max_tokens)
+            batch = stack([windows[row] for row in rows], pad_id=self._pad_id, shape=shape)
             start_logits, end_logits = self._forward(*batch)
             for i, row in enumerate(rows):
-                starts[row], ends[row] = start_logits[i, : len(windows[row])], end_logits[i, : len(windows[row])]
-            computed += len(rows) * width
+                starts[row], ends[row] = start_logits[i, : lengths[row]], end_logits[i, : lengths[row]]
+            computed += shape[0] * shape[1]
             passes += 1
         with self._lock:
             self.windows += len(windows)

@@ -84,11 +84,12 @@ class WindowMaker:
 
 
 def stack(
-    windows: Sequence[Window], *, pad_id: int, width: int
+    windows: Sequence[Window], *, pad_id: int, shape: tuple[int, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """input_ids, token_type_ids and attention_mask, each (n, width)."""
-    ids = np.full((len(windows), width), pad_id, dtype=np.int64)
+    """input_ids, token_type_ids and attention_mask, each of `shape`: (rows, tokens), padding included."""
+    ids = np.full(shape, pad_id, dtype=np.int64)
     types, mask = np.zeros_like(ids), np.zeros_like(ids)
+    mask[:, 0] = 1  # a row of padding with nothing to attend to would divide by zero
     for row, window in enumerate(windows):
         ids[row, : len(window)] = window.input_ids
         types[row, : len(window)] = window.token_type_ids

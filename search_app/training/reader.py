@@ -216,8 +216,8 @@ class _Collator:
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         windows = [row["window"] for row in rows]
-        width = round_up(max(map(len, windows)), WIDTH_STEP)
-        ids, types, mask = stack(windows, pad_id=self.pad_id, width=width)
+        shape = len(windows), round_up(max(map(len, windows)), WIDTH_STEP)
+        ids, types, mask = stack(windows, pad_id=self.pad_id, shape=shape)
         batch = {
             "input_ids": ids,
             "attention_mask": mask,

@@ -10,7 +10,7 @@ from checkpoints import ARCHITECTURES, CORPUS, make_checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search_app.encoders.sentence_transformer import SentenceTransformerEncoder, _batches, _padded
+from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
 from search_app.errors import ModelUnavailable
 from search_app.hardware import Hardware, detect
 from search_app.settings import EncoderSettings
@@ -78,28 +78,6 @@ def test_sorting_by_length_keeps_padding_low() -> None:
     encoder.encode_passages(["river " * length for length in lengths])
     assert encoder.forward_passes <= 4
     assert encoder.encoded_tokens == sum(length + 2 for length in lengths)
-
-
-@given(st.lists(st.integers(1, 300), max_size=60), st.integers(1, 1000))
-def test_every_row_is_in_one_batch_within_the_budget(lengths: list[int], budget: int) -> None:
-    batches = list(_batches(lengths, budget))
-    assert sorted(int(row) for rows in batches for row in rows) == list(range(len(lengths)))
-    for rows in batches:
-        assert len(rows) == 1 or len(rows) * max(lengths[row] for row in rows) <= budget
-
-
-def test_texts_of_any_lengths_come_in_few_shapes_with_little_padding() -> None:
-    """For each shape that it has seen oneDNN keeps memory for good: a long job must not meet new ones for ever."""
-    seen = set()
-    for tokens in range(1, 257):
-        for rows in range(1, max(1, 1024 // (-(-tokens // 8) * 8)) + 1):
-            shape = _padded(rows, tokens, 256)
-            assert rows <= shape[0] < rows + 4, "few rows of padding"
-            assert tokens <= shape[1] < tokens + 8
-            seen.add(shape)
-    assert len(seen) < 400
-    assert _padded(1, 256, 256) == (1, 256)
-    assert _padded(1, 130, 130) == (1, 130)
 
 
 def test_rows_of_padding_change_no_vector() -> None:

@@ -114,7 +114,7 @@ def test_two_makers_do_not_disturb_each_other_or_their_tokenizer(bundled: PreTra
 
 def test_stacked_windows_are_padded_to_the_width_and_masked(bundled: PreTrainedTokenizerFast) -> None:
     windows = WindowMaker(bundled, max_tokens=64, stride=8)(["a", "a"], ["one two three", "one"])
-    ids, types, mask = stack(windows, pad_id=0, width=16)
+    ids, types, mask = stack(windows, pad_id=0, shape=(2, 16))
     assert ids.shape == types.shape == mask.shape == (2, 16)
     assert mask.sum(axis=1).tolist() == [len(window) for window in windows]
     assert not ids[mask == 0].any()
