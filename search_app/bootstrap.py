@@ -54,7 +54,12 @@ def open_service(settings: Settings | None = None, **overrides: Any) -> SearchSe
     def describe() -> dict[str, Any]:
         return {"encoder": _fields(encoders.own.stamp), **describe_installation(settings, hardware)}
 
-    return SearchService(
+    service = SearchService
+    if settings.pipeline:
+        from search_app.haystack.user_pipeline import PipelineService
+
+        service = PipelineService
+    return service(
         settings,
         open_collection,
         make_reader,

@@ -41,5 +41,5 @@ def stage(name: str) -> Iterator[None]:
 
 
 def silence_snapshots() -> None:
-    """Haystack keeps the inputs of a failed run for a debugger, and warns of each numpy array that it cannot keep."""
+    """Stop Haystack's warnings about arrays in the snapshots that it takes of failed runs."""
     logging.getLogger("haystack.utils.base_serialization").setLevel(logging.ERROR)

@@ -174,6 +174,17 @@ class ApiSettings(_Section):
     max_body_bytes: int = 1 << 20
 
 
+class CacheSettings(_Section):
+    """What a service remembers, in MiB; 0 switches a cache off.
+
+    A query vector is kept by encoder and text. An answer is kept by index generation and request, so a changed index is
+    never answered from the cache.
+    """
+
+    query_vectors_mb: int = Field(default=8, ge=0, description="query vectors, MiB; 8 holds some 4,000 questions")
+    answers_mb: int = Field(default=0, ge=0, description="whole results, MiB")
+
+
 class IndexingSettings(_Section):
     """How a job shares this machine; `converters`: processes that convert and split, 0 for one fewer than the cores."""
 
@@ -225,6 +236,9 @@ class Settings(BaseSettings):
 
     home: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("search-app")))
     store: Literal["embedded", "elasticsearch"] = "embedded"
+    pipeline: Path | None = Field(
+        default=None, description="a Haystack pipeline in YAML that answers instead of the built-in one"
+    )
     threads: int = Field(default=0, ge=0, description="compute threads; 0: all usable cores")
     encoder: EncoderSettings = EncoderSettings()
     splitter: SplitterSettings = SplitterSettings()
@@ -236,6 +250,7 @@ class Settings(BaseSettings):
     reader: ReaderSettings = ReaderSettings()
     api: ApiSettings = ApiSettings()
     limits: LimitSettings = LimitSettings()
+    cache: CacheSettings = CacheSettings()
     indexing: IndexingSettings = IndexingSettings()
     jobs: JobSettings = JobSettings()
     elasticsearch: ElasticsearchSettings = ElasticsearchSettings()

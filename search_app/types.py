@@ -125,10 +125,6 @@ class Rankings:
     generation: int
     degraded: bool = False
 
-    def __deepcopy__(self, memo: dict[int, object]) -> Rankings:
-        # A Haystack pipeline copies every input; nothing in here can change, so the copy may be itself.
-        return self
-
 
 @dataclass(frozen=True, slots=True)
 class SpanCandidate:

@@ -9,6 +9,7 @@ import click
 
 from search_app.cli.ask import answer, search
 from search_app.cli.evaluate import evaluate
+from search_app.cli.pipeline import pipeline
 from search_app.cli.run import demo, info, serve
 from search_app.cli.train import train
 from search_app.errors import SearchAppError
@@ -21,7 +22,7 @@ def cli(debug: bool) -> None:
     """Ask your own documents a question. Index them first with search-index."""
 
 
-for command in (search, answer, serve, evaluate, train, info, demo):
+for command in (search, answer, serve, evaluate, train, pipeline, info, demo):
     cli.add_command(command)
 
 

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from search_app.errors import IndexNotFound, InvalidQuery, SearchAppError
 from search_app.fusion import fuse
 from search_app.hardware import detect
-from search_app.haystack import store_documents
-from search_app.haystack.store_filters import split_ids, to_filter
+from search_app.haystack.documents import hit_to_document, is_own, path_of, to_change, to_document
+from search_app.haystack.filters import split_ids, to_filter
 from search_app.manifest import Manifest
 from search_app.protocols import EncoderStamp, FileChange, IndexWriter
 from search_app.settings import EncoderSettings, RetrievalSettings, load_settings
@@ -111,7 +111,7 @@ class SearchAppDocumentStore:
     def filter_documents(self, filters: dict[str, Any] | None = None) -> list[Document]:
         """All that match, whole, the oldest first (on Elasticsearch by id)."""
         return [
-            store_documents.to_document(passage, vector)
+            to_document(passage, vector)
             for batch in self._passages(filters, vectors=True)
             for passage, vector in zip(batch.passages, batch.embeddings, strict=True)
         ]
@@ -232,7 +232,7 @@ class SearchAppDocumentStore:
             for batch in self._passages(filters, vectors=True):
                 _require_own(batch.passages)
                 for passage, vector in zip(batch.passages, batch.embeddings, strict=True):
-                    document = store_documents.to_document(passage, vector)
+                    document = to_document(passage, vector)
                     changed.append(replace(document, meta={**document.meta, **meta}))
             self._write(writer, manifest, changed)
         return len(changed)
@@ -396,12 +396,7 @@ class SearchAppDocumentStore:
                 for batch in index.passages(ids=[hit.passage.id for hit in hits], vectors=True):
                     ids = [passage.id for passage in batch.passages]
                     vectors.update(zip(ids, batch.embeddings, strict=True))
-            return [
-                store_documents.to_document(
-                    hit.passage, vectors.get(hit.passage.id), score=hit.score, embedding=return_embedding
-                )
-                for hit in hits
-            ]
+            return [hit_to_document(hit, vectors.get(hit.passage.id)) for hit in hits]
 
         return self._ask(ask, [])
 
@@ -421,8 +416,7 @@ class SearchAppDocumentStore:
 
     def _write(self, writer: IndexWriter, manifest: Manifest, documents: Sequence[Document]) -> None:
         changes: list[FileChange] = [
-            store_documents.to_change(document, dim=manifest.encoder.dim, language=manifest.analysis)
-            for document in documents
+            to_change(document, dim=manifest.encoder.dim, language=manifest.analysis) for document in documents
         ]
         if not changes:
             return
@@ -434,9 +428,9 @@ class SearchAppDocumentStore:
 
     def _remove(self, writer: IndexWriter, found: Iterable[Passage]) -> None:
         passages = list(found)
-        if own := [store_documents.path_of(passage.id) for passage in passages if store_documents.is_own(passage)]:
+        if own := [path_of(passage.id) for passage in passages if is_own(passage)]:
             writer.remove_files(own)
-        if others := {passage.document_id for passage in passages if not store_documents.is_own(passage)}:
+        if others := {passage.document_id for passage in passages if not is_own(passage)}:
             writer.remove_documents(sorted(others))
         self._publish(writer, len(passages))
 
@@ -477,7 +471,7 @@ def _translated() -> Iterator[None]:
 
 def _require_own(passages: Iterable[Passage]) -> None:
     for passage in passages:
-        if not store_documents.is_own(passage):
+        if not is_own(passage):
             raise DocumentStoreError(
                 f"'{passage.id}' is a passage of {passage.source}, which search-index keeps: change the file and run"
                 " search-index apply, or delete the whole of it with delete_by_filter"

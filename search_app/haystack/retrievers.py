@@ -1,52 +1,166 @@
-"""Both retrievers in one component, and the fusion of what they find."""
+"""Retrievers over a `SearchAppDocumentStore` for stock Haystack pipelines: by embedding, by BM25, and by both fused."""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, Literal
 
 import numpy as np
-from haystack import Document, component
+from haystack import Document, component, default_from_dict, default_to_dict
+from haystack.document_stores.types import FilterPolicy, apply_filter_policy
 from numpy.typing import NDArray
 
-from search_app.fusion import fuse
-from search_app.haystack.convert import to_document
-from search_app.observability import stage
-from search_app.protocols import PassageStore
+from search_app.haystack.document_store import SearchAppDocumentStore
 from search_app.settings import RetrievalSettings
-from search_app.types import Rankings
+
+Documents = dict[str, list[Document]]
+Embedding = list[float] | NDArray[np.float32]
+
+
+class _Retriever:
+    """What the three share: their parameters, and how those of a run go over them.
+
+    They call its `__init__` by name: `@component` makes another class of theirs, which `super()` does not know.
+    """
+
+    def __init__(
+        self,
+        document_store: SearchAppDocumentStore,
+        filters: dict[str, Any] | None,
+        top_k: int,
+        return_embedding: bool,
+        filter_policy: str | FilterPolicy,
+        **more: Any,
+    ) -> None:
+        if not isinstance(document_store, SearchAppDocumentStore):
+            raise ValueError("document_store must be a SearchAppDocumentStore")
+        if top_k <= 0:
+            raise ValueError(f"top_k is {top_k}, it must be above 0")
+        self._store = document_store
+        self._filters = filters
+        self.top_k = top_k
+        self._return_embedding = return_embedding
+        self._policy = FilterPolicy.from_str(filter_policy) if isinstance(filter_policy, str) else filter_policy
+        self._more = more
+
+    def to_dict(self) -> dict[str, Any]:
+        return default_to_dict(
+            self,
+            document_store=self._store,
+            filters=self._filters,
+            top_k=self.top_k,
+            return_embedding=self._return_embedding,
+            filter_policy=self._policy.value,
+            **self._more,
+        )
+
+    def _how(self, filters: dict[str, Any] | None, top_k: int | None) -> dict[str, Any]:
+        return {
+            "filters": apply_filter_policy(self._policy, self._filters, filters),
+            "top_k": self.top_k if top_k is None else top_k,
+            "return_embedding": self._return_embedding,
+        }
 
 
 @component
-class HybridRetriever:
-    """Dense and BM25 hits from one call to the store, so from one generation of the index."""
+class SearchAppEmbeddingRetriever(_Retriever):
+    """The nearest by cosine."""
 
-    def __init__(self, store: PassageStore, settings: RetrievalSettings) -> None:
-        self._store = store
-        self._candidates = settings.candidates
+    def __init__(
+        self,
+        document_store: SearchAppDocumentStore,
+        filters: dict[str, Any] | None = None,
+        top_k: int = 10,
+        return_embedding: bool = False,
+        filter_policy: str | FilterPolicy = FilterPolicy.REPLACE,
+    ) -> None:
+        _Retriever.__init__(self, document_store, filters, top_k, return_embedding, filter_policy)
 
-    @component.output_types(rankings=Rankings)
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> SearchAppEmbeddingRetriever:
+        return default_from_dict(cls, data)
+
+    @component.output_types(documents=list[Document])
+    def run(
+        self, query_embedding: Embedding, filters: dict[str, Any] | None = None, top_k: int | None = None
+    ) -> Documents:
+        return {"documents": self._store.embedding_retrieval(query_embedding, **self._how(filters, top_k))}
+
+    @component.output_types(documents=list[Document])
+    async def run_async(
+        self, query_embedding: Embedding, filters: dict[str, Any] | None = None, top_k: int | None = None
+    ) -> Documents:
+        return await asyncio.to_thread(self.run, query_embedding, filters, top_k)
+
+
+@component
+class SearchAppBM25Retriever(_Retriever):
+    """By the words of the query, each document's analysed in its own language."""
+
+    def __init__(
+        self,
+        document_store: SearchAppDocumentStore,
+        filters: dict[str, Any] | None = None,
+        top_k: int = 10,
+        return_embedding: bool = False,
+        filter_policy: str | FilterPolicy = FilterPolicy.REPLACE,
+    ) -> None:
+        _Retriever.__init__(self, document_store, filters, top_k, return_embedding, filter_policy)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> SearchAppBM25Retriever:
+        return default_from_dict(cls, data)
+
+    @component.output_types(documents=list[Document])
+    def run(self, query: str, filters: dict[str, Any] | None = None, top_k: int | None = None) -> Documents:
+        return {"documents": self._store.bm25_retrieval(query, **self._how(filters, top_k))}
+
+    @component.output_types(documents=list[Document])
+    async def run_async(self, query: str, filters: dict[str, Any] | None = None, top_k: int | None = None) -> Documents:
+        return await asyncio.to_thread(self.run, query, filters, top_k)
+
+
+@component
+class SearchAppHybridRetriever(_Retriever):
+    """Both rankings from one generation of the index, fused; parameters left out are those of the store's settings."""
+
+    def __init__(
+        self,
+        document_store: SearchAppDocumentStore,
+        filters: dict[str, Any] | None = None,
+        top_k: int = 10,
+        return_embedding: bool = False,
+        filter_policy: str | FilterPolicy = FilterPolicy.REPLACE,
+        method: Literal["weighted", "rrf"] | None = None,
+        dense_weight: float | None = None,
+        candidates: int | None = None,
+    ) -> None:
+        more = {"method": method, "dense_weight": dense_weight, "candidates": candidates}
+        _Retriever.__init__(self, document_store, filters, top_k, return_embedding, filter_policy, **more)
+        stated = {name: value for name, value in more.items() if value is not None}
+        self._retrieval = RetrievalSettings(**{**document_store.retrieval.model_dump(), **stated})
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> SearchAppHybridRetriever:
+        return default_from_dict(cls, data)
+
+    @component.output_types(documents=list[Document])
     def run(
         self,
         query: str,
-        query_embedding: list[float] | NDArray[np.float32],
+        query_embedding: Embedding,
         filters: dict[str, Any] | None = None,
-        top_k: int = 10,
-    ) -> dict[str, Rankings]:
-        vectors = np.asarray([query_embedding], dtype=np.float32)
-        with stage("retrieve"):
-            (found,) = self._store.search_both([query], vectors, k=max(top_k, self._candidates), where=filters)
-        return {"rankings": found}
-
-
-@component
-class RankFusion:
-    """The best `top_k` of both rankings as documents."""
-
-    def __init__(self, settings: RetrievalSettings) -> None:
-        self._settings = settings
+        top_k: int | None = None,
+    ) -> Documents:
+        how = self._how(filters, top_k)
+        return {"documents": self._store.hybrid_retrieval(query, query_embedding, retrieval=self._retrieval, **how)}
 
     @component.output_types(documents=list[Document])
-    def run(self, rankings: Rankings, top_k: int = 10) -> dict[str, list[Document]]:
-        with stage("fuse"):
-            hits = fuse(rankings.dense, rankings.keyword, self._settings, k=top_k)
-            return {"documents": [to_document(hit) for hit in hits]}
+    async def run_async(
+        self,
+        query: str,
+        query_embedding: Embedding,
+        filters: dict[str, Any] | None = None,
+        top_k: int | None = None,
+    ) -> Documents:
+        return await asyncio.to_thread(self.run, query, query_embedding, filters, top_k)

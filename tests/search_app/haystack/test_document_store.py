@@ -27,7 +27,7 @@ from haystack.utils import Secret
 from search_app import types
 from search_app.api.schemas import HitOut
 from search_app.errors import IndexMismatch
-from search_app.haystack import store_documents
+from search_app.haystack import documents
 from search_app.haystack.document_store import SearchAppDocumentStore
 from search_app.manifest import Manifest
 from search_app.protocols import FileChange, FileRecord
@@ -426,9 +426,9 @@ def test_a_store_goes_through_yaml_without_its_secrets(monkeypatch: pytest.Monke
 
 def test_what_a_rebuild_made_of_a_document_is_a_passage_of_it() -> None:
     written = Document(id="1", content="One. Two.", meta={"a": {"b": None}, "c": 1}, embedding=[3.0, 0.0])
-    (owned,) = store_documents.to_change(written, dim=2, language="en").documents
+    (owned,) = documents.to_change(written, dim=2, language="en").documents
     passage = Passage("hash", owned.id, "", "Two.", 5, 9, None, owned.source, owned.meta)
-    found = store_documents.to_document(passage, np.array([0.0, 1.0], dtype=np.float32))
+    found = documents.to_document(passage, np.array([0.0, 1.0], dtype=np.float32))
     assert (found.id, found.content, found.embedding) == ("hash", "Two.", [0.0, 1.0])
     assert found.meta["document_id"] == "1"
     assert found.meta["c"] == 1

@@ -32,9 +32,7 @@ def test_the_page_runs_from_top_to_bottom(tmp_path: Path) -> None:
     printed, answered = said
     assert printed.strip() == "Parental leave lasts up to fourteen months."
     assert "fourteen months" in answered
-    assert (
-        "type: search_app.haystack.store_retrievers.SearchAppHybridRetriever" in (tmp_path / "asking.yaml").read_text()
-    )
+    assert "type: search_app.haystack.retrievers.SearchAppHybridRetriever" in (tmp_path / "asking.yaml").read_text()
 
 
 def test_the_page_names_each_of_haystacks_test_classes() -> None:

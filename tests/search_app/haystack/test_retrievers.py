@@ -23,8 +23,8 @@ from haystack.document_stores.types import DuplicatePolicy, FilterPolicy
 from search_app import open_service
 from search_app.errors import IndexMismatch
 from search_app.haystack.document_store import SearchAppDocumentStore
-from search_app.haystack.store_embedders import SearchAppDocumentEmbedder, SearchAppTextEmbedder
-from search_app.haystack.store_retrievers import (
+from search_app.haystack.embedders import SearchAppDocumentEmbedder, SearchAppTextEmbedder
+from search_app.haystack.retrievers import (
     SearchAppBM25Retriever,
     SearchAppEmbeddingRetriever,
     SearchAppHybridRetriever,

@@ -1,6 +1,7 @@
-"""Between a stock Haystack document and what the stores hold: one file, one document, one passage.
+"""Conversion between Haystack's documents and answers and ours.
 
-What our types have no place for stands as one JSON text in the metadata field `RESERVED_META`, which filters never see.
+A document that is written through the document store becomes one file, one document and one passage. Fields that our
+types lack are kept as JSON in the metadata field `RESERVED_META`, which filters ignore.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from haystack import Document
+from haystack import Document, ExtractedAnswer
 from haystack.dataclasses import ByteStream, SparseEmbedding
 from haystack.document_stores.errors import DocumentStoreError
 from numpy.typing import NDArray
@@ -21,10 +22,10 @@ from numpy.typing import NDArray
 from search_app import types
 from search_app.protocols import FileChange, FileRecord
 from search_app.text.analysis import detect_language, normalise_language
-from search_app.types import RESERVED_META, Passage, PassageBatch
+from search_app.types import RESERVED_META, Answer, Hit, Passage, PassageBatch, Span
 
 _UNIT = 1e-6
-"""A vector whose length is 1 but for this is kept as it is; another one is normalised, and kept as it was beside."""
+"""Tolerance for a unit vector. Other vectors are normalised for the search, and the original is kept beside."""
 _INT64 = 1 << 63
 
 
@@ -33,12 +34,12 @@ def path_of(document_id: str) -> str:
 
 
 def is_own(passage: Passage) -> bool:
-    """Written through the document store, and not a passage of a file that `search-index apply` split."""
+    """Whether the passage was written through the document store, not split from a file by `search-index apply`."""
     return passage.id == passage.document_id
 
 
 def to_change(document: Document, *, dim: int, language: str) -> FileChange:
-    """Raises DocumentStoreError for what no index can hold. `language` "auto" is detected from the content."""
+    """Raises DocumentStoreError for a document that no index can hold. `language` "auto" is detected."""
     filterable = dict(_flat(document.meta))
     kept: dict[str, Any] = {}
     if filterable != document.meta:
@@ -74,15 +75,79 @@ def to_change(document: Document, *, dim: int, language: str) -> FileChange:
     return FileChange(record, (owned,), PassageBatch((passage,), vector[None]))
 
 
+def hit_to_document(hit: Hit, vector: NDArray[np.float32] | None = None) -> Document:
+    """The passage with the hit's score. A passage of a file has the score of each retriever in `meta["scores"]`."""
+    document = to_document(hit.passage, vector, embedding=vector is not None, score=hit.score)
+    if not is_own(hit.passage):
+        document.meta["scores"] = dict(hit.scores)
+    return document
+
+
+def to_hit(document: Document) -> Hit:
+    """The passage of a document from our retrievers; for other documents, the content as a passage of its own."""
+    meta = dict(document.meta)
+    scores = meta.pop("scores", None)
+    text = document.content or ""
+    start = int(meta.pop("start", 0))
+    meta.pop("end", None)
+    passage = Passage(
+        document.id,
+        str(meta.pop("document_id", document.id)),
+        str(meta.pop("title", "")),
+        text,
+        start,
+        start + len(text),
+        meta.pop("page", None),
+        str(meta.pop("source", "")),
+        dict(_flat(meta)),
+    )
+    return Hit(passage, document.score or 0.0, scores if isinstance(scores, dict) else {})
+
+
+def to_extracted(question: str, answer: Answer, documents: Sequence[Document]) -> ExtractedAnswer:
+    """Offsets count in the document's content, as in Haystack. `score` is the confidence if the reader has one.
+
+    `documents` are those that were read. "No answer" has no `data` and no `document`.
+    """
+    meta = {"confidence": answer.confidence, "score": answer.score}
+    score = answer.score if answer.confidence is None else answer.confidence
+    if answer.hit is None or answer.span is None:
+        return ExtractedAnswer(query=question, score=score, data=None, meta=meta)
+    passage = answer.hit.passage
+    offset = ExtractedAnswer.Span(answer.span.start - passage.start, answer.span.end - passage.start)
+    return ExtractedAnswer(
+        query=question,
+        score=score,
+        data=answer.text,
+        document=next(document for document in documents if document.id == passage.id),
+        context=passage.text,
+        document_offset=offset,
+        context_offset=offset,
+        meta=meta,
+    )
+
+
+def to_answer(extracted: ExtractedAnswer) -> Answer:
+    """Also for the answers of other readers, which have no calibrated confidence."""
+    confidence = extracted.meta.get("confidence")
+    score = float(extracted.meta.get("score", extracted.score))
+    if extracted.data is None or extracted.document is None or extracted.document_offset is None:
+        return Answer("", None, score, confidence, None)
+    hit = to_hit(extracted.document)
+    start = hit.passage.start
+    span = Span(start + extracted.document_offset.start, start + extracted.document_offset.end)
+    return Answer(extracted.data, span, score, confidence, hit)
+
+
 def to_document(
     passage: Passage, vector: NDArray[np.float32] | None = None, *, score: float | None = None, embedding: bool = True
 ) -> Document:
-    """As it was written; a passage of a file has its place in `meta` too. `score` takes the place of a written one."""
+    """The document as it was written. A passage of a file has its place in `meta`. `score` replaces a written one."""
     meta = dict(passage.meta)
     kept = json.loads(str(meta.pop(RESERVED_META, "{}")))
     if not is_own(passage):
-        # What a rebuild made of one of ours is a passage like others: text and vector are no longer those written.
-        kept, meta = {}, {**_place(passage), **meta}
+        # A rebuild turns a written document into passages with new texts and vectors.
+        kept, meta = {}, {**meta, **_place(passage)}
     values: list[float] | None = None
     if embedding:
         if "embedding" in kept:
@@ -117,7 +182,7 @@ def _place(passage: Passage) -> dict[str, Any]:
 
 
 def _flat(meta: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested fields under dotted names; without what no filter can be about."""
+    """Nested fields under dotted names, without values that filters do not support."""
     for key, value in meta.items():
         name = f"{prefix}{key}"
         if not isinstance(key, str) or not name or name == RESERVED_META or _storable(name) != name:
@@ -139,12 +204,12 @@ def _is_plain(value: object) -> bool:
 
 
 def _storable(text: str) -> str:
-    """Half a surrogate pair is no character of UTF-8."""
+    """Replace lone surrogates, which UTF-8 cannot encode."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _unit(document: Document, dim: int) -> tuple[NDArray[np.float32], tuple[str, str] | None]:
-    """The vector to search by (NaN: none), and the embedding as it was where that is not the same."""
+    """The vector to search by (NaN: none), and the original embedding if it differs."""
     nothing = np.full(dim, np.nan, dtype=np.float32)
     if document.embedding is None:
         return nothing, None
