@@ -1,4 +1,4 @@
-"""The way of a question: encode, retrieve, fuse, rank, read, calibrate. CLI, API, pages and Python all ask here."""
+"""The way of a question: encode, retrieve, fuse, rank, read, calibrate. CLI, API, pages and Python all come here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from search_app.fusion import fuse
 from search_app.observability import collect_timings, stage
 from search_app.protocols import Encoder, PassageStore, Ranker, Reader
 from search_app.settings import Settings
-from search_app.types import Answer, Filter, Hit, Rankings, SearchResult
+from search_app.types import Answer, Filter, Hit, Rankings, SearchResult, SpanCandidate
 
 Vector = NDArray[np.float32]
 _THREADS = 8
@@ -140,7 +140,11 @@ class SearchService:
             with stage("fuse"):
                 hits = fuse(rankings.dense, rankings.keyword, retrieval, k=needed)
             hits = self._rank(question, hits)
-            answers = [] if top_k is None else self._read(question, hits[:passages], top_k)
+            answers: list[Answer] = []
+            if top_k is not None:
+                with stage("read"):
+                    candidates = self._extract(question, hits[:passages])
+                    answers = self.reader.score(candidates, hits[:passages], top_k=top_k)  # calibrated
         timings["total"] = time.perf_counter() - began
         return SearchResult(question, tuple(hits[:k]), tuple(answers), timings, rankings.generation, rankings.degraded)
 
@@ -174,23 +178,18 @@ class SearchService:
             (ranked,) = self._ranker.rank([question], [hits[:top]])
         return [*ranked, *hits[top:]]
 
-    def _read(self, question: str, hits: Sequence[Hit], top_k: int) -> list[Answer]:
-        """At most `top_k` answers, best first, each with its calibrated confidence."""
+    def _extract(self, question: str, hits: Sequence[Hit]) -> list[SpanCandidate]:
+        """The reader's best spans of each hit, by their logits."""
         with self._lock:
-            read = self._batched_read
-        with stage("read"):
-            return read((question, hits, top_k))
+            extract = self._batched_extract
+        return extract((question, hits))
 
     @cached_property
-    def _batched_read(self) -> MicroBatcher[tuple[str, Sequence[Hit], int], list[Answer]]:
+    def _batched_extract(self) -> MicroBatcher[tuple[str, Sequence[Hit]], list[SpanCandidate]]:
         reader = self.reader
-
-        def read(batch: list[tuple[str, Sequence[Hit], int]]) -> list[list[Answer]]:
-            questions, hits, counts = zip(*batch, strict=True)
-            answers = reader.read(questions, hits, top_k=max(counts))
-            return [found[:count] for found, count in zip(answers, counts, strict=True)]
-
-        return MicroBatcher(read)
+        return MicroBatcher(
+            lambda batch: reader.extract([question for question, _ in batch], [hits for _, hits in batch])
+        )
 
     @cached_property
     def reader(self) -> Reader:

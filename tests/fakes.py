@@ -21,7 +21,7 @@ from search_app.protocols import EncoderStamp, FileChange
 from search_app.stores import filters
 from search_app.text import analysis
 from search_app.text.tokens import TokenSpans
-from search_app.types import Document, Filter, Hit, Matrix, Passage, Rankings
+from search_app.types import Answer, Document, Filter, Hit, Matrix, Passage, Rankings, Span, SpanCandidate
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
@@ -223,3 +223,29 @@ class _UnreliableStore:
     def __getattr__(self, name: str) -> Any:
         self._catalog.require()
         return getattr(self._store, name)
+
+
+class FirstWordReader:
+    """Marks the first word of every passage."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def extract(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]]) -> list[list[SpanCandidate]]:
+        self.calls.append(len(questions))
+        return [[_first_word(rank, hit) for rank, hit in enumerate(found)] for found in hits]
+
+    def score(self, candidates: Sequence[SpanCandidate], hits: Sequence[Hit], *, top_k: int) -> list[Answer]:
+        return [
+            Answer(item.normalized_text, Span(item.start, item.end), item.logit, None, hits[item.hit])
+            for item in candidates[:top_k]
+        ]
+
+    def read(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]], *, top_k: int) -> list[list[Answer]]:
+        raise NotImplementedError("the service extracts and scores")
+
+
+def _first_word(rank: int, hit: Hit) -> SpanCandidate:
+    word = hit.passage.text.split()[0]
+    start = hit.passage.start
+    return SpanCandidate(hit.passage.document_id, start, start + len(word), rank, hit.score, 0.0, word)

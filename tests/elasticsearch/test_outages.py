@@ -19,6 +19,7 @@ import httpx
 import pytest
 from checkpoints import make_checkpoint
 from collections_on import ENCODER, MANIFEST, catalog_on, change, contents, settings_for, write
+from fakes import FirstWordReader
 from faults import Exchange, Fault, Proxy, answered, cut_short, delayed, passed, reset, reset_when_done, then
 from served import running
 from servers import Address, Cluster, missing, remove_indices
@@ -32,7 +33,6 @@ from search_app.stores.catalog import open_catalog
 from search_app.stores.elasticsearch.connection import Connection
 from search_app.stores.elasticsearch.store import ElasticsearchStore
 from search_app.stores.embedded.catalog import EmbeddedCatalog
-from search_app.types import Answer, Hit, Span
 
 pytestmark = [pytest.mark.elasticsearch]
 FILES = [change(name, f"a {name} in Vienna", f"the {name} of Osaka") for name in ("river", "engine", "treaty")]
@@ -195,20 +195,14 @@ def test_a_question_for_what_is_not_there_is_no_failure_of_the_server(proxy: Pro
 # --- the API
 
 
-class FirstWord:
-    """Marks the first word of every passage."""
-
-    def read(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]], *, top_k: int) -> list[list[Answer]]:
-        return [
-            [Answer(text[: text.index(" ")], Span(0, text.index(" ")), hit.score, None, hit) for hit, text in pairs]
-            for pairs in ([(hit, hit.passage.text) for hit in found[:top_k]] for found in hits)
-        ]
-
-
 def served(settings: Settings) -> Any:
     catalog = open_catalog(settings)
     service = SearchService(
-        settings, lambda name: (catalog.open(name), ENCODER), FirstWord, collections=catalog.names, close=catalog.close
+        settings,
+        lambda name: (catalog.open(name), ENCODER),
+        FirstWordReader,
+        collections=catalog.names,
+        close=catalog.close,
     )
     return running(service, settings)  # type: ignore[arg-type]
 

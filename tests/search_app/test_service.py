@@ -4,44 +4,27 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import ExactStore, HashEncoder
+from fakes import ExactStore, FirstWordReader, HashEncoder
 
+from search_app.batching import MicroBatcher
 from search_app.errors import BackendUnavailable, IndexMismatch, IndexNotFound, InvalidQuery
 from search_app.manifest import encoded_text
 from search_app.protocols import Encoder, FileChange, FileRecord
-from search_app.service import MicroBatcher, SearchService
-from search_app.settings import RankerSettings, RetrievalSettings, Settings
+from search_app.service import SearchService
+from search_app.settings import CacheSettings, RankerSettings, RetrievalSettings, Settings
 from search_app.stores.filters import parse_where
-from search_app.types import Answer, Document, Filter, Hit, Passage, PassageBatch, Rankings, Span
+from search_app.types import Document, Filter, Hit, Passage, PassageBatch, Rankings, Span
 
 ENCODER = HashEncoder()
 FACTS = {
     "geo": ["The Danube crosses Vienna.", "Lima lies on the coast of Peru.", "Bergen is rainy."],
     "law": ["The treaty was signed in Lima.", "A notice period is three months."],
 }
-
-
-class FirstWordReader:
-    """Marks the first word of every passage."""
-
-    def __init__(self) -> None:
-        self.calls: list[int] = []
-
-    def read(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]], *, top_k: int) -> list[list[Answer]]:
-        self.calls.append(len(questions))
-        answers = []
-        for found in hits:
-            marked = []
-            for hit in found:
-                word = hit.passage.text.split()[0]
-                start = hit.passage.start
-                marked.append(Answer(word, Span(start, start + len(word)), hit.score, None, hit))
-            answers.append(marked[:top_k])
-        return answers
 
 
 class ReverseRanker:
@@ -55,11 +38,15 @@ class ReverseRanker:
 def store_of(texts: Sequence[str]) -> ExactStore:
     store = ExactStore()
     for number, text in enumerate(texts):
-        document = Document(f"d{number}", "", text, f"{number}.txt", {"number": number})
-        passages = (Passage(f"p{number}", document.id, "", text, 0, len(text), None, document.source, document.meta),)
-        batch = PassageBatch(passages, ENCODER.encode_passages([encoded_text(passages[0])]))
-        store.write([FileChange(FileRecord(f"/{number}", f"{number}.txt", "x", 1, 1, 1), (document,), batch)])
+        add(store, number, text)
     return store
+
+
+def add(store: ExactStore, number: int, text: str) -> None:
+    document = Document(f"d{number}", "", text, f"{number}.txt", {"number": number})
+    passages = (Passage(f"p{number}", document.id, "", text, 0, len(text), None, document.source, document.meta),)
+    batch = PassageBatch(passages, ENCODER.encode_passages([encoded_text(passages[0])]))
+    store.write([FileChange(FileRecord(f"/{number}", f"{number}.txt", "x", 1, 1, 1), (document,), batch)])
 
 
 class Bench:
@@ -139,7 +126,7 @@ def test_any_question_of_one_character_and_up_has_a_result(bench: Bench, questio
     assert len(bench.service.answer(question, collection="geo").hits) == 3
 
 
-def test_our_errors_come_out_of_the_pipeline_as_they_are(bench: Bench) -> None:
+def test_errors_of_the_store_reach_the_caller(bench: Bench) -> None:
     with pytest.raises(IndexNotFound):
         bench.service.search("Lima", collection="nowhere")
 
@@ -186,7 +173,7 @@ def test_waiting_calls_are_computed_together_one_batch_at_a_time() -> None:
         running -= 1
         return [number * number for number in numbers]
 
-    batcher: MicroBatcher[int, int] = MicroBatcher(square, most=8)
+    batcher: MicroBatcher[int, int] = MicroBatcher(square, max_items=8)
     with ThreadPoolExecutor(24) as pool:
         assert list(pool.map(batcher, range(100))) == [number * number for number in range(100)]
     assert most == 1
@@ -200,7 +187,7 @@ def test_a_failed_batch_fails_its_callers_and_no_others() -> None:
             raise InvalidQuery("odd")
         return numbers
 
-    batcher: MicroBatcher[int, int] = MicroBatcher(refuse_odd, most=1)
+    batcher: MicroBatcher[int, int] = MicroBatcher(refuse_odd, max_items=1)
     outcomes: dict[int, str] = {}
 
     def call(number: int) -> None:
@@ -289,3 +276,55 @@ def test_a_collection_that_could_not_be_opened_is_tried_again(tmp_path: Path) ->
         bench.error = None
         assert bench.service.search("Lima", collection="geo").hits
     assert bench.calls == ["geo"] * 3
+
+
+class CountingEncoder(HashEncoder):
+    """Counts the texts that it encodes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoded: list[str] = []
+
+    def encode_queries(self, texts: Sequence[str]) -> Any:
+        self.encoded += texts
+        return super().encode_queries(texts)
+
+
+def cached_service(tmp_path: Path, **cache: int) -> tuple[SearchService, ExactStore, CountingEncoder, FirstWordReader]:
+    store, encoder, reader = store_of(FACTS["geo"]), CountingEncoder(), FirstWordReader()
+    settings = Settings(home=tmp_path, cache=CacheSettings(**cache))
+    return SearchService(settings, lambda name: (store, encoder), lambda: reader), store, encoder, reader
+
+
+def test_a_query_vector_is_computed_once(tmp_path: Path) -> None:
+    service, _, encoder, _ = cached_service(tmp_path)
+    first, second = service.search("Vienna"), service.search("Vienna", k=1)
+    assert first.hits[:1] == second.hits
+    assert encoder.encoded == ["Vienna"]
+    assert service.info()["cache"]["query vectors"]["hits"] == 1
+
+
+def test_a_cache_of_no_size_keeps_nothing(tmp_path: Path) -> None:
+    service, _, encoder, _ = cached_service(tmp_path, query_vectors_mb=0)
+    assert service.search("Vienna").hits == service.search("Vienna").hits
+    assert encoder.encoded == ["Vienna"] * 2
+
+
+def test_a_cached_answer_is_read_once_until_the_index_changes(tmp_path: Path) -> None:
+    service, store, _, reader = cached_service(tmp_path, answers_mb=1)
+    first = service.answer("Which river crosses Vienna?")
+    assert service.answer("Which river crosses Vienna?") is first
+    for other in ({"k": 2}, {"top_k": 1}, {"where": parse_where("number >= 1")}):
+        service.answer("Which river crosses Vienna?", **other)  # type: ignore[arg-type]
+    assert len(reader.calls) == 4
+    add(store, 9, "The Danube crosses Vienna and Budapest.")
+    assert "p9" in {hit.passage.id for hit in service.answer("Which river crosses Vienna?").hits}
+
+
+def test_an_answer_from_a_replica_is_not_cached(tmp_path: Path) -> None:
+    service, store, _, reader = cached_service(tmp_path, answers_mb=1)
+    search = store.search_both
+    store.search_both = lambda *a, **b: [replace(found, degraded=True) for found in search(*a, **b)]  # type: ignore[method-assign]
+    assert service.answer("Vienna").degraded
+    service.answer("Vienna")
+    assert len(reader.calls) == 2
