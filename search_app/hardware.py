@@ -1,4 +1,4 @@
-"""What this machine does well: devices, precision, threads. Asked once, shown by `info`."""
+"""What this machine can do: processor, cores, devices, precision; and the process settings that follow from it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _GPU_DRIVERS = (
     "/dev/nvmap",
     "/dev/kfd",
 )
-"""NVIDIA's on servers and desktops, under Windows' Linux and on Jetson boards; AMD's, which torch calls CUDA too."""
+"""NVIDIA on servers and desktops, under WSL, and on Jetson boards; AMD, which torch calls CUDA too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """`precision` is the one in which BERT runs fastest here without leaving the stated tolerance."""
+    """`precision` is the fastest one for BERT here that keeps its answers; `flags` are the CPU's instruction sets."""
 
     processor: str
     cores: int
@@ -35,7 +35,7 @@ class Hardware:
 
 
 def detect(device: str = "auto") -> Hardware:
-    """Reads the processor's flags and, through torch, whether there is a CUDA device."""
+    """Read the processor's flags, and ask torch for a CUDA device if a driver is installed."""
     name, flags = _cpu()
     if device == "auto":
         device = "cuda" if cuda_devices() else "cpu"
@@ -45,7 +45,7 @@ def detect(device: str = "auto") -> Hardware:
 
 
 def cores() -> int:
-    """Cores that this process may use: affinity and, in a container, the cgroup's quota."""
+    """Cores that this process may use, by affinity and, in a container, by the quota of its cgroup."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()[:2]
@@ -55,7 +55,7 @@ def cores() -> int:
 
 
 def set_threads(threads: int = 0) -> int:
-    """The one place that sets the compute threads of this process; 0 takes OMP_NUM_THREADS or all usable cores."""
+    """Set the compute threads of this process and return their number; 0 takes OMP_NUM_THREADS or all usable cores."""
     import torch
 
     threads = threads or int(os.environ.get("OMP_NUM_THREADS") or 0) or cores()
@@ -65,16 +65,24 @@ def set_threads(threads: int = 0) -> int:
 
 
 def bound_memory() -> None:
-    """Keeps a long job's memory flat, and its encoder quick, under glibc. For before there are threads.
+    """Configure glibc's malloc so that the memory of a long job stays flat. Call it before any thread starts.
 
-    One arena for all threads: with one each, what the busiest moment of every thread needed stays with it. In it,
-    blocks of megabytes are used again: from the system they would come as pages that are still to be cleared, for every
-    layer of every batch.
+    All threads share one arena: with one each, every thread would keep what its busiest moment needed. Blocks of
+    megabytes are reused: fresh ones from the system would have to be cleared for every layer of every batch.
     """
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         for option, value in _MALLOC.items():
             mallopt(option, value)
+
+
+def cuda_devices() -> int:
+    """CUDA devices that torch can use. Torch is imported only if a driver is installed."""
+    if sys.platform == "linux" and not any(Path(path).exists() for path in _GPU_DRIVERS):
+        return 0
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def _cpu() -> tuple[str, frozenset[str]]:
@@ -85,12 +93,3 @@ def _cpu() -> tuple[str, frozenset[str]]:
     fields = dict(line.split(":", 1) for line in text.split("\n\n", 1)[0].splitlines() if ":" in line)
     values = {key.strip(): value.strip() for key, value in fields.items()}
     return values.get("model name", platform.machine()), frozenset(values.get("flags", "").split())
-
-
-def cuda_devices() -> int:
-    """Those that torch can use; without a driver for any it is not even imported."""
-    if sys.platform == "linux" and not any(Path(path).exists() for path in _GPU_DRIVERS):
-        return 0
-    import torch
-
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -65,7 +65,7 @@ def calibrate(folder: Path, data: tuple[Path, ...]) -> None:
     from search_app.hardware import detect, set_threads
     from search_app.readers.extractive import ExtractiveReader
     from search_app.training.calibration import fit, read_cases, write
-    from search_app.training.reader import held_out
+    from search_app.training.data import held_out
 
     settings = options.load(None)
     set_threads(settings.threads)

@@ -1,4 +1,4 @@
-"""The encoder that an index was built with: the one of the settings, or one of the others that they name."""
+"""Find the encoder that an index was built with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from search_app.settings import EncoderSettings
 
 
 class EncoderRegistry:
-    """`own` is loaded at once, each of `settings.others` when an index first wants another. For any thread."""
+    """The encoders of the settings. `own` is loaded at once, `settings.others` when an index first needs them.
+
+    Thread-safe.
+    """
 
     def __init__(self, settings: EncoderSettings, hardware: Hardware) -> None:
         self.own = SentenceTransformerEncoder(settings, hardware)
@@ -24,7 +27,7 @@ class EncoderRegistry:
         self._lock = threading.Lock()
 
     def for_manifest(self, manifest: Manifest) -> Encoder:
-        """Raises IndexMismatch where none fits, ModelUnavailable for another that cannot be loaded."""
+        """Raises IndexMismatch if no encoder matches, ModelUnavailable if one of the others cannot be loaded."""
         try:
             manifest.require_encoder(self.own.stamp)
             return self.own
@@ -38,7 +41,7 @@ class EncoderRegistry:
                 except IndexMismatch:
                     pass
         raise IndexMismatch(
-            mismatch.message, hint="set encoder.model to the index's encoder, or add it to encoder.others"
+            mismatch.message, hint="set encoder.model to the encoder of the index, or add it to encoder.others"
         ) from mismatch
 
     def _loaded(self) -> Iterator[Encoder]:

@@ -1,4 +1,4 @@
-"""Question and passage as the windows that a BERT reader sees. Training and serving both read through here."""
+"""Cut question and passage into windows, the inputs of a BERT reader. Training and serving share this code."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from transformers import PretrainedConfig, PreTrainedTokenizerFast
 from search_app.types import Span
 
 QUESTION_SHARE = 4
-"""A question takes at most a quarter of the window; the rest of it is cut off."""
+"""A question takes at most a quarter of the window; the rest is cut off."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One input of the model: `pair` is the index of its (question, text) pair.
+    """One input of the model; `pair` is the index of its (question, text) pair.
 
-    Tokens first..last-1 are the text's; `offsets` (last - first, 2) are their characters in the text.
+    Tokens [first, last) belong to the text; `offsets`, (last - first, 2), are their character ranges in it.
     """
 
     pair: int
@@ -34,7 +34,7 @@ class Window:
         return len(self.input_ids)
 
     def characters(self, start_token: int, end_token: int, text: str) -> Span:
-        """Characters of tokens start..end (inclusive, counted in the window) without white space at either side."""
+        """Character range of tokens start..end (inclusive, counted in the window), without white space at its ends."""
         start = int(self.offsets[start_token - self.first, 0])
         end = int(self.offsets[end_token - self.first, 1])
         while start < end and text[start].isspace():
@@ -44,7 +44,7 @@ class Window:
         return Span(start, max(start, end))
 
     def tokens(self, start: int, end: int) -> tuple[int, int] | None:
-        """First and last token that hold characters [start, end), or None where the window has not all of them."""
+        """First and last token of characters [start, end), or None if they are not all in the window."""
         if not len(self.offsets) or start < self.offsets[0, 0] or end > self.offsets[-1, 1]:
             return None
         first = int(np.searchsorted(self.offsets[:, 1], start, side="right"))
@@ -55,7 +55,7 @@ class Window:
 class WindowMaker:
     """Cuts (question, text) pairs into windows of `max_tokens` that overlap by `stride` tokens of the text.
 
-    Works on its own copy of the tokenizer, so that nobody else's truncation or padding setting reaches it.
+    It copies the tokenizer, so other users of it cannot change truncation or padding here.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, *, max_tokens: int, stride: int) -> None:
@@ -65,7 +65,7 @@ class WindowMaker:
         self._question_tokens = max_tokens // QUESTION_SHARE
         room = max_tokens - self._question_tokens - self._tokenizer.num_special_tokens_to_add(True)
         self._pairs = Tokenizer.from_str(self._tokenizer.to_str())
-        # An overlap of more than half of what is left beside the longest question would hardly advance.
+        # With the longest question, an overlap of more than half of the rest would hardly advance.
         self._pairs.enable_truncation(max_tokens, stride=min(stride, room // 2), strategy="only_second")
 
     def __call__(self, questions: Sequence[str], texts: Sequence[str]) -> list[Window]:
@@ -98,7 +98,7 @@ def stack(
 
 
 def takes_token_types(config: PretrainedConfig) -> bool:
-    """Whether question and text are told apart by type: not in DistilBERT, nor in RoBERTa, which has one type only."""
+    """Whether the model separates question and text by token type. DistilBERT and RoBERTa do not."""
     return int(getattr(config, "type_vocab_size", 0) or 0) > 1
 
 

@@ -1,4 +1,4 @@
-"""What a training run is: frozen, written down beside the checkpoints, and compared when a run is taken up again."""
+"""The settings of a training run, recorded beside its checkpoints and compared when it is resumed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from search_app.settings import BUNDLED, Precision
 class ReaderTraining:
     """Settings of `train_reader`.
 
-    data: SQuAD JSON files; one that is listed twice counts double.
-    join_words: short paragraphs of one article are joined up to a random 30–100 % of so many words; 0: none.
+    data: SQuAD JSON files; a file that is listed twice counts double.
+    join_words: join short paragraphs of an article up to a random 30–100 % of this many words; 0: never.
     negatives: share of the questions that are also asked of a similar paragraph without their answer.
-    holdout: share of each file, by article, that is kept out for calibration.
-    evaluation: files whose paragraphs must not be trained on.
-    limit: at most so many questions of each file.
+    holdout: share of each file, by article, that is held out for calibration.
+    evaluation: files with paragraphs that must not be trained on.
+    limit: use at most this many questions of each file.
     """
 
     data: tuple[Path, ...]
@@ -47,7 +47,7 @@ class ReaderTraining:
 
     def __post_init__(self) -> None:
         if not self.data:
-            raise ConfigurationError("nothing to train on", hint="give --data FILE", field="data")
+            raise ConfigurationError("no training data", hint="give --data FILE", field="data")
         for name, value, low, high in (
             ("epochs", self.epochs, 0.0, 1000.0),
             ("batch_size", self.batch_size, 0, 4096),
@@ -55,24 +55,24 @@ class ReaderTraining:
             ("max_tokens", self.max_tokens, 31, 1 << 20),
         ):
             if not low < value <= high:
-                raise ConfigurationError(f"{name} must be above {low:g} and at most {high:g}: {value:g}", field=name)
+                raise ConfigurationError(f"{name} must be in ({low:g}, {high:g}], not {value:g}", field=name)
         for name, share in (("negatives", self.negatives), ("holdout", self.holdout)):
             if not 0 <= share < 1:
-                raise ConfigurationError(f"{name} is a share from 0 to below 1: {share:g}", field=name)
+                raise ConfigurationError(f"{name} must be at least 0 and below 1, not {share:g}", field=name)
 
     @property
     def work(self) -> Path:
-        """Checkpoints, the held-out questions and this record: everything that the finished reader does not need."""
+        """Folder of checkpoints, held-out questions and this record: what the finished reader does not need."""
         return self.out / "work"
 
     def record(self) -> dict[str, object]:
-        """What decides the result; the pace of checkpoints does not."""
+        """The settings that decide the result."""
         values = {**dataclasses.asdict(self), "data": [str(p) for p in self.data], "out": str(self.out)}
         values["evaluation"] = [str(p) for p in self.evaluation]
         return {key: value for key, value in values.items() if key not in ("checkpoint_minutes", "out")}
 
     def claim_folder(self) -> None:
-        """Makes the folder this run's, or raises ConfigurationError where it holds another run."""
+        """Reserve the output folder for this run. Raises ConfigurationError if it holds another run or other files."""
         path = self.work / "run.json"
         if path.is_file():
             other = json.loads(path.read_text())
@@ -82,13 +82,13 @@ class ReaderTraining:
             if changed:
                 raise ConfigurationError(
                     f"{self.out} holds a run with other settings ({', '.join(changed)})",
-                    hint="give the same settings to go on with it, or another --out",
+                    hint="repeat its settings to resume it, or give another --out",
                     field="out",
                 )
             return
         if self.out.exists() and any(self.out.iterdir()):
             raise ConfigurationError(
-                f"{self.out} is not empty and holds no run", hint="give another --out", field="out"
+                f"{self.out} is not empty and not a training run", hint="give another --out", field="out"
             )
         self.work.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(self.record(), indent=1))

@@ -17,7 +17,7 @@ from search_app.types import Hit, Passage, SpanCandidate
 
 
 def _cases(count: int, seed: int) -> list[Case]:
-    """Two passages a question. The right answer lies above its null, the wrong one's bare logit is higher."""
+    """Two passages per question. The right answer beats its null logit; the wrong one has a higher logit of its own."""
     rng = random.Random(seed)
     cases = []
     for i in range(count):
@@ -31,18 +31,18 @@ def _cases(count: int, seed: int) -> list[Case]:
     return cases
 
 
-def test_the_fit_finds_that_answers_have_to_be_weighed_against_their_null() -> None:
+def test_the_fit_weighs_answers_against_their_null_logit() -> None:
     scorer = fit(_cases(600, 1), {"files": ["made"]})
     assert scorer.null_weight > 0.5
     assert scorer.fitted == {"files": ["made"], "answerable": 300, "unanswerable": 300, "f1": scorer.fitted["f1"]}
     firsts = [scorer.rank(case.candidates, case.retrieval)[0] for case in _cases(400, 2)]
-    said = [
+    silent = [
         (first.candidate is None) == (not case.answerable) for first, case in zip(firsts, _cases(400, 2), strict=True)
     ]
-    assert sum(said) / len(said) > 0.85
+    assert sum(silent) / len(silent) > 0.85
 
 
-def test_fitted_confidences_are_as_often_right_as_they_say_on_new_questions() -> None:
+def test_fitted_confidences_match_the_share_of_right_answers_to_new_questions() -> None:
     scorer = fit(_cases(1000, 1), {})
     confidences, right = [], []
     for case in _cases(1000, 2):
@@ -58,12 +58,12 @@ def test_fitted_confidences_are_as_often_right_as_they_say_on_new_questions() ->
     assert all(one.confidence is not None and 0 <= one.confidence <= 1 for one in none)
 
 
-def test_too_few_questions_are_refused_with_the_option_to_change() -> None:
+def test_too_few_questions_are_refused_with_the_option_that_helps() -> None:
     with pytest.raises(ConfigurationError, match=r"too few held-out questions.*--holdout"):
         fit(_cases(60, 1), {})
 
 
-def test_a_real_reader_is_calibrated_on_real_readings(tmp_path: Path) -> None:
+def test_a_real_reader_is_calibrated_on_its_own_answers(tmp_path: Path) -> None:
     places = ["Vienna", "Osaka", "Lima", "Weimar", "Essen", "Cairo", "Turin", "Porto", "Leeds", "Bergen"]
     things = ["treaty", "map", "letter", "contract", "peace", "protocol"]
     asked = []

@@ -1,4 +1,4 @@
-"""Real runs of the command line on a tiny model: to the end, killed and taken up again, refused."""
+"""Real runs of the command line on a tiny model: completed, killed and resumed, refused."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run from start to end, never disturbed."""
+    """An uninterrupted run."""
     folder = tmp_path_factory.mktemp("trained")
     data = _squad(folder / "years.json", articles=40, seed=1)
     evaluation = json.loads(data.read_text())
@@ -95,7 +95,7 @@ def trained(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_trained_folder_is_a_reader_that_loads_and_marks(trained: Path) -> None:
+def test_a_trained_folder_is_a_reader_that_loads_and_answers(trained: Path) -> None:
     reader = ExtractiveReader(
         ReaderSettings(model=str(trained / "out")), Hardware("test", 1, frozenset(), "cpu", "float32")
     )
@@ -112,7 +112,7 @@ def test_weights_are_half_precision_with_checksums_and_no_pickle(trained: Path) 
     assert not {name for name in names if name.endswith((".bin", ".pt", ".pth"))}
 
 
-def test_the_card_says_what_was_done(trained: Path) -> None:
+def test_the_card_states_data_training_and_energy(trained: Path) -> None:
     card = (trained / "out" / "README.md").read_text()
     facts = json.loads((trained / "out" / "training.json").read_text())
     file = facts["files"]["years.json"]
@@ -140,7 +140,7 @@ def test_a_finished_run_is_not_trained_again(trained: Path, model: Path) -> None
     assert (trained / "out" / "model.safetensors").stat().st_mtime_ns == before
 
 
-def test_a_killed_run_goes_on_from_its_checkpoint_to_the_same_weights(
+def test_a_killed_run_resumes_from_its_checkpoint_and_ends_with_the_same_weights(
     model: Path, trained: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "killed"
@@ -150,7 +150,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint_to_the_same_weights(
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120
     while not any(out.glob("work/checkpoint-*/trainer_state.json")):
-        assert process.poll() is None, "it ended before it could be killed"
+        assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
@@ -163,12 +163,12 @@ def test_a_killed_run_goes_on_from_its_checkpoint_to_the_same_weights(
     assert (out / "model.safetensors").read_bytes() == (trained / "out" / "model.safetensors").read_bytes()
 
 
-def test_another_run_in_the_same_folder_is_refused_with_what_differs(trained: Path, model: Path) -> None:
+def test_another_run_in_the_same_folder_is_refused_with_the_settings_that_differ(trained: Path, model: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"holds a run with other settings \(epochs, limit\)"):
         train_reader(dataclasses.replace(_config(trained, model), limit=7, epochs=3.0))
 
 
-def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "letters.txt").write_text("mine")
     with pytest.raises(ConfigurationError, match="not empty"):
         ReaderTraining(data=(Path("x"),), out=tmp_path).claim_folder()
@@ -177,7 +177,7 @@ def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "wrong", [{"epochs": 0.0}, {"negatives": 1.0}, {"holdout": -0.1}, {"batch_size": 0}, {"data": ()}]
 )
-def test_settings_that_cannot_work_are_named(tmp_path: Path, wrong: dict[str, object]) -> None:
+def test_invalid_settings_are_named(tmp_path: Path, wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         ReaderTraining(**{"data": (Path("x"),), "out": tmp_path, **wrong})  # type: ignore[arg-type]
     assert caught.value.field == next(iter(wrong))

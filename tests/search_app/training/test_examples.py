@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from search_app.evaluation.datasets import Article, Dataset, GoldAnswer, Paragraph, Question
+from search_app.models.checkpoint import BUNDLED_READER
+from search_app.readers.windows import WindowMaker
+from search_app.training.examples import NO_ANSWER, make_examples, make_schedule, padded_tokens
+
+
+@pytest.fixture(scope="module")
+def windows() -> WindowMaker:
+    return WindowMaker(AutoTokenizer.from_pretrained(BUNDLED_READER), max_tokens=64, stride=16)
+
+
+def test_targets_are_the_tokens_of_the_answers_or_the_first_token_without_one(windows: WindowMaker) -> None:
+    text = "The treaty was signed in Vienna in 1815. " + "Many years passed quietly by the river. " * 8
+    gold = (GoldAnswer("Vienna", 25), GoldAnswer("signed in Vienna", 15), GoldAnswer("nowhere", 3))
+    questions = (
+        Question("1", "Where?", gold),
+        Question("2", "Who?", ()),
+        Question("3", "Lost?", (GoldAnswer("xyz", 0),)),
+    )
+    dataset = Dataset("d", (Article("", (Paragraph(text, questions),)),))
+    rows, misplaced = make_examples(dataset, [("Where?", "Nothing here.")], windows)
+    assert misplaced == 2
+    by_pair = Counter(row.window.pair for row in rows)
+    assert set(by_pair) == {0, 1, 2}
+    with_answer = [row for row in rows if row.targets != (NO_ANSWER,)]
+    assert {row.window.pair for row in with_answer} == {0}
+    for row in with_answer:
+        marked = [row.window.characters(*target, text) for target in row.targets]
+        assert {text[span.start : span.end] for span in marked} == {"Vienna", "signed in Vienna"}
+    assert by_pair[0] > len(with_answer)
+
+
+@given(
+    count=st.integers(1, 400),
+    batch=st.integers(1, 16),
+    epochs=st.sampled_from([0.3, 1.0, 1.5, 2.0]),
+    seed=st.integers(0, 9),
+)
+def test_a_schedule_holds_each_example_once_per_epoch_and_is_repeatable(
+    count: int, batch: int, epochs: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    lengths, targets = rng.integers(10, 300, count), rng.integers(1, 4, count)
+    plan = make_schedule(lengths, targets, batch_size=batch, epochs=epochs, seed=seed)
+    assert len(plan.example) == max(1, round(epochs * count))
+    assert (Counter(plan.example[:count].tolist()).most_common(1)[0][1]) == 1
+    assert (plan.target < targets[plan.example]).all()
+    again = make_schedule(lengths, targets, batch_size=batch, epochs=epochs, seed=seed)
+    assert (again.example == plan.example).all()
+    assert (again.target == plan.target).all()
+
+
+def test_rows_of_similar_length_share_a_batch() -> None:
+    lengths = np.random.default_rng(0).integers(20, 380, 6400)
+    plan = make_schedule(lengths, np.ones(6400, dtype=np.int64), batch_size=32, epochs=1, seed=0)
+    assert plan.steps == 200
+    assert padded_tokens(plan, lengths) < 1.05 * lengths.sum()
