@@ -16,6 +16,8 @@ SearchAppError                      exit 1
 
 from __future__ import annotations
 
+REPAIR_HINT = "run: search-index verify --repair, which reports what is lost and how to restore it"
+
 
 class SearchAppError(Exception):
     """Base of all of them; `field` names the request field or setting at fault, where there is one."""
@@ -66,7 +68,10 @@ class IndexMismatch(IndexUnavailable):
 
 
 class IndexCorrupt(IndexUnavailable):
-    """What is on disk is not what was written."""
+    """The data on disk is not what was written."""
+
+    def __init__(self, message: str, *, hint: str = REPAIR_HINT, field: str = "") -> None:
+        super().__init__(message, hint=hint, field=field)
 
 
 class IndexBusy(IndexUnavailable):

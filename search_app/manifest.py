@@ -77,7 +77,7 @@ def vector_key(text: str, stamp: EncoderStamp) -> str:
 
 
 def _damaged() -> IndexCorrupt:
-    return IndexCorrupt("the manifest of the index is damaged", hint="run: search-index verify --repair")
+    return IndexCorrupt("the manifest of the index is damaged")
 
 
 def _mismatch(what: str, index: str, settings: str) -> IndexMismatch:

@@ -12,9 +12,8 @@ import click
 
 from indexing.cli import options
 from indexing.cli.terminal import SHOWN, print_facts, print_json
-from search_app.errors import ConfigurationError, IndexCorrupt
+from search_app.errors import REPAIR_HINT, ConfigurationError, IndexCorrupt
 
-_DAMAGED = "run: search-index verify --repair, which says what is lost and how to bring it back"
 _LOST = (
     "bring it back with: search-index rollback, search-index restore SNAPSHOT --replace,"
     " or search-index apply --rebuild PATH"
@@ -52,9 +51,7 @@ def verify(sample: int, repair: bool, home: Path | None, collection: str, as_jso
     with closing(options.open_catalog(home, collection)) as catalog:
         done = require_repairs(catalog).repair(collection) if repair else []
         problems = catalog.verify(collection)
-        hint = (
-            _LOST if repair else "run: search-index verify --repair, which says what is lost and how to bring it back"
-        )
+        hint = _LOST if repair else REPAIR_HINT
         if not problems and sample > 0:
             with closing(catalog.open(collection)) as index:
                 problems = differences(index, sample=sample)

@@ -1,0 +1,1 @@
+"""Where indexes are stored: on this machine or on an Elasticsearch cluster."""

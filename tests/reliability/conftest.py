@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from indexing import job, rebuild
-from search_app.stores.embedded import derived
+from search_app.stores.embedded import maintenance
 from search_app.stores.vectors import plan
 
 
@@ -14,8 +14,8 @@ from search_app.stores.vectors import plan
 def limits_as_they_were() -> Iterator[None]:
     """The living index lowers some limits, so that little text is treated as much; here only."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(derived, "_POSTINGS_CACHED", derived._POSTINGS_CACHED)
-        patch.setattr(derived, "_POSTINGS_AT_ONCE", derived._POSTINGS_AT_ONCE)
+        patch.setattr(maintenance, "_MIN_PASSAGES", maintenance._MIN_PASSAGES)
+        patch.setattr(maintenance, "_MAX_POSTINGS", maintenance._MAX_POSTINGS)
         patch.setattr(plan, "_MIN_TO_TRAIN", plan._MIN_TO_TRAIN)
         patch.setattr(job, "BATCH_CHARACTERS", job.BATCH_CHARACTERS)
         patch.setattr(rebuild, "BATCH_CHARACTERS", rebuild.BATCH_CHARACTERS)

@@ -27,7 +27,7 @@ from fakes import HashEncoder
 from indexing import job, rebuild
 from search_app.protocols import Encoder
 from search_app.settings import Settings
-from search_app.stores.embedded import connection, derived
+from search_app.stores.embedded import connection, maintenance
 from search_app.stores.embedded.catalog import EmbeddedCatalog
 from search_app.stores.embedded.schema import INDEX_FILE
 from search_app.stores.vectors import plan
@@ -49,8 +49,8 @@ _BATCH_CHARACTERS = 6_000
 def settings_of(home: Path, *, compressed: bool = True) -> Settings:
     """Passages of few words, so that little text makes many; vectors and words in caches, as of a large index, of which
     the words are made in more than one pass."""
-    derived._POSTINGS_CACHED = 0
-    derived._POSTINGS_AT_ONCE = 2_500
+    maintenance._MIN_PASSAGES = 0
+    maintenance._MAX_POSTINGS = 2_500
     plan._MIN_TO_TRAIN = 50
     splitter = {"passage_tokens": 64, "overlap_tokens": 8}
     vectors = {"index": "compressed", "lists": 4, "probes": 4, "oversample": 100} if compressed else {"index": "flat"}

@@ -1,1 +1,1 @@
-"""The same store on an Elasticsearch cluster; nothing outside of this package imports its client."""
+"""The store on an Elasticsearch cluster; only this package imports the client."""

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.protocols import FileRecord
 from search_app.settings import ElasticsearchSettings, KeywordSettings
+from search_app.stores import outline
 from search_app.stores.elasticsearch.connection import dumps
 from search_app.stores.filters import items
 from search_app.text import analysis as text_analysis
-from search_app.types import RESERVED_META, Document, Heading, Hit, Meta, Page, Passage, PassageBatch, Run
+from search_app.types import RESERVED_META, Document, Hit, Meta, Passage, PassageBatch
 
 QUANTISED = frozenset({"int8_hnsw", "int4_hnsw", "bbq_hnsw", "int8_flat", "int4_flat", "bbq_flat"})
 TEXT_CHARACTERS = 1_000_000
@@ -237,6 +238,7 @@ def file_record(source: Mapping[str, Any]) -> FileRecord:
 
 def document_entries(document: Document, file: str, revision: str, order: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """The document, then what of its text does not fit into one entry."""
+    headings, pages = outline.to_lists(document)
     common = {"file": file, "revision": revision, "document": document.id}
     texts = [document.text[start : start + TEXT_CHARACTERS] for start in range(0, len(document.text), TEXT_CHARACTERS)]
     yield (
@@ -250,11 +252,8 @@ def document_entries(document: Document, file: str, revision: str, order: int) -
             "source": document.source,
             "language": document.language,
             "meta": json.dumps(dict(document.meta), ensure_ascii=False),
-            "headings": [[item.level, item.title, item.start, item.end] for item in document.headings],
-            "pages": [
-                [page.number, page.start, page.end, [[run.start, run.raw_start, run.length] for run in page.runs]]
-                for page in document.pages
-            ],
+            "headings": headings,
+            "pages": pages,
             "texts": len(texts),
             "text": texts[0] if texts else "",
         },
@@ -271,11 +270,7 @@ def document_of(id: str, source: Mapping[str, Any], text: str) -> Document:
         source["source"],
         json.loads(source["meta"]),
         source["language"],
-        tuple(Heading(*values) for values in source.get("headings", ())),
-        tuple(
-            Page(number, start, end, tuple(Run(*run) for run in runs))
-            for number, start, end, runs in source.get("pages", ())
-        ),
+        *outline.from_lists(source.get("headings", ()), source.get("pages", ())),
     )
 
 

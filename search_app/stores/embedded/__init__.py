@@ -1,1 +1,1 @@
-"""One SQLite file a collection, the truth, and what is derived from it: the store of one machine."""
+"""The store for one machine: each collection is a SQLite file, with vectors and postings derived from it."""

@@ -1,4 +1,4 @@
-"""Metadata as rows of an index, so that a filter costs what it finds and no document is read for it."""
+"""Metadata as rows of an index: the cost of a filter depends on its matches, and it reads no documents."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from search_app.stores.vectors.index import Rows
 from search_app.types import Filter, Meta
 
 _OTHER, _TEXT, _NUMBER, _BOOL, _LARGE = range(5)
-"""Values are compared within a kind. Texts are their UTF-8, whose order is that of the characters, also where these
-are no characters (half of a surrogate pair); _LARGE are whole numbers beyond 64 bits; _OTHER compares with nothing."""
+"""Values of one kind compare with each other. _TEXT is stored as UTF-8, which sorts by code point, surrogates included;
+_LARGE are integers beyond 64 bits; _OTHER compares with nothing."""
 _INT64 = 1 << 63
 _COMPLEMENT = str.maketrans("0123456789abcdef", "fedcba9876543210")
 
 Comparison = tuple[int, str, Any]
-"""Kind, operator, value: one range of the index."""
+"""Kind, operator, value: a range of the index."""
 
 
 def write(db: apsw.Connection, document_row: int, meta: Meta) -> None:
-    """Inside the caller's transaction; the document must have no attributes yet."""
+    """Runs in the caller's transaction, for a document without attributes."""
     db.executemany("INSERT OR IGNORE INTO fields(name, kind) VALUES (?, ?)", list(filters.field_kinds(meta)))
     db.executemany(
         "INSERT OR IGNORE INTO attributes SELECT id, ?, ?, ? FROM fields WHERE name = ?",
@@ -33,12 +33,12 @@ def write(db: apsw.Connection, document_row: int, meta: Meta) -> None:
 
 
 def remove(db: apsw.Connection, document_rows: Rows) -> None:
-    """Names of fields stay."""
+    """Field names stay."""
     db.executemany("DELETE FROM attributes WHERE document = ?", [(row,) for row in document_rows.tolist()])
 
 
 def matching(db: apsw.Connection, where: Filter) -> Rows:
-    """Rows of the documents that match, ascending; `where` must have passed `filters.check`."""
+    """Rows of the matching documents, ascending; `where` must have passed `filters.check`."""
     found, all_but = _matching(db, where)
     if not all_but:
         return found
@@ -46,7 +46,7 @@ def matching(db: apsw.Connection, where: Filter) -> Rows:
 
 
 def _matching(db: apsw.Connection, where: Filter) -> tuple[Rows, bool]:
-    """Rows, and whether all others are meant: what is meant by a negation is seldom read."""
+    """Rows, and whether their complement matches: negations are kept as complements, which need no scan."""
     if "field" not in where:
         kind = where["operator"]
         parts = [_matching(db, condition) for condition in filters.conditions(where)]
@@ -64,7 +64,7 @@ def _matching(db: apsw.Connection, where: Filter) -> tuple[Rows, bool]:
         for wanted in values
         for kind, sign, value in _ranges(comparison, wanted)
     )
-    if comparison == "==" and None in values:  # has none, or one of these: not among those that have others only
+    if comparison == "==" and None in values:  # the field is missing or has one of the values
         return np.setdiff1d(_rows(db, _IN_FIELD, (field,)), found, assume_unique=True), not negated
     return found, negated
 
@@ -90,13 +90,13 @@ def _union(parts: Iterator[Rows]) -> Rows:
 
 
 def _ascending(rows: Rows) -> Rows:
-    """Distinct and in order; several times as fast as numpy's `unique`."""
+    """Sorted and distinct; several times as fast as `numpy.unique`."""
     rows = np.sort(rows)
     return rows[np.concatenate([[True], rows[1:] != rows[:-1]])] if len(rows) else rows
 
 
 def _rows(db: apsw.Connection, sql: str, parameters: tuple[Any, ...] = ()) -> Rows:
-    """All in one text: it comes several times as fast as row by row."""
+    """Fetched as one text, which is several times as fast as row by row."""
     found = db.execute(sql, parameters).get
     return _ascending(np.fromstring(found, dtype=np.int64, sep=",")) if found else _NOTHING
 
@@ -128,7 +128,7 @@ def _ranges(comparison: str, value: object) -> Iterator[Comparison]:
 
 
 def _numbers(sign: str, value: int | float) -> Iterator[Comparison]:
-    """SQLite compares 64-bit integers with doubles exactly, as Python does; other whole numbers are brought there."""
+    """SQLite compares 64-bit integers with doubles exactly, as Python does; larger integers are converted."""
     if isinstance(value, float) or -_INT64 <= value < _INT64:
         yield _NUMBER, sign, value
     else:
@@ -151,7 +151,7 @@ def _numbers(sign: str, value: int | float) -> Iterator[Comparison]:
 
 
 def _large(value: int) -> bytes:
-    """Bytes in the order of the numbers."""
+    """Bytes that sort like the numbers."""
     digits = f"{abs(value):x}"
     written = f"{len(digits):08x}{digits}"
     return ("1" + written if value >= 0 else "0" + written.translate(_COMPLEMENT)).encode()

@@ -1,7 +1,8 @@
-"""Arrays derived from the truth, kept in a file beside it so that opening a large index takes no rebuild.
+"""Cache files beside the index hold derived arrays, so that a large index opens without rebuilding them.
 
-The file has safetensors' layout: the length of a JSON header, the header, and the arrays one after the other. It is
-used only where its SHA-256 is the one that the truth knows; the arrays are views of a memory map.
+A cache is used only if its SHA-256 matches the one in the index. The format is that of safetensors: the length of a
+JSON header, the header, then the arrays. That library needs all arrays in memory to write and copies them to read; here
+large ones are streamed from files, and reading returns views of a memory map.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FileArray:
-    """An array of one dimension that lies in files, one piece in each, until it is part of a cache."""
+    """A one-dimensional array stored in several files, until it is part of a cache."""
 
     files: Files
     paths: Sequence[Path]
@@ -61,7 +62,7 @@ CacheArrays = Mapping[str, NDArray[np.generic] | FileArray]
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """What was derived from the passages up to row `newest`, at `generation`."""
+    """Arrays derived at `generation` from the passages up to row `newest`."""
 
     arrays: Arrays
     generation: int
@@ -78,7 +79,7 @@ def save(
     generation: int,
     newest: int,
 ) -> None:
-    """The file first, then, in one transaction, its place in the truth; the file before it goes last."""
+    """Write the file, register it in one transaction, then delete the file that it replaces."""
     ordered = _ordered(arrays)
     header = _header(kind, ordered)
     digest = hashlib.sha256(header)
@@ -100,23 +101,23 @@ def save(
 
 
 def load(db: apsw.Connection, folder: Path, kind: str) -> Cache | None:
-    """None where there is none, or with a warning where the file is not what the truth knows."""
+    """None without a cache; also, with a warning, if its file is missing or damaged."""
     sql = "SELECT file, generation, newest, sha256 FROM caches WHERE kind = ?"
     for name, generation, newest, sha256 in rows(db, sql, (kind,)):
         problem = damage(folder / name, sha256)
         if not problem:
             try:
                 return Cache(_mapped(folder / name), generation, newest)
-            except OSError as error:  # taken away in between
+            except OSError as error:  # deleted in between
                 problem = f"the cache {folder / name} cannot be read: {error.strerror}"
-        log.warning("%s; it is made anew in memory. Run: search-index verify --repair", problem)
+        log.warning("%s; rebuilding it in memory. Run: search-index verify --repair", problem)
     return None
 
 
 def damage(path: Path, sha256: str) -> str:
-    """Why this file may not be used, in words; empty for a sound one."""
+    """Why the file cannot be used; empty if it can."""
     try:
-        # Read before it is mapped: an unreadable block is an error here, and the end of the process there.
+        # An unreadable block is an error here; in the memory map it would kill the process.
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
@@ -125,7 +126,7 @@ def damage(path: Path, sha256: str) -> str:
 
 
 def drop(files: Files, db: apsw.Connection, folder: Path, kinds: Sequence[str] = KINDS) -> None:
-    """Takes caches out of the truth, then their files away."""
+    """Unregister caches, then delete their files."""
     names = [name for kind in kinds for name in rows(db, "SELECT file FROM caches WHERE kind = ?", (kind,))]
     with db:
         db.executemany("DELETE FROM caches WHERE kind = ?", [(kind,) for kind in kinds])
@@ -134,7 +135,7 @@ def drop(files: Files, db: apsw.Connection, folder: Path, kinds: Sequence[str] =
 
 
 def remove_orphans(files: Files, db: apsw.Connection, folder: Path) -> None:
-    """Removes cache files that the truth does not know: a job was killed before or after it registered one."""
+    """Delete unregistered cache files, which killed jobs leave."""
     known = set(rows(db, "SELECT file FROM caches"))
     for path in folder.glob("*.cache"):
         if path.name not in known:
@@ -142,7 +143,7 @@ def remove_orphans(files: Files, db: apsw.Connection, folder: Path) -> None:
 
 
 def _ordered(arrays: CacheArrays) -> list[tuple[str, NDArray[np.generic] | FileArray]]:
-    """Widest types first, so that every array lies at a multiple of its items' size without gaps."""
+    """Widest types first, which aligns every array without gaps."""
     return sorted(arrays.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
 
 

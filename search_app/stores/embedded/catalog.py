@@ -1,4 +1,4 @@
-"""The collections of one folder."""
+"""The collections in the data folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DROPPED = ".dropped-"
 
 
 class EmbeddedCatalog:
-    """One folder with one SQLite file a collection, the caches beside it, and the index before the last rebuild."""
+    """Each collection is a folder with a SQLite file, its caches, and the index before the last rebuild or restore."""
 
     def __init__(self, settings: Settings, files: Files | None = None) -> None:
         self._settings = settings
@@ -103,7 +103,7 @@ class EmbeddedCatalog:
         with self._locked(name, new=True):
             if (folder / INDEX_FILE).exists() and not replace:
                 raise ConfigurationError(
-                    f"collection '{name}' exists already", hint="add --replace, or restore it under another name"
+                    f"collection '{name}' already exists", hint="add --replace, or restore it under another name"
                 )
             return snapshot.restore(self._files, folder, source, contents)
 

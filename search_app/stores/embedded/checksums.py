@@ -1,7 +1,7 @@
-"""CRC-32 of what a row holds, its number included: written with the row, and checked wherever the row is read.
+"""CRC-32 of a row's content and number, written with the row and checked whenever it is read.
 
-What SQLite's page checksums cannot see: a zeroed page, and a page that lies where another belongs. There a column may
-hold anything, whatever its type: each of these takes what comes, and only what they let pass is as its type says.
+They catch what SQLite's page checksums miss: a zeroed page and a page in another one's place. Columns of a damaged row
+may have any type, so these functions accept every value; a row that passes has the declared types.
 """
 
 from __future__ import annotations
@@ -10,16 +10,14 @@ import zlib
 
 from search_app.errors import IndexCorrupt
 
-DAMAGED = "run: search-index verify --repair, which says what is lost and how to bring it back"
-
 
 def of_document(row: int, id: str, file: int, title: str, source: str, language: str, meta: str) -> int:
-    """`meta` as the JSON that is stored."""
+    """`meta`: the stored JSON."""
     return _of(row, id, file, title, source, language, meta)
 
 
 def of_text(row: int, headings: str, pages: str, text: str) -> int:
-    """A document's large columns, as they are stored."""
+    """A document's large columns, as stored."""
     return _of(row, headings, pages, text)
 
 
@@ -38,13 +36,13 @@ def of_terms(passage: int, length: int, words: bytes, counts: bytes) -> int:
 
 
 def require(what: str, row: int, stored: int, found: int) -> None:
-    """Raises IndexCorrupt unless the row `what` (a word for people) is as it was written."""
+    """Raises IndexCorrupt when the checksums differ; `what` names the kind of row in the message."""
     if stored != found:
-        raise IndexCorrupt(f"{what} {row} of the index is not what was written", hint=DAMAGED)
+        raise IndexCorrupt(f"{what} {row} of the index is damaged: its checksum is wrong")
 
 
 def _blob(value: object) -> bytes:
-    return value if isinstance(value, bytes) else f"no blob but {value!r}".encode("utf-8", "surrogatepass")
+    return value if isinstance(value, bytes) else f"not a blob: {value!r}".encode("utf-8", "surrogatepass")
 
 
 def _of(*values: str | int | None) -> int:

@@ -1,7 +1,7 @@
-"""Connections to an index file: page checksums on, and SQLite's errors in this program's words.
+"""Connections to an index file, with page checksums and SQLite's errors translated.
 
-The log (-wal) and the shared memory (-shm) stay when the last connection closes: with both there, SQLite reads a
-folder that is mounted read-only while a process elsewhere writes to it.
+The write-ahead log (-wal) and the shared memory (-shm) stay when the last connection closes: SQLite needs both to read
+from a read-only mount while a process elsewhere writes.
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ from search_app.errors import (
 
 _VFS = "cksmvfs"
 _BUSY_MS = 10_000
-_LOG_BYTES = 64 << 20  # kept of the log after a large transaction
+_LOG_BYTES = 64 << 20
+"""Size that the write-ahead log is cut to after a large transaction."""
 _RECOVERY_S = 1.0
 _FILES = ("", "-wal", "-shm")
 _IDLE = 8
 _CACHE_KIB = 32 << 10
-"""Holds the inner pages of a million passages and vectors, so that finding one costs a page or two."""
+"""Enough for the inner pages of a million passages and vectors: a lookup then reads one or two pages."""
 _WRITES = frozenset(
     {
         apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC, apsw.SQLITE_IOERR_TRUNCATE,
         apsw.SQLITE_IOERR_DELETE, apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_SHMOPEN, apsw.SQLITE_IOERR_CLOSE,
     }
 )  # fmt: skip
-_REPAIR = "run: search-index verify --repair, which says what is lost and how to bring it back"
 
 Signature = tuple[tuple[int, int, int] | None, ...]
 
 
 def connect_writing(path: Path) -> apsw.Connection:
-    """Creates the file where there is none. WAL, every commit on the disk before it is reported."""
+    """Open or create an index file in WAL mode; every commit is synced before it returns."""
     _load_checksums()
     with translated(path):
         new = not path.exists()
         db = apsw.Connection(str(path), vfs=_VFS)
         db.set_busy_timeout(_BUSY_MS)
         if new:
-            db.reserve_bytes(reserve=8)  # where the checksum of each page lives
+            db.reserve_bytes(reserve=8)  # for the checksum of each page
         db.pragma("journal_mode", "wal")
         db.pragma("synchronous", "full")
         _keep_log(db)
@@ -66,7 +66,10 @@ def connect_writing(path: Path) -> apsw.Connection:
 
 
 def connect_reading(path: Path) -> apsw.Connection:
-    """For a folder that may not be written too, where SQLite cannot make the shared memory that WAL needs."""
+    """Open an index file, also in a read-only folder, where SQLite cannot create the shared memory that WAL needs.
+
+    Raises IndexNotFound without a file.
+    """
     _load_checksums()
     if not path.exists():
         raise IndexNotFound(path.parent.name)  # dropped or renamed since the collection was opened
@@ -84,7 +87,7 @@ def connect_reading(path: Path) -> apsw.Connection:
 
 
 class Reader:
-    """A connection for one at a time, opened anew where another index lies under the name now."""
+    """A connection for one thread at a time, reopened when another file has taken the index's name."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -94,20 +97,20 @@ class Reader:
 
     @contextmanager
     def transaction(self) -> Iterator[apsw.Connection]:
-        """A connection that sees the index as it is at the first SELECT, until the end of the block."""
+        """A connection whose view of the index is fixed by its first SELECT."""
         with translated(self._path):
             db = self._begin()
             try:
                 yield db
             except (apsw.Error, IndexCorrupt):
-                self.require_unchanged()  # torn by what happened meanwhile, not damaged
+                self.require_unchanged()  # a change may look like damage
                 raise
             finally:
                 db.execute("ROLLBACK")
             self.require_unchanged()
 
     def require_unchanged(self) -> None:
-        """Raises IndexBusy where SQLite was told that nobody writes, and somebody has begun to."""
+        """Raises IndexBusy if the file was opened as immutable and has changed since."""
         if self._signature and self._signature != _signature(self._path):
             raise IndexBusy(f"{self._path} was changed while it was read", hint="ask again")
 
@@ -125,18 +128,18 @@ class Reader:
                 db.execute("BEGIN")
                 return db
             except apsw.ReadOnlyError as error:
-                # A writer has just come and makes the shared memory, or one was killed doing so.
+                # A writer is creating the shared memory, or was killed while it did.
                 self.close()
                 if time.monotonic() > deadline:
                     raise IndexBusy(
-                        f"{self._path} was left unfinished by a writer",
-                        hint="run from where it may be written: search-index info",
+                        f"{self._path} needs recovery after a killed writer",
+                        hint="run with write access: search-index info",
                     ) from error
             time.sleep(0.005)
 
     def _open(self) -> apsw.Connection:
         if self._db is not None and self._inode != _inode(self._path):
-            self.close()  # an index that was damaged beyond being overwritten makes place for another file
+            self.close()  # replaced by another file
         if self._signature and self._signature != _signature(self._path):
             self.close()
         if self._db is None:
@@ -147,7 +150,7 @@ class Reader:
 
 
 class Readers:
-    """Connections for reading, one for each that reads at the same time; the one used last is used again first."""
+    """A pool of connections, one per concurrent reader; the most recently used one is reused first."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -162,7 +165,7 @@ class Readers:
         try:
             yield reader
         except IndexBusy:
-            # What a killed writer left can be taken up by nobody as long as one of them is open.
+            # SQLite cannot recover from a killed writer while one of them is open.
             reader.close()
             self._close_idle()
             raise
@@ -175,7 +178,7 @@ class Readers:
                 reader.close()
 
     def close(self) -> None:
-        """Those in use are closed by whoever uses them."""
+        """Close idle connections now, and others when they are returned."""
         self._kept = 0
         self._close_idle()
 
@@ -187,26 +190,26 @@ class Readers:
 
 
 def rows(db: apsw.Connection, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-    """All rows of a query: a list of tuples, or of values where the query has one column."""
+    """All rows of a query as tuples, or as values if it has one column."""
     found = db.execute(sql, tuple(parameters)).fetchall()
     return [row[0] if len(row) == 1 else row for row in found]
 
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """SQLite's exceptions as SearchAppErrors that name the file and the next step."""
+    """Translate SQLite's exceptions to SearchAppErrors that name the file and the next step."""
     try:
         with _unmasked():
             yield
     except (apsw.CorruptError, apsw.NotADBError, apsw.IOError) as error:
         if getattr(error, "extendedresult", 0) in _WRITES:
             raise SearchAppError(f"cannot write {path}: {error}", hint="check the disk, then run it again") from error
-        raise IndexCorrupt(f"{path} is damaged: {error}", hint=_REPAIR) from error
+        raise IndexCorrupt(f"{path} is damaged: {error}") from error
     except UnicodeDecodeError as error:
-        raise IndexCorrupt(f"{path} is damaged: it holds text that is none", hint=_REPAIR) from error
+        raise IndexCorrupt(f"{path} is damaged: it contains invalid text") from error
     except apsw.FullError as error:
         raise SearchAppError(
-            f"no space left for {path}", hint="free some space and run it again; what was committed is kept"
+            f"no space left for {path}", hint="free some space and run it again; committed data is kept"
         ) from error
     except apsw.BusyError as error:
         raise IndexBusy(f"{path} is locked by another program", hint="wait until it ends and run it again") from error
@@ -220,7 +223,7 @@ def translated(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _unmasked() -> Iterator[None]:
-    """The error that ended a transaction, not the complaint that there is none to be rolled back any more."""
+    """Raise the error that ended a transaction rather than the failure of its rollback."""
     try:
         yield
     except apsw.SQLError as error:
@@ -238,10 +241,10 @@ def _connect_read_only(path: Path) -> apsw.Connection:
         log = path.with_name(path.name + "-wal")
         if log.exists() and log.stat().st_size:
             raise IndexUnavailable(
-                f"{path.parent} is read-only and holds changes that are not folded into the index yet",
-                hint="run once from where it may be written: search-index info",
+                f"{path.parent} is read-only and its write-ahead log is not merged yet",
+                hint="run once with write access: search-index info",
             ) from error
-        # SQLite looks for changes no more; `Reader` does.
+        # SQLite no longer looks for changes, so `Reader` does.
         uri = f"{path.resolve().as_uri()}?immutable=1"
         db = apsw.Connection(uri, vfs=_VFS, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
     return db
@@ -250,7 +253,7 @@ def _connect_read_only(path: Path) -> apsw.Connection:
 def _keep_log(db: apsw.Connection) -> None:
     on = ctypes.c_int(1)
     db.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, ctypes.addressof(on))
-    db.pragma("journal_size_limit", _LOG_BYTES)  # and the last one to close leaves an empty log
+    db.pragma("journal_size_limit", _LOG_BYTES)
 
 
 def _signature(path: Path) -> Signature:
@@ -277,16 +280,16 @@ def _load_checksums() -> None:
 
 def _require_checksums(db: apsw.Connection, path: Path) -> None:
     _require_length(path)
-    db.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # reads the header, without which there is no answer
+    db.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # reads the header, which the next line needs
     if not db.pragma("checksum_verification"):
-        raise IndexCorrupt(f"{path} has no page checksums: it is not an index of this program", hint="remove the file")
+        raise IndexCorrupt(f"{path} has no page checksums: this program did not write it", hint="remove the file")
 
 
 def _require_length(path: Path) -> None:
-    """SQLite reads a page that is cut off as if zeros followed, and no checksum is looked at."""
+    """SQLite reads missing pages at the end of a file as zeros, without checking their checksums."""
     log = path.with_name(path.name + "-wal")
     if log.exists() and log.stat().st_size:
-        return  # a checkpoint may be on its way
+        return  # a checkpoint may be running
     try:
         with path.open("rb") as file:
             header = file.read(32)
@@ -295,4 +298,4 @@ def _require_length(path: Path) -> None:
     size = int.from_bytes(header[16:18], "big")
     expected = int.from_bytes(header[28:32], "big") * (65536 if size == 1 else size)
     if path.stat().st_size < max(expected, 512):
-        raise IndexCorrupt(f"{path} is cut off", hint=_REPAIR)
+        raise IndexCorrupt(f"{path} is truncated")

@@ -1,7 +1,7 @@
-"""What is derived from an index file and value in memory: vectors, postings, and which passages a document has.
+"""What a reader derives from an index file and holds in memory: vectors, postings, and each passage's document.
 
-Each part is brought up when it is first asked for, from its cache file where there is one that holds, else from the
-truth; from then on it follows the commits by the difference.
+Each is loaded on first use, from its cache file if that is valid, otherwise from the tables. From then on it follows
+the commits of a writer incrementally.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -22,12 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_app.errors import IndexBusy, IndexCorrupt
-from search_app.manifest import Manifest
 from search_app.settings import KeywordSettings, VectorSettings
 from search_app.stores.embedded import attributes, caches, checksums, ranges
 from search_app.stores.embedded.connection import connect_reading, rows
-from search_app.stores.embedded.files import Files
 from search_app.stores.embedded.postings import Postings
+from search_app.stores.embedded.state import Commit, read_manifest
 from search_app.stores.vectors import factory, gpu, plan
 from search_app.stores.vectors.index import Arrays, Rows, VectorIndex
 from search_app.stores.vectors.rows import positions_of
@@ -36,13 +34,7 @@ from search_app.types import Filter, Matrix
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 _BATCH = 10_000
-_POSTINGS_CACHED = 20_000
-"""Passages from which on postings are cached: below, they are derived in a second or so."""
-_POSTINGS_AT_ONCE = 8_000_000
-"""In memory while a cache of them is made, 12 bytes each; more are made in several passes over the words."""
-_CHANGED = 10
-"""Caches are made anew once more than one in so many passages has changed."""
-_FILTER_BYTES = 64 << 20
+_FILTER_CACHE_BYTES = 64 << 20
 _VECTORS = (
     "SELECT p.rowid, v.rowid, v.embedding, v.checksum FROM passages p JOIN vectors v ON v.rowid = p.vector"
     " WHERE p.rowid > ? ORDER BY p.rowid"
@@ -54,31 +46,18 @@ _EXACT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """The state of the truth that a transaction sees."""
-
-    lineage: str
-    generation: int
-    removals_since: int
-
-    @classmethod
-    def read(cls, db: apsw.Connection) -> Commit:
-        return cls(*rows(db, "SELECT lineage, generation, removals_since FROM manifest")[0])
-
-
 class IndexReplaced(IndexBusy):
-    """The index is not what it was when the question began; the question can be asked again at once."""
+    """The index was replaced during the query, which can be repeated at once."""
 
 
 class Derived:
-    """The derived parts of one index, each at the commit that a transaction sees. Not thread-safe: the store locks."""
+    """The derived structures of one index, each at the commit that a transaction sees. Not thread-safe."""
 
     def __init__(self, folder: Path, vectors: VectorSettings, keyword: KeywordSettings) -> None:
         self._vectors = _Vectors(folder, vectors)
         self._postings = _Postings(folder, keyword)
         self._documents = _Documents(folder)
-        self._filters = _Filters()
+        self._filters = _FilterCache()
 
     def vectors(self, db: apsw.Connection, now: Commit) -> VectorIndex:
         return self._vectors.at(db, now)
@@ -94,69 +73,17 @@ class Derived:
 
     @property
     def loaded_vectors(self) -> VectorIndex | None:
-        """Of whatever commit; None while nobody has asked for them."""
+        """The vector index at its last commit; None before its first use."""
         return self._vectors.value
 
     def reset(self) -> None:
-        for part in (self._vectors, self._postings, self._documents):
-            part.reset()
-        self._filters = _Filters()
-
-
-def exact_vectors(db: apsw.Connection, passages: Rows, dim: int) -> Matrix:
-    """The vectors of these passages, in their order, from the truth. Raises IndexCorrupt."""
-    found = db.execute(_EXACT, (apsw.carray(np.ascontiguousarray(passages, dtype=np.int64)),)).fetchall()
-    if [row[0] for row in found] != passages.tolist():
-        raise IndexCorrupt("a passage's vector is missing from the index", hint=checksums.DAMAGED)
-    return _matrix(found, dim)
-
-
-def refresh_caches(
-    db: apsw.Connection, folder: Path, files: Files, settings: VectorSettings, *, fresh: bool = False
-) -> None:
-    """Writes the caches that are missing, are far behind or, if `fresh`, any; drops those that help no more.
-
-    For the writer, which nobody else's commit can overtake. Everything is made from the truth.
-    """
-    now, dim, newest = Commit.read(db), _dim(db), _newest(db)
-    passages, vectors = _count(db, "passages"), _count_vectors(db)
-    on_cpu = settings.model_copy(update={"device": "cpu"})
-    chosen = plan.plan_index(vectors, dim, on_cpu)
-    for kind, wanted in (("postings", passages > _POSTINGS_CACHED), ("vectors", chosen.kind != "flat")):
-        if not wanted:
-            caches.drop(files, db, folder, [kind])
-        elif fresh or _behind(db, now, kind) * _CHANGED > passages:
-            if kind == "postings":
-                _save_postings(files, db, folder, generation=now.generation, newest=newest)
-                continue
-            arrays = factory.open_index(
-                dim, vectors, lambda: _vectors_after(db, 0, dim), arrays=None, settings=on_cpu, may_train=True
-            ).to_arrays()
-            assert arrays is not None
-            caches.save(files, db, folder, kind, arrays, generation=now.generation, newest=newest)
-
-
-def describe(db: apsw.Connection, folder: Path, settings: VectorSettings) -> dict[str, object]:
-    """How vectors are searched, why, and in how much memory, and the state of the caches; loads neither."""
-    count, dim, now = _count_vectors(db), _dim(db), Commit.read(db)
-    chosen = plan.plan_index(count, dim, settings)
-    each = plan.bytes_per_vector(dim, codes=bool(chosen.parameters["codes"])) if chosen.parameters else 4 * dim + 8
-    known = rows(db, "SELECT kind, file, bytes FROM caches ORDER BY kind")
-    return {
-        "vector_index": (
-            {"kind": "gpu", "why": f"vectors.device is {settings.device}"}
-            if gpu.wanted(settings, count)
-            else {"kind": chosen.kind, **chosen.parameters, "why": chosen.why, "bytes": count * each}
-        ),
-        "caches": {
-            kind: {"bytes": size, "passages_behind": _behind(db, now, kind), "there": (folder / name).is_file()}
-            for kind, name, size in known
-        },
-    }
+        for follower in (self._vectors, self._postings, self._documents):
+            follower.reset()
+        self._filters = _FilterCache()
 
 
 class _Follower(ABC, Generic[T]):
-    """One derived structure that follows the truth. `kind` is that of its cache file, or empty."""
+    """One structure that follows the commits. `kind` names its cache file, if it has one."""
 
     kind = ""
 
@@ -170,7 +97,7 @@ class _Follower(ABC, Generic[T]):
         self._cache = ""
 
     def at(self, db: apsw.Connection, now: Commit) -> T:
-        """Brought to this commit; a half-made or half-followed structure is not kept."""
+        """The structure at this commit; after an error it starts over."""
         try:
             return self._follow(db, now)
         except BaseException:
@@ -181,7 +108,7 @@ class _Follower(ABC, Generic[T]):
         registered = "".join(rows(db, "SELECT sha256 FROM caches WHERE kind = ?", (self.kind,)))
         fits = self._lineage == now.lineage and now.removals_since <= self._generation <= now.generation
         if self.value is None or not fits or registered != self._cache:
-            # A new cache is nearer to the truth, and of the kind that suits its size.
+            # A new cache needs fewer updates, and its kind suits the size of the index.
             cache = self._usable(db, now) if registered else None
             if self.value is None or not fits or cache is not None:
                 self.reset()
@@ -192,8 +119,10 @@ class _Follower(ABC, Generic[T]):
         assert value is not None
         if self._generation != now.generation:
             gone = _numbers(db, "SELECT passage FROM removed WHERE generation > ?", (self._generation,))
-            self._remove(value, gone[gone <= self._newest])
-            newest = _newest(db)
+            gone = gone[gone <= self._newest]
+            if len(gone):
+                self._remove(value, gone)
+            newest = newest_passage(db)
             if newest > self._newest:
                 self._add(db, value, self._newest)
                 self._newest = newest
@@ -206,7 +135,7 @@ class _Follower(ABC, Generic[T]):
         return cache if cache is not None and cache.generation >= now.removals_since else None
 
     def _require_latest(self, db: apsw.Connection) -> None:
-        """Raises IndexReplaced if a later commit replaced the file: no damage, just bad timing."""
+        """Raises IndexReplaced if a later commit replaced the cache file."""
         sql = "SELECT file FROM caches WHERE kind = ?"
         known = rows(db, sql, (self.kind,))
         if not all((self._folder / name).exists() for name in known):
@@ -216,14 +145,15 @@ class _Follower(ABC, Generic[T]):
 
     @abstractmethod
     def _start(self, db: apsw.Connection, now: Commit, cache: caches.Cache | None) -> tuple[T, int, int]:
-        """The structure, and the generation and newest row that it is at."""
+        """Load from the cache or the tables; returns the structure, its generation and its newest row."""
 
     @abstractmethod
-    def _add(self, db: apsw.Connection, value: T, after: int) -> None: ...
+    def _add(self, db: apsw.Connection, value: T, after: int) -> None:
+        """Add the passages with greater row numbers than `after`."""
 
     @abstractmethod
     def _remove(self, value: T, passages: Rows) -> None:
-        """`passages` ascend."""
+        """Remove passages; their row numbers ascend."""
 
 
 class _Vectors(_Follower[VectorIndex]):
@@ -234,33 +164,38 @@ class _Vectors(_Follower[VectorIndex]):
         self._settings = settings
 
     def _usable(self, db: apsw.Connection, now: Commit) -> caches.Cache | None:
-        # Settings may want another kind than the one that was cached; a GPU takes the exact vectors.
-        count = _count_vectors(db)
-        other = gpu.wanted(self._settings, count) or plan.plan_index(count, _dim(db), self._settings).kind == "flat"
-        return None if other else super()._usable(db, now)
+        # The settings may ask for another kind of index than the cached one; a GPU needs the exact vectors.
+        count, dim = count_vectors(db), read_manifest(db).encoder.dim
+        if gpu.wanted(self._settings, count) or plan.plan_index(count, dim, self._settings).kind == "flat":
+            return None
+        return super()._usable(db, now)
 
     def _start(self, db: apsw.Connection, now: Commit, cache: caches.Cache | None) -> tuple[VectorIndex, int, int]:
-        dim, count = _dim(db), _count_vectors(db)
+        dim = read_manifest(db).encoder.dim
 
         def opened(arrays: Arrays | None) -> VectorIndex:
             return factory.open_index(
-                dim, count, lambda: _vectors_after(db, 0, dim), arrays=arrays, settings=self._settings, may_train=False
+                dim,
+                count_vectors(db),
+                lambda: vectors_after(db, 0, dim),
+                arrays=arrays,
+                settings=self._settings,
+                may_train=False,
             )
 
         if cache is not None:
             try:
                 return opened(cache.arrays), cache.generation, cache.newest
-            except IndexCorrupt as error:  # whole, but of another program
-                log.warning("%s; it is made anew in memory", error)
-        return opened(None), now.generation, _newest(db)
+            except IndexCorrupt as error:  # intact, but written by another version of the program
+                log.warning("%s; rebuilding it in memory", error)
+        return opened(None), now.generation, newest_passage(db)
 
     def _add(self, db: apsw.Connection, value: VectorIndex, after: int) -> None:
-        for passages, vectors in _vectors_after(db, after, _dim(db)):
+        for passages, vectors in vectors_after(db, after, read_manifest(db).encoder.dim):
             value.add(passages, vectors)
 
     def _remove(self, value: VectorIndex, passages: Rows) -> None:
-        if len(passages):
-            value.remove(passages)
+        value.remove(passages)
 
 
 class _Postings(_Follower[Postings]):
@@ -274,18 +209,17 @@ class _Postings(_Follower[Postings]):
         postings = Postings(cache.arrays if cache else None, k1=self._settings.k1, b=self._settings.b)
         if cache is not None:
             return postings, cache.generation, cache.newest
-        return _postings_from(db, 0, postings), now.generation, _newest(db)
+        return add_terms(db, 0, postings), now.generation, newest_passage(db)
 
     def _add(self, db: apsw.Connection, value: Postings, after: int) -> None:
-        _postings_from(db, after, value)
+        add_terms(db, after, value)
 
     def _remove(self, value: Postings, passages: Rows) -> None:
-        if len(passages):
-            value.remove(passages)
+        value.remove(passages)
 
 
 class _PassageRows:
-    """Each passage's document, by row numbers; 16 bytes a passage."""
+    """Maps documents to their passages, by row number; 16 bytes per passage."""
 
     def __init__(self) -> None:
         self._passages: Rows = np.zeros(0, dtype=np.int64)
@@ -311,24 +245,23 @@ class _PassageRows:
 class _Documents(_Follower[_PassageRows]):
     def _start(self, db: apsw.Connection, now: Commit, cache: caches.Cache | None) -> tuple[_PassageRows, int, int]:
         value = _PassageRows()
-        # All of them stand in the index over documents, so the texts are not read.
+        # A covering index: the texts are not read.
         self._take(value, db.execute("SELECT rowid, document FROM passages INDEXED BY passages_document"))
-        return value, now.generation, _newest(db)
+        return value, now.generation, newest_passage(db)
 
     def _add(self, db: apsw.Connection, value: _PassageRows, after: int) -> None:
         self._take(value, db.execute("SELECT rowid, document FROM passages WHERE rowid > ?", (after,)))
 
     def _remove(self, value: _PassageRows, passages: Rows) -> None:
-        if len(passages):
-            value.remove(passages)
+        value.remove(passages)
 
     def _take(self, value: _PassageRows, found: apsw.Cursor) -> None:
         pairs = np.fromiter(found, dtype=[("passage", np.int64), ("document", np.int64)])
         value.add(pairs["passage"], pairs["document"])
 
 
-class _Filters:
-    """Passages of the filters that were asked last, of one commit."""
+class _FilterCache:
+    """Passages of the most recently used filters at one commit."""
 
     def __init__(self) -> None:
         self._commit: Commit | None = None
@@ -343,34 +276,30 @@ class _Filters:
         if key in self._known:
             self._known.move_to_end(key)
             return self._known[key]
-        found: Rows = resolve()
+        found = resolve()
         self._known[key] = found
         self._bytes += found.nbytes
-        while self._bytes > _FILTER_BYTES:
+        while self._bytes > _FILTER_CACHE_BYTES:
             self._bytes -= self._known.popitem(last=False)[1].nbytes
         return found
 
 
-def _vectors_after(db: apsw.Connection, after: int, dim: int) -> Iterator[tuple[Rows, Matrix]]:
-    """In order of row; passages without a vector are left out."""
+def exact_vectors(db: apsw.Connection, passages: Rows, dim: int) -> Matrix:
+    """The vectors of these passages, in their order, float32 (n, dim). Raises IndexCorrupt."""
+    found = db.execute(_EXACT, (apsw.carray(np.ascontiguousarray(passages, dtype=np.int64)),)).fetchall()
+    if [row[0] for row in found] != passages.tolist():
+        raise IndexCorrupt("a passage's vector is missing from the index")
+    return _matrix(found, dim)
+
+
+def vectors_after(db: apsw.Connection, after: int, dim: int) -> Iterator[tuple[Rows, Matrix]]:
+    """Batches of rows and vectors in order of row; passages without a vector are left out."""
     for batch in _batches(db.execute(_VECTORS, (after,))):
-        yield np.fromiter((row[0] for row in batch), dtype=np.int64, count=len(batch)), _matrix(batch, dim)
+        yield _column(batch, 0), _matrix(batch, dim)
 
 
-def _matrix(found: Sequence[Any], dim: int) -> Matrix:
-    for _, row, embedding, checksum in found:
-        checksums.require("vector", row, checksum, checksums.of_vector(row, embedding))
-    joined = b"".join(row[2] for row in found)
-    return np.frombuffer(joined, dtype="<f4").reshape(len(found), dim)
-
-
-def _postings_from(db: apsw.Connection, after: int, postings: Postings) -> Postings:
-    for batch in _terms(db, after):
-        postings.add(*batch)
-    return postings
-
-
-def _terms(db: apsw.Connection, after: int = 0) -> Iterator[ranges.Terms]:
+def terms_after(db: apsw.Connection, after: int) -> Iterator[ranges.Terms]:
+    """Batches of the table `terms`, as `Postings.add` takes them."""
     for batch in _batches(db.execute(_TERMS, (after,))):
         for passage, length, words, counts, checksum in batch:
             checksums.require("terms", passage, checksum, checksums.of_terms(passage, length, words, counts))
@@ -383,18 +312,30 @@ def _terms(db: apsw.Connection, after: int = 0) -> Iterator[ranges.Terms]:
         )
 
 
-def _save_postings(files: Files, db: apsw.Connection, folder: Path, *, generation: int, newest: int) -> None:
-    [size] = rows(db, "SELECT coalesce(sum(length(counts)), 0) FROM terms")
-    count = -(-int(size) // (2 * _POSTINGS_AT_ONCE))
-    if count <= 1:
-        arrays = _postings_from(db, 0, Postings()).to_arrays()
-        caches.save(files, db, folder, "postings", arrays, generation=generation, newest=newest)
-        return
-    try:
-        spooled = ranges.postings_by_range(lambda: _terms(db), count, files, folder)
-        caches.save(files, db, folder, "postings", spooled, generation=generation, newest=newest)
-    finally:
-        ranges.clear(files, folder)
+def add_terms(db: apsw.Connection, after: int, postings: Postings) -> Postings:
+    for batch in terms_after(db, after):
+        postings.add(*batch)
+    return postings
+
+
+def newest_passage(db: apsw.Connection) -> int:
+    """The greatest row number; 0 without a passage."""
+    return int(rows(db, "SELECT coalesce(max(rowid), 0) FROM passages")[0])
+
+
+def count_passages(db: apsw.Connection) -> int:
+    return int(rows(db, "SELECT count(*) FROM passages")[0])
+
+
+def count_vectors(db: apsw.Connection) -> int:
+    """Passages with a vector."""
+    return int(rows(db, "SELECT count(*) FROM passages WHERE vector > 0")[0])
+
+
+def _matrix(found: Sequence[Any], dim: int) -> Matrix:
+    for _, row, embedding, checksum in found:
+        checksums.require("vector", row, checksum, checksums.of_vector(row, embedding))
+    return np.frombuffer(b"".join(row[2] for row in found), dtype="<f4").reshape(len(found), dim)
 
 
 def _batches(found: apsw.Cursor) -> Iterator[list[Any]]:
@@ -408,31 +349,4 @@ def _column(batch: Sequence[Any], place: int) -> NDArray[np.int64]:
 
 def _numbers(db: apsw.Connection, sql: str, parameters: Sequence[Any]) -> Rows:
     """One column, ascending."""
-    found = np.fromiter((row[0] for row in db.execute(sql, tuple(parameters))), dtype=np.int64)
-    return np.sort(found)
-
-
-def _behind(db: apsw.Connection, now: Commit, kind: str) -> int:
-    """Passages that came or went since the cache was made; all and one more where there is none that can be used."""
-    for generation, newest in rows(db, "SELECT generation, newest FROM caches WHERE kind = ?", (kind,)):
-        if generation >= now.removals_since:
-            came = rows(db, "SELECT count(*) FROM passages WHERE rowid > ?", (newest,))[0]
-            went = rows(db, "SELECT count(*) FROM removed WHERE generation > ?", (generation,))[0]
-            return int(came) + int(went)
-    return _count(db, "passages") + 1
-
-
-def _newest(db: apsw.Connection) -> int:
-    return int(rows(db, "SELECT coalesce(max(rowid), 0) FROM passages")[0])
-
-
-def _count(db: apsw.Connection, table: str) -> int:
-    return int(rows(db, f"SELECT count(*) FROM {table}")[0])
-
-
-def _count_vectors(db: apsw.Connection) -> int:
-    return int(rows(db, "SELECT count(*) FROM passages WHERE vector > 0")[0])
-
-
-def _dim(db: apsw.Connection) -> int:
-    return Manifest.from_json(rows(db, "SELECT json FROM manifest")[0]).encoder.dim
+    return np.sort(np.fromiter((row[0] for row in db.execute(sql, tuple(parameters))), dtype=np.int64))

@@ -1,7 +1,7 @@
-"""Every file operation of ours on an index folder; SQLite does its own.
+"""File operations on an index folder, except SQLite's own.
 
-A file appears whole or not at all: it is written under a temporary name, synced, renamed, and its folder synced. A sync
-that failed is never tried again, since the second one may report success for what is lost.
+Files are written atomically: under a temporary name, synced, renamed, and the folder synced. A failed sync is never
+repeated, since the second one may report success for data that is lost.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def temporary(path: Path) -> Path:
-    """The name under which a file is written before it gets its own."""
+    """The temporary name that a file is written under."""
     return path.with_name(path.name + TEMPORARY)
 
 
 class Files:
-    """Whole files; the second half are the operations underneath, each a method, so that one can be made to fail.
+    """Operations on whole files. System calls are methods, so that tests can make each one fail.
 
-    Errors are SearchAppErrors that name the path.
+    Raises SearchAppErrors that name the path.
     """
 
     def write(self, path: Path, parts: Sequence[Data]) -> None:
-        """The file's whole content, in parts; what lay there before is replaced at once or, with an error, kept."""
+        """Replace the file's content atomically; on an error the old content stays."""
         self.write_stream(path, parts, sum(memoryview(part).nbytes for part in parts))
 
     def write_stream(self, path: Path, parts: Iterable[Data], size: int) -> None:
-        """The same for more than is held at once; `size` bytes in all."""
+        """The same for content of `size` bytes that is too large for memory."""
         unfinished = temporary(path)
         with self.translated(path, needed=size):
             try:
@@ -62,7 +62,7 @@ class Files:
         self.write_stream(target, self._chunks(source), size)
 
     def replace(self, source: Path, target: Path) -> None:
-        """Both names are in one folder or in two; `source` was synced by whoever wrote it, or is a folder."""
+        """Rename a folder or a synced file, in one folder or across two."""
         with self.translated(target):
             self.rename(source, target)
             self.sync_folder(target.parent)
@@ -70,7 +70,7 @@ class Files:
                 self.sync_folder(source.parent)
 
     def sync(self, path: Path) -> None:
-        """For a file that SQLite wrote."""
+        """Sync a file that SQLite wrote."""
         with self.translated(path):
             descriptor = self.open(path)
             try:
@@ -79,12 +79,12 @@ class Files:
                 self.close_file(descriptor, path)
 
     def remove(self, path: Path) -> None:
-        """A file that is not there is as good."""
+        """Delete a file; a missing one is no error."""
         with self.translated(path), suppress(FileNotFoundError):
             self.unlink(path)
 
     def remove_folder(self, path: Path) -> None:
-        """Delete a folder and everything in it. It may be missing, or be deleted by another process meanwhile."""
+        """Delete a folder with its content; it may be missing or be deleted by another process meanwhile."""
         with self.translated(path), suppress(FileNotFoundError):
             for entry in sorted(path.iterdir()):
                 if entry.is_dir() and not entry.is_symlink():
@@ -94,13 +94,13 @@ class Files:
             self.unmake(path)
 
     def make_folder(self, path: Path) -> None:
-        """With the folders above it."""
+        """Create a folder and its parents."""
         missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
         with self.translated(path):
             for folder in reversed(missing):
                 try:
                     self.make(folder)
-                except FileExistsError:  # another process was quicker
+                except FileExistsError:  # another process created it first
                     if not folder.is_dir():
                         raise
                 self.sync_folder(folder.parent)
@@ -109,7 +109,7 @@ class Files:
         return b"".join(self.chunks(path))
 
     def chunks(self, path: Path) -> Iterator[bytes]:
-        """All of it, some megabytes at a time."""
+        """The content, a few megabytes at a time."""
         with self.translated(path, reading=True):
             yield from self._chunks(path)
 
@@ -120,19 +120,19 @@ class Files:
         return found.hexdigest()
 
     def clear(self, folder: Path) -> None:
-        """Removes what a killed job had not finished."""
+        """Delete temporary files that a killed job left."""
         with self.translated(folder):
             for path in sorted(folder.iterdir()):
-                if path.suffix.partition("-")[0] == TEMPORARY and path.is_file():  # SQLite's own are .new-wal
+                if path.suffix.partition("-")[0] == TEMPORARY and path.is_file():  # SQLite adds .new-wal
                     self.unlink(path)
 
     @contextmanager
     def translated(self, path: Path, *, needed: int = 0, reading: bool = False) -> Iterator[None]:
-        """OSErrors in this program's words; `needed` are the bytes that were to be written."""
+        """Translate OSErrors to SearchAppErrors; `needed`: bytes that were to be written."""
         try:
             yield
         except OSError as error:
-            raise _in_words(error, path, needed, reading) from error
+            raise _translated(error, path, needed, reading) from error
 
     def _write_all(self, descriptor: int, part: Data, path: Path) -> None:
         rest = memoryview(part).cast("B")
@@ -147,7 +147,7 @@ class Files:
         finally:
             self.close_file(descriptor, path)
 
-    # One system call each.
+    # --- one system call each
 
     def create(self, path: Path) -> int:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
@@ -156,7 +156,7 @@ class Files:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def append(self, descriptor: int, data: Data, path: Path) -> int:
-        """Bytes that were taken, as `write` has it."""
+        """The number of bytes written, as for `os.write`."""
         return os.write(descriptor, data)
 
     def load(self, descriptor: int, size: int, path: Path) -> bytes:
@@ -188,16 +188,16 @@ class Files:
             os.close(descriptor)
 
 
-def _in_words(error: OSError, path: Path, needed: int, reading: bool) -> SearchAppError:
+def _translated(error: OSError, path: Path, needed: int, reading: bool) -> SearchAppError:
     if error.errno in _FULL:
         size = f": {needed:,} bytes were needed" if needed else ""
         return SearchAppError(
-            f"no space left for {path}{size}", hint="free some space and run it again; what was committed is kept"
+            f"no space left for {path}{size}", hint="free some space and run it again; committed data is kept"
         )
     done = "read" if reading else "written"
     if error.errno in _FORBIDDEN:
         return ConfigurationError(f"{path} cannot be {done}", hint="check the folder's permissions")
     if reading and error.errno in (errno.ENOENT, errno.EIO):
-        return IndexCorrupt(f"{path} cannot be read: {error.strerror}", hint="run: search-index verify --repair")
+        return IndexCorrupt(f"{path} cannot be read: {error.strerror}")
     hint = "raise the limit of open files" if error.errno == errno.EMFILE else "check the disk, then run it again"
     return SearchAppError(f"{path} cannot be {done}: {error.strerror or error}", hint=hint)

@@ -1,6 +1,6 @@
-"""The file `generation` beside an index: how far its commits had come, so that a log which lost some is noticed.
+"""The file `generation` beside an index records its last commit, which reveals a write-ahead log that lost commits.
 
-It is written after each commit, so it is never ahead of the truth.
+It is written after each commit, so it is never ahead of the index.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from search_app.errors import IndexCorrupt
 from search_app.stores.embedded.files import Files
 
 GENERATION_FILE = "generation"
-_REPAIR = "run: search-index verify --repair"
 
 
 class GenerationRecord(NamedTuple):
-    """How far the commits of a lineage had come; `successor` is the lineage that was about to take its place."""
+    """The last commit of a lineage; `successor` is the lineage that was about to replace it."""
 
     lineage: str
     generation: int
@@ -29,7 +28,7 @@ def record(files: Files, folder: Path, lineage: str, generation: int) -> None:
 
 
 def announce(files: Files, folder: Path, successor: str) -> None:
-    """Before the commit that begins another lineage, so that no index but that one can take the place of this one."""
+    """Call before the commit that begins the lineage `successor`: only that one may then replace the recorded one."""
     try:
         recorded = read(folder)
     except IndexCorrupt:
@@ -39,16 +38,16 @@ def announce(files: Files, folder: Path, successor: str) -> None:
 
 
 def read(folder: Path) -> GenerationRecord | None:
-    """None where there is no such file. Raises IndexCorrupt.
+    """None without a file. Raises IndexCorrupt.
 
-    Read it before the truth: a commit in between is then no contradiction.
+    Read it before the index, so that a commit in between is no contradiction.
     """
     try:
         line = (folder / GENERATION_FILE).read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise IndexCorrupt(f"{folder / GENERATION_FILE} cannot be read: {error.strerror}", hint=_REPAIR) from error
+        raise IndexCorrupt(f"{folder / GENERATION_FILE} cannot be read: {error.strerror}") from error
     try:
         lineage, number, *successor, _ = line.decode("ascii").split(" ")
         recorded = GenerationRecord(lineage, int(number), *successor)
@@ -56,11 +55,11 @@ def read(folder: Path) -> GenerationRecord | None:
             return recorded
     except (ValueError, TypeError):
         pass
-    raise IndexCorrupt(f"{folder / GENERATION_FILE} is damaged", hint=_REPAIR)
+    raise IndexCorrupt(f"{folder / GENERATION_FILE} is damaged")
 
 
 def require(recorded: GenerationRecord | None, folder: Path, lineage: str, generation: int) -> None:
-    """Raises IndexCorrupt where the truth is behind what was recorded, or is another index."""
+    """Raises IndexCorrupt when the index is behind the record, or is another index."""
     if recorded is not None and not _follows(recorded, lineage, generation):
         recorded = read(folder)  # another index may have been published since
     if recorded is None or _follows(recorded, lineage, generation):
@@ -68,8 +67,8 @@ def require(recorded: GenerationRecord | None, folder: Path, lineage: str, gener
     if generation <= recorded.generation:
         what = f"has lost commits: it is at generation {generation} and was at {recorded.generation}"
     else:
-        what = "is not the one that was written here"
-    raise IndexCorrupt(f"the index in {folder} {what}", hint=_REPAIR)
+        what = "is not the one that was written there"
+    raise IndexCorrupt(f"the index in {folder} {what}")
 
 
 def _follows(recorded: GenerationRecord, lineage: str, generation: int) -> bool:

@@ -1,8 +1,8 @@
-"""A whole index in place of the served one, which is kept: after a rebuild, a restore, and to go back.
+"""Replace the served index and keep the old one as `previous.db`: for rebuild, restore and rollback.
 
-The new content goes into the served file in one transaction that readers step over, under a new lineage and a
-generation beyond the old one. What was served lies, from before that until it is `previous.db`, under a name of its
-own; `recover` finishes or undoes what a killed job left, by the lineage that is served.
+The new content is copied into the served file in one transaction, under a new lineage and a higher generation. Before
+that the old index is copied to `set-aside.db`, which then becomes `previous.db`. After a kill, `recover` finishes or
+undoes this, depending on which lineage is served.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ from search_app.stores.embedded.connection import connect_writing, rows, transla
 from search_app.stores.embedded.files import Files, temporary
 from search_app.stores.embedded.maintenance import refresh
 from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE, REBUILD_FILE, RESTORE_FILE, SET_ASIDE_FILE
+from search_app.stores.embedded.state import holds_index, last_commit
 
 
 def publish(files: Files, folder: Path, new: Path, *, keep: bool = True) -> int:
-    """Serves the index in the file `new` of this folder, which goes away; returns its generation.
+    """Serve the index in the file `new` of this folder and delete that file; returns its generation.
 
-    Its caches lie in the folder already. With `keep`, what was served is the previous index then.
+    Its caches are in the folder already. With `keep`, the old index becomes the previous one.
     """
     target = folder / INDEX_FILE
     kept = False
     with closing(connect_writing(new)) as source, translated(new):
         served = _open_served(files, target)
         with closing(served):
-            before = _state(served)
+            before = _generation(served)
             if before is not None and keep:
                 kept = _set_aside(files, folder, served)
-            first = max(before[1] if before else 0, _recorded(folder)) + 1
+            first = max(before or 0, _recorded(folder)) + 1
             lineage = new_lineage()
             with source:
                 sql = "UPDATE manifest SET lineage = ?, generation = max(generation + 1, ?) RETURNING generation"
@@ -43,7 +44,7 @@ def publish(files: Files, folder: Path, new: Path, *, keep: bool = True) -> int:
             checkpoint(source)
             generation.announce(files, folder, lineage)
             with translated(target):
-                served.pragma("checksum_verification", False)  # it is overwritten, whatever it holds
+                served.pragma("checksum_verification", False)  # damaged pages are overwritten too
                 copy(source, served)
                 generation.record(files, folder, lineage, number)
                 caches.remove_orphans(files, served, folder)
@@ -54,23 +55,23 @@ def publish(files: Files, folder: Path, new: Path, *, keep: bool = True) -> int:
 
 
 def rollback(files: Files, folder: Path, settings: VectorSettings) -> int:
-    """Swaps what is served with what was served before; returns the new generation."""
+    """Swap the served index with the previous one; returns the new generation."""
     previous = folder / PREVIOUS_FILE
     if not previous.exists():
         raise ConfigurationError(
-            f"there is no earlier index in {folder}",
-            hint="one is kept by: search-index apply --rebuild PATH, and by: search-index restore --replace",
+            f"there is no previous index in {folder}",
+            hint="search-index apply --rebuild and search-index restore --replace keep one",
         )
     with closing(connect_writing(previous)) as db, translated(previous):
         upgrade.upgrade(db)
         with db:
-            db.execute("DELETE FROM caches")  # of a killed attempt: their files are gone
+            db.execute("DELETE FROM caches")  # left by a killed attempt
         refresh(db, folder, files, settings)
     return publish(files, folder, previous)
 
 
 def recover(files: Files, folder: Path) -> None:
-    """Ends what a killed job had begun to publish. For whoever holds the writer's lock."""
+    """Finish or undo what a killed job began to publish. The caller holds the writer lock."""
     delete(files, folder / RESTORE_FILE)
     served = lineage_of(folder / INDEX_FILE)
     if not served:
@@ -90,15 +91,15 @@ def new_lineage() -> str:
 
 
 def lineage_of(path: Path) -> str:
-    """Empty where there is no index that can be read."""
+    """Empty without a readable index."""
     if path.exists():
         with suppress(IndexUnavailable, apsw.Error), closing(connect_writing(path)) as db, translated(path):
-            return str(rows(db, "SELECT lineage FROM manifest")[0])
+            return last_commit(db)[0]
     return ""
 
 
 def copy(source: apsw.Connection, target: apsw.Connection) -> None:
-    """All of one index into another file, in one transaction, which is then moved out of the log."""
+    """Copy an index into another file in one transaction, then checkpoint it."""
     with target.backup("main", source, "main") as backup:
         while not backup.done:
             backup.step(-1)
@@ -106,24 +107,24 @@ def copy(source: apsw.Connection, target: apsw.Connection) -> None:
 
 
 def checkpoint(db: apsw.Connection) -> None:
-    """The log into the file, as far as readers let it."""
+    """Move the write-ahead log into the file, as far as readers allow."""
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def delete(files: Files, path: Path) -> None:
-    """An index file with its log."""
+    """Delete an index file with its log."""
     files.remove(path)
     delete_log(files, path)
 
 
 def delete_log(files: Files, path: Path) -> None:
-    """Of a file that was closed after all of its log had gone into it."""
+    """Delete the log of a closed and checkpointed file."""
     for suffix in ("-wal", "-shm"):
         files.remove(path.with_name(path.name + suffix))
 
 
 def _open_served(files: Files, target: Path) -> apsw.Connection:
-    """For being overwritten, so what is damaged in it does not count."""
+    """Open the file to overwrite it; a damaged one is replaced."""
     try:
         db = connect_writing(target)
     except IndexCorrupt:
@@ -132,15 +133,12 @@ def _open_served(files: Files, target: Path) -> apsw.Connection:
     return db
 
 
-def _state(db: apsw.Connection) -> tuple[str, int] | None:
-    """Lineage and generation; None where the file holds no index."""
+def _generation(db: apsw.Connection) -> int | None:
+    """None without a readable index."""
     try:
-        if not rows(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'manifest'")[0]:
-            return None
-        lineage, number = rows(db, "SELECT lineage, generation FROM manifest")[0]
+        return last_commit(db)[1] if holds_index(db) else None
     except (apsw.CorruptError, apsw.IOError):
         return None
-    return str(lineage), int(number)
 
 
 def _recorded(folder: Path) -> int:
@@ -148,11 +146,11 @@ def _recorded(folder: Path) -> int:
         recorded = generation.read(folder)
     except IndexCorrupt:
         return 0
-    return recorded[1] if recorded else 0
+    return recorded.generation if recorded else 0
 
 
 def _set_aside(files: Files, folder: Path, served: apsw.Connection) -> bool:
-    """Whether what is served could be copied whole; what is damaged is not worth keeping."""
+    """Copy the served index; False if it is damaged, and not worth keeping."""
     aside = folder / SET_ASIDE_FILE
     unfinished = temporary(aside)
     try:
@@ -160,7 +158,7 @@ def _set_aside(files: Files, folder: Path, served: apsw.Connection) -> bool:
             copy(served, db)
             if rows(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'caches'")[0]:
                 with db:
-                    db.execute("DELETE FROM caches")  # their files belong to what is served
+                    db.execute("DELETE FROM caches")  # their files belong to the served index
                 checkpoint(db)
     except IndexCorrupt:
         delete(files, unfinished)

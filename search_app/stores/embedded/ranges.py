@@ -1,4 +1,4 @@
-"""The postings of a large index, made one range of word hashes after the other: in memory there is only one of them."""
+"""Build the postings of a large index in bounded memory: one range of word hashes at a time."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from search_app.stores.embedded.postings import Postings
 from search_app.stores.vectors.index import Arrays, Rows
 
 Terms = tuple[Rows, NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint16]]
-"""What `Postings.add` takes."""
+"""The arguments of `Postings.add`."""
 
 
 def postings_by_range(scan: Callable[[], Iterator[Terms]], count: int, files: Files, folder: Path) -> CacheArrays:
-    """What `Postings.to_arrays` gives of all that `scan` yields, which is asked `count` times.
+    """The arrays that `Postings.to_arrays` would return, built in `count` passes over `scan`.
 
-    The two long arrays lie in files of the folder until `clear`.
+    The two largest arrays are in files in `folder`, until `clear`.
     """
     made: list[Arrays] = []
     passages: Arrays = {}
-    spooled: dict[str, list[Path]] = {"positions": [], "counts": []}
+    paths_of: dict[str, list[Path]] = {"positions": [], "counts": []}
     for number, (low, high) in enumerate(pairwise(2**64 * i // count for i in range(count + 1))):
         arrays = dict(_range(scan(), low, high - 1))
-        for name, paths in spooled.items():
+        for name, paths in paths_of.items():
             paths.append(folder / f"postings-{name}-{number}.cache")
             array = np.ascontiguousarray(arrays.pop(name))
             files.write(paths[-1], [array.view(np.uint8).data])
-        passages = {name: arrays.pop(name) for name in ("rows", "lengths")}  # the same of every range
+        passages = {name: arrays.pop(name) for name in ("rows", "lengths")}  # the same in every range
         made.append(arrays)
     sizes = np.concatenate([np.diff(arrays["offsets"]) for arrays in made])
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
@@ -41,13 +41,13 @@ def postings_by_range(scan: Callable[[], Iterator[Terms]], count: int, files: Fi
         **passages,
         "offsets": offsets,
         **{name: np.concatenate([arrays[name] for arrays in made]) for name in ("words", "most", "shortest")},
-        "positions": FileArray(files, spooled["positions"], np.dtype(np.int32), size),
-        "counts": FileArray(files, spooled["counts"], np.dtype(np.uint16), size),
+        "positions": FileArray(files, paths_of["positions"], np.dtype(np.int32), size),
+        "counts": FileArray(files, paths_of["counts"], np.dtype(np.uint16), size),
     }
 
 
 def clear(files: Files, folder: Path) -> None:
-    """The pieces; nobody else makes any at the same time."""
+    """Delete the files of `postings_by_range`. The caller holds the writer lock."""
     for path in sorted(folder.glob("postings-*-*.cache")):
         files.remove(path)
 

@@ -1,10 +1,10 @@
-"""All passages that match a filter, read from the truth, a batch at a time."""
+"""Read all passages that match a filter, in batches."""
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_app.errors import IndexCorrupt
+from search_app.protocols import FileRecord
 from search_app.stores import filters
 from search_app.stores.embedded import attributes, checksums
 from search_app.stores.embedded.connection import Reader, rows
@@ -27,7 +28,7 @@ _DOCUMENT = "d.rowid, d.id, d.file, d.title, d.source, d.language, d.meta, d.che
 def passages(
     path: Path, dim: int, where: Filter | None, *, ids: Sequence[str] | None, vectors: bool
 ) -> Iterator[PassageBatch]:
-    """On a connection of its own, as the caller may ask the store something else between two batches."""
+    """Uses its own connection: the caller may query the store between two batches."""
     with closing(Reader(path)) as reader, reader.transaction() as db:
         conditions, parameters = _conditions(db, where, ids)
         embedding, joined = ("v.embedding, v.checksum", "LEFT JOIN vectors v ON v.rowid = p.vector") if vectors else (
@@ -39,6 +40,14 @@ def passages(
         )
         while batch := list(itertools.islice(found, _ROWS)):
             yield _batch(batch, dim if vectors else 0)
+
+
+def files(page: Callable[[str], list[Any]]) -> Iterator[FileRecord]:
+    """All file records; `page` returns those after a path, in order of path."""
+    after = ""
+    while found := page(after):
+        yield from (FileRecord(*row) for row in found)
+        after = found[-1][0]
 
 
 def count(db: apsw.Connection, where: Filter) -> int:
@@ -82,7 +91,7 @@ def _passage(
 
 
 def _vector(row: int, blob: bytes | None, checksum: int) -> NDArray[np.float32]:
-    if not blob:  # none was ever written empty
-        raise IndexCorrupt(f"vector {row} is missing from the index", hint=checksums.DAMAGED)
+    if not blob:
+        raise IndexCorrupt(f"vector {row} is missing from the index")
     checksums.require("vector", row, checksum, checksums.of_vector(row, blob))
     return np.frombuffer(blob, dtype="<f4")

@@ -1,11 +1,10 @@
 """Tables of an index file, format 2.
 
-Row numbers of passages ascend and are never used twice, so a reader that knows all passages up to some row takes in
-what is beyond it, and drops what `removed` lists since the generation that it knows.
+Row numbers of passages ascend and are never reused: a reader updates itself by adding the rows beyond its newest one
+and removing those that `removed` lists since its generation.
 
-`checksum` is a CRC-32 of what the row holds (checksums.py); a document's large columns have `text_checksum`, so that a
-hit is checked without reading its whole document. SQLite's page checksums see a changed bit, but not a page of nothing
-but zeros, which is its own checksum.
+`checksum` is a CRC-32 of the row (checksums.py). A document's large columns have their own `text_checksum`, so that a
+hit is checked without reading the whole document. SQLite's page checksums detect changed bits, but not zeroed pages.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ INDEX_FILE = "index.db"
 REBUILD_FILE = "rebuild.db"
 RESTORE_FILE = "restore.db"
 SET_ASIDE_FILE = "set-aside.db"
-"""What is served while another index takes its place, complete, before it is the previous one."""
+"""A copy of the served index while another one replaces it; it becomes PREVIOUS_FILE."""
 PREVIOUS_FILE = "previous.db"
-"""The index as it was before the last rebuild or restore, for one command to bring back."""
+"""The index before the last rebuild or restore, for `rollback`."""
 
 FILE_COLUMNS = "path, source, digest, size, modified_ns, documents"
 FILES_AFTER = f"SELECT {FILE_COLUMNS} FROM files WHERE path > ? ORDER BY path LIMIT 1000"
-"""The columns of a FileRecord, a page at a time: there may be more files than memory is for."""
+"""A page of FileRecords: all of them may not fit in memory."""
 
 TABLES = """
 CREATE TABLE manifest (
@@ -58,7 +57,7 @@ CREATE TABLE caches (
   kind TEXT PRIMARY KEY, file TEXT NOT NULL, generation INTEGER NOT NULL, newest INTEGER NOT NULL,
   sha256 TEXT NOT NULL, bytes INTEGER NOT NULL);
 """
-"""`terms`: the words of a passage (title and text) for BM25; `words` are uint64 hashes in ascending order, `counts`
-uint16, `length` counts all words. `removals_since`: `removed` is complete for whoever knows this generation or a later
-one. `caches`: files beside the index that hold what is derived from the passages up to row `newest`, at `generation`.
+"""`terms`: a passage's words (title and text) for BM25; `words` are ascending uint64 hashes, `counts` uint16, `length`
+counts all words. `removals_since`: `removed` is complete for readers at this generation or a later one. `caches`: files
+beside the index with arrays derived, at `generation`, from the passages up to row `newest`.
 """

@@ -1,4 +1,4 @@
-"""A folder with one generation of an index and its caches, hashed file by file, to be kept elsewhere and restored."""
+"""Snapshots: folders with one generation of an index and its caches, and the SHA-256 of each file."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Any
 import apsw
 
 from search_app.errors import ConfigurationError, IndexCorrupt, IndexNotFound, SearchAppError
-from search_app.manifest import Manifest
+from search_app.manifest import FORMAT
 from search_app.stores.embedded import caches, generation, publish, upgrade
 from search_app.stores.embedded.connection import connect_reading, connect_writing, rows, translated
 from search_app.stores.embedded.files import Files, temporary
 from search_app.stores.embedded.schema import INDEX_FILE, RESTORE_FILE
+from search_app.stores.embedded.state import holds_index, last_commit, read_manifest
 from search_app.stores.embedded.verify import foreign_tables
 
 CONTENTS_FILE = "snapshot.json"
@@ -31,7 +32,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What `snapshot.json` says; `files` by name."""
+    """The content of `snapshot.json`; `files` by name."""
 
     collection: str
     lineage: str
@@ -41,9 +42,9 @@ class Contents:
 
 
 def snapshot(files: Files, folder: Path, destination: Path, *, collection: str) -> Contents:
-    """What is committed when it is called, in a new folder; readers and a writer go on meanwhile.
+    """Copy the last commit into a new folder, while readers and a writer continue.
 
-    Raises IndexCorrupt for an index that has lost commits: nothing would tell of it where the copy is restored.
+    Raises IndexCorrupt for an index that has lost commits, since the restored copy would not show it.
     """
     path = folder / INDEX_FILE
     if not path.exists():
@@ -70,7 +71,7 @@ def snapshot(files: Files, folder: Path, destination: Path, *, collection: str) 
 
 
 def read(files: Files, source: Path) -> Contents:
-    """Raises ConfigurationError where there is no snapshot, IndexCorrupt where one file is not what was written."""
+    """Read and check a snapshot. Raises ConfigurationError without one, IndexCorrupt for a damaged file."""
     described = source / CONTENTS_FILE
     if not described.is_file():
         raise ConfigurationError(
@@ -86,12 +87,12 @@ def read(files: Files, source: Path) -> Contents:
         raise IndexCorrupt(f"{described} is damaged", hint="use another snapshot")
     for name, entry in entries.items():
         if files.sha256(source / name) != entry.sha256:
-            raise IndexCorrupt(f"{source / name} is not what the snapshot held", hint="use another snapshot")
+            raise IndexCorrupt(f"{source / name} is damaged: its SHA-256 is wrong", hint="use another snapshot")
     return contents
 
 
 def restore(files: Files, folder: Path, source: Path, contents: Contents) -> int:
-    """Serves a snapshot that was read in this folder; for whoever holds the writer's lock. Returns the generation."""
+    """Serve a checked snapshot in this folder; returns the generation. The caller holds the writer lock."""
     new = folder / RESTORE_FILE
     publish.delete(files, new)
     for name, entry in contents.files.items():
@@ -107,7 +108,7 @@ def restore(files: Files, folder: Path, source: Path, contents: Contents) -> int
         publish.checkpoint(db)
     if foreign or not known <= set(contents.files):
         publish.delete(files, new)
-        what = foreign[0] if foreign else "it lacks a cache that its index names"
+        what = foreign[0] if foreign else "a cache of its index is missing"
         raise IndexCorrupt(f"{source} is not a snapshot of this program: {what}", hint="use another snapshot")
     return publish.publish(files, folder, new)
 
@@ -121,11 +122,11 @@ def _copy(files: Files, folder: Path, destination: Path, collection: str) -> Con
             with closing(connect_reading(path)) as source, translated(path):
                 publish.copy(source, db)
             with translated(target):
-                if not rows(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'manifest'")[0]:
+                if not holds_index(db):
                     raise IndexNotFound(collection)
-                text, lineage, number = rows(db, "SELECT json, lineage, generation FROM manifest")[0]
-                Manifest.from_json(text)
-                # A writer may have replaced a cache since: then once more, and at last without it.
+                read_manifest(db)
+                lineage, number = last_commit(db)
+                # A writer may have replaced a cache since: try again, the last time without it.
                 entries = _copy_caches(files, db, folder, destination, last=attempt == _ATTEMPTS - 1)
                 publish.checkpoint(db)
         if entries is not None:
@@ -134,13 +135,13 @@ def _copy(files: Files, folder: Path, destination: Path, collection: str) -> Con
     files.sync(target)
     assert entries is not None
     index = Entry(files.sha256(target), target.stat().st_size)
-    return Contents(collection, lineage, number, json.loads(text)["format"], {INDEX_FILE: index, **entries})
+    return Contents(collection, lineage, number, FORMAT, {INDEX_FILE: index, **entries})
 
 
 def _copy_caches(
     files: Files, db: apsw.Connection, folder: Path, destination: Path, *, last: bool
 ) -> dict[str, Entry] | None:
-    """None where one of them is not as the index says, unless it is the last attempt: that one is left out then."""
+    """None if a cache is missing or damaged; the `last` attempt leaves that one out instead."""
     found = {}
     for kind, name, sha256, size in rows(db, "SELECT kind, file, sha256, bytes FROM caches"):
         if caches.damage(folder / name, sha256):
@@ -155,7 +156,7 @@ def _copy_caches(
 
 
 def _clear(files: Files, unfinished: Path) -> None:
-    """What a killed attempt left, and nothing else."""
+    """Delete the files of a killed attempt, and nothing else."""
     publish.delete(files, unfinished / INDEX_FILE)
     for path in sorted(unfinished.glob("*.cache*")) + sorted(unfinished.glob(f"{CONTENTS_FILE}*")):
         files.remove(path)
@@ -164,7 +165,7 @@ def _clear(files: Files, unfinished: Path) -> None:
 
 
 def _is_plain(name: str) -> bool:
-    """A file in the folder itself, whatever a snapshot from elsewhere says."""
+    """Whether a name from a foreign snapshot is a plain file name."""
     return name == INDEX_FILE or (
         name.endswith(".cache") and set(name) <= set(string.ascii_letters + string.digits + "-.") and name[0] != "."
     )

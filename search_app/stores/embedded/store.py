@@ -1,4 +1,4 @@
-"""The embedded store, for reading: SQLite is the truth, vectors and postings are derived from it in memory."""
+"""Read an embedded index: SQLite holds all data, vectors and postings are derived from it in memory."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ from search_app.errors import IndexBusy, IndexCorrupt, IndexNotFound, IndexUnava
 from search_app.manifest import Manifest
 from search_app.protocols import FileRecord
 from search_app.settings import KeywordSettings, VectorSettings
-from search_app.stores import filters
-from search_app.stores.embedded import checksums, derived, generation, scan
+from search_app.stores import filters, outline
+from search_app.stores.embedded import checksums, generation, maintenance, scan
 from search_app.stores.embedded.connection import Reader, Readers, rows
-from search_app.stores.embedded.derived import Commit, Derived, IndexReplaced
+from search_app.stores.embedded.derived import Derived, IndexReplaced, exact_vectors
 from search_app.stores.embedded.schema import FILE_COLUMNS, FILES_AFTER, INDEX_FILE
+from search_app.stores.embedded.state import Commit, read_manifest
 from search_app.stores.vectors.index import Rows
 from search_app.text import analysis
-from search_app.types import Document, Filter, Heading, Hit, Matrix, Page, Passage, PassageBatch, Rankings, Run
+from search_app.types import Document, Filter, Hit, Matrix, Passage, PassageBatch, Rankings
 
 _MAX_TERMS = 1_000
 _ATTEMPTS = 3
 Scored = list[tuple[int, float]]
-"""Row numbers of passages and their scores, best first."""
+"""Row numbers and scores of passages, best first."""
 
 
 class SqliteStore:
-    """One collection, open for reading from any number of threads, each call on a connection of its own.
+    """One collection, open for reading from any number of threads; each call uses its own connection.
 
-    Every call answers from one generation: the one committed when the call began. What is derived follows the commits
-    of a writer in another process by the difference, without a restart.
+    Each call sees the generation that was committed when it began. Commits of a writer in another process are followed
+    incrementally, without a restart.
     """
 
     def __init__(self, path: Path, settings: VectorSettings, keyword: KeywordSettings) -> None:
@@ -68,13 +69,13 @@ class SqliteStore:
             if not path.exists():
                 raise IndexNotFound(collection)
             return cls(path, settings or VectorSettings(), keyword or KeywordSettings())
-        except apsw.SQLError as error:  # its first job has only just begun
+        except apsw.SQLError as error:  # its first job has just begun
             raise IndexNotFound(collection) from error
         except PermissionError as error:
             raise IndexUnavailable(f"{path} cannot be read", hint="check the folder's permissions") from error
 
     def is_degraded(self) -> bool:
-        _ = self.generation  # where a file that was damaged or taken away shows
+        _ = self.generation  # raises for a damaged or deleted file
         return self._is_degraded()
 
     @property
@@ -102,11 +103,7 @@ class SqliteStore:
         *columns, raw_headings, raw_pages, text, checksum = found[0]
         row, title, source, language, meta = _checked_document(columns)
         checksums.require("the text of document", row, checksum, checksums.of_text(row, raw_headings, raw_pages, text))
-        headings = tuple(Heading(*values) for values in json.loads(raw_headings))
-        pages = tuple(
-            Page(number, start, end, tuple(Run(*run) for run in runs))
-            for number, start, end, runs in json.loads(raw_pages)
-        )
+        headings, pages = outline.from_lists(json.loads(raw_headings), json.loads(raw_pages))
         return Document(document_id, title, text, source, meta, language, headings, pages)
 
     def documents(self, *, limit: int, offset: int = 0) -> list[Document]:
@@ -129,15 +126,11 @@ class SqliteStore:
             return scan.count(db, where)
 
     def files(self) -> Iterator[FileRecord]:
-        """In order of path; `digest` is empty where a job ended half-way through the file."""
-        last = ""
-        while True:
+        def page(after: str) -> list[Any]:
             with self._reading() as db:
-                page = rows(db, FILES_AFTER, (last,))
-            yield from (FileRecord(*row) for row in page)
-            if not page:
-                return
-            last = page[-1][0]
+                return rows(db, FILES_AFTER, (after,))
+
+        return scan.files(page)
 
     def file_of(self, document_id: str) -> FileRecord | None:
         with self._reading() as db:
@@ -146,7 +139,7 @@ class SqliteStore:
         return FileRecord(*found[0]) if found else None
 
     def fields(self) -> dict[str, str]:
-        """Names of the metadata fields and their JSON kind."""
+        """Names of the metadata fields and their kinds."""
         with self._reading() as db:
             return dict(rows(db, "SELECT name, kind FROM fields ORDER BY name"))
 
@@ -155,9 +148,9 @@ class SqliteStore:
             return {name: int(rows(db, f"SELECT count(*) FROM {name}")[0]) for name in _COUNTED}
 
     def describe(self) -> dict[str, object]:
-        """How vectors are searched and why, and the caches; loads neither vectors nor postings."""
+        """The kind of vector index, why and its size, and the caches; loads neither."""
         with self._reading() as db:
-            facts = derived.describe(db, self._path.parent, self._settings)
+            facts = maintenance.describe(db, self._path.parent, self._settings)
         index = self._derived.loaded_vectors
         return facts if index is None else {**facts, "vector_index": index.describe()}
 
@@ -173,7 +166,7 @@ class SqliteStore:
     def _search(
         self, questions: Sequence[str] | None, vectors: Matrix | None, k: int, where: Filter | None
     ) -> list[Rankings]:
-        """Both rankings of each question, each empty where it was not asked for."""
+        """Both rankings for each question; one is empty if `questions` or `vectors` is None."""
         for _ in range(_ATTEMPTS):
             try:
                 return self._search_once(questions, vectors, k, where)
@@ -183,12 +176,12 @@ class SqliteStore:
         return self._search_once(questions, vectors, k, where)
 
     def _read_state(self) -> tuple[Manifest, Commit]:
-        """What is there now. Raises IndexCorrupt where that is not what was recorded beside it."""
+        """The manifest and last commit. Raises IndexCorrupt when they contradict the recorded generation."""
         attempts = _ATTEMPTS
         while True:
             recorded = generation.read(self._path.parent)
             with self._reading() as db:
-                current, commit = _manifest(db), Commit.read(db)
+                current, commit = read_manifest(db), Commit.read(db)
             try:
                 generation.require(recorded, self._path.parent, commit.lineage, commit.generation)
                 return current, commit
@@ -202,7 +195,7 @@ class SqliteStore:
     ) -> list[Rankings]:
         with self._readers.one() as reader, reader.transaction() as db:
             with self._lock, self._unchanged(reader):
-                # The first SELECT fixes what this transaction sees; under the lock, nothing derived can be ahead of it.
+                # The first SELECT fixes the view; taken under the lock, no derived structure can be ahead of it.
                 now = Commit.read(db)
                 self._require_same_index(now)
                 among = None
@@ -218,13 +211,13 @@ class SqliteStore:
         ]
 
     def _is_degraded(self) -> bool:
-        """Whether vectors are not searched where the settings want it, as on a GPU that was lost."""
+        """Whether vectors are not searched on the device that the settings ask for."""
         index = self._derived.loaded_vectors
         return index is not None and bool(index.degraded)
 
     @contextmanager
     def _unchanged(self, reader: Reader) -> Iterator[None]:
-        """Raises IndexBusy, and forgets what was taken in, where the file was changed by somebody SQLite cannot see."""
+        """Raises IndexBusy and resets what was derived if an immutable file was changed meanwhile."""
         try:
             yield
         finally:
@@ -235,19 +228,17 @@ class SqliteStore:
                 raise
 
     def _require_same_index(self, now: Commit) -> None:
-        """Raises IndexReplaced where this is not the index that was looked at, or what it was before."""
+        """Raises IndexReplaced for another lineage or an earlier generation."""
         if now.lineage != self._commit.lineage or now.generation < self._commit.generation:
             raise IndexReplaced(f"{self._path} was replaced while it was read", hint="ask again")
         self._commit = now
 
     def _dense(self, db: apsw.Connection, now: Commit, vectors: Matrix, k: int, among: Rows | None) -> list[Scored]:
-        # A rebuild may have changed what the vectors mean.
+        # A rebuild may have changed the encoder.
         self._current.require_encoder(self.manifest.encoder)
         dim = self.manifest.encoder.dim
         index = self._derived.vectors(db, now)
-        scores, found = index.search(
-            vectors, k, exact=lambda wanted: derived.exact_vectors(db, wanted, dim), among=among
-        )
+        scores, found = index.search(vectors, k, exact=lambda wanted: exact_vectors(db, wanted, dim), among=among)
         return [list(zip(*row, strict=True)) for row in zip(found.tolist(), scores.tolist(), strict=True)]
 
     def _keyword(
@@ -264,7 +255,7 @@ _LANGUAGES = """WITH RECURSIVE l(code) AS (
   SELECT min(language) FROM documents UNION ALL
   SELECT (SELECT min(language) FROM documents WHERE language > code) FROM l WHERE code IS NOT NULL
 ) SELECT code FROM l WHERE code IS NOT NULL"""
-"""Jumps through the index from one language to the next, where SELECT DISTINCT would read all of it."""
+"""Seeks from one language to the next in the index; SELECT DISTINCT would scan it."""
 _DOCUMENT = "d.rowid, d.id, d.file, d.title, d.source, d.language, d.meta, d.checksum"
 _PASSAGES = (
     "SELECT p.rowid, p.id, p.document, p.vector, p.title, p.start, p.end, p.page, p.text, p.checksum"
@@ -273,17 +264,13 @@ _PASSAGES = (
 _DOCUMENTS = f"SELECT {_DOCUMENT} FROM carray(?) AS wanted CROSS JOIN documents d ON d.rowid = wanted.value"
 
 
-def _manifest(db: apsw.Connection) -> Manifest:
-    return Manifest.from_json(rows(db, "SELECT json FROM manifest")[0])
-
-
 def _fields(db: apsw.Connection) -> list[str] | None:
-    """None while there is no document: then no field can be wrong."""
+    """None without documents, when any field is accepted."""
     return rows(db, "SELECT name FROM fields") or None
 
 
 def _words(question: str, languages: Sequence[str]) -> NDArray[np.uint64]:
-    """Hashes of the question's words, in each language of the collection."""
+    """Hashes of the question's words, analysed in each language of the collection."""
     found = dict.fromkeys(
         word for language in analysis.analyses(languages) for word in analysis.terms(question, language)
     )
@@ -291,7 +278,7 @@ def _words(question: str, languages: Sequence[str]) -> NDArray[np.uint64]:
 
 
 def _hits(db: apsw.Connection, **found: list[Scored] | None) -> list[list[list[Hit]]]:
-    """Hits of each retriever, for each question; a passage that several found is read once."""
+    """The hits of each retriever for each question; a passage found by several is read once."""
     passages = _passages(
         db, sorted({row for rankings in found.values() for ranking in rankings or () for row, _ in ranking})
     )
@@ -302,7 +289,7 @@ def _hits(db: apsw.Connection, **found: list[Scored] | None) -> list[list[list[H
 
 
 def _passages(db: apsw.Connection, wanted: Sequence[int]) -> dict[int, Passage]:
-    """Raises IndexCorrupt for one that is not there, or not as it was written."""
+    """Raises IndexCorrupt for a missing or damaged passage."""
     found = _looked_up(db, _PASSAGES, wanted)
     for *columns, checksum in found:
         checksums.require("passage", columns[0], checksum, checksums.of_passage(*columns))
@@ -320,12 +307,12 @@ def _passages(db: apsw.Connection, wanted: Sequence[int]) -> dict[int, Passage]:
 def _looked_up(db: apsw.Connection, sql: str, wanted: Sequence[int]) -> list[Any]:
     found = db.execute(sql, (apsw.carray(np.array(wanted, dtype=np.int64)),)).fetchall() if wanted else []
     if len(found) != len(wanted):
-        raise IndexCorrupt("what the index found is missing from its tables", hint=checksums.DAMAGED)
+        raise IndexCorrupt("a passage that was found is missing from the index")
     return found
 
 
 def _checked_document(columns: Sequence[Any]) -> tuple[int, str, str, str, dict[str, Any]]:
-    """Row, title, source, language and metadata of the columns `_DOCUMENT`. Raises IndexCorrupt."""
+    """Row, title, source, language and metadata from the columns `_DOCUMENT`. Raises IndexCorrupt."""
     *held, checksum = columns
     row, _, _, title, source, language, meta = held
     checksums.require("document", row, checksum, checksums.of_document(*held))

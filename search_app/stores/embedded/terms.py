@@ -1,4 +1,4 @@
-"""A passage's words as a row of `terms`: what BM25 counts, derived from its title and text."""
+"""A passage's words for BM25, as a row of the table `terms`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ INSERT = "INSERT INTO terms (passage, length, words, counts, checksum) VALUES (?
 
 
 def row(passage: int, title: str, text: str, language: str) -> tuple[int, int, bytes, bytes, int]:
-    """`language` as the index's manifest has it or, where that is "auto", the document's."""
+    """`language`: the manifest's or, if that is "auto", the document's."""
     words = text_analysis.terms(title, language) + text_analysis.terms(text, language)
     hashes, counts = text_analysis.hash_terms(words)
     values = (passage, len(words), hashes.astype("<u8").tobytes(), counts.astype("<u2").tobytes())

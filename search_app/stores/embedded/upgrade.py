@@ -1,4 +1,4 @@
-"""Format 1, which had FTS5 for its words and no checksums of rows, to today's, in one transaction."""
+"""Upgrade format 1, which had an FTS5 table and no row checksums, in one transaction."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from search_app.manifest import FORMAT, Manifest
 from search_app.stores.embedded import attributes, checksums, terms
 from search_app.stores.embedded.connection import rows
 from search_app.stores.embedded.schema import TABLES
+from search_app.stores.embedded.state import read_manifest
 
 OLDEST = 1
 _MOVED = ("manifest", "files", "documents", "vectors", "passages", "fields")
@@ -19,15 +20,14 @@ _INDEXES = ("documents_file", "documents_language", "passages_document", "passag
 
 
 def upgrade(db: apsw.Connection) -> bool:
-    """Whether there was anything to do. Raises IndexMismatch for a format that this program does not know."""
-    text = str(rows(db, "SELECT json FROM manifest")[0])
-    manifest = Manifest.from_json(text, oldest=OLDEST)
-    if json.loads(text)["format"] == FORMAT:
+    """Returns whether anything was changed. Raises IndexMismatch for an unknown format."""
+    manifest = read_manifest(db, oldest=OLDEST)
+    if json.loads(rows(db, "SELECT json FROM manifest")[0])["format"] == FORMAT:
         return False
     for name, function in _FUNCTIONS.items():
         db.create_scalar_function(name, function, deterministic=True)
     db.pragma("foreign_keys", False)
-    db.pragma("legacy_alter_table", True)  # or references to the tables would follow their old names
+    db.pragma("legacy_alter_table", True)  # otherwise references to the tables would be renamed too
     try:
         with db:
             _upgrade(db, manifest)
@@ -46,7 +46,7 @@ def _upgrade(db: apsw.Connection, manifest: Manifest) -> None:
     for table in _MOVED:
         db.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
     db.execute(TABLES)
-    # Whoever knows an earlier generation knows nothing of this format.
+    # Readers of an earlier generation must reload everything.
     db.execute(
         "INSERT INTO manifest SELECT ?, lineage, generation + 1, generation + 1 FROM old_manifest",
         (manifest.to_json(),),
@@ -70,7 +70,7 @@ def _upgrade(db: apsw.Connection, manifest: Manifest) -> None:
 
 
 def derive(db: apsw.Connection, manifest: Manifest) -> None:
-    """`terms`, `attributes` and `fields`, which are empty, from the documents and passages."""
+    """Fill the empty tables `terms`, `attributes` and `fields` from the documents and passages."""
     db.executemany(terms.INSERT, _terms(db, manifest))
     for row, meta in db.execute("SELECT rowid, meta FROM documents"):
         attributes.write(db, int(str(row)), json.loads(str(meta)))

@@ -1,4 +1,4 @@
-"""Everything that an index promises, checked: its pages, its rows, that they agree, and what is derived from them."""
+"""Check an index: its pages, rows, their consistency, and what is derived from them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.stores.embedded import attributes, caches, checksums, generation, terms
 from search_app.stores.embedded.connection import connect_reading, rows, translated
 from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE, TABLES
+from search_app.stores.embedded.state import holds_index, last_commit, read_manifest
 from search_app.types import Passage
 
 _DISAGREEMENTS = {
@@ -27,11 +28,11 @@ _DISAGREEMENTS = {
     ),
     "passages without a document": "SELECT count(*) FROM passages WHERE document NOT IN (SELECT rowid FROM documents)",
     "documents without a file": "SELECT count(*) FROM documents WHERE file NOT IN (SELECT id FROM files)",
-    "passages that do not stand at their place": (
+    "passages that differ from their document's text": (
         "SELECT count(*) FROM passages p JOIN documents d ON d.rowid = p.document"
         " WHERE length(d.text) < 1000000 AND substr(d.text, p.start + 1, p.end - p.start) != p.text"
     ),
-    "passages that are there and listed as removed": (
+    "passages that exist and are listed as removed": (
         "SELECT count(*) FROM removed WHERE passage IN (SELECT rowid FROM passages)"
     ),
 }
@@ -56,18 +57,17 @@ _CHECKSUMS = {
 _CHECKSUMS_OF_WORDS = {
     "words of passage": ("SELECT passage, checksum, length, words, counts FROM terms", checksums.of_terms)
 }
-_HOLDS_INDEX = "SELECT count(*) FROM sqlite_schema WHERE name = 'manifest'"
 _UNIT = 1e-2
 _SAMPLE = 1_000
 _DOCUMENTS_AT_ONCE = 1_000
-_MOST = 20
-"""Rows that are named one by one."""
+_LISTED = 20
+"""Rows listed for one kind of problem."""
 
 
 class Part(Enum):
-    """Of an index: the truth, which nothing here can bring back, or what can be derived from it."""
+    """The damaged part: SOURCE cannot be derived from anything else here; the others can."""
 
-    TRUTH = "truth"
+    SOURCE = "source"
     ROWS = "derived rows"
     CACHES = "caches"
     GENERATION = "generation"
@@ -81,18 +81,18 @@ class Problem:
 
 
 def verify(folder: Path, *, collection: str) -> list[str]:
-    """What is wrong, in words; an empty list for a sound index. Raises IndexNotFound, IndexMismatch."""
+    """The problems found, one sentence each; empty for a sound index. Raises IndexNotFound, IndexMismatch."""
     return [problem.text for problem in examine(folder, collection=collection)]
 
 
 def examine(folder: Path, *, collection: str) -> list[Problem]:
-    """Raises IndexNotFound, and IndexMismatch for another format."""
+    """The same with the part that each problem affects."""
     path = folder / INDEX_FILE
     if not path.exists():
         raise IndexNotFound(collection)
     recorded, found = None, []
     try:
-        recorded = generation.read(folder)  # before the truth: a commit in between is no contradiction
+        recorded = generation.read(folder)  # first: a commit in between is no contradiction
         if recorded is None:
             found.append(Problem(Part.GENERATION, f"{folder / generation.GENERATION_FILE} is missing"))
     except IndexCorrupt as error:
@@ -100,55 +100,54 @@ def examine(folder: Path, *, collection: str) -> list[Problem]:
     try:
         db = connect_reading(path)
     except IndexCorrupt as error:
-        return [*found, Problem(Part.TRUTH, error.message)]
+        return [*found, Problem(Part.SOURCE, error.message)]
     with closing(db):
         db.execute("BEGIN")
         try:
             with translated(path):
-                if not rows(db, _HOLDS_INDEX)[0]:
-                    return [*found, Problem(Part.TRUTH, f"{path} holds no index")]
-                lineage, number = rows(db, "SELECT lineage, generation FROM manifest")[0]
-                generation.require(recorded, folder, lineage, number)
+                if not holds_index(db):
+                    return [*found, Problem(Part.SOURCE, f"{path} contains no index")]
+                generation.require(recorded, folder, *last_commit(db))
         except IndexCorrupt as error:
             found.append(Problem(Part.GENERATION, error.message))
         found += examine_rows(db, path)
-        if db.in_transaction:  # damage ends it
+        if db.in_transaction:  # an error may have ended it
             db.execute("ROLLBACK")
         found += [Problem(Part.CACHES, text) for text in _caches(db, folder, path)]
     return found + _previous(folder / PREVIOUS_FILE)
 
 
 def _previous(path: Path) -> list[Problem]:
-    """Of what `rollback` would serve."""
+    """Problems of the index that `rollback` would serve."""
     if not path.exists():
         return []
     try:
         with closing(connect_reading(path)) as db:
             problems = examine_rows(db, path)
     except IndexMismatch:
-        return []  # of an earlier format: `rollback` brings it up to date
+        return []  # an earlier format, which `rollback` upgrades
     except IndexUnavailable as error:
         return [Problem(Part.PREVIOUS, error.message)]
     return [Problem(Part.PREVIOUS, f"{path}: {problem.text}") for problem in problems]
 
 
 def examine_rows(db: apsw.Connection, path: Path) -> list[Problem]:
-    """Of the index file alone."""
+    """Problems of the index file alone."""
     try:
         with translated(path):
-            if not rows(db, _HOLDS_INDEX)[0]:
-                return [Problem(Part.TRUTH, f"{path} holds no index")]
-            manifest = Manifest.from_json(rows(db, "SELECT json FROM manifest")[0])
+            if not holds_index(db):
+                return [Problem(Part.SOURCE, f"{path} contains no index")]
+            manifest = read_manifest(db)
     except IndexCorrupt as error:
-        return [Problem(Part.TRUTH, error.message)]
+        return [Problem(Part.SOURCE, error.message)]
     checks: list[tuple[Part, Callable[[], Iterator[str]]]] = [
         (Part.ROWS, lambda: foreign_tables(db)),
         (Part.ROWS, lambda: _pages(db)),
-        (Part.TRUTH, lambda: _counted(db, _DISAGREEMENTS)),
+        (Part.SOURCE, lambda: _counted(db, _DISAGREEMENTS)),
         (Part.ROWS, lambda: _counted(db, _DISAGREEMENTS_OF_WORDS)),
-        (Part.TRUTH, lambda: _checksums(db, _CHECKSUMS)),
+        (Part.SOURCE, lambda: _checksums(db, _CHECKSUMS)),
         (Part.ROWS, lambda: _checksums(db, _CHECKSUMS_OF_WORDS)),
-        (Part.TRUTH, lambda: _vectors(db, manifest)),
+        (Part.SOURCE, lambda: _vectors(db, manifest)),
         (Part.ROWS, lambda: _sample(db, manifest)),
         (Part.ROWS, lambda: _attributes(db)),
     ]
@@ -161,18 +160,18 @@ def examine_rows(db: apsw.Connection, path: Path) -> list[Problem]:
         except IndexCorrupt as error:
             found.setdefault(error.message, Problem(part, error.message))
         except (ValueError, TypeError, AttributeError):
-            text = f"{path} holds values of another kind than were written"
+            text = f"{path} contains values of the wrong type"
             found.setdefault(text, Problem(part, text))
     return list(found.values())
 
 
 def foreign_tables(db: apsw.Connection) -> Iterator[str]:
-    """No trigger, view or column but those that this program makes."""
+    """Tables, triggers, views and columns that this program did not create."""
     sql = "SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'"
     with closing(apsw.Connection(":memory:")) as made:
         made.execute(TABLES)
         differing = set(rows(db, sql)) ^ set(rows(made, sql))
-    yield from sorted({f"{name} is not a table or index as this program makes it" for name, _ in differing})
+    yield from sorted({f"{name} is not a table or index of this program" for name, _ in differing})
 
 
 def _pages(db: apsw.Connection) -> Iterator[str]:
@@ -189,13 +188,15 @@ def _checksums(db: apsw.Connection, kinds: dict[str, tuple[str, Any]]) -> Iterat
     for what, (sql, checksum) in kinds.items():
         found: Iterator[Any] = db.execute(sql)
         wrong = (row for row, stored, *values in found if not _agrees(checksum, row, stored, values))
-        yield from (f"{what} {row} of the index is not what was written" for row in itertools.islice(wrong, _MOST))
+        yield from (
+            f"{what} {row} of the index is damaged: its checksum is wrong" for row in itertools.islice(wrong, _LISTED)
+        )
 
 
 def _agrees(checksum: Any, row: int, stored: int, values: list[Any]) -> bool:
     try:
         return bool(checksum(row, *values) == stored)
-    except TypeError:  # a value of another kind than was written
+    except TypeError:  # a value of the wrong type
         return False
 
 
@@ -208,7 +209,7 @@ def _vectors(db: apsw.Connection, manifest: Manifest) -> Iterator[str]:
 
 
 def _sample(db: apsw.Connection, manifest: Manifest) -> Iterator[str]:
-    """Words and vectors of passages spread over the index, against the text."""
+    """Compare the terms and vectors of a sample of passages with their texts."""
     step = max(1, rows(db, "SELECT count(*) FROM passages")[0] // _SAMPLE)
     sql = (
         "SELECT p.rowid, p.title, p.text, d.language, t.length, t.words, t.counts, v.key FROM passages p"
@@ -219,14 +220,14 @@ def _sample(db: apsw.Connection, manifest: Manifest) -> Iterator[str]:
     for row, title, text, language, length, words, counts, key in found:
         analysis = language if manifest.analysis == "auto" else manifest.analysis
         if terms.row(row, title, text, analysis)[1:4] != (length, words, counts):
-            yield f"the BM25 index holds other words than passage {row}"
+            yield f"the BM25 index has other words than passage {row}"
         passage = Passage("", "", title, text, 0, 0)
         if key is not None and key.partition(":")[0] != vector_key(encoded_text(passage), manifest.encoder):
             yield f"passage {row} has the vector of another text"
 
 
 def _attributes(db: apsw.Connection) -> Iterator[str]:
-    """What filters look at, against each document's metadata."""
+    """Compare the filter attributes with each document's metadata."""
     documents: Iterator[Any] = db.execute("SELECT rowid, meta FROM documents ORDER BY rowid")
     sql = (
         "SELECT a.document, f.name, a.kind, a.value FROM attributes a JOIN fields f ON f.id = a.field"
@@ -236,7 +237,7 @@ def _attributes(db: apsw.Connection) -> Iterator[str]:
         with closing(apsw.Connection(":memory:")) as derived:
             derived.execute(TABLES)
             for row, meta in batch:
-                with suppress(ValueError, TypeError):  # no JSON any more, which its checksum has told
+                with suppress(ValueError, TypeError):  # damaged JSON, which its checksum has reported
                     attributes.write(derived, row, json.loads(meta))
             between = (batch[0][0], batch[-1][0])
             differing = set(rows(db, sql, between)) ^ set(rows(derived, sql, between))
@@ -247,7 +248,7 @@ def _attributes(db: apsw.Connection) -> Iterator[str]:
 
 
 def _places(differing: set[Any]) -> list[tuple[int, str]]:
-    return sorted({(row, name) for row, name, _, _ in differing})[:_MOST]
+    return sorted({(row, name) for row, name, _, _ in differing})[:_LISTED]
 
 
 def _caches(db: apsw.Connection, folder: Path, path: Path) -> list[str]:
@@ -255,6 +256,6 @@ def _caches(db: apsw.Connection, folder: Path, path: Path) -> list[str]:
     try:
         with translated(path):
             found = {(name, sha256): caches.damage(folder / name, sha256) for name, sha256 in rows(db, sql)}
-            return [found[known] for known in rows(db, sql) if found.get(known)]  # not one that was replaced meanwhile
+            return [found[known] for known in rows(db, sql) if found.get(known)]  # a writer may replace one meanwhile
     except IndexCorrupt:
-        return []  # the table itself: said already
+        return []  # the table itself, which is reported already

@@ -1,4 +1,4 @@
-"""The embedded store's one writer: a change's documents, passages, vectors, words and attributes in one transaction."""
+"""Write an embedded index: each call is one transaction over documents, passages, vectors, terms and attributes."""
 
 from __future__ import annotations
 
@@ -18,20 +18,32 @@ from search_app.errors import IndexCorrupt, SearchAppError
 from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.protocols import FileChange, FileRecord, Rejection
 from search_app.settings import VectorSettings
-from search_app.stores.embedded import attributes, caches, checksums, generation, maintenance, publish, terms, upgrade
+from search_app.stores import outline
+from search_app.stores.embedded import (
+    attributes,
+    caches,
+    checksums,
+    generation,
+    maintenance,
+    publish,
+    scan,
+    terms,
+    upgrade,
+)
 from search_app.stores.embedded.connection import connect_writing, rows, translated
 from search_app.stores.embedded.files import Files
 from search_app.stores.embedded.lock import WriterLock
 from search_app.stores.embedded.schema import FILES_AFTER, INDEX_FILE, REBUILD_FILE, TABLES
+from search_app.stores.embedded.state import holds_index, last_commit, read_manifest
 from search_app.types import Document, Matrix, Passage
 
 _KEYS_AT_ONCE = 500
 
 
 class SqliteWriter:
-    """Opens or creates a collection for writing; a second writer is refused with the first one's process id.
+    """Opens or creates a collection for writing. Raises IndexBusy with the process id of another writer.
 
-    `rebuild` writes a new index beside the old one, which goes on serving; `finish` puts the new one in its place.
+    With `rebuild`, a new index is written beside the served one, which `finish` replaces.
     """
 
     def __init__(
@@ -69,14 +81,11 @@ class SqliteWriter:
         self.close()
 
     def files(self) -> Iterator[FileRecord]:
-        last = ""
-        while True:
+        def page(after: str) -> list[Any]:
             with translated(self._path):
-                page = rows(self._db, FILES_AFTER, (last,))
-            yield from (FileRecord(*row) for row in page)
-            if not page:
-                return
-            last = page[-1][0]
+                return rows(self._db, FILES_AFTER, (after,))
+
+        return scan.files(page)
 
     def known_vectors(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         found: dict[str, NDArray[np.float32]] = {}
@@ -93,7 +102,7 @@ class SqliteWriter:
         return found
 
     def write(self, changes: Sequence[FileChange]) -> list[Rejection]:
-        """All of it or, with an error, nothing: there is never a rejection."""
+        """Writes everything or raises; rejects nothing."""
         if changes:
             with self._transaction() as commit:
                 pending = _Rows(self._db, self._manifest)
@@ -150,11 +159,11 @@ class SqliteWriter:
         db = connect_writing(self._path)
         try:
             with translated(self._path):
-                if not rows(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'manifest'")[0]:
+                if not holds_index(db):
                     if not self._rebuild:
                         if existed and recorded:
-                            raise IndexCorrupt(f"{self._path} holds no index any more", hint=checksums.DAMAGED)
-                        # the record of an index that was taken away
+                            raise IndexCorrupt(f"{self._path} no longer contains an index")
+                        # of an index file that somebody deleted
                         self._files.remove(self._folder / generation.GENERATION_FILE)
                     with db:
                         db.execute(TABLES)
@@ -163,18 +172,16 @@ class SqliteWriter:
                         db.execute("INSERT INTO manifest VALUES (?, ?, ?, ?)", values)
                     self._record(db)
                     return db
-                text = str(rows(db, "SELECT json FROM manifest")[0])
                 if not self._rebuild:
-                    lineage, number = rows(db, "SELECT lineage, generation FROM manifest")[0]
-                    generation.require(recorded, self._folder, lineage, number)
-                    Manifest.from_json(text, oldest=upgrade.OLDEST).require(self._manifest)
+                    generation.require(recorded, self._folder, *last_commit(db))
+                    read_manifest(db, oldest=upgrade.OLDEST).require(self._manifest)
                     if upgrade.upgrade(db):
                         self._record(db)
                     caches.remove_orphans(self._files, db, self._folder)
                     return db
-                if text == self._manifest.to_json():
+                if rows(db, "SELECT json FROM manifest")[0] == self._manifest.to_json():
                     return db
-            db.close()  # left by an interrupted rebuild with other settings
+            db.close()  # left by a rebuild with other settings
             publish.delete(self._files, self._path)
             return self._open()
         except BaseException:
@@ -183,7 +190,7 @@ class SqliteWriter:
 
     @contextmanager
     def _transaction(self) -> Iterator[int]:
-        """The generation that the block makes."""
+        """A transaction; yields the generation that it creates."""
         try:
             with translated(self._path), self._db:
                 sql = "UPDATE manifest SET generation = generation + 1 RETURNING generation"
@@ -197,8 +204,7 @@ class SqliteWriter:
 
     def _record(self, db: apsw.Connection) -> None:
         if not self._rebuild:
-            lineage, number = rows(db, "SELECT lineage, generation FROM manifest")[0]
-            generation.record(self._files, self._folder, lineage, number)
+            generation.record(self._files, self._folder, *last_commit(db))
 
     def _write_file(self, pending: _Rows, change: FileChange, commit: int) -> None:
         record, db = change.record, self._db
@@ -211,7 +217,7 @@ class SqliteWriter:
             file = db.last_insert_rowid()
         else:
             file = known[0]
-        # Vectors that the old passages share with the new ones stay: unused ones are dropped by finish().
+        # Vectors stay, since the new passages may share them; finish() deletes the unused ones.
         if change.first and known:
             pending.insert()
             _clear_file(db, file, commit)
@@ -229,7 +235,7 @@ class SqliteWriter:
 
 
 class _Rows:
-    """Rows of one transaction, numbered here and inserted table by table."""
+    """Buffers the rows of one transaction, assigns their numbers, and inserts them table by table."""
 
     def __init__(self, db: apsw.Connection, manifest: Manifest) -> None:
         self._db = db
@@ -246,11 +252,7 @@ class _Rows:
         row = self._next_document
         self._next_document += 1
         self._known[document.id] = (row, document.language)
-        headings = [[item.level, item.title, item.start, item.end] for item in document.headings]
-        pages = [
-            [page.number, page.start, page.end, [[run.start, run.raw_start, run.length] for run in page.runs]]
-            for page in document.pages
-        ]
+        headings, pages = outline.to_lists(document)
         meta = json.dumps(dict(document.meta), ensure_ascii=False)
         small = (document.id, file, document.title, document.source, document.language, meta)
         large = (json.dumps(headings), json.dumps(pages), document.text)
@@ -260,7 +262,7 @@ class _Rows:
 
     def add_passage(self, passage: Passage, vector: Matrix) -> None:
         """`vector` is all NaN for a passage without one."""
-        if passage.document_id not in self._known:  # a document whose first passages came with an earlier part
+        if passage.document_id not in self._known:  # the document came with an earlier part of the file
             sql = "SELECT rowid, language FROM documents WHERE id = ?"
             self._known[passage.document_id] = rows(self._db, sql, (passage.document_id,))[0]
         document, language = self._known[passage.document_id]
@@ -298,7 +300,7 @@ class _Rows:
             self._passages = []
 
     def _insert_vectors(self) -> list[int | None]:
-        """The row of each passage's vector; passages with the same text and vector share one."""
+        """The row of each passage's vector; passages with equal text and vector share one."""
         blobs = [
             b"" if np.isnan(vector).all() else np.ascontiguousarray(vector, dtype="<f4").tobytes()
             for *_, vector in self._passages
@@ -315,7 +317,7 @@ class _Rows:
         return [found[key] if key else None for key in keys]
 
     def _vector_keys(self, blobs: Sequence[bytes]) -> list[str]:
-        """Empty for none. The same text with another vector, of an embedder that saw more than the text, is another."""
+        """Empty without a vector. Equal texts may have different vectors, from an embedder that used more context."""
         keys = [
             vector_key(encoded_text(passage), self._manifest.encoder) if blob else ""
             for (_, _, passage, _), blob in zip(self._passages, blobs, strict=True)
@@ -336,7 +338,7 @@ def _clear_file(db: apsw.Connection, file: int, commit: int) -> None:
 
 
 def _remove(db: apsw.Connection, documents: Sequence[int], commit: int) -> None:
-    """These documents with all that belongs to them; `commit` is the generation that this makes."""
+    """Delete documents and all that belongs to them; `commit` is the generation of this transaction."""
     numbers = json.dumps(list(documents))
     passages = "SELECT rowid FROM passages WHERE document IN (SELECT value FROM json_each(?))"
     db.execute(f"INSERT INTO removed SELECT rowid, ? FROM ({passages})", (commit, numbers))

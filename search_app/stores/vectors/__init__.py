@@ -1,1 +1,1 @@
-"""Vectors in memory or on a GPU, searched by inner product: one protocol, an implementation a file."""
+"""Vector search by inner product, in memory or on a GPU: one protocol, one module per implementation."""

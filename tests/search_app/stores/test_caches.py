@@ -178,7 +178,7 @@ def test_the_recorded_generation_tells_of_lost_commits(tmp_path: Path) -> None:
     recorded = generation.read(tmp_path)
     assert recorded == ("abc", 7, "")
     generation.require(recorded, tmp_path, "abc", 7)
-    with pytest.raises(IndexCorrupt, match="is not the one that was written here"):
+    with pytest.raises(IndexCorrupt, match="is not the one that was written there"):
         generation.require(recorded, tmp_path, "new", 8)
     generation.announce(Files(), tmp_path, "new")
     generation.require(recorded, tmp_path, "new", 8)

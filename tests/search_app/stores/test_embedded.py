@@ -140,9 +140,12 @@ def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tampering", "message"),
     [
-        ("UPDATE documents SET title = 'other' WHERE rowid = 3", "document 3 of the index is not what was written"),
+        (
+            "UPDATE documents SET title = 'other' WHERE rowid = 3",
+            "document 3 of the index is damaged",
+        ),
         ("UPDATE documents SET text = text || ' ' WHERE rowid = 3", "text of document 3 of the index"),
-        ("UPDATE passages SET page = 9 WHERE rowid = 4", "passage 4 of the index is not what was written"),
+        ("UPDATE passages SET page = 9 WHERE rowid = 4", "passage 4 of the index is damaged"),
         ("UPDATE vectors SET embedding = zeroblob(128) WHERE rowid = 5", "vector 5 of the index"),
         ("UPDATE vectors SET embedding = zeroblob(12) WHERE rowid = 5", "is not a unit vector of 32 numbers"),
         ("UPDATE terms SET length = 99 WHERE passage = 6", "words of passage 6 of the index"),
@@ -151,7 +154,7 @@ def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
         ("INSERT INTO terms VALUES (999, 0, x'', x'', 0)", "1 BM25 entries without a passage"),
         ("UPDATE attributes SET value = 1000 WHERE document = 7", "a filter would not find document 7 by its number"),
         ("DELETE FROM attributes WHERE document = 7", "a filter would not find document 7 by its number"),
-        ("INSERT INTO removed VALUES (8, 1)", "1 passages that are there and listed as removed"),
+        ("INSERT INTO removed VALUES (8, 1)", "1 passages that exist and are listed as removed"),
         (
             "UPDATE passages SET vector = (SELECT vector FROM passages WHERE rowid = 2) WHERE rowid = 3",
             "passage 3 has the vector of another text",
@@ -162,7 +165,7 @@ def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
         ),
         (
             "CREATE TRIGGER wrong AFTER INSERT ON passages BEGIN DELETE FROM removed; END",
-            "wrong is not a table or index as this program makes it",
+            "wrong is not a table or index of this program",
         ),
         ("UPDATE manifest SET generation = 0", "has lost commits: it is at generation 0 and was at 1"),
     ],

@@ -24,7 +24,7 @@ from test_embedded import ENCODER, INDEX_FILE, MANIFEST, SqliteStore, SqliteWrit
 from search_app.errors import IndexCorrupt, InvalidQuery
 from search_app.protocols import FileChange, FileRecord
 from search_app.settings import KeywordSettings, VectorSettings
-from search_app.stores.embedded import derived, generation
+from search_app.stores.embedded import derived, generation, maintenance
 from search_app.stores.embedded.connection import connect_reading, connect_writing
 from search_app.stores.embedded.files import Files
 from search_app.stores.filters import parse_where
@@ -317,7 +317,7 @@ def test_a_filter_is_resolved_again_after_a_commit(tmp_path: Path) -> None:
 
 def refresh(folder: Path, settings: VectorSettings = COMPRESSED, *, fresh: bool = False) -> dict[str, Path]:
     with closing(connect_writing(folder / INDEX_FILE)) as db:
-        derived.refresh_caches(db, folder, Files(), settings, fresh=fresh)
+        maintenance.refresh_caches(db, folder, Files(), settings, fresh=fresh)
         return {kind: folder / name for kind, name in db.execute("SELECT kind, file FROM caches")}
 
 
@@ -554,7 +554,7 @@ def test_another_index_in_its_place_is_refused_by_a_running_reader_too(tmp_path:
         answers(store)
         for suffix in ("-wal", "-shm", ""):
             (tmp_path / "other" / f"{INDEX_FILE}{suffix}").replace(tmp_path / "c" / f"{INDEX_FILE}{suffix}")
-        with pytest.raises(IndexCorrupt, match="is not the one that was written here"):
+        with pytest.raises(IndexCorrupt, match="is not the one that was written there"):
             answers(store)
 
 

@@ -16,7 +16,7 @@ from test_following import answers, opened
 
 from search_app.errors import SearchAppError
 from search_app.settings import VectorSettings
-from search_app.stores.embedded import caches, derived, ranges
+from search_app.stores.embedded import caches, maintenance, ranges
 from search_app.stores.embedded.connection import connect_writing
 from search_app.stores.embedded.files import Files
 from search_app.stores.embedded.postings import Postings
@@ -68,7 +68,7 @@ class Memory(Files):
 
 def refreshed(folder: Path, files: Files | None = None) -> list[Path]:
     with closing(connect_writing(folder / INDEX_FILE)) as db:
-        derived.refresh_caches(db, folder, files or Files(), VectorSettings(), fresh=True)
+        maintenance.refresh_caches(db, folder, files or Files(), VectorSettings(), fresh=True)
     return sorted(folder.glob("*.cache"))
 
 
@@ -76,11 +76,11 @@ def test_the_cache_of_an_index_is_the_same_file_and_no_piece_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build(tmp_path, 60)
-    monkeypatch.setattr(derived, "_POSTINGS_CACHED", 0)
+    monkeypatch.setattr(maintenance, "_MIN_PASSAGES", 0)
     [whole] = refreshed(tmp_path)
     content = whole.read_bytes()
     whole.unlink()
-    monkeypatch.setattr(derived, "_POSTINGS_AT_ONCE", 100)
+    monkeypatch.setattr(maintenance, "_MAX_POSTINGS", 100)
     assert refreshed(tmp_path) == [whole]
     assert whole.read_bytes() == content
     with opened(tmp_path) as store:
@@ -89,8 +89,8 @@ def test_the_cache_of_an_index_is_the_same_file_and_no_piece_is_left(
 
 def test_pieces_are_cleared_away_when_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build(tmp_path, 60)
-    monkeypatch.setattr(derived, "_POSTINGS_CACHED", 0)
-    monkeypatch.setattr(derived, "_POSTINGS_AT_ONCE", 100)
+    monkeypatch.setattr(maintenance, "_MIN_PASSAGES", 0)
+    monkeypatch.setattr(maintenance, "_MAX_POSTINGS", 100)
     [whole] = refreshed(tmp_path)
     size = whole.stat().st_size
     whole.unlink()
