@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 
 import click
 
-from benchmarks.corpus import SQUAD
 from benchmarks.machine import measured_line
+from benchmarks.run import squad
 
 TASKS = {
     "reader": ("the reader on the gold paragraph", {"em": "EM", "f1": "F1"}),
@@ -23,10 +24,11 @@ TASKS = {
 }
 
 
-def run(task: str, data: Path, arguments: list[str]) -> dict[str, Any]:
+def run(task: str, data: Path, *, limit: int | None, seed: int, **environment: str) -> dict[str, Any]:
     """What `search-app evaluate TASK` prints as JSON."""
-    command = [sys.executable, "-m", "search_app.cli", "evaluate", task, "--data", str(data), "--json", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "search_app.cli", "evaluate", task, "--data", str(data), "--json"]
+    command += ["--limit", str(limit), "--seed", str(seed)] if limit else []
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
     if done.returncode:
         raise click.ClickException(f"search-app evaluate {task} failed with exit code {done.returncode}")
     found: dict[str, Any] = json.loads(done.stdout)
@@ -75,16 +77,15 @@ How often the first answer is exactly right, by the confidence shown with it: ex
 
 
 @click.command(help=__doc__)
-@click.option("--data", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=SQUAD)
+@squad
 @click.option("--limit", type=int, help="Only a sample of so many questions; nothing is written.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("docs/evaluation.md"), show_default=True)
 def main(data: Path, limit: int | None, seed: int, out: Path) -> None:
-    arguments = ["--limit", str(limit), "--seed", str(seed)] if limit else []
     found = {}
     for task in TASKS:
         click.echo(f"search-app evaluate {task} …", err=True)
-        found[task] = run(task, data, arguments)
+        found[task] = run(task, data, limit=limit, seed=seed)
     if limit:
         click.echo(table(found))
     else:

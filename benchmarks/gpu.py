@@ -9,17 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 from tqdm import tqdm
 
 from benchmarks import sentences, synthetic
-from benchmarks.kept import Kept
-from benchmarks.machine import code_digest, measured_line
-from benchmarks.page import put_section
+from benchmarks.run import Run, options
+from benchmarks.timing import percentiles, timed
 from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
-from search_app.hardware import detect, set_threads
+from search_app.hardware import detect
 from search_app.settings import EncoderSettings, VectorSettings
 from search_app.stores.vectors import factory, gpu
 from search_app.stores.vectors.index import Rows, VectorIndex
@@ -61,12 +61,10 @@ def measure(
         while not times or time.perf_counter() < end:
             part = questions[place : place + size]
             place = place + size if place + 2 * size <= len(questions) else 0
-            began = time.perf_counter()
-            index.search(part, K, exact=exact)
-            times.append(time.perf_counter() - began)
+            timed(times, index.search, part, K, exact=exact)
         row[f"rate_{size}"] = size * len(times) / sum(times)
         if size == 1:
-            row |= {f"p{at}": float(np.percentile(times, at)) for at in (50, 95)}
+            row |= percentiles("p", times)
     row["degraded"] = index.degraded
     return row
 
@@ -119,17 +117,14 @@ def makers(vectors: Matrix, device: str) -> dict[str, Callable[[], VectorIndex]]
 @click.option("--sizes", default="1000000,10000000", show_default=True, help="Passages, comma-separated.")
 @click.option("--device", default="cuda", show_default=True)
 @click.option("--questions", default=1024, show_default=True)
-@click.option("--limit", type=int, help="So many passages: quick, and nothing is written.")
-@click.option("--folder", type=click.Path(path_type=Path), default=Path(".bench/gpu"), show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("docs/benchmarks.md"), show_default=True)
-@click.option("--fresh", is_flag=True, help="Forget measurements of an earlier run.")
-def main(sizes: str, device: str, questions: int, limit: int | None, folder: Path, out: Path, fresh: bool) -> None:
+@options(".bench/gpu")
+def main(sizes: str, device: str, questions: int, **given: Any) -> None:
+    run = Run("make bench-gpu", **given)
     tested = gpu.describe(VectorSettings.model_validate({"device": device}))
-    about = {"processor": detect().processor, "threads": set_threads(), "code": code_digest(), "gpu": tested}
-    kept = Kept(folder / ("quick.jsonl" if limit else "full.jsonl"), about, fresh=fresh)
+    kept = run.kept("gpu", gpu=tested)
     encoder = SentenceTransformerEncoder(EncoderSettings(), detect())
     real = sentences.load(encoder, Path(".bench/elasticsearch/vectors"), questions=questions)
-    wanted = [limit] if limit else [int(size) for size in sizes.split(",")]
+    wanted = [run.limit] if run.limit else [int(size) for size in sizes.split(",")]
     for size in wanted:
         if all(kept.has(passages=float(size), name=name) for name in makers(real.vectors, device)):
             continue
@@ -140,11 +135,7 @@ def main(sizes: str, device: str, questions: int, limit: int | None, folder: Pat
             if not kept.has(passages=float(size), name=name):
                 kept.add(**measure(name, make, vectors, real.asked, products))
     shown = "; ".join(f"{name} {value}" for name, value in tested.items())
-    text = section(kept.rows, f"{measured_line('make bench-gpu')} {shown}.")
-    click.echo(text)
-    if not limit and device != "cpu":
-        put_section(out, TITLE, text)
-        click.echo(f"written to {out}")
+    run.write(TITLE, section(kept.rows, f"{run.measured_line()} {shown}."), write=device != "cpu")
 
 
 if __name__ == "__main__":

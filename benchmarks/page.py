@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_TOP = "# Benchmarks\n\n"
 
-
-def put_section(page: Path, title: str, text: str) -> None:
-    """Replaces the section of that title, or adds it at the end."""
-    before = page.read_text(encoding="utf-8") if page.exists() else _TOP
+def put_section(page: Path, title: str, text: str, *, top: str = "# Benchmarks") -> None:
+    """Replaces the section with that title, or adds it at the end; a new page begins with `top`."""
+    before = page.read_text(encoding="utf-8") if page.exists() else f"{top}\n\n"
     top, *sections = re.split(r"^## ", before, flags=re.MULTILINE)
     kept = {section.split("\n", 1)[0]: section for section in sections}
     kept[title] = f"{title}\n\n{text.strip()}\n\n"

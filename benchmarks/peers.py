@@ -6,30 +6,23 @@ round by round and question by question, so that whatever else the machine does 
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
-import os
 import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-
-os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "False")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
+from typing import Any
 
 import click
 from tqdm import tqdm
 
 from benchmarks import corpus
 from benchmarks.kept import Kept
-from benchmarks.machine import code_digest, measured_line
-from benchmarks.page import put_section
+from benchmarks.run import Run, options, squad
 from benchmarks.systems import READ, System, make, prepare_weights
-from search_app.hardware import detect, set_threads
 
 TITLE = "Beside Haystack and txtai"
 SYSTEMS = ("ours", "haystack", "txtai")
+PACKAGES = ("torch", "transformers", "sentence-transformers", "haystack-ai", "txtai")
 _WARM_UP = 3
 
 
@@ -111,8 +104,8 @@ def table(summaries: dict[str, Summary]) -> str:
     return "\n".join(lines)
 
 
-def section(summaries: dict[str, Summary], data: corpus.Benchmark, about: dict[str, object], command: str) -> str:
-    return f"""{measured_line(command)}
+def section(summaries: dict[str, Summary], data: corpus.Benchmark, about: dict[str, Any], measured: str) -> str:
+    return f"""{measured}
 
 The same weights for all: all-MiniLM-L6-v2 as the encoder, the bundled reader. The corpus: the {len(data.paragraphs):,}
 paragraphs of `{about["data"]}`, each one document, without titles.
@@ -130,62 +123,32 @@ tokens. The others run as their documentation builds them, in float32; ours in t
 """
 
 
-def _state(data: Path, systems: Sequence[str], threads: int, **sizes: object) -> dict[str, object]:
-    packages = ("torch", "transformers", "sentence-transformers", "haystack-ai", "txtai")
-    installed = {item.metadata["Name"]: item.version for item in importlib.metadata.distributions()}
-    return {
-        "processor": detect().processor,
-        "threads": threads,
-        "data": data.name,
-        "code": code_digest(),
-        "versions": {name: installed.get(name) for name in packages},
-        "systems": list(systems),
-        **sizes,
-    }
-
-
 @click.command(help=__doc__)
-@click.option("--data", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=corpus.SQUAD)
+@squad
 @click.option("--systems", default=",".join(SYSTEMS), show_default=True, help="Which, comma-separated.")
 @click.option("--questions", default=600, show_default=True, help="Size of the sample.")
-@click.option("--limit", type=int, help="Only so many paragraphs and questions: quick, and nothing is written.")
 @click.option("--rounds", default=3, show_default=True, help="Rounds of encoding.")
 @click.option("--seed", default=7, show_default=True)
-@click.option("--folder", type=click.Path(path_type=Path), default=Path(".bench"), show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("docs/benchmarks.md"), show_default=True)
-@click.option("--fresh", is_flag=True, help="Forget measurements of an earlier run.")
-def main(
-    data: Path,
-    systems: str,
-    questions: int,
-    limit: int | None,
-    rounds: int,
-    seed: int,
-    folder: Path,
-    out: Path,
-    fresh: bool,
-) -> None:
+@options(".bench", limit="paragraphs and questions")
+def main(data: Path, systems: str, questions: int, rounds: int, seed: int, **given: Any) -> None:
+    run = Run("make bench-peers", **given)
     names = systems.split(",")
     if unknown := set(names) - set(SYSTEMS):
         raise click.BadParameter(
             f"{', '.join(sorted(unknown))}: known are {', '.join(SYSTEMS)}", param_hint="--systems"
         )
-    benchmark = corpus.load(data, questions=limit or questions, paragraphs=limit, seed=seed)
-    about = _state(data, names, set_threads(), questions=len(benchmark.asked), limit=limit, rounds=rounds, seed=seed)
-    work = folder / ("quick" if limit else "full") / "-".join(names)
-    work.mkdir(parents=True, exist_ok=True)
-    results = Kept(work / "results.jsonl", about, fresh=fresh)
+    benchmark = corpus.load(data, questions=run.limit or questions, paragraphs=run.limit, seed=seed)
+    about = {"data": data.name, "rounds": rounds, "seed": seed}
+    work = run.work / "-".join(names)
+    work.mkdir(exist_ok=True)
+    results = run.kept(f"{work.name}/results", *PACKAGES, systems=names, questions=len(benchmark.asked), **about)
     weights = prepare_weights(work)
     built = {name: make(name, work, weights) for name in tqdm(names, desc="loading", unit="system")}
     measure(built, benchmark, results, rounds=rounds)
     summaries = {name: summarise(name, system.name, benchmark, results) for name, system in built.items()}
-    click.echo(table(summaries))
-    if limit is None and set(names) == set(SYSTEMS):
-        (work / "summary.json").write_text(
-            json.dumps({name: asdict(item) for name, item in summaries.items()}, indent=1)
-        )
-        put_section(out, TITLE, section(summaries, benchmark, about, "make bench-peers"))
-        click.echo(f"written to {out}")
+    every = set(names) == set(SYSTEMS)
+    text = section(summaries, benchmark, about, run.measured_line()) if every else table(summaries)
+    run.write(TITLE, text, write=every)
 
 
 if __name__ == "__main__":

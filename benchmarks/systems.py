@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from benchmarks import process
+
 READ = 10
 """Hits that are read for each question."""
 
 
-class System(Protocol):
+class Answers(Protocol):
+    """A program that indexes texts and answers questions over them."""
+
     @property
     def name(self) -> str: ...
-
-    def encode(self, texts: Sequence[str]) -> None:
-        """Texts to vectors, which are dropped: only the time counts."""
-        ...
 
     def index(self, texts: Sequence[str]) -> None: ...
 
     def answer(self, question: str) -> str:
         """The best answer over the whole corpus, "" for none."""
+        ...
+
+
+class System(Answers, Protocol):
+    """One whose encoder can be measured alone."""
+
+    def encode(self, texts: Sequence[str]) -> None:
+        """Texts to vectors, which are dropped: only the time counts."""
         ...
 
 
@@ -54,16 +60,22 @@ def prepare_weights(folder: Path) -> Weights:
 
 
 class Ours:
-    """The product as it is installed: indexed by its command, asked through `open_service`."""
+    """The product as it is installed: indexed by its command, asked through `open_service`; `more` are settings."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **more: Any) -> None:
+        from search_app.hardware import detect
+
+        self._folder = folder
+        self._settings = more
+        self.name = f"search-app {importlib.metadata.version('search-app')} ({detect().precision})"
+
+    @functools.cached_property
+    def _encoder(self) -> Any:
         from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
         from search_app.hardware import detect
         from search_app.settings import EncoderSettings
 
-        self._folder = folder
-        self._encoder = SentenceTransformerEncoder(EncoderSettings(), detect())
-        self.name = f"search-app {importlib.metadata.version('search-app')} ({self._encoder.stamp.precision})"
+        return SentenceTransformerEncoder(EncoderSettings(), detect())
 
     def encode(self, texts: Sequence[str]) -> None:
         self._encoder.encode_passages(texts)
@@ -73,24 +85,32 @@ class Ours:
 
         corpus, home = self._folder / "corpus.jsonl", self._folder / "home"
         corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
-        subprocess.run(
-            [sys.executable, "-m", "indexing.cli", "apply", str(corpus)],
-            env={**os.environ, "SEARCH_APP_HOME": str(home)},
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
-        self._service = open_service(home=home)
+        environment = {
+            f"SEARCH_APP_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+            for name, value in self._settings.items()
+        }
+        process.apply(corpus, home, environment=environment)
+        self._service = open_service(home=home, **self._settings)
 
     def answer(self, question: str) -> str:
         # As with the others, which never abstain, "no answer here" is passed over.
         return next((answer.text for answer in self._service.answer(question, k=READ).answers if answer.span), "")
 
 
+def haystack_reader(weights: Weights) -> Any:
+    """Haystack's extractive reader in float32; it never abstains."""
+    import torch
+    from haystack_integrations.components.readers.transformers import TransformersExtractiveReader
+
+    return TransformersExtractiveReader(
+        model=weights.reader, top_k=1, no_answer=False, model_kwargs={"dtype": torch.float32}
+    )
+
+
 class Haystack:
     """Text embedder, in-memory embedding retriever and extractive reader in one pipeline, float32."""
 
     def __init__(self, weights: Weights) -> None:
-        import torch
         from haystack import Pipeline
         from haystack.components.retrievers.in_memory import InMemoryEmbeddingRetriever
         from haystack.document_stores.in_memory import InMemoryDocumentStore
@@ -98,7 +118,6 @@ class Haystack:
             SentenceTransformersDocumentEmbedder,
             SentenceTransformersTextEmbedder,
         )
-        from haystack_integrations.components.readers.transformers import TransformersExtractiveReader
 
         self.name = f"Haystack {importlib.metadata.version('haystack-ai')}"
         self._store: Any = InMemoryDocumentStore(embedding_similarity_function="cosine")
@@ -109,12 +128,7 @@ class Haystack:
             "embedder", SentenceTransformersTextEmbedder(model=weights.encoder, progress_bar=False)
         )
         self._pipeline.add_component("retriever", InMemoryEmbeddingRetriever(self._store, top_k=READ))
-        self._pipeline.add_component(
-            "reader",
-            TransformersExtractiveReader(
-                model=weights.reader, top_k=1, no_answer=False, model_kwargs={"dtype": torch.float32}
-            ),
-        )
+        self._pipeline.add_component("reader", haystack_reader(weights))
         self._pipeline.connect("embedder.embedding", "retriever.query_embedding")
         self._pipeline.connect("retriever.documents", "reader.documents")
 

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
-import os
 import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -19,69 +14,26 @@ from tqdm import tqdm
 from benchmarks.corpus import Benchmark
 from benchmarks.elasticsearch.server import Server
 from benchmarks.kept import Kept
-from benchmarks.systems import READ, Weights
+from benchmarks.systems import READ, Answers, Ours, Weights, haystack_reader
+from benchmarks.timing import timed
 
 PREFIX = "search-app-benchmark-answers"
 _WARM_UP = 20
 
 
-class Answers(Protocol):
-    @property
-    def name(self) -> str: ...
-
-    def index(self, texts: Sequence[str]) -> None: ...
-
-    def answer(self, question: str) -> str:
-        """The best answer over the whole corpus, "" for none."""
-        ...
-
-
-class Ours:
-    """Indexed by its command, asked through `open_service`, the store set to Elasticsearch."""
-
-    def __init__(self, server: Server, folder: Path) -> None:
-        self._folder = folder
-        self._server = server
-        self.name = f"search-app {importlib.metadata.version('search-app')}"
-
-    def index(self, texts: Sequence[str]) -> None:
-        from search_app import open_service
-
-        corpus, home = self._folder / "corpus.jsonl", self._folder / "home"
-        corpus.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
-        reached = {"urls": (self._server.url,), "prefix": PREFIX}
-        environment = {
-            "SEARCH_APP_HOME": str(home),
-            "SEARCH_APP_STORE": "elasticsearch",
-            "SEARCH_APP_ELASTICSEARCH__URLS": self._server.url,
-            "SEARCH_APP_ELASTICSEARCH__PREFIX": PREFIX,
-        }
-        subprocess.run(
-            [sys.executable, "-m", "indexing.cli", "apply", str(corpus)],
-            env={**os.environ, **environment},
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
-        self._service = open_service(home=home, store="elasticsearch", elasticsearch=reached)
-        precision = self._service.info()["encoder"]["precision"]
-        self.name = f"{self.name} ({precision})"
-
-    def answer(self, question: str) -> str:
-        # As with the other, which never abstains, "no answer here" is passed over.
-        return next((answer.text for answer in self._service.answer(question, k=READ).answers if answer.span), "")
+def ours(server: Server, folder: Path) -> Ours:
+    return Ours(folder, store="elasticsearch", elasticsearch={"urls": [server.url], "prefix": PREFIX})
 
 
 class Haystack:
     """`ElasticsearchHybridRetriever` (BM25 and embeddings, joined by reciprocal rank fusion), then its reader."""
 
     def __init__(self, server: Server, weights: Weights) -> None:
-        import torch
         from haystack import Pipeline
         from haystack_integrations.components.embedders.sentence_transformers import (
             SentenceTransformersDocumentEmbedder,
             SentenceTransformersTextEmbedder,
         )
-        from haystack_integrations.components.readers.transformers import TransformersExtractiveReader
         from haystack_integrations.components.retrievers.elasticsearch import ElasticsearchHybridRetriever
         from haystack_integrations.document_stores.elasticsearch import ElasticsearchDocumentStore
 
@@ -97,12 +49,7 @@ class Haystack:
                 self._store, embedder=embedder, top_k_bm25=READ, top_k_embedding=READ, top_k=READ
             ),
         )
-        self._pipeline.add_component(
-            "reader",
-            TransformersExtractiveReader(
-                model=weights.reader, top_k=1, no_answer=False, model_kwargs={"dtype": torch.float32}
-            ),
-        )
+        self._pipeline.add_component("reader", haystack_reader(weights))
         self._pipeline.connect("retriever.documents", "reader.documents")
 
     def index(self, texts: Sequence[str]) -> None:
@@ -132,10 +79,9 @@ def measure(server: Server, systems: dict[str, Answers], data: Benchmark, kept: 
         for system in systems.values():
             system.answer(asked.question)
     for key, asked in tqdm(todo, desc="answering", unit="answer", disable=None):
-        start = time.perf_counter()
-        prediction = systems[key].answer(asked.question)
-        seconds = time.perf_counter() - start
-        kept.add(system=key, name=systems[key].name, item=asked.id, seconds=seconds, prediction=prediction)
+        times = list[float]()
+        prediction = timed(times, systems[key].answer, asked.question)
+        kept.add(system=key, name=systems[key].name, item=asked.id, seconds=times[0], prediction=prediction)
     server.remove(PREFIX)
 
 

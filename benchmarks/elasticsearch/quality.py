@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
+from benchmarks import evaluation
 from benchmarks.elasticsearch.server import Server
 from benchmarks.kept import Kept
 
@@ -37,7 +33,7 @@ def measure(server: Server, data: Path, kept: Kept, *, limits: dict[str, int | N
             if kept.has(task=task, store=store):
                 continue
             click.echo(f"search-app evaluate {task}, {store} …", err=True)
-            found = _evaluate(task, data, limits[task], seed, environment)
+            found = evaluation.run(task, data, limit=limits[task], seed=seed, **environment)
             kept.add(task=task, store=store, **{name: found[name] for name in ("questions", *MEASURES[task])})
     server.remove(PREFIX)
 
@@ -60,14 +56,3 @@ def section(kept: Kept) -> str:
                 f" | {after - before:+.2f} |"
             )
     return "\n".join(lines)
-
-
-def _evaluate(task: str, data: Path, limit: int | None, seed: int, environment: dict[str, str]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "search_app.cli", "evaluate", task, "--data", str(data), "--json"]
-    if limit:
-        command += ["--limit", str(limit), "--seed", str(seed)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
-    if done.returncode:
-        raise click.ClickException(f"search-app evaluate {task} failed with exit code {done.returncode}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found

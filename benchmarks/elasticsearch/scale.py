@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from benchmarks.elasticsearch.bulk import PREFIX, WARM_UP, Ours, warm_up
@@ -16,6 +15,7 @@ from benchmarks.kept import Kept
 from benchmarks.recall import recall, recall_on
 from benchmarks.sentences import Sentences
 from benchmarks.synthetic import QUANTILES, nearest, neighbour_quantiles, term_statistics
+from benchmarks.timing import percentiles, timed
 from search_app.fusion import fuse
 from search_app.protocols import EncoderStamp
 from search_app.settings import RetrievalSettings, load_settings
@@ -196,15 +196,14 @@ def _ask(server: Server, data: Sentences, real: int, vectors: str) -> dict[str, 
                 ask(question, vector[None])
         for number, (question, vector) in enumerate(zip(data.questions, data.asked, strict=True)):
             for name, ask in asks.items():
-                start = time.perf_counter()
-                hits = ask(question, vector[None])
-                times[name].append(time.perf_counter() - start)
+                hits = timed(times[name], ask, question, vector[None])
                 rows[name].append([row_of[hit.passage.id] for hit in hits])
             if number % 10 == 0:
                 heap.append(server.heap_bytes())
     return {
         "heap": min(heap),
-        **{f"{name}_{at}": float(np.percentile(seconds, at)) for name, seconds in times.items() for at in (50, 95)},
+        **percentiles("dense_", times["dense"]),
+        **percentiles("hybrid_", times["hybrid"]),
         "recall": recall(data.vectors, data.asked, rows["dense"], products),
         "recall_real": recall_on(range(real), rows["dense"], exact),
         "recall_hybrid": recall(data.vectors, data.asked, rows["hybrid"], products),

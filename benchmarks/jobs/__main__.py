@@ -5,23 +5,13 @@ Each measurement is kept as soon as it is made, and a run that was stopped goes 
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "False")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import click
 
 from benchmarks.jobs import files, memory, resume, throughput
-from benchmarks.kept import Kept
-from benchmarks.machine import code_digest, measured_line
-from benchmarks.page import put_section
-from search_app.hardware import detect, set_threads
+from benchmarks.run import Run, options, run_parts
 
 TITLES = {
     "throughput": "The indexing job beside Haystack's pipeline",
@@ -30,55 +20,31 @@ TITLES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What all parts are given; with `limit` everything is small, and no page is written."""
+PACKAGES = ("haystack-ai", "sentence-transformers", "torch")
 
-    folder: Path
-    out: Path
-    limit: int | None
-    fresh: bool
 
-    @property
-    def work(self) -> Path:
-        return self.folder / ("quick" if self.limit else "full")
-
-    def kept(self, part: str, **sizes: Any) -> Kept:
-        installed = {item.metadata["Name"]: item.version for item in importlib.metadata.distributions()}
-        about = {
-            "processor": detect().processor,
-            "threads": set_threads(),
-            "code": code_digest(),
-            "versions": {name: installed.get(name) for name in ("haystack-ai", "sentence-transformers", "torch")},
-            **sizes,
-        }
-        return Kept(self.work / f"{part}.jsonl", about, fresh=self.fresh)
-
-    def write(self, part: str, text: str) -> None:
-        click.echo(f"\n{text}\n")
-        if not self.limit:
-            put_section(self.out, TITLES[part], f"{measured_line(f'make bench-jobs PART={part}')}\n\n{text}")
-            click.echo(f"written to {self.out}")
+def write(run: Run, part: str, text: str) -> None:
+    run.write(TITLES[part], f"{run.measured_line(part)}\n\n{text}")
 
 
 def measure_throughput(run: Run, *, rounds: int) -> None:
     made = files.make_files(run.folder / "corpus", limit=run.limit)
     number = sum(path.is_file() for path in made.rglob("*"))
-    kept = run.kept("throughput", files=number)
+    kept = run.kept("throughput", *PACKAGES, files=number)
     throughput.measure(made, run.work, kept, rounds=rounds)
-    run.write("throughput", throughput.section(kept, number))
+    write(run, "throughput", throughput.section(kept, number))
 
 
 def measure_memory(run: Run, *, small: int, large: int, megabytes: Sequence[float], kinds: Sequence[str]) -> None:
-    kept = run.kept("memory", small=small, large=large)
+    kept = run.kept("memory", *PACKAGES, small=small, large=large)
     memory.measure(run.work, kept, small=small, large=large, megabytes=megabytes, kinds=kinds)
-    run.write("memory", memory.section(kept))
+    write(run, "memory", memory.section(kept))
 
 
 def measure_resume(run: Run, *, documents: int) -> None:
-    kept = run.kept("resume", documents=documents)
+    kept = run.kept("resume", *PACKAGES, documents=documents)
     resume.measure(run.work, kept, documents=documents)
-    run.write("resume", resume.section(kept))
+    write(run, "resume", resume.section(kept))
 
 
 @click.command(help=__doc__)
@@ -89,24 +55,12 @@ def measure_resume(run: Run, *, documents: int) -> None:
 @click.option("--kinds", default=",".join(memory.KINDS), show_default=True, help="memory: how the documents lie there.")
 @click.option("--megabytes", default=1_000, show_default=True, help="memory: size of the one big file, or 0.")
 @click.option("--documents", default=20_000, show_default=True, help="resume: how many.")
-@click.option("--limit", type=int, help="Only so many files, and documents to match: quick, and nothing is written.")
-@click.option("--folder", type=click.Path(path_type=Path), default=Path(".bench/jobs"), show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("docs/benchmarks.md"), show_default=True)
-@click.option("--fresh", is_flag=True, help="Forget measurements of an earlier run.")
+@options(".bench/jobs", limit="files, and documents to match")
 def main(
-    part: str,
-    rounds: int,
-    small: int,
-    large: int,
-    kinds: str,
-    megabytes: int,
-    documents: int,
-    limit: int | None,
-    folder: Path,
-    out: Path,
-    fresh: bool,
+    part: str, rounds: int, small: int, large: int, kinds: str, megabytes: int, documents: int, **given: Any
 ) -> None:
-    run = Run(folder, out, limit, fresh)
+    run = Run("make bench-jobs", **given)
+    limit = run.limit
     sizes = (0.1, 0.2) if limit else (files.WRITINGS_MB, megabytes) if megabytes else ()
     if limit:
         rounds, small, large, documents = 1, limit, 10 * limit, 50 * limit
@@ -115,9 +69,7 @@ def main(
         "memory": lambda: measure_memory(run, small=small, large=large, megabytes=sizes, kinds=kinds.split(",")),
         "resume": lambda: measure_resume(run, documents=documents),
     }
-    for name in TITLES if part == "all" else [part]:
-        click.echo(f"{TITLES[name]} …", err=True)
-        measures[name]()
+    run_parts(TITLES, part, measures)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,9 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import logging
-import os
 import time
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "False")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import click
 

@@ -13,7 +13,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from benchmarks.jobs import files, process
+from benchmarks import process
+from benchmarks.jobs import files
 from benchmarks.kept import Kept
 from search_app.settings import load_settings
 from search_app.stores.catalog import open_catalog

@@ -13,7 +13,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from benchmarks.jobs import process
+from benchmarks import process
 from benchmarks.kept import Kept
 from search_app.hardware import set_threads
 from search_app.manifest import encoded_text

@@ -6,33 +6,24 @@ measured, and a run that was stopped goes on from there. What is compared takes 
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "False")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import click
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks import corpus, sentences, synthetic
-from benchmarks.kept import Kept
-from benchmarks.machine import code_digest, measured_line
-from benchmarks.page import put_section
+from benchmarks import process, sentences, synthetic
+from benchmarks.run import Run, options, squad
 from benchmarks.scale import ask, report
 from benchmarks.scale.build import COLLECTION, build
 from benchmarks.scale.rivals import RIVALS, WordRival, kinds, measure_kind
 from benchmarks.sentences import Sentences
 from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
 from search_app.evaluation.datasets import load_squad
-from search_app.hardware import detect, set_threads
+from search_app.hardware import detect
 from search_app.protocols import EncoderStamp
 from search_app.settings import EncoderSettings, load_settings
 from search_app.stores.catalog import open_catalog
@@ -71,10 +62,7 @@ def measure_size(folder: Path, data: Sentences, real: int, stamp: EncoderStamp, 
 def _probe(folder: Path, home: Path, data: Sentences) -> dict[str, float]:
     asked = folder / "asked.npy"
     np.save(asked, data.asked[:100])
-    command = [sys.executable, "-m", "benchmarks.scale.probe", str(home), str(asked)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    return process.run(["-m", "benchmarks.scale.probe", str(home), str(asked)]).json()
 
 
 def _rivals(folder: Path, data: Sentences) -> dict[str, tuple[WordRival, int]]:
@@ -88,19 +76,14 @@ def _rivals(folder: Path, data: Sentences) -> dict[str, tuple[WordRival, int]]:
 
 
 @click.command(help=__doc__)
-@click.option("--data", type=click.Path(path_type=Path, exists=True, dir_okay=False), default=corpus.SQUAD)
+@squad
 @click.option("--sizes", default=",".join(map(str, SIZES)), show_default=True, help="Passages, comma-separated.")
 @click.option("--questions", default=500, show_default=True)
-@click.option("--limit", type=int, help="Only one size, this one: quick, and nothing is written.")
-@click.option("--folder", type=click.Path(path_type=Path), default=Path(".bench/scale"), show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("docs/benchmarks.md"), show_default=True)
-@click.option("--fresh", is_flag=True, help="Forget measurements of an earlier run.")
-def main(data: Path, sizes: str, questions: int, limit: int | None, folder: Path, out: Path, fresh: bool) -> None:
-    wanted = [limit] if limit else [int(size) for size in sizes.split(",")]
-    folder.mkdir(parents=True, exist_ok=True)
-    threads = set_threads()
-    about = {"processor": detect().processor, "threads": threads, "code": code_digest(), "questions": questions}
-    kept = Kept(folder / ("quick.jsonl" if limit else "full.jsonl"), about, fresh=fresh)
+@options(".bench/scale")
+def main(data: Path, sizes: str, questions: int, **given: Any) -> None:
+    run = Run("make bench-scale", **given)
+    wanted = [run.limit] if run.limit else [int(size) for size in sizes.split(",")]
+    kept = run.kept("scale", questions=questions)
     encoder = SentenceTransformerEncoder(EncoderSettings(), detect())
     loaded = sentences.load(encoder, Path(".bench/elasticsearch/vectors"), questions=questions)
     real = len(loaded.passages)
@@ -111,8 +94,8 @@ def main(data: Path, sizes: str, questions: int, limit: int | None, folder: Path
     asked = list(dict.fromkeys(question.text for _, question in load_squad(data).questions))[::7][:questions]
     for size in tqdm(todo, desc="sizes", unit="size", disable=None):
         part = loaded.first(size)
-        rivals = _rivals(folder, part)
-        kept.add(what="size", size=size, **measure_size(folder, part, real, encoder.stamp, asked, rivals))
+        rivals = _rivals(run.work, part)
+        kept.add(what="size", size=size, **measure_size(run.work, part, real, encoder.stamp, asked, rivals))
     if not kept.has(what="kind"):
         some = loaded.asked[:_KIND_QUESTIONS]
         vectors = loaded.vectors[:_KIND_PASSAGES]
@@ -122,12 +105,10 @@ def main(data: Path, sizes: str, questions: int, limit: int | None, folder: Path
             found = measure_kind(index, parameters, vectors, some, exact, candidates=500)
             kept.add(what="kind", name=name, passages=len(vectors), **found)
     rows = [row for size in wanted for row in kept.of(what="size", size=size)]
-    text = report.section(rows, kept.of(what="kind"), measured_line("make bench-scale"), pictures=not limit)
-    click.echo(text)
-    if not limit:
-        report.plots(rows, out.parent / "images")
-        put_section(out, report.TITLE, text)
-        click.echo(f"written to {out}")
+    text = report.section(rows, kept.of(what="kind"), run.measured_line(), pictures=not run.limit)
+    if not run.limit:
+        report.plots(rows, run.out.parent / "images")
+    run.write(report.TITLE, text)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import Any
 
 import faiss
 import numpy as np
@@ -15,6 +15,7 @@ from benchmarks.recall import recall, recall_on
 from benchmarks.scale.build import BUCKETS, COLLECTION, batches, manifest
 from benchmarks.scale.rivals import WordRival
 from benchmarks.sentences import Sentences
+from benchmarks.timing import percentiles, timed
 from search_app.protocols import EncoderStamp
 from search_app.settings import Settings
 from search_app.stores.catalog import open_catalog
@@ -22,7 +23,6 @@ from search_app.stores.filters import parse_where
 from search_app.stores.index import Index
 from search_app.types import Matrix
 
-T = TypeVar("T")
 K = 10
 CANDIDATES = 100
 """Hits that the hybrid retriever takes from each side by default."""
@@ -39,8 +39,8 @@ def dense(store: Index, data: Sentences, real: int, flat: Any) -> dict[str, floa
     ours, scan = list[float](), list[float]()
     found = list[list[int]]()
     for number, vector in enumerate(data.asked):
-        hits = _timed(ours, store.search_dense, vector[None], k=K)[0]
-        _timed(scan, flat.search, vector[None], K)
+        hits = timed(ours, store.search_dense, vector[None], k=K)[0]
+        timed(scan, flat.search, vector[None], K)
         found.append([ids[hit.passage.id] for hit in hits])
         if number == _WARM_UP:
             ours.clear()
@@ -49,13 +49,13 @@ def dense(store: Index, data: Sentences, real: int, flat: Any) -> dict[str, floa
     many, scanned = list[float](), list[float]()
     for start in range(0, whole, BATCH):
         part = data.asked[start : start + BATCH]
-        _timed(many, store.search_dense, part, k=K)
-        _timed(scanned, flat.search, part, K)
+        timed(many, store.search_dense, part, k=K)
+        timed(scanned, flat.search, part, K)
     return {
         "recall": recall(data.vectors, data.asked, found, products),
         "recall_real": recall_on(range(real), found, exact),
-        **_percentiles("dense", ours),
-        **_percentiles("scan", scan),
+        **percentiles("dense_", ours),
+        **percentiles("scan_", scan),
         "dense_batched": whole / sum(many),
         "scan_batched": whole / sum(scanned),
     }
@@ -67,25 +67,25 @@ def words(store: Index, questions: Sequence[str], rivals: dict[str, tuple[WordRi
     ours = list[float]()
     theirs: dict[str, list[float]] = {name: [] for name in rivals}
     for number, (question, asked) in enumerate(zip(questions, analysed, strict=True)):
-        _timed(ours, store.search_keyword, [question], k=CANDIDATES)
+        timed(ours, store.search_keyword, [question], k=CANDIDATES)
         for name, (rival, most) in rivals.items():
             if number < most:
-                _timed(theirs[name], rival.ask, asked, CANDIDATES)
+                timed(theirs[name], rival.ask, asked, CANDIDATES)
         if number == _WARM_UP:
             ours.clear()
             for times in theirs.values():
                 times.clear()
-    found = _percentiles("words", ours)
+    found = percentiles("words_", ours)
     for name, times in theirs.items():
-        found |= _percentiles(f"words_{name}", times)
+        found |= percentiles(f"words_{name}_", times)
     return found
 
 
 def both(store: Index, data: Sentences) -> dict[str, float]:
     times = list[float]()
     for question, vector in zip(data.questions, data.asked, strict=True):
-        _timed(times, store.search_both, [question], vector[None], k=CANDIDATES)
-    return _percentiles("both", times[_WARM_UP:])
+        timed(times, store.search_both, [question], vector[None], k=CANDIDATES)
+    return percentiles("both_", times[_WARM_UP:])
 
 
 def filtered(store: Index, data: Sentences) -> dict[str, float]:
@@ -106,8 +106,8 @@ def filtered(store: Index, data: Sentences) -> dict[str, float]:
         for number in range(_FILTERED):
             vector, question = data.asked[number], data.questions[number]
             times = later if number else first
-            hits = _timed(times, store.search_dense, vector[None], k=K, where=where)[0]
-            _timed(word, store.search_keyword, [question], k=K, where=where)
+            hits = timed(times, store.search_dense, vector[None], k=K, where=where)[0]
+            timed(word, store.search_keyword, [question], k=K, where=where)
             best = _best(data.vectors, vector, allowed)
             right += len(best & {ids[hit.passage.id] for hit in hits})
             wanted += len(best)
@@ -118,7 +118,7 @@ def filtered(store: Index, data: Sentences) -> dict[str, float]:
             f"{name}_recall": right / wanted if wanted else 1.0,
             f"{name}_short": float(short),
         }
-        found |= _percentiles(name, later) | _percentiles(f"{name}_words", word)
+        found |= percentiles(f"{name}_", later) | percentiles(f"{name}_words_", word)
     return found
 
 
@@ -132,16 +132,16 @@ def living(settings: Settings, store: Index, data: Sentences, stamp: EncoderStam
             start = time.perf_counter()
             writer.write(changes)
             spent += time.perf_counter() - start
-            _timed(seen, store.search_both, [data.questions[0]], data.asked[:1], k=K)
+            timed(seen, store.search_both, [data.questions[0]], data.asked[:1], k=K)
         start = time.perf_counter()
         gone = writer.remove_documents([f"again-{document.id}" for document in part.documents])
         deleting = time.perf_counter() - start
-        _timed(seen, store.search_both, [data.questions[0]], data.asked[:1], k=K)
+        timed(seen, store.search_both, [data.questions[0]], data.asked[:1], k=K)
     assert gone == len(part.documents)
     return {
         "added_per_second": len(part.passages) / spent,
         "deleted_per_second": len(part.passages) / deleting,
-        **_percentiles("after_commit", seen),
+        **percentiles("after_commit_", seen),
     }
 
 
@@ -154,14 +154,3 @@ def flat_index(vectors: Matrix) -> Any:
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
     return index
-
-
-def _timed(times: list[float], call: Callable[..., T], *given: Any, **named: Any) -> T:
-    start = time.perf_counter()
-    result = call(*given, **named)
-    times.append(time.perf_counter() - start)
-    return result
-
-
-def _percentiles(name: str, times: Sequence[float]) -> dict[str, float]:
-    return {f"{name}_{at}": float(np.percentile(times, at)) for at in (50, 95)} if times else {}

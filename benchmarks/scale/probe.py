@@ -9,9 +9,9 @@ import json
 import sys
 import time
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
+import psutil  # type: ignore[import-untyped]
 
 from benchmarks.scale.build import COLLECTION
 from search_app.hardware import set_threads
@@ -44,8 +44,7 @@ def main() -> None:
 
 def resident() -> int:
     """Bytes of this process in memory."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(fields["VmRSS"].split()[0]) * 1024
+    return int(psutil.Process().memory_info().rss)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import apsw
 import faiss
 import numpy as np
 
+from benchmarks.timing import percentiles, timed
 from search_app.types import Matrix
 
 Words = Sequence[Sequence[str]]
@@ -129,19 +130,18 @@ def measure_kind(
     build = time.perf_counter() - start
     for name, value in parameters.items():
         setattr(index.hnsw if name == "efSearch" else index, name, value)
-    times, found = [], 0
-    for question, truth in zip(asked, exact_rows, strict=True):
-        start = time.perf_counter()
+
+    def best(question: Any, k: int) -> Any:
         rows = index.search(question[None], candidates)[1][0]
         rows = rows[rows >= 0]
-        scores = vectors[rows] @ question
-        best = rows[np.argsort(-scores)[: len(truth)]]
-        times.append(time.perf_counter() - start)
-        found += len(np.intersect1d(best, truth))
+        return rows[np.argsort(-(vectors[rows] @ question))[:k]]
+
+    times, found = list[float](), 0
+    for question, truth in zip(asked, exact_rows, strict=True):
+        found += len(np.intersect1d(timed(times, best, question, len(truth)), truth))
     return {
         "build": build,
         "bytes": len(faiss.serialize_index(index)) / len(vectors),
         "recall": found / exact_rows.size,
-        "p50": float(np.median(times)),
-        "p95": float(np.percentile(times, 95)),
+        **percentiles("p", times),
     }

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.jobs import files, memory, process, resume, throughput
+from benchmarks import process
+from benchmarks.jobs import files, memory, resume, throughput
 from benchmarks.kept import Kept
 from indexing.converters import FORMATS, convert
 
