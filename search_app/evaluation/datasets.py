@@ -1,4 +1,4 @@
-"""Questions with gold answers, read from SQuAD JSON (v1.1 and v2.0)."""
+"""Questions with gold answers, from SQuAD JSON (v1.1 and v2.0)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from search_app.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class GoldAnswer:
-    """`start` counts characters of the paragraph; text[start:start + len(text)] need not hold in sloppy files."""
+    """`start` is the character offset in the paragraph; in sloppy files the text there may differ."""
 
     text: str
     start: int
@@ -20,7 +20,7 @@ class GoldAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Without answers it is one that its paragraph does not answer."""
+    """A question; without answers if the paragraph does not answer it."""
 
     id: str
     text: str
@@ -41,6 +41,8 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Article:
+    """Paragraphs from one source."""
+
     title: str
     paragraphs: tuple[Paragraph, ...]
 
@@ -61,7 +63,7 @@ class Dataset:
         return ((paragraph, question) for paragraph in self.paragraphs for question in paragraph.questions)
 
     def to_json(self) -> str:
-        """SQuAD v2.0 JSON again."""
+        """The dataset in SQuAD v2.0 format."""
         data = [
             {
                 "title": article.title,
@@ -87,14 +89,14 @@ class Dataset:
 
 
 def load_squad(path: Path) -> Dataset:
-    """Raises ConfigurationError that names the file and what is wrong with it."""
+    """Read a SQuAD file. Raises ConfigurationError with the file and the fault."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         articles = tuple(_article(article) for article in data["data"])
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}", field="data") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        what = f"no {error} in it" if isinstance(error, KeyError) else str(error)
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ConfigurationError(
             f"{path} is not SQuAD JSON: {what}",
             hint="expected data/paragraphs/qas as in SQuAD v1.1 or v2.0",
@@ -102,7 +104,7 @@ def load_squad(path: Path) -> Dataset:
         ) from error
     dataset = Dataset(path.stem, articles)
     if next(dataset.questions, None) is None:
-        raise ConfigurationError(f"{path} holds no question", field="data")
+        raise ConfigurationError(f"{path} has no questions", field="data")
     return dataset
 
 
@@ -116,7 +118,7 @@ def _article(article: dict[str, object]) -> Article:
 def _paragraph(paragraph: dict[str, object]) -> Paragraph:
     context, questions = paragraph["context"], paragraph["qas"]
     if not isinstance(context, str) or not isinstance(questions, list):
-        raise TypeError("a paragraph needs a text as 'context' and a list as 'qas'")
+        raise TypeError("a paragraph needs text in 'context' and a list in 'qas'")
     return Paragraph(context, tuple(_question(question) for question in questions))
 
 
@@ -124,7 +126,7 @@ def _question(question: dict[str, object]) -> Question:
     answers = question.get("answers") or []
     if not isinstance(answers, list):
         raise TypeError("'answers' is not a list")
-    # v2.0 keeps plausible answers apart and says so with is_impossible.
+    # v2.0 marks unanswerable questions with is_impossible.
     gold = () if question.get("is_impossible") else tuple(_answer(answer) for answer in answers)
     return Question(str(question["id"]), str(question["question"]), gold)
 
@@ -132,5 +134,5 @@ def _question(question: dict[str, object]) -> Question:
 def _answer(answer: dict[str, object]) -> GoldAnswer:
     text, start = answer["text"], answer["answer_start"]
     if not isinstance(text, str) or not isinstance(start, int):
-        raise TypeError("an answer needs a text and a number 'answer_start'")
+        raise TypeError("an answer needs text in 'text' and a number in 'answer_start'")
     return GoldAnswer(text, start)

@@ -1,4 +1,4 @@
-"""Measures a reader, a search and a whole answerer on SQuAD files; each is taken as a callable or a protocol."""
+"""Measure a reader, a search, or both together on SQuAD files."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from search_app.protocols import Reader
 from search_app.types import Answer, Hit, Passage
 
 Progress = Callable[[int, int], None]
-"""Called with how many questions are done and how many there are."""
+"""Called with the number of questions done and the number of all questions."""
 
 BATCH = 32
-CUT = 10
+DEPTH = 10
 Asked = tuple[Paragraph, Question]
 
 
 def paragraph_id(paragraph: Paragraph) -> str:
-    """What `relevant` compares documents by: the paragraph's text without surrounding white space."""
+    """The identity of a paragraph: its text without surrounding white space."""
     return paragraph.text.strip()
 
 
 def sample(dataset: Dataset, *, limit: int | None = None, seed: int = 0, answerable: bool = False) -> list[Asked]:
-    """The questions, or `limit` of them drawn with `seed`, in the order of the file."""
+    """The questions with their paragraphs, or `limit` of them drawn with `seed`, in the order of the file."""
     asked = [pair for pair in dataset.questions if pair[1].answers or not answerable]
     if limit is None or limit >= len(asked):
         return asked
@@ -40,10 +40,10 @@ def sample(dataset: Dataset, *, limit: int | None = None, seed: int = 0, answera
 def evaluate_reader(
     reader: Reader, dataset: Dataset, *, limit: int | None = None, seed: int = 0, progress: Progress | None = None
 ) -> dict[str, float]:
-    """EM and F1 (0–100) on each question's own paragraph.
+    """EM and F1 (0–100) of the reader on each question's own paragraph.
 
-    Where every question has an answer (v1.1), "no answer here" is passed over, as no answer can be right; else (v2.0)
-    it counts as "", with EM and F1 of either kind beside.
+    If every question has an answer (v1.1), "no answer here" is skipped, because it is never right. Otherwise (v2.0) it
+    counts as "", and the result also has EM and F1 of the answerable and of the unanswerable questions.
     """
     asked = sample(dataset, limit=limit, seed=seed)
     forced = all(question.answers for _, question in asked)
@@ -73,10 +73,10 @@ def evaluate_retrieval(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, float]:
-    """Success@1, Success@10 and MRR@10 over documents: of a document's passages only the best counts, before the cut.
+    """Success@1, Success@10 and MRR@10 over documents; each counts once, at the rank of its best passage.
 
-    `document_key` says which document a hit belongs to, as `paragraph_id` of the gold paragraph; so `search` has to
-    return enough passages for 10 documents.
+    `document_key` maps a hit to its document, which is relevant if it equals `paragraph_id` of the gold paragraph.
+    `search` must return enough passages for 10 documents.
     """
     asked = sample(dataset, limit=limit, seed=seed, answerable=True)
     qrels: list[ir_measures.Qrel] = []
@@ -88,23 +88,23 @@ def evaluate_retrieval(
             query = str(row)
             row += 1
             qrels.append(ir_measures.Qrel(query, paragraph_id(paragraph), 1))
-            # By rank: ir-measures breaks ties of scores by document id, which is not the order that was shown.
+            # Scored by rank: ir-measures would break ties of scores by document id.
             documents = list(dict.fromkeys(document_key(hit) for hit in hits))
             run += [ir_measures.ScoredDoc(query, name, -float(rank)) for rank, name in enumerate(documents)]
     seconds = time.perf_counter() - begin
-    measures = ir_measures.calc_aggregate([Success @ 1, Success @ CUT, RR @ CUT], qrels, run)
+    measures = ir_measures.calc_aggregate([Success @ 1, Success @ DEPTH, RR @ DEPTH], qrels, run)
     return {
         "questions": float(len(asked)),
         "success@1": float(measures[Success @ 1]),
-        "success@10": float(measures[Success @ CUT]),
-        "mrr@10": float(measures[RR @ CUT]),
+        "success@10": float(measures[Success @ DEPTH]),
+        "mrr@10": float(measures[RR @ DEPTH]),
         "seconds": seconds,
     }
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How well confidences meet frequencies. `bins` rows: lower edge, mean confidence, share right, count."""
+    """How well confidences match frequencies. `bins` rows: lower edge, mean confidence, share right, count."""
 
     brier: float
     ece: float
@@ -119,10 +119,10 @@ def evaluate_answers(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[dict[str, float], Calibration | None]:
-    """EM and F1 (0–100) of the first marked answer from question to answer, and the calibration of its confidence.
+    """EM and F1 (0–100) of the first answer with a span, over the whole corpus, and the calibration of its confidence.
 
-    `no_answer_rate` is how often "no answer here" came first; with unanswerable questions in the file (v2.0) there is
-    EM and F1 of what came first, whichever it was, too. An answer is right for the calibration where EM is 1.
+    `no_answer_rate` is how often "no answer here" came first. With unanswerable questions in the file (v2.0), there is
+    also EM and F1 of whichever answer came first. For the calibration, an answer is right if its EM is 1.
     """
     asked = sample(dataset, limit=limit, seed=seed)
     firsts: list[list[Answer]] = []
@@ -136,26 +136,30 @@ def evaluate_answers(
     if len(rows) < len(asked):
         overall = _scores(asked, [_first(found, False) for found in firsts])
         result |= {f"with_no_answer_{key}": value for key, value in overall.items()}
-    marked = [
-        (found_first.confidence, squad.exact(found_first.text, asked[i][1].gold) if asked[i][1].answers else 0.0)
-        for i, found in enumerate(firsts)
-        if (found_first := next((one for one in found if one.span), None)) and found_first.confidence is not None
-    ]
-    calibration = calibrate([c for c, _ in marked], [right for _, right in marked]) if marked else None
+    confidences: list[float] = []
+    right: list[float] = []
+    for (_, question), found in zip(asked, firsts, strict=True):
+        first = next((answer for answer in found if answer.span), None)
+        if first and first.confidence is not None:
+            confidences.append(first.confidence)
+            right.append(squad.exact(first.text, question.gold) if question.answers else 0.0)
+    calibration = measure_calibration(confidences, right) if confidences else None
     return result | {"seconds": seconds}, calibration
 
 
-def calibrate(confidences: Iterable[float], right: Iterable[float], *, bins: int = 10) -> Calibration:
-    """Brier score and expected calibration error over bins of equal width (Guo et al. 2017)."""
-    said, was = np.array(list(confidences), dtype=np.float64), np.array(list(right), dtype=np.float64)
-    place = np.minimum((said * bins).astype(int), bins - 1)
+def measure_calibration(confidences: Sequence[float], right: Sequence[float], *, bins: int = 10) -> Calibration:
+    """Brier score and expected calibration error over bins of equal width (Guo et al. 2017).
+
+    `right` is 1 for a right answer, else 0.
+    """
+    expected, actual = np.asarray(confidences, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    place = np.minimum((expected * bins).astype(int), bins - 1)
     rows = [
-        (b / bins, float(said[place == b].mean()), float(was[place == b].mean()), int((place == b).sum()))
-        for b in range(bins)
-        if (place == b).any()
+        (b / bins, float(expected[place == b].mean()), float(actual[place == b].mean()), int((place == b).sum()))
+        for b in np.unique(place).tolist()
     ]
-    ece = sum(count * abs(mean - share) for _, mean, share, count in rows) / len(said)
-    return Calibration(float(np.mean((said - was) ** 2)), float(ece), tuple(rows))
+    ece = sum(count * abs(mean - share) for _, mean, share, count in rows) / len(expected)
+    return Calibration(float(np.mean((expected - actual) ** 2)), float(ece), tuple(rows))
 
 
 def _batches(asked: Sequence[Asked], progress: Progress | None) -> Iterable[Sequence[Asked]]:
@@ -167,7 +171,7 @@ def _batches(asked: Sequence[Asked], progress: Progress | None) -> Iterable[Sequ
 
 def _whole(paragraph: Paragraph) -> Hit:
     text = paragraph.text
-    # 1 is what fusion gives to a passage that both retrievers find first.
+    # Fusion scores a passage 1 if both retrievers rank it first.
     return Hit(Passage(id="0", document_id="0", title="", text=text, start=0, end=len(text)), 1.0)
 
 

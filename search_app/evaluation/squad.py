@@ -1,4 +1,4 @@
-"""Exact match and F1 as SQuAD's official script scores them (Rajpurkar et al. 2016, 2018)."""
+"""Exact match and F1, as in the official SQuAD script (Rajpurkar et al. 2016, 2018)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalise(text: str) -> str:
-    """Lower case, without ASCII punctuation and English articles, white space collapsed."""
+    """Lower-case, without ASCII punctuation and English articles, with single spaces."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
 def exact(prediction: str, gold: Sequence[str]) -> float:
-    """1 where the prediction is one of the gold answers; no gold answer means that "" is right."""
+    """1 if the prediction equals a gold answer, else 0; without gold answers, "" is right."""
     return float(normalise(prediction) in {normalise(answer) for answer in gold or [""]})
 
 
 def f1(prediction: str, gold: Sequence[str]) -> float:
-    """Best word overlap with any gold answer, 0..1."""
+    """Word overlap with the most similar gold answer, 0..1."""
     return max(_f1(normalise(prediction).split(), normalise(answer).split()) for answer in gold or [""])
 
 

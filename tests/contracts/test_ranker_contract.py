@@ -1,4 +1,4 @@
-"""One contract for every ranker: the same hits, best first, whatever is asked beside."""
+"""One contract for every ranker: the same hits, best first, whatever other questions are in the call."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_questions_ranked_together_are_ranked_as_alone(ranker: Any) -> None:
         assert [hit.score for hit in alone] == pytest.approx([hit.score for hit in ranked], abs=1e-4)
 
 
-def test_pairs_of_any_length_meet_the_model_in_few_widths(ranker: Any) -> None:
-    """Each shape costs memory that is never given back."""
+def test_pairs_of_any_length_need_few_widths(ranker: Any) -> None:
+    """oneDNN keeps memory for each shape, for the life of the process."""
     widths: set[int] = set()
     embeddings = ranker._model[0].auto_model.get_input_embeddings()
     embeddings.register_forward_pre_hook(lambda _, inputs: widths.add(inputs[0].shape[1]))
@@ -62,11 +62,11 @@ def test_pairs_of_any_length_meet_the_model_in_few_widths(ranker: Any) -> None:
     assert all(width % 8 == 0 or width == ranker._model.max_seq_length for width in widths)
 
 
-def test_nothing_to_rank_is_nothing(ranker: Any) -> None:
+def test_without_hits_there_is_nothing_to_rank(ranker: Any) -> None:
     assert ranker.rank([], []) == []
     assert ranker.rank(["x"], [[]]) == [[]]
 
 
-def test_a_ranker_that_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_without_weights_is_refused_with_the_next_step(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match=r"has no safetensors weights in .*give a folder"):
         CrossEncoderRanker(RankerSettings(model=str(tmp_path)), CPU)

@@ -1,4 +1,4 @@
-"""Any BERT-family checkpoint, from a folder of documents to a marked answer."""
+"""Any BERT-family checkpoint, from a folder of documents to an answer with its span."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def test_a_checkpoint_indexes_searches_and_answers(name: str, documents: Path, t
             result = service.answer(question, k=5, top_k=4)
             assert len(result.hits) == 5
             assert all(np.isfinite(hit.score) for hit in result.hits)
-            marked = [answer for answer in result.answers if answer.span]
-            assert marked
-            for answer in marked:
+            found = [answer for answer in result.answers if answer.span]
+            assert found
+            for answer in found:
                 assert answer.hit is not None
                 assert answer.span is not None
                 document = service.store().document(answer.hit.passage.document_id)

@@ -20,7 +20,7 @@ Model = Callable[[str], str]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """Folder of a tiny checkpoint, by its architecture."""
+    """The folder of a tiny checkpoint, by architecture."""
     folder = tmp_path_factory.mktemp("models")
 
     def made(name: str) -> str:
@@ -36,7 +36,7 @@ def built_with(model: str, **prefixes: str) -> Manifest:
     return Manifest(stamp, "v1 64/8", "auto")
 
 
-def test_each_index_gets_the_encoder_that_it_was_built_with(model: Model) -> None:
+def test_each_index_gets_the_encoder_that_built_it(model: Model) -> None:
     others = (OtherEncoder(model=model("distilbert")), OtherEncoder(model=model("roberta"), query_prefix="query: "))
     encoders = EncoderRegistry(EncoderSettings(model=model("bert"), others=others), CPU)
     for manifest in (
@@ -48,7 +48,7 @@ def test_each_index_gets_the_encoder_that_it_was_built_with(model: Model) -> Non
         assert encoders.for_manifest(manifest) is encoders.for_manifest(manifest), "loaded once"
 
 
-def test_another_is_loaded_when_it_is_needed_and_not_before(model: Model, tmp_path: Path) -> None:
+def test_another_encoder_is_loaded_when_an_index_needs_it(model: Model, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(model("distilbert"), tmp_path / "late"))
     manifest = built_with(str(folder))
     (folder / "model.safetensors").rename(tmp_path / "weights")
@@ -60,7 +60,7 @@ def test_another_is_loaded_when_it_is_needed_and_not_before(model: Model, tmp_pa
     assert encoders.for_manifest(manifest).stamp == manifest.encoder
 
 
-def test_an_index_of_no_encoder_that_is_named_is_refused(model: Model) -> None:
+def test_an_index_of_an_encoder_that_is_not_in_the_settings_is_refused(model: Model) -> None:
     encoders = EncoderRegistry(
         EncoderSettings(model=model("bert"), others=(OtherEncoder(model=model("distilbert")),)), CPU
     )

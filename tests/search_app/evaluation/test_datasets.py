@@ -32,7 +32,7 @@ GOOD = {
 }
 
 
-def test_both_versions_are_read_and_written_back(tmp_path: Path) -> None:
+def test_answerable_and_unanswerable_questions_survive_a_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(GOOD))
     dataset = load_squad(path)
@@ -56,16 +56,16 @@ def test_both_versions_are_read_and_written_back(tmp_path: Path) -> None:
         '{"data": [{"paragraphs": [{"context": "x", "qas": [{"id": 1, "question": "q", "answers": [3]}]}]}]}',
     ],
 )
-def test_another_file_is_named_with_what_was_expected(tmp_path: Path, content: str) -> None:
+def test_a_file_in_another_format_is_named_with_the_expected_one(tmp_path: Path, content: str) -> None:
     path = tmp_path / "other.json"
     path.write_text(content)
     with pytest.raises(ConfigurationError, match=r"other\.json is not SQuAD JSON.*data/paragraphs/qas"):
         load_squad(path)
 
 
-def test_a_file_without_questions_and_a_missing_one_are_refused(tmp_path: Path) -> None:
+def test_a_file_without_questions_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "none.json").write_text('{"data": []}')
-    with pytest.raises(ConfigurationError, match="holds no question"):
+    with pytest.raises(ConfigurationError, match="has no questions"):
         load_squad(tmp_path / "none.json")
     with pytest.raises(ConfigurationError, match="cannot read"):
         load_squad(tmp_path / "missing.json")

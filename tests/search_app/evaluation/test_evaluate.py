@@ -6,10 +6,10 @@ import pytest
 
 from search_app.evaluation.datasets import Article, Dataset, GoldAnswer, Paragraph, Question
 from search_app.evaluation.evaluate import (
-    calibrate,
     evaluate_answers,
     evaluate_reader,
     evaluate_retrieval,
+    measure_calibration,
     paragraph_id,
     sample,
 )
@@ -35,7 +35,7 @@ def _hit(document: str, start: int = 0) -> Hit:
 
 
 class _Scripted:
-    """A reader that answers what it was told, by passage."""
+    """A reader with a fixed answer for each passage."""
 
     def __init__(self, answers: dict[str, list[Answer]]) -> None:
         self._answers = answers
@@ -44,7 +44,7 @@ class _Scripted:
         return [self._answers[found[0].passage.text][:top_k] for found in hits]
 
 
-def test_a_reader_is_scored_on_the_gold_paragraph_with_no_answer_passed_over() -> None:
+def test_a_reader_is_scored_on_the_gold_paragraph_and_no_answer_is_skipped() -> None:
     reader = _Scripted({VIENNA: [_answer(""), _answer("Vienna")], OSAKA: [_answer("stands in Osaka")]})
     seen: list[tuple[int, int]] = []
     found = evaluate_reader(reader, _dataset(), progress=lambda done, total: seen.append((done, total)))
@@ -53,7 +53,7 @@ def test_a_reader_is_scored_on_the_gold_paragraph_with_no_answer_passed_over() -
     assert seen == [(2, 2)]
 
 
-def test_where_silence_can_be_right_it_counts_and_both_kinds_are_told_apart() -> None:
+def test_no_answer_counts_where_it_can_be_right_and_both_kinds_are_reported() -> None:
     reader = _Scripted({VIENNA: [_answer(""), _answer("Vienna")], OSAKA: [_answer("Osaka")]})
     found = evaluate_reader(reader, _dataset(impossible=True))
     assert found["em"] == pytest.approx(200 / 3)
@@ -61,7 +61,7 @@ def test_where_silence_can_be_right_it_counts_and_both_kinds_are_told_apart() ->
     assert (found["has_answer_em"], found["has_answer_questions"]) == (50, 2)
 
 
-def test_passages_are_folded_to_documents_before_the_cut() -> None:
+def test_documents_count_once_at_the_rank_of_their_best_passage() -> None:
     fill = [_hit("other", start) for start in range(0, 80, 4)]
     ranking = {
         "Where was it signed?": [*fill, _hit(VIENNA)],
@@ -75,7 +75,7 @@ def test_passages_are_folded_to_documents_before_the_cut() -> None:
     assert (found["success@1"], found["success@10"], found["mrr@10"]) == (0.5, 1.0, 0.75)
 
 
-def test_a_document_at_the_eleventh_place_was_not_found() -> None:
+def test_a_document_at_rank_eleven_counts_as_not_found() -> None:
     found = evaluate_retrieval(
         lambda questions: [[*(_hit(f"other {i}") for i in range(10)), _hit(VIENNA), _hit(OSAKA)] for _ in questions],
         _dataset(),
@@ -84,7 +84,7 @@ def test_a_document_at_the_eleventh_place_was_not_found() -> None:
     assert (found["success@10"], found["mrr@10"]) == (0, 0)
 
 
-def test_equal_scores_keep_the_order_that_was_shown() -> None:
+def test_hits_with_equal_scores_keep_their_order() -> None:
     found = evaluate_retrieval(
         lambda questions: [[_hit("zzz"), _hit(VIENNA), _hit(OSAKA)] for _ in questions],
         _dataset(),
@@ -115,21 +115,21 @@ def test_without_confidence_there_is_no_calibration() -> None:
     assert calibration is None
 
 
-def test_a_question_without_any_answer_scores_nothing() -> None:
+def test_a_question_without_any_answer_scores_zero() -> None:
     found, _ = evaluate_answers(lambda questions: [[] for _ in questions], _dataset())
     assert (found["em"], found["f1"], found["no_answer_rate"]) == (0, 0, 0)
 
 
-def test_honest_confidences_have_no_calibration_error() -> None:
-    honest = calibrate([0.25] * 4 + [0.75] * 4, [1, 0, 0, 0, 1, 1, 1, 0])
-    assert honest.ece == pytest.approx(0)
-    assert [(edge, count) for edge, _, _, count in honest.bins] == [(0.2, 4), (0.7, 4)]
-    boastful = calibrate([1.0] * 4, [1, 0, 0, 0])
-    assert boastful.ece == pytest.approx(0.75)
-    assert boastful.brier == pytest.approx(0.75)
+def test_confidences_that_match_frequencies_have_no_calibration_error() -> None:
+    calibrated = measure_calibration([0.25] * 4 + [0.75] * 4, [1, 0, 0, 0, 1, 1, 1, 0])
+    assert calibrated.ece == pytest.approx(0)
+    assert [(edge, count) for edge, _, _, count in calibrated.bins] == [(0.2, 4), (0.7, 4)]
+    overconfident = measure_calibration([1.0] * 4, [1, 0, 0, 0])
+    assert overconfident.ece == pytest.approx(0.75)
+    assert overconfident.brier == pytest.approx(0.75)
 
 
-def test_a_sample_depends_on_its_seed_alone_and_keeps_the_order() -> None:
+def test_a_sample_depends_on_its_seed_alone_and_keeps_the_order_of_the_file() -> None:
     questions = tuple(Question(str(i), "q", (GoldAnswer("x", 0),)) for i in range(100))
     dataset = Dataset("d", (Article("", (Paragraph("x", questions),)),))
     one = [int(q.id) for _, q in sample(dataset, limit=10, seed=1)]
@@ -138,5 +138,5 @@ def test_a_sample_depends_on_its_seed_alone_and_keeps_the_order() -> None:
     assert len(sample(dataset, limit=1000)) == 100
 
 
-def test_a_paragraph_is_known_by_its_text() -> None:
+def test_a_paragraph_is_identified_by_its_text() -> None:
     assert paragraph_id(Paragraph(" a b\n", ())) == "a b"

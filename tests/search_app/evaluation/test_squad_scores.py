@@ -13,7 +13,7 @@ from search_app.evaluation.squad import exact, f1, normalise
     ("text", "normal"),
     [("The  Cat!", "cat"), ("an  apple a day", "apple day"), ("U.S.A.", "usa"), ("Anna", "anna"), ("the", "")],
 )
-def test_articles_case_punctuation_and_space_do_not_count(text: str, normal: str) -> None:
+def test_articles_case_punctuation_and_white_space_are_ignored(text: str, normal: str) -> None:
     assert normalise(text) == normal
 
 
@@ -22,13 +22,13 @@ def test_the_best_gold_answer_counts() -> None:
     assert f1("in old Vienna", ["Vienna", "old Vienna town"]) == pytest.approx(2 / 3)
 
 
-def test_without_a_gold_answer_only_silence_is_right() -> None:
+def test_without_a_gold_answer_only_no_answer_is_right() -> None:
     assert (exact("", []), f1("", [])) == (1, 1)
     assert (exact("Vienna", []), f1("Vienna", [])) == (0, 0)
     assert (exact("", ["Vienna"]), f1("", ["Vienna"])) == (0, 0)
 
 
-def test_words_count_as_often_as_they_stand() -> None:
+def test_repeated_words_count_as_often_as_they_occur() -> None:
     assert f1("ha ha", ["ha"]) == pytest.approx(2 / 3)
 
 

@@ -35,12 +35,12 @@ def reader() -> ExtractiveReader:
     return ExtractiveReader(ReaderSettings(), PLAIN)
 
 
-def _marked(reader: ExtractiveReader, question: str, hits: list[Hit]) -> Answer:
-    """The best answer that has a place."""
+def _best(reader: ExtractiveReader, question: str, hits: list[Hit]) -> Answer:
+    """The best answer with a span."""
     return next(answer for answer in reader.read([question], [hits], top_k=5)[0] if answer.span)
 
 
-def test_the_bundled_reader_marks_the_answer_in_its_passage(reader: ExtractiveReader) -> None:
+def test_the_bundled_reader_finds_the_answer_in_its_passage(reader: ExtractiveReader) -> None:
     questions = ["Where was the treaty signed?", "Who wrote the history of the river?", "How many maps are kept?"]
     answers = reader.read(questions, [[_hit(TEXT)]] * 3, top_k=1)
     assert [found[0].text for found in answers] == ["Vienna", "Ann Müller", "4,200"]
@@ -50,13 +50,13 @@ def test_spans_count_characters_of_the_document_not_of_the_passage(reader: Extra
     document = "\u4e2d\U0001f600 Before. " + TEXT + " After."
     start = document.index("The library")
     hit = _hit(document[start : start + 90], start=start)
-    answer = _marked(reader, "How many maps are kept?", [hit])
+    answer = _best(reader, "How many maps are kept?", [hit])
     assert answer.span is not None
     assert document[answer.span.start : answer.span.end] == answer.text == "4,200"
     assert answer.hit is hit
 
 
-def test_the_answer_is_found_among_passages_that_do_not_hold_it(reader: ExtractiveReader) -> None:
+def test_the_answer_is_found_among_passages_without_it(reader: ExtractiveReader) -> None:
     others = [
         _hit("The glacier melts slowly in the long summer of the north.", document="x"),
         _hit("Copper is a metal that conducts electricity well.", document="y"),
@@ -67,7 +67,7 @@ def test_the_answer_is_found_among_passages_that_do_not_hold_it(reader: Extracti
     assert answer.hit.passage.document_id == "d"
 
 
-def test_the_same_place_read_in_two_overlapping_passages_is_one_answer(reader: ExtractiveReader) -> None:
+def test_a_span_in_two_overlapping_passages_is_one_answer(reader: ExtractiveReader) -> None:
     half = len("The treaty was signed in Vienna in 1815.")
     hits = [_hit(TEXT[: half + 60]), _hit(TEXT)]
     answers = [answer for answer in reader.read(["Where was the treaty signed?"], [hits], top_k=20)[0] if answer.span]
@@ -84,20 +84,20 @@ def test_an_answer_beyond_the_first_window_of_a_long_passage_is_found(reader: Ex
     assert reader.model.windows - before > 2
 
 
-def test_no_answer_may_be_longer_than_the_setting_allows() -> None:
+def test_no_answer_is_longer_than_the_setting_allows() -> None:
     reader = ExtractiveReader(ReaderSettings(max_answer_tokens=2), PLAIN)
     for answer in reader.read(["Who wrote the history of the river?"], [[_hit(TEXT)]], top_k=50)[0]:
         assert len(answer.text.replace(",", " ").replace(".", " ").split()) <= 2
 
 
-def test_no_answer_here_is_an_answer_without_text_span_and_hit(reader: ExtractiveReader) -> None:
+def test_no_answer_here_has_neither_text_nor_span_nor_hit(reader: ExtractiveReader) -> None:
     found = reader.read(["Where was the treaty signed?"], [[_hit(TEXT)]], top_k=500)[0]
     (none,) = [answer for answer in found if answer.span is None]
     assert (none.text, none.hit) == ("", None)
     assert [answer.score for answer in found] == sorted((answer.score for answer in found), reverse=True)
 
 
-def test_questions_in_one_call_get_what_they_get_alone(reader: ExtractiveReader) -> None:
+def test_questions_in_one_call_get_the_answers_they_get_alone(reader: ExtractiveReader) -> None:
     questions = ["Where was the treaty signed?", "Who wrote the history?", "What does the library keep?"]
     hits = [[_hit(TEXT), _hit("Copper is a metal.", document="x")], [_hit(TEXT)], [_hit(TEXT[40:], start=40)]]
     together = reader.read(questions, hits, top_k=3)
@@ -114,18 +114,18 @@ def test_questions_of_one_call_share_forward_passes(reader: ExtractiveReader) ->
     assert reader.model.forward_passes - passes == 1
 
 
-def test_passages_of_any_length_meet_the_model_in_few_shapes(
+def test_passages_of_any_length_need_few_input_shapes(
     reader: ExtractiveReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each shape costs about a megabyte that is never given back: 1,200 after 1,400 questions, before this."""
+    """oneDNN keeps about a megabyte for each shape, for the life of the process."""
     shapes: set[tuple[int, int]] = set()
     forward = reader.model._forward
 
-    def watched(ids: Any, types: Any, mask: Any) -> Any:
+    def recorded(ids: Any, types: Any, mask: Any) -> Any:
         shapes.add(ids.shape)
         return forward(ids, types, mask)
 
-    monkeypatch.setattr(reader.model, "_forward", watched)
+    monkeypatch.setattr(reader.model, "_forward", recorded)
     words = (TEXT + " ") * 12
     for length in range(20, 1_200, 7):
         reader.read(["Where?"], [[_hit(words[:length])]], top_k=1)
@@ -133,17 +133,17 @@ def test_passages_of_any_length_meet_the_model_in_few_shapes(
     assert all(width % 8 == 0 for _, width in shapes)
 
 
-def test_a_window_is_never_padded_beyond_the_longest_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_window_is_never_padded_beyond_the_maximum(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = ExtractiveReader(ReaderSettings(max_tokens=99, stride=16), PLAIN)
     widths: set[int] = set()
     forward = reader.model._forward
 
-    def watched(ids: Any, types: Any, mask: Any) -> Any:
+    def recorded(ids: Any, types: Any, mask: Any) -> Any:
         widths.add(ids.shape[1])
         return forward(ids, types, mask)
 
-    monkeypatch.setattr(reader.model, "_forward", watched)
-    assert _marked(reader, "Where was the treaty signed?", [_hit(TEXT * 3)]).text
+    monkeypatch.setattr(reader.model, "_forward", recorded)
+    assert _best(reader, "Where was the treaty signed?", [_hit(TEXT * 3)]).text
     assert max(widths) == 99
 
 
@@ -154,14 +154,14 @@ def test_empty_calls_and_empty_passages_have_no_answer(reader: ExtractiveReader)
     assert reader.read(["Where?"], [[_hit("\u2003\n ")]], top_k=3) == [[]]
 
 
-def test_questions_of_any_kind_are_read(reader: ExtractiveReader) -> None:
+def test_questions_of_any_kind_get_valid_spans(reader: ExtractiveReader) -> None:
     questions = ["?", "这条河有多长？", "why " * 3000, "\U0001f600\u0301", "\x00"]
     for found in reader.read(questions, [[_hit(TEXT)]] * len(questions), top_k=3):
         for answer in found:
             assert answer.span is None or TEXT[answer.span.start : answer.span.end] == answer.text
 
 
-def test_half_precision_marks_what_full_precision_marks(reader: ExtractiveReader) -> None:
+def test_half_precision_finds_the_answers_of_full_precision(reader: ExtractiveReader) -> None:
     half = ExtractiveReader(ReaderSettings(precision="bfloat16"), PLAIN)
     questions = ["Where was the treaty signed?", "Who wrote the history of the river?", "How many maps are kept?"]
     for a, b in zip(*(r.read(questions, [[_hit(TEXT)]] * 3, top_k=1) for r in (reader, half)), strict=True):
@@ -169,13 +169,13 @@ def test_half_precision_marks_what_full_precision_marks(reader: ExtractiveReader
         assert a[0].score == pytest.approx(b[0].score, abs=0.5)
 
 
-def test_a_retrieval_weight_in_the_settings_replaces_the_shipped_one(reader: ExtractiveReader) -> None:
+def test_a_retrieval_weight_in_the_settings_overrides_that_of_the_checkpoint(reader: ExtractiveReader) -> None:
     weighted = ExtractiveReader(ReaderSettings(retrieval_weight=100.0), PLAIN)
     hits = [_hit(TEXT, score=0.1), _hit("Copper is a metal that conducts electricity.", document="x", score=0.9)]
-    assert _marked(weighted, "Where was the treaty signed?", hits).hit is hits[1]
+    assert _best(weighted, "Where was the treaty signed?", hits).hit is hits[1]
 
 
-def test_confidence_is_a_probability_where_the_reader_was_calibrated_and_none_elsewhere(
+def test_confidence_is_a_probability_with_calibration_and_none_without(
     reader: ExtractiveReader, tmp_path: Path
 ) -> None:
     folder = make_checkpoint("bert", tmp_path / "plain", reader=True)
@@ -195,7 +195,7 @@ def test_confidence_is_a_probability_where_the_reader_was_calibrated_and_none_el
 
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
-def test_every_architecture_is_read_with_right_offsets(name: str, tmp_path: Path) -> None:
+def test_every_architecture_gives_correct_offsets(name: str, tmp_path: Path) -> None:
     folder = make_checkpoint(name, tmp_path / name, reader=True)
     reader = ExtractiveReader(ReaderSettings(model=str(folder)), PLAIN)
     text = "東京都の図書館には江戸時代の地図がある。 " + TEXT * 3
@@ -210,7 +210,7 @@ def test_every_architecture_is_read_with_right_offsets(name: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "distilbert"])
-def test_padding_does_not_change_what_a_window_scores(name: str, tmp_path: Path) -> None:
+def test_padding_does_not_change_logits(name: str, tmp_path: Path) -> None:
     folder = make_checkpoint(name, tmp_path / name, reader=True)
     reader = ExtractiveReader(ReaderSettings(model=str(folder)), PLAIN)
     short, long = _hit("Vienna is a city."), _hit(TEXT[:120], document="long")
@@ -227,7 +227,7 @@ def test_a_checkpoint_without_a_trained_head_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("weights", ["tf_model.h5", "pytorch_model.bin", "flax_model.msgpack"])
-def test_weights_that_are_not_safetensors_are_refused_with_what_to_do(tmp_path: Path, weights: str) -> None:
+def test_weights_in_other_formats_are_refused_with_the_next_step(tmp_path: Path, weights: str) -> None:
     folder = make_checkpoint("bert", tmp_path / "other", reader=True)
     (folder / "model.safetensors").rename(folder / weights)
     with pytest.raises(ModelUnavailable, match=rf"only {weights}; convert it"):
@@ -246,14 +246,14 @@ def test_a_tokenizer_without_offsets_is_refused(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_hub_name_that_is_not_here_is_one_clear_line() -> None:
+def test_an_unreachable_hub_name_is_an_error_in_one_line() -> None:
     with pytest.raises(ModelUnavailable) as caught:
         ExtractiveReader(ReaderSettings(model="nobody/has-this-reader"), PLAIN)
     assert "nobody/has-this-reader" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_configuration_cannot_choose_which_code_runs(tmp_path: Path) -> None:
+def test_a_configuration_cannot_select_code_to_run(tmp_path: Path) -> None:
     folder = make_checkpoint("bert", tmp_path / "foreign", reader=True)
     config = json.loads((folder / "config.json").read_text())
     config |= {
@@ -279,7 +279,7 @@ def test_damaged_weights_are_an_error_and_not_an_answer(tmp_path: Path) -> None:
         ExtractiveReader(ReaderSettings(model=str(folder)), PLAIN)
 
 
-def test_half_precision_files_are_computed_in_the_precision_asked_for(tmp_path: Path) -> None:
+def test_half_precision_files_run_in_the_requested_precision(tmp_path: Path) -> None:
     folder = make_checkpoint("bert", tmp_path / "half", reader=True)
     model = AutoModel.from_pretrained(folder)
     assert model.dtype == torch.float32

@@ -18,7 +18,7 @@ def _candidates() -> list[SpanCandidate]:
     ]
 
 
-def test_answers_are_ranked_by_logits_where_nothing_was_fitted() -> None:
+def test_answers_are_ranked_by_logits_without_calibration() -> None:
     ranked = AnswerScorer().rank(_candidates(), [0.9, 0.1])
     assert [(one.candidate.document_id, one.candidate.start) if one.candidate else None for one in ranked] == [
         ("b", 0),
@@ -29,13 +29,13 @@ def test_answers_are_ranked_by_logits_where_nothing_was_fitted() -> None:
     assert all(one.confidence is None for one in ranked)
 
 
-def test_the_null_and_the_retrieval_weigh_in_when_asked() -> None:
+def test_null_logits_and_retrieval_scores_count_by_their_weights() -> None:
     ranked = AnswerScorer(null_weight=1.0, retrieval_weight=2.0, no_answer=6.0).rank(_candidates(), [0.9, 0.1])
     assert [one.score for one in ranked] == pytest.approx([7.8, 6.8, 0.7])
     assert [one.candidate.document_id if one.candidate else None for one in ranked] == [None, "a", "b"]
 
 
-def test_features_are_those_of_the_answer_among_its_rivals() -> None:
+def test_features_compare_an_answer_with_its_rivals() -> None:
     first, none, second = AnswerScorer().rank(_candidates(), [0.9, 0.1])
     assert first.features["margin"] == pytest.approx(1.0)
     assert second.features["margin"] == pytest.approx(-1.0)
@@ -45,7 +45,7 @@ def test_features_are_those_of_the_answer_among_its_rivals() -> None:
     assert none.features == first.features
 
 
-def test_nothing_marked_is_nothing_ranked() -> None:
+def test_without_candidates_there_is_no_answer() -> None:
     assert AnswerScorer().rank([], []) == []
 
 
@@ -56,14 +56,14 @@ def test_probabilities_stay_between_zero_and_one_for_any_score() -> None:
     assert logistic.probability({"logit": -1e9}) == 0.0
 
 
-def test_scorer_survives_its_file(tmp_path: Path) -> None:
+def test_a_scorer_survives_its_file(tmp_path: Path) -> None:
     calibrator = Logistic(FEATURES, (0.1, 0.2, 0.3, 0.4, 0.5), -1.0)
     scorer = AnswerScorer(0.5, 2.0, -1.5, calibrator, None, {"files": ["x"]})
     (tmp_path / FILE).write_text(scorer.to_json())
     assert AnswerScorer.load(tmp_path) == scorer
 
 
-def test_a_folder_without_scorer_gets_the_defaults(tmp_path: Path) -> None:
+def test_a_folder_without_calibration_gets_the_defaults(tmp_path: Path) -> None:
     assert AnswerScorer.load(tmp_path) == AnswerScorer()
 
 
@@ -83,7 +83,7 @@ def test_a_folder_without_scorer_gets_the_defaults(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_broken_file_is_named(tmp_path: Path, content: str) -> None:
+def test_an_invalid_file_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / FILE).write_text(content)
     with pytest.raises(ModelUnavailable, match=r"reader\.json"):
         AnswerScorer.load(tmp_path)

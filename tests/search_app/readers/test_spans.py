@@ -11,7 +11,7 @@ LOGITS = st.lists(st.integers(-50, 50), min_size=1, max_size=24)
 
 
 @given(starts=LOGITS, seed=st.integers(0, 2**16), width=st.integers(1, 30), n=st.integers(1, 12), data=st.data())
-def test_the_band_holds_the_same_best_spans_as_the_whole_matrix(
+def test_the_band_has_the_same_best_spans_as_the_whole_matrix(
     starts: list[int], seed: int, width: int, n: int, data: st.DataObject
 ) -> None:
     size = len(starts)
@@ -45,7 +45,7 @@ def _candidate(document: str, start: int, end: int) -> SpanCandidate:
     return SpanCandidate(document, start, end, 0, 0.0, 0.0)
 
 
-def test_of_overlapping_candidates_in_one_document_only_the_best_stays() -> None:
+def test_of_overlapping_candidates_in_one_document_only_the_best_is_kept() -> None:
     candidates = [
         _candidate("a", 0, 10),
         _candidate("a", 5, 12),
@@ -60,7 +60,7 @@ def test_of_overlapping_candidates_in_one_document_only_the_best_stays() -> None
 @given(
     st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 20), st.integers(1, 6), st.integers(-5, 5)), max_size=30)
 )
-def test_what_is_merged_never_overlaps_and_nothing_better_was_dropped(rows: list[tuple[str, int, int, int]]) -> None:
+def test_distinct_candidates_never_overlap_and_no_better_one_is_dropped(rows: list[tuple[str, int, int, int]]) -> None:
     candidates = [_candidate(document, start, start + length) for document, start, length, _ in rows]
     scores = np.array([score for *_, score in rows], dtype=np.float32)
     kept = distinct(candidates, scores)
@@ -75,7 +75,7 @@ def test_what_is_merged_never_overlaps_and_nothing_better_was_dropped(rows: list
         assert any(overlap(i, j) and scores[j] >= scores[i] for j in kept)
 
 
-def test_the_same_words_from_two_documents_are_one_answer() -> None:
+def test_the_same_text_in_two_documents_is_one_answer() -> None:
     candidates = [
         SpanCandidate("a", 0, 5, 0, 1.0, 0.0, "lima"),
         SpanCandidate("b", 7, 11, 1, 3.0, 0.0, "lima"),

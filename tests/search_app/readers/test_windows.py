@@ -29,7 +29,7 @@ def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 @settings(max_examples=60, deadline=None)
 @given(question=TEXTS, text=TEXTS, max_tokens=st.integers(32, 96), stride=st.integers(0, 200))
-def test_windows_of_any_text_cover_every_token_and_keep_their_size(
+def test_windows_of_any_text_cover_every_token_within_their_size(
     bundled: PreTrainedTokenizerFast, question: str, text: str, max_tokens: int, stride: int
 ) -> None:
     windows = WindowMaker(bundled, max_tokens=max_tokens, stride=stride)([question], [text])
@@ -43,7 +43,7 @@ def test_windows_of_any_text_cover_every_token_and_keep_their_size(
 
 @settings(max_examples=60, deadline=None)
 @given(text=TEXTS, data=st.data())
-def test_characters_and_tokens_are_each_others_inverse(
+def test_characters_and_tokens_map_back_to_each_other(
     bundled: PreTrainedTokenizerFast, text: str, data: st.DataObject
 ) -> None:
     (window, *_) = WindowMaker(bundled, max_tokens=96, stride=16)(["what?"], [text])
@@ -60,7 +60,7 @@ def test_characters_and_tokens_are_each_others_inverse(
         assert window.characters(*found, text) == span
 
 
-def test_every_tokenizer_finds_an_answer_again_at_its_characters(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_every_tokenizer_maps_an_answer_to_tokens_and_back(tokenizer: PreTrainedTokenizerFast) -> None:
     text = "The glacier is a slow river of ice; the treaty was signed in Vienna by Lima. " * 3
     answer = "signed in Vienna"
     windows = WindowMaker(tokenizer, max_tokens=64, stride=24)(["Where was it signed?"], [text])
@@ -73,7 +73,7 @@ def test_every_tokenizer_finds_an_answer_again_at_its_characters(tokenizer: PreT
         assert text[span.start : span.end] == answer
 
 
-def test_tokens_of_the_question_are_told_apart_by_type_where_the_tokenizer_does(
+def test_token_types_equal_those_of_the_tokenizer(
     bundled: PreTrainedTokenizerFast,
 ) -> None:
     (window,) = WindowMaker(bundled, max_tokens=64, stride=8)(["who wrote it?"], ["ann wrote it"])
@@ -91,20 +91,20 @@ def test_an_answer_outside_the_window_has_no_tokens(bundled: PreTrainedTokenizer
     assert last.tokens(len(text) - 4, len(text) - 1) is not None
 
 
-def test_a_question_longer_than_the_window_is_cut_and_the_text_is_still_read(
+def test_a_question_longer_than_the_window_is_cut_and_leaves_room_for_the_text(
     bundled: PreTrainedTokenizerFast,
 ) -> None:
     windows = WindowMaker(bundled, max_tokens=64, stride=32)(["why " * 5000], ["because it is so " * 40])
     assert all(len(window) <= 64 and len(window.offsets) >= 64 - 16 - 3 - 1 for window in windows[:-1])
 
 
-def test_an_empty_text_gives_a_window_without_tokens(bundled: PreTrainedTokenizerFast) -> None:
+def test_an_empty_text_gives_a_window_without_text_tokens(bundled: PreTrainedTokenizerFast) -> None:
     (window,) = WindowMaker(bundled, max_tokens=64, stride=8)(["why?"], [""])
     assert window.first == window.last
     assert window.tokens(0, 1) is None
 
 
-def test_two_makers_do_not_disturb_each_other_or_their_tokenizer(bundled: PreTrainedTokenizerFast) -> None:
+def test_two_makers_do_not_change_each_other_or_their_tokenizer(bundled: PreTrainedTokenizerFast) -> None:
     short = WindowMaker(bundled, max_tokens=32, stride=4)
     long = WindowMaker(bundled, max_tokens=128, stride=4)
     text = "one two three four five six " * 10
@@ -112,7 +112,7 @@ def test_two_makers_do_not_disturb_each_other_or_their_tokenizer(bundled: PreTra
     assert len(bundled(text)["input_ids"]) > 60
 
 
-def test_stacked_windows_are_padded_to_the_width_and_masked(bundled: PreTrainedTokenizerFast) -> None:
+def test_stacked_windows_are_padded_and_masked(bundled: PreTrainedTokenizerFast) -> None:
     windows = WindowMaker(bundled, max_tokens=64, stride=8)(["a", "a"], ["one two three", "one"])
     ids, types, mask = stack(windows, pad_id=0, shape=(2, 16))
     assert ids.shape == types.shape == mask.shape == (2, 16)
