@@ -39,7 +39,7 @@ def _token_spans() -> TokenSpans:
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
+class TokenizedTexts:
     """What HashEncoder takes for tokenised."""
 
     texts: tuple[str, ...]
@@ -68,10 +68,10 @@ class HashEncoder:
     def tokenizer_json(self) -> str:
         return _tokenizer_json()
 
-    def tokenize_passages(self, texts: Sequence[str]) -> Texts:
-        return Texts(tuple(texts))
+    def tokenize_passages(self, texts: Sequence[str]) -> TokenizedTexts:
+        return TokenizedTexts(tuple(texts))
 
-    def encode_tokenized(self, tokenized: Texts) -> Matrix:
+    def encode_tokenized(self, tokenized: TokenizedTexts) -> Matrix:
         return self.encode_passages(tokenized.texts)
 
     def encode_passages(self, texts: Sequence[str]) -> Matrix:

@@ -48,7 +48,7 @@ def load(folder: Path, cache: Path, encoder: HashEncoder = ENCODER) -> Sentences
     return sentences.load(encoder, cache, folder=folder, questions=5)
 
 
-def test_sentences_are_passages_of_their_paragraph_and_come_once(folder: Path, tmp_path: Path) -> None:
+def test_sentences_are_passages_of_their_paragraph_without_duplicates(folder: Path, tmp_path: Path) -> None:
     data = load(folder, tmp_path)
     texts = {document.id: document.text for document in data.documents}
     assert len(texts) == 12
@@ -65,7 +65,7 @@ def test_vectors_are_encoded_once(folder: Path, tmp_path: Path) -> None:
     assert np.array_equal(before.vectors, after.vectors)
 
 
-def test_a_part_is_of_whole_documents(folder: Path, tmp_path: Path) -> None:
+def test_a_part_consists_of_whole_documents(folder: Path, tmp_path: Path) -> None:
     part = load(folder, tmp_path).first(1)
     assert {passage.document_id for passage in part.passages} == {document.id for document in part.documents}
     assert len(part.documents) == 1
@@ -89,7 +89,7 @@ def test_derived_vectors_have_unit_length_and_the_distances_of_real_ones() -> No
     assert np.max(derived @ real.T) < 0.9999  # none is a copy
 
 
-def test_neighbour_quantiles_are_those_of_all_pairs() -> None:
+def test_neighbour_quantiles_match_an_exhaustive_comparison() -> None:
     vectors = clustered(400)
     products = vectors @ vectors.T
     np.fill_diagonal(products, -2)
@@ -99,7 +99,7 @@ def test_neighbour_quantiles_are_those_of_all_pairs() -> None:
     assert tenth == pytest.approx(list(np.percentile(distances[:, 9], synthetic.QUANTILES)), abs=1e-5)
 
 
-def test_derived_passages_stand_in_documents_and_use_the_words_of_real_ones(folder: Path, tmp_path: Path) -> None:
+def test_derived_passages_belong_to_documents_and_use_real_words(folder: Path, tmp_path: Path) -> None:
     real = load(folder, tmp_path)
     data = synthetic.extended(real, 50)
     assert len(data.passages) == len(data.vectors) == 50
@@ -111,14 +111,14 @@ def test_derived_passages_stand_in_documents_and_use_the_words_of_real_ones(fold
     assert {word for passage in data.passages[13:] for word in passage.text.split()} <= words
 
 
-def test_term_statistics_count_words_without_case_and_signs() -> None:
+def test_term_statistics_ignore_case_and_punctuation() -> None:
     found = synthetic.term_statistics(["One two, two!", "Three"])
     assert (found.words, found.vocabulary) == (2, 3)
     assert found.once == pytest.approx(2 / 3)
     assert found.common == 1
 
 
-def test_the_changes_hold_every_passage_once_with_its_own_vector(folder: Path, tmp_path: Path) -> None:
+def test_the_changes_contain_each_passage_once_with_its_vector(folder: Path, tmp_path: Path) -> None:
     data = load(folder, tmp_path)
     changes = list(bulk.changes(data))
     found = [pair for change in changes for pair in zip(change.batch.passages, change.batch.embeddings, strict=True)]
@@ -126,7 +126,7 @@ def test_the_changes_hold_every_passage_once_with_its_own_vector(folder: Path, t
     assert np.array_equal(np.array([vector for _, vector in found]), data.vectors)
 
 
-def test_recall_is_the_share_of_the_nearest_that_was_found(folder: Path, tmp_path: Path) -> None:
+def test_recall_is_the_share_of_nearest_neighbours_found(folder: Path, tmp_path: Path) -> None:
     data = load(folder, tmp_path)
     products, exact = synthetic.nearest(data.asked, data.vectors, 4)
     every = [list(map(int, rows)) for rows in exact]
@@ -141,7 +141,7 @@ def test_recall_is_the_share_of_the_nearest_that_was_found(folder: Path, tmp_pat
     ("vectors", "each"),
     [("flat", 1536), ("hnsw", 1600), ("int8_hnsw", 452), ("int4_hnsw", 260), ("bbq_flat", 62), ("bbq_hnsw", 126)],
 )
-def test_memory_follows_the_manual(vectors: str, each: int) -> None:
+def test_memory_follows_the_formulas_of_the_manual(vectors: str, each: int) -> None:
     assert scale.memory_bytes(vectors, 1_000, 384) == 1_000 * each
 
 
@@ -149,7 +149,7 @@ def type_row(vectors: str, **values: float) -> dict[str, Any]:
     return {"vectors": vectors, "memory": 1e6, "recall": 1.0, "hybrid_50": 0.01, **values}
 
 
-def test_the_recommendation_wants_enough_recall_first() -> None:
+def test_the_recommendation_requires_enough_recall() -> None:
     rows = [
         type_row("flat", memory=0.0),
         type_row("int8_hnsw", memory=4e6, hybrid_50=0.005),
@@ -162,7 +162,7 @@ def test_the_recommendation_wants_enough_recall_first() -> None:
     assert "No graph" in scale.recommendation([type_row("hnsw", recall=0.5)])
 
 
-def test_kept_rows_are_there_again_and_only_in_the_same_state(tmp_path: Path) -> None:
+def test_measurements_are_reused_only_for_the_same_code_and_machine(tmp_path: Path) -> None:
     path = tmp_path / "part" / "rows.jsonl"
     kept = Kept(path, {"code": "x"}, fresh=False)
     kept.add(system="ours", round=0, seconds=1.5)
@@ -174,7 +174,7 @@ def test_kept_rows_are_there_again_and_only_in_the_same_state(tmp_path: Path) ->
     assert Kept(path, {"code": "y"}, fresh=True).rows == []
 
 
-def test_the_bulk_table_has_ratios_of_medians(tmp_path: Path) -> None:
+def test_the_bulk_table_shows_ratios_of_medians(tmp_path: Path) -> None:
     kept = Kept(tmp_path / "rows.jsonl", {}, fresh=True)
     for system, seconds in (("int8_hnsw", (1.0, 9.0, 2.0)), ("haystack", (8.0, 8.0, 8.0)), ("haystack-fast", (5.0,))):
         for number, value in enumerate(seconds):
@@ -183,7 +183,7 @@ def test_the_bulk_table_has_ratios_of_medians(tmp_path: Path) -> None:
     assert "| int8_hnsw | int8_hnsw | 500 | 4.00 | 2.50 | 0.50 | 1.00 |" in bulk.section(kept)
 
 
-def test_the_quality_table_shows_points(tmp_path: Path) -> None:
+def test_the_quality_table_shows_differences_in_points(tmp_path: Path) -> None:
     kept = Kept(tmp_path / "rows.jsonl", {}, fresh=True)
     for store, success, em in (("embedded", 0.8, 60.0), ("elasticsearch", 0.7975, 60.5)):
         kept.add(task="retrieval", store=store, questions=100.0, **{"success@1": success, "success@10": 1, "mrr@10": 1})
@@ -193,7 +193,7 @@ def test_the_quality_table_shows_points(tmp_path: Path) -> None:
     assert "| answers | 10 | EM | 60.00 | 60.50 | +0.50 |" in text
 
 
-def test_a_part_writes_its_section_below_what_the_page_says_of_the_server(tmp_path: Path) -> None:
+def test_a_part_writes_its_section_below_the_description_of_the_server(tmp_path: Path) -> None:
     run = Run("make bench-elasticsearch", tmp_path, tmp_path / "page.md", None, True)
     run.write(TITLES["bulk"], "measured", top=TOP)
     text = run.out.read_text()
@@ -201,19 +201,19 @@ def test_a_part_writes_its_section_below_what_the_page_says_of_the_server(tmp_pa
     assert text.endswith(f"upper bound.\n\n## {TITLES['bulk']}\n\nmeasured\n")
 
 
-def test_a_quick_look_writes_no_page(tmp_path: Path) -> None:
+def test_a_limited_run_writes_no_page(tmp_path: Path) -> None:
     Run("make bench", tmp_path, tmp_path / "page.md", 10, True).write("Title", "measured")
     assert not (tmp_path / "page.md").exists()
 
 
-def test_a_missing_server_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_server_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.elasticsearch.server.RUN", tmp_path / "elasticsearch" / "run")
     with pytest.raises(click.ClickException, match="--url"), Server(tmp_path):
         pass
 
 
 @pytest.mark.elasticsearch
-def test_types_are_built_asked_and_removed_on_a_real_server(
+def test_every_vector_type_is_built_searched_and_removed_on_a_real_server(
     elasticsearch_url: str, folder: Path, tmp_path: Path
 ) -> None:
     data = load(folder, tmp_path)
@@ -231,7 +231,7 @@ def test_types_are_built_asked_and_removed_on_a_real_server(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the server runs on Linux")
-def test_a_server_of_its_own_ends_with_the_run_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_server_started_for_a_run_stops_with_it_and_leaves_no_files(tmp_path: Path) -> None:
     from servers import missing
 
     if reason := missing():

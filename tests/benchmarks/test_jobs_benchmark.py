@@ -38,7 +38,7 @@ def _paragraph(town: str, number: int) -> dict[str, Any]:
     return {"context": text, "qas": [{"id": f"{town} {number}", "question": "How old?", "answers": answers}]}
 
 
-def test_every_paragraph_stands_in_one_writing_and_no_writing_crosses_articles(data: Path) -> None:
+def test_each_paragraph_is_in_one_text_and_no_text_mixes_articles(data: Path) -> None:
     found = files.writings(data, files=6)
     paragraphs = [text for writing in found for text in writing.paragraphs]
     assert len(paragraphs) == len(set(paragraphs))
@@ -49,7 +49,7 @@ def test_every_paragraph_stands_in_one_writing_and_no_writing_crosses_articles(d
     assert found == files.writings(data, files=6)
 
 
-def test_files_of_three_formats_hold_the_texts_and_come_out_the_same_again(data: Path, tmp_path: Path) -> None:
+def test_files_of_three_formats_contain_the_texts_and_are_reproducible(data: Path, tmp_path: Path) -> None:
     made = files.make_files(tmp_path / "once", files=6, data=data)
     again = files.make_files(tmp_path / "twice", files=6, data=data)
     paths = sorted(path for path in made.rglob("*") if path.is_file())
@@ -63,7 +63,7 @@ def test_files_of_three_formats_hold_the_texts_and_come_out_the_same_again(data:
     assert files.make_files(tmp_path / "once", files=6, limit=2, data=data) != made
 
 
-def test_sentences_are_never_the_same_twice(data: Path, tmp_path: Path) -> None:
+def test_no_sentence_is_repeated(data: Path, tmp_path: Path) -> None:
     folder = files.make_sentences(tmp_path, documents=150, data=data)
     texts = [path.read_text().strip() for path in sorted(folder.rglob("*.txt"))]
     assert len(set(texts)) == len(texts) == 150
@@ -71,12 +71,12 @@ def test_sentences_are_never_the_same_twice(data: Path, tmp_path: Path) -> None:
     assert [json.loads(line)["text"] for line in lines] == texts
 
 
-def test_the_big_file_is_as_big_as_asked_for(data: Path, tmp_path: Path) -> None:
+def test_the_big_file_has_the_requested_size(data: Path, tmp_path: Path) -> None:
     path = files.make_big_lines(tmp_path, megabytes=1, data=data)
     assert 1_000_000 <= path.stat().st_size < 1_020_000
 
 
-def test_the_peak_of_a_process_is_its_own_and_that_of_all(tmp_path: Path) -> None:
+def test_peak_memory_is_measured_for_the_process_and_for_its_children(tmp_path: Path) -> None:
     child = "import time; held = bytearray(120_000_000); time.sleep(1)"
     held = f"import subprocess, sys; block = bytearray(60_000_000); subprocess.run([sys.executable, '-c', {child!r}])"
     ran = process.run(["-c", held])
@@ -85,14 +85,14 @@ def test_the_peak_of_a_process_is_its_own_and_that_of_all(tmp_path: Path) -> Non
     assert not ran.killed
 
 
-def test_a_process_is_killed_when_it_is_time() -> None:
+def test_a_process_is_killed_on_the_given_condition() -> None:
     began = time.monotonic()
     ran = process.run(["-c", "import time; time.sleep(60)"], kill_when=lambda: time.monotonic() > began + 0.3)
     assert ran.killed
     assert ran.seconds < 30
 
 
-def test_the_throughput_table_has_ratios_of_rounds_and_the_encoders_share(tmp_path: Path) -> None:
+def test_the_throughput_table_shows_ratios_per_round_and_the_encoders_share(tmp_path: Path) -> None:
     kept = Kept(tmp_path / "rows.jsonl", {}, fresh=True)
     for number, factor in enumerate((2.0, 4.0, 8.0)):
         kept.add(
@@ -109,7 +109,7 @@ def test_the_throughput_table_has_ratios_of_rounds_and_the_encoders_share(tmp_pa
     assert "computed 90.0% of the job's wall time of 10.0 s, and 45.0% of the 20.0 s" in text
 
 
-def test_the_memory_table_sets_the_large_corpus_against_the_small(tmp_path: Path) -> None:
+def test_the_memory_table_compares_the_large_corpus_with_the_small_one(tmp_path: Path) -> None:
     kept = Kept(tmp_path / "rows.jsonl", {}, fresh=True)
     row = {"passages": 9, "encoded": 9, "seconds": 1.0, "peak_tree": 600e6, "again_seconds": 1.0, "vectors": 5e6}
     for kind in memory.KINDS:
@@ -123,7 +123,7 @@ def test_the_memory_table_sets_the_large_corpus_against_the_small(tmp_path: Path
     assert "the main process 1.10 times, with converters 1.00 times" in text
 
 
-def test_a_run_that_was_not_killed_is_no_measurement_of_resuming(tmp_path: Path) -> None:
+def test_a_run_that_was_not_killed_does_not_count_as_resumed(tmp_path: Path) -> None:
     kept = Kept(tmp_path / "rows.jsonl", {}, fresh=True)
     row = {
         "kind": "files", "documents": 10, "killed_after": 1.0, "there": 9, "seconds": 2.0, "converted": 1,
@@ -138,7 +138,7 @@ def test_a_run_that_was_not_killed_is_no_measurement_of_resuming(tmp_path: Path)
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
-def test_a_killed_job_is_measured_until_everything_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_job_is_measured_until_it_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real command on a few documents."""
     if not files.TRAIN.is_dir():
         pytest.skip(f"no texts at {files.TRAIN}")

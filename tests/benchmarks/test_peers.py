@@ -48,12 +48,12 @@ def data(tmp_path: Path) -> corpus.Benchmark:
     return corpus.load(path, questions=3, paragraphs=None, seed=1)
 
 
-def test_the_sample_is_seeded_and_the_corpus_whole(data: corpus.Benchmark) -> None:
+def test_questions_are_sampled_and_the_corpus_is_complete(data: corpus.Benchmark) -> None:
     assert len(data.paragraphs) == 4
     assert len({asked.id for asked in data.asked}) == 3
 
 
-def test_a_run_that_was_stopped_goes_on_with_what_is_missing(tmp_path: Path, data: corpus.Benchmark) -> None:
+def test_an_interrupted_run_measures_only_what_is_missing(tmp_path: Path, data: corpus.Benchmark) -> None:
     path, about = tmp_path / "results.jsonl", {"processor": "x"}
     first = Kept(path, about, fresh=True)
     for asked in data.asked[:2]:
@@ -70,7 +70,7 @@ def test_a_run_that_was_stopped_goes_on_with_what_is_missing(tmp_path: Path, dat
     assert "index" not in system.calls
 
 
-def test_measurements_of_another_machine_or_code_are_not_mixed_in(tmp_path: Path) -> None:
+def test_measurements_from_another_machine_or_code_are_refused(tmp_path: Path) -> None:
     Kept(tmp_path / "results.jsonl", {"processor": "x"}, fresh=True)
     with pytest.raises(click.ClickException, match="--fresh"):
         Kept(tmp_path / "results.jsonl", {"processor": "y"}, fresh=False)
@@ -89,7 +89,7 @@ def test_the_table_shows_scores_and_ratios_to_haystack(tmp_path: Path, data: cor
     assert lines[3] == "| haystack | 0.0 | 0.0 | 1.0 | 1.00 | 500 | 1.00 |"
 
 
-def test_the_evaluation_table_shows_percent_and_shares_as_they_are() -> None:
+def test_the_evaluation_table_shows_percentages_and_fractions_unchanged() -> None:
     found = {"reader": {"questions": 1234.0, "em": 0.5, "f1": 71.25}}
     assert "| 1,234 | EM | 0.5 |" in evaluation_table(found)
     shares = {"retrieval": {"questions": 8.0, "success@1": 1.0, "success@10": 1.0, "mrr@10": 0.9167}}

@@ -66,7 +66,7 @@ def test_a_small_collection_is_searched_exactly_with_and_without_filters(found: 
         assert found[f"filter_{share}_recall"] > 0.95  # equal vectors may come in another order
 
 
-def test_the_section_shows_every_target_beside_what_was_measured(found: dict[str, Any]) -> None:
+def test_the_section_compares_each_measurement_with_its_target(found: dict[str, Any]) -> None:
     timed = {f"words_{name}_{at}": 0.002 for name in ("bm25s", "tantivy") for at in (50, 95)}
     opened = {"open_dense": 0.1, "open_keyword": 0.1, "resident_dense": 6e5, "resident_asked": 6e5, "resident": 7e5}
     kind = {"name": "flat", "passages": 1200, "build": 1.0, "bytes": 256.0, "p50": 0.001, "p95": 0.002, "recall": 1.0}
@@ -77,7 +77,7 @@ def test_the_section_shows_every_target_beside_what_was_measured(found: dict[str
     assert "images/" not in text
 
 
-def test_a_command_replaces_its_own_section_of_the_page_only(tmp_path: Path) -> None:
+def test_a_command_replaces_only_its_own_section_of_the_page(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     put_section(page, "First", "### A\n\none")
     put_section(page, "Second", "two")
@@ -85,7 +85,7 @@ def test_a_command_replaces_its_own_section_of_the_page_only(tmp_path: Path) -> 
     assert page.read_text() == "# Benchmarks\n\n## First\n\n### A\n\nthree\n\n## Second\n\ntwo\n"
 
 
-def test_the_gpu_benchmark_measures_every_index_of_the_cpu(data: Sentences) -> None:
+def test_the_gpu_benchmark_measures_both_cpu_indexes(data: Sentences) -> None:
     products, _ = synthetic.nearest(data.asked, data.vectors, gpu.K)
     rows = [
         gpu.measure(name, make, data.vectors, data.asked, products, seconds=0.01)

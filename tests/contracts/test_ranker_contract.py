@@ -28,7 +28,7 @@ def ranker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return CrossEncoderRanker(RankerSettings(model=str(folder)), CPU)
 
 
-def test_the_same_hits_come_back_best_first_with_their_raw_scores(ranker: Any) -> None:
+def test_hits_are_reordered_best_first_with_raw_scores(ranker: Any) -> None:
     (ranked,) = ranker.rank(["Which river crosses Vienna?"], [HITS])
     assert sorted(hit.passage.id for hit in ranked) == [hit.passage.id for hit in HITS]
     scores = [hit.score for hit in ranked]
@@ -38,7 +38,7 @@ def test_the_same_hits_come_back_best_first_with_their_raw_scores(ranker: Any) -
     assert all(hit.scores == {**by_id[hit.passage.id].scores, "ranker": hit.score} for hit in ranked)
 
 
-def test_questions_ranked_together_are_ranked_as_alone(ranker: Any) -> None:
+def test_a_batch_of_questions_is_ranked_like_single_ones(ranker: Any) -> None:
     questions = ["Which river?", "What is the notice period?", "nothing"]
     together = ranker.rank(questions, [HITS, HITS[:2], []])
     assert together[2] == []

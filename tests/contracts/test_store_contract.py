@@ -200,13 +200,13 @@ def same_words(store: Any, found: list[list[Hit]], expected: list[list[Hit]]) ->
 QUESTIONS = ["Which river crosses Vienna?", "glacier and comet", "Title 7", "engine improves Osaka 12"]
 
 
-def test_dense_hits_are_those_of_the_exact_store(store: Any, exact: ExactStore) -> None:
+def test_dense_hits_equal_those_of_the_exact_store(store: Any, exact: ExactStore) -> None:
     fill(store, exact)
     vectors = ENCODER.encode_queries(QUESTIONS)
     same(store.search_dense(vectors, k=10), exact.search_dense(vectors, k=10))
 
 
-def test_keyword_hits_are_those_of_the_exact_store(store: Any, exact: ExactStore) -> None:
+def test_keyword_hits_equal_those_of_the_exact_store(store: Any, exact: ExactStore) -> None:
     fill(store, exact)
     same_words(store, store.search_keyword(QUESTIONS, k=200), exact.search_keyword(QUESTIONS, k=200))
 
@@ -239,7 +239,7 @@ def facts(number: int) -> dict[str, Any]:
         "mixed = 7", 'mixed = "7"', "mixed = true", "mixed >= 30", "mixed not in [7, true]",
     ],
 )  # fmt: skip
-def test_filters_are_exact_before_the_cut(store: Any, exact: ExactStore, where: str) -> None:
+def test_filters_apply_before_the_cut_to_k(store: Any, exact: ExactStore, where: str) -> None:
     changes = [change(number, **facts(number)) for number in range(40)]
     for target in (store, exact):
         target.write(changes)
@@ -254,7 +254,7 @@ def test_filters_are_exact_before_the_cut(store: Any, exact: ExactStore, where: 
     assert store.count_passages(condition) == len(matching)
 
 
-def test_both_retrievers_answer_from_one_generation(store: Any, exact: ExactStore) -> None:
+def test_both_retrievers_read_the_same_generation(store: Any, exact: ExactStore) -> None:
     fill(store, exact)
     vectors = ENCODER.encode_queries(QUESTIONS)
     for ours, theirs in zip(
@@ -273,13 +273,13 @@ def test_an_empty_store_finds_nothing(store: Any) -> None:
     assert store.counts() == {"files": 0, "documents": 0, "passages": 0, "vectors": 0}
 
 
-def test_more_hits_than_passages_gives_all_passages(store: Any) -> None:
+def test_asking_for_more_hits_than_passages_gives_all_passages(store: Any) -> None:
     fill(store, count=3)
     (hits,) = store.search_dense(ENCODER.encode_queries(["river"]), k=10**6)
     assert len(hits) == store.counts()["passages"] == 6
 
 
-def test_a_removed_file_is_gone_from_both_retrievers_at_once(store: Any, exact: ExactStore) -> None:
+def test_a_removed_file_disappears_from_both_retrievers_at_once(store: Any, exact: ExactStore) -> None:
     fill(store, exact)
     vectors = ENCODER.encode_queries(QUESTIONS)
     store.search_dense(vectors, k=5)
@@ -303,7 +303,7 @@ def test_a_changed_file_replaces_its_passages(store: Any, exact: ExactStore) -> 
     assert store.document("doc5").text == "A zeppelin floats over Trieste and lands there."
 
 
-def test_removed_documents_are_gone_everywhere_at_one_generation(store: Any, exact: ExactStore) -> None:
+def test_removed_documents_disappear_everywhere_in_one_generation(store: Any, exact: ExactStore) -> None:
     fill(store, exact)
     vectors = ENCODER.encode_queries(QUESTIONS)
     store.search_both(QUESTIONS, vectors, k=5)
@@ -326,7 +326,7 @@ def test_removed_documents_are_gone_everywhere_at_one_generation(store: Any, exa
     assert sum(len(batch.passages) for batch in store.passages()) == 74
 
 
-def test_the_record_of_a_file_outlives_its_documents(store: Any) -> None:
+def test_the_record_of_a_file_stays_when_its_documents_are_removed(store: Any) -> None:
     fill(store, count=3)
     records = {record.path: record for record in store.files()}
     store.remove_documents(["doc1"])
@@ -338,14 +338,14 @@ def test_the_record_of_a_file_outlives_its_documents(store: Any) -> None:
     assert store.document("doc1") is not None
 
 
-def test_removing_what_is_not_there_removes_nothing(store: Any) -> None:
+def test_removing_unknown_documents_changes_nothing(store: Any) -> None:
     fill(store, count=3)
     assert store.remove_documents(["unknown"]) == 0
     assert store.remove_documents([]) == 0
     assert store.counts()["documents"] == 3
 
 
-def test_a_vector_that_passages_share_stays_as_long_as_one_of_them(store: Any) -> None:
+def test_a_shared_vector_stays_until_its_last_passage_is_removed(store: Any) -> None:
     twins = [change(number, text="The same words stand in both. And these do, too.", size=1) for number in (1, 2)]
     twins = [
         replace(item, batch=replace(item.batch, passages=tuple(replace(p, title="T") for p in item.batch.passages)))
@@ -382,7 +382,7 @@ def test_an_open_reader_sees_a_document_change(store: Any) -> None:
         assert store.search_dense(vectors, k=50, where=parse_where(f"edition < {round}")) == [[], []]
 
 
-def test_passages_without_a_vector_are_found_by_their_words_alone(store: Any, exact: ExactStore) -> None:
+def test_passages_without_a_vector_are_found_by_keywords_only(store: Any, exact: ExactStore) -> None:
     changes = [change(number, blind=number % 3 == 0) for number in range(20)]
     for target in (store, exact):
         target.write(changes)
@@ -402,7 +402,7 @@ def test_passages_without_a_vector_are_found_by_their_words_alone(store: Any, ex
 
 
 @pytest.mark.parametrize("k", [1, 3, 7, 10_000])
-def test_a_filtered_search_gives_as_many_hits_as_match(store: Any, k: int) -> None:
+def test_a_filtered_search_gives_every_matching_passage(store: Any, k: int) -> None:
     fill(store, count=60)
     vectors = ENCODER.encode_queries(QUESTIONS)
     for where, documents in [("number = 59", 1), ("number in [1, 2, 58]", 3), ("number >= 3", 57), ("number > 59", 0)]:
@@ -419,7 +419,7 @@ def test_reopening_changes_nothing(store: Any) -> None:
     assert store.search_both(QUESTIONS, vectors, k=20) == before
 
 
-def test_a_document_comes_back_as_it_was_written(store: Any) -> None:
+def test_a_document_is_read_back_unchanged(store: Any) -> None:
     written = change(2, text="Grüße aus Köln 🚀 – 東京\n\nsecond")
     store.write([written])
     assert store.document("doc2") == written.documents[0]
@@ -427,13 +427,13 @@ def test_a_document_comes_back_as_it_was_written(store: Any) -> None:
     assert store.documents(limit=10, offset=1) == []
 
 
-def test_a_filter_on_a_field_that_no_document_has_is_refused_with_the_fields(store: Any) -> None:
+def test_a_filter_on_an_unknown_field_is_refused_and_lists_the_fields(store: Any) -> None:
     fill(store, count=2)
     with pytest.raises(InvalidQuery, match=r"no document has the field 'colour'.*format, number, size"):
         store.search_keyword(["river"], k=5, where=parse_where("colour = red"))
 
 
-def test_punctuation_and_syntax_in_a_question_are_only_words(store: Any) -> None:
+def test_query_syntax_in_a_question_is_plain_text(store: Any) -> None:
     fill(store, count=5)
     questions = ['river" OR title:*', "NEAR(river AND)", "???", "'; DROP TABLE passages; --", "-river ^ + *", "\x00"]
     results = store.search_keyword(questions, k=5)
@@ -445,7 +445,7 @@ def test_punctuation_and_syntax_in_a_question_are_only_words(store: Any) -> None
 @pytest.mark.parametrize(
     "vectors", ["hnsw", "int8_hnsw", "int4_hnsw", "bbq_hnsw", "int8_flat", "int4_flat", "bbq_flat"]
 )
-def test_approximate_vectors_find_nine_tenths_of_the_exact_ones(
+def test_approximate_vectors_reach_a_recall_of_ninety_percent(
     request: pytest.FixtureRequest, exact: ExactStore, vectors: str
 ) -> None:
     with on_elasticsearch(request, vectors) as store:
@@ -479,7 +479,7 @@ PARAGRAPHS = {
 
 
 @pytest.mark.parametrize("language", PARAGRAPHS)
-def test_a_question_in_its_own_language_finds_other_forms_of_its_words(store: Any, language: str) -> None:
+def test_a_question_finds_inflected_forms_in_its_language(store: Any, language: str) -> None:
     everything = [
         change(number, text=text, language=code) for number, (code, (text, _)) in enumerate(PARAGRAPHS.items())
     ]

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from device_stand_ins import faiss_scan, torch_scan
+from fake_devices import faiss_scan, torch_scan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -168,7 +168,9 @@ def some(rows: Rows, share: float, *, seed: int = 0) -> Rows:
 class TestSearch:
     @pytest.mark.parametrize("share", SHARES)
     @pytest.mark.parametrize("k", [1, 10, 100])
-    def test_a_filter_gives_what_a_scan_of_its_rows_gives(self, kind: str, dim: int, k: int, share: float) -> None:
+    def test_a_filtered_search_equals_a_scan_of_the_matching_rows(
+        self, kind: str, dim: int, k: int, share: float
+    ) -> None:
         among = np.sort(np.concatenate((some(data(dim).rows, share), [1, 11, 10**6])))
         scores, rows = built(kind, dim).search(questions(dim), k, exact=data(dim).exact, among=among)
         expected_scores, expected_rows = data(dim).best(questions(dim), k, among)
@@ -176,7 +178,7 @@ class TestSearch:
         assert (rows == expected_rows).all()
         assert (scores == expected_scores).all()
 
-    def test_without_a_filter_scores_fall_and_are_exact(self, kind: str, dim: int) -> None:
+    def test_an_unfiltered_search_gives_exact_scores_in_descending_order(self, kind: str, dim: int) -> None:
         scores, rows = built(kind, dim).search(questions(dim), 20, exact=data(dim).exact)
         assert scores.dtype == np.float32
         assert rows.dtype == np.int64
@@ -188,7 +190,7 @@ class TestSearch:
         if kind in COMPARES_ALL:
             assert (rows == expected).all()
 
-    def test_a_question_has_the_same_answer_alone_and_among_others(self, kind: str, dim: int) -> None:
+    def test_a_question_gives_the_same_result_alone_and_in_a_batch(self, kind: str, dim: int) -> None:
         many = np.concatenate([questions(dim)] * 8)
         for among in (None, some(data(dim).rows, 0.1), some(data(dim).rows, 0.005)):
             scores, rows = built(kind, dim).search(many, 10, exact=data(dim).exact, among=among)
@@ -201,11 +203,11 @@ class TestSearch:
 
 @pytest.mark.parametrize("kind", KINDS)
 class TestEdges:
-    def test_a_vector_finds_itself_and_its_copy_in_the_order_of_rows(self, kind: str) -> None:
+    def test_a_vector_finds_itself_and_its_copy_in_row_order(self, kind: str) -> None:
         _, rows = built(kind, 64).search(questions(64)[:4], 2, exact=data(64).exact)
         assert (rows == [[data(64).rows[i], data(64).rows[i + 1]] for i in range(0, 80, 20)]).all()
 
-    def test_more_hits_than_rows_gives_all_of_them(self, kind: str) -> None:
+    def test_asking_for_more_hits_than_rows_gives_all_rows(self, kind: str) -> None:
         index = KINDS[kind](data(8))
         index.remove(data(8).rows[40:])
         left = Data(data(8).rows[:40], data(8).vectors[:40])
@@ -213,7 +215,7 @@ class TestEdges:
         assert (rows == left.best(questions(8), 100)[1]).all()
         assert scores.shape == (QUERIES, 40)
 
-    def test_nothing_is_found_where_nothing_is_left(self, kind: str) -> None:
+    def test_an_empty_index_finds_nothing(self, kind: str) -> None:
         index = KINDS[kind](data(8))
         index.remove(data(8).rows)
         assert len(index) == 0
@@ -224,11 +226,11 @@ class TestEdges:
         _, rows = index.search(questions(8)[:1], 10, exact=lambda wanted: questions(8)[:1])
         assert rows.tolist() == [[10**7]]
 
-    def test_no_question_gets_no_answer(self, kind: str) -> None:
+    def test_no_questions_give_no_results(self, kind: str) -> None:
         scores, rows = built(kind, 8).search(questions(8)[:0], 10, exact=data(8).exact)
         assert scores.shape == rows.shape == (0, 10)
 
-    def test_it_counts_and_describes_what_it_holds(self, kind: str) -> None:
+    def test_it_reports_its_size_and_description(self, kind: str) -> None:
         index = built(kind, 64)
         assert len(index) == COUNT
         assert index.degraded == ""
@@ -238,9 +240,7 @@ class TestEdges:
         assert described.get("bits a dimension") == {"compressed": [1, 8], "compressed to a bit": [1]}.get(kind)
 
     @pytest.mark.parametrize("apart", [1e-6, 1e-4, 3e-3])
-    def test_vectors_nearer_to_each_other_than_rough_scores_can_tell_come_in_order(
-        self, kind: str, apart: float
-    ) -> None:
+    def test_vectors_too_close_for_approximate_scores_are_ordered_exactly(self, kind: str, apart: float) -> None:
         random = np.random.default_rng(1)
         near = unit(questions(64)[:1] + apart * random.standard_normal((1_500, 64)))
         now = Data(np.arange(3_000, dtype=np.int64), np.concatenate((near, data(64).vectors[:1_500])))
@@ -250,7 +250,7 @@ class TestEdges:
         assert (rows == expected_rows).all()
         assert (scores == expected_scores).all()
 
-    def test_many_copies_of_one_vector_come_in_the_order_of_rows(self, kind: str) -> None:
+    def test_copies_of_a_vector_come_in_row_order(self, kind: str) -> None:
         copies = Data(np.arange(2_000, dtype=np.int64), np.repeat(questions(64)[:1], 2_000, axis=0))
         _, rows = KINDS[kind](copies).search(questions(64)[:1], 10, exact=copies.exact, among=copies.rows[1::2])
         assert rows.tolist() == [list(range(1, 20, 2))]
@@ -259,7 +259,7 @@ class TestEdges:
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=15, deadline=None)
 @given(st.data())
-def test_rows_come_and_go_between_searches(kind: str, drawn: st.DataObject) -> None:
+def test_rows_are_added_and_removed_between_searches(kind: str, drawn: st.DataObject) -> None:
     now, index = data(8, 1_100), KINDS[kind](data(8, 1_100))
     gone: list[int] = []
     for step in range(drawn.draw(st.integers(2, 6))):
@@ -290,7 +290,7 @@ def test_rows_come_and_go_between_searches(kind: str, drawn: st.DataObject) -> N
 
 class TestSaved:
     @pytest.mark.parametrize("kind", SAVED)
-    def test_what_was_saved_answers_bit_by_bit_as_before(self, kind: str) -> None:
+    def test_a_saved_index_gives_identical_results_when_loaded(self, kind: str) -> None:
         index, now = KINDS[kind](data(100)), data(100)
         new, gone = clustered(50, 100, seed=9), now.rows[::7]
         added = np.arange(50, dtype=np.int64) + 10**6
@@ -306,7 +306,7 @@ class TestSaved:
             assert (before[1] == after[1]).all()
 
     @pytest.mark.parametrize("kind", SAVED)
-    def test_what_was_restored_goes_on_changing(self, kind: str) -> None:
+    def test_a_loaded_index_can_be_changed(self, kind: str) -> None:
         arrays = _read_only(built(kind, 64).to_arrays())
         now = data(64)
         index = now.open(VectorSettings(), arrays=arrays)
@@ -319,7 +319,7 @@ class TestSaved:
         assert (rows == now.best(questions(64), 10, among)[1]).all()
 
     @pytest.mark.parametrize("missing", ["rows", "lists", "why", "layout", "error", "far"])
-    def test_arrays_with_a_part_missing_are_refused(self, missing: str) -> None:
+    def test_incomplete_arrays_are_refused(self, missing: str) -> None:
         arrays = dict(_read_only(built("compressed", 8).to_arrays()))
         del arrays[missing]
         with pytest.raises(IndexCorrupt, match="verify --repair"):
@@ -337,14 +337,14 @@ class TestSaved:
     def test_a_flat_index_needs_no_file(self) -> None:
         assert built("flat", 8).to_arrays() is None
 
-    def test_the_settings_may_ask_for_flat_although_there_is_a_file(self) -> None:
+    def test_the_setting_flat_wins_over_a_saved_index(self) -> None:
         index = data(8).open(VectorSettings(index="flat"), arrays=built("compressed", 8).to_arrays())
         assert index.describe()["kind"] == "flat"
         assert len(index) == COUNT
 
 
 class TestCompressed:
-    def test_it_finds_nearly_all_of_the_best_without_a_filter(self) -> None:
+    def test_recall_without_a_filter_is_high(self) -> None:
         index, truth, asked = _large(), data(384, 20_000), clustered(100, 384, seed=77)
         _, rows = index.search(asked, 10, exact=truth.exact)
         _, expected = truth.best(asked, 10)
@@ -352,7 +352,7 @@ class TestCompressed:
         assert found / expected.size >= 0.98
 
     @pytest.mark.parametrize("among", [None, 0.1, 0.01])
-    def test_few_exact_vectors_are_read_for_a_question(self, among: float | None) -> None:
+    def test_a_question_reads_few_exact_vectors(self, among: float | None) -> None:
         index, truth = _large(), data(384, 20_000)
         asked = clustered(20, 384, seed=78)
         truth.read.clear()
@@ -368,7 +368,7 @@ class TestCompressed:
         assert second is not None
         assert all((first[name] == second[name]).all() for name in first)
 
-    def test_a_filter_beyond_the_exact_ones_gives_as_many_hits(self) -> None:
+    def test_a_wide_filter_still_gives_k_hits(self) -> None:
         options = VectorSettings(index="compressed", exact_filters=100, oversample=1, probes=1)
         index, among = data(64).open(options), some(data(64).rows, 0.5)
         for k in (1, 10, 400):
@@ -378,7 +378,7 @@ class TestCompressed:
             assert all(len(set(one)) == k for one in rows.tolist())
 
     @pytest.mark.parametrize("outside", [0.2, 1.0])
-    def test_vectors_unlike_all_before_are_found_and_cost_nothing_to_others(self, outside: float) -> None:
+    def test_vectors_unlike_the_training_data_are_found_without_loss_for_others(self, outside: float) -> None:
         now, strange = data(384), np.zeros((3, 384), dtype=np.float32)
         strange[[0, 1, 2], [0, 1, 2]] = 1.0
         strange = unit((1 - outside) * now.vectors[:3] + outside * strange)

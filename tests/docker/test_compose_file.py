@@ -48,7 +48,7 @@ def script(name: str) -> ModuleType:
 
 
 class TestCompose:
-    def test_it_is_what_the_specification_says(self) -> None:
+    def test_it_is_valid(self) -> None:
         if not SCHEMA.exists():
             pytest.skip(f"no schema at {SCHEMA}")
         schema = json.loads(SCHEMA.read_text())
@@ -70,7 +70,7 @@ class TestCompose:
         assert not done.stderr, "no variable is unset"
 
     @pytest.mark.parametrize("name", SERVICES)
-    def test_every_service_is_locked_down(self, name: str) -> None:
+    def test_every_service_is_hardened(self, name: str) -> None:
         service = SERVICES[name]
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
@@ -82,30 +82,30 @@ class TestCompose:
         assert service.get("network_mode") != "host"
 
     @pytest.mark.parametrize("name", SERVICES)
-    def test_what_is_published_is_published_on_loopback(self, name: str) -> None:
+    def test_ports_are_published_on_loopback_only(self, name: str) -> None:
         for port in SERVICES[name].get("ports", []):
             assert port.startswith("127.0.0.1:")
 
-    def test_only_api_and_pages_are_published(self) -> None:
+    def test_only_the_api_and_the_pages_have_ports(self) -> None:
         published = {name for name, service in SERVICES.items() if service.get("ports")}
         assert published == {"api", "ui", "api-gpu", "grafana"}
         assert SERVICES["grafana"]["profiles"] == ["monitoring"]
 
-    def test_without_a_profile_there_are_api_page_and_worker(self) -> None:
+    def test_the_default_profile_has_api_page_and_worker(self) -> None:
         without = {name for name, service in SERVICES.items() if "profiles" not in service}
         assert without == {"setup", "api", "ui", "worker"}
 
     @pytest.mark.parametrize("name", STAYING)
-    def test_what_stays_is_watched(self, name: str) -> None:
+    def test_every_long_running_service_has_a_health_check(self, name: str) -> None:
         check = SERVICES[name]["healthcheck"]
         assert {"test", "interval", "timeout", "retries"} <= set(check)
 
-    def test_starting_waits_for_liveness(self) -> None:
+    def test_the_page_waits_until_the_api_is_live(self) -> None:
         assert SERVICES["ui"]["depends_on"] == {"api": {"condition": "service_healthy"}}
         assert "/health/live" in SERVICES["api"]["healthcheck"]["test"][-1]
 
     @pytest.mark.parametrize("name", OURS)
-    def test_compute_threads_are_as_many_as_cores(self, name: str) -> None:
+    def test_compute_threads_match_the_cpu_limit(self, name: str) -> None:
         service = SERVICES[name]
         for variable in ("OMP_NUM_THREADS", "SEARCH_APP_THREADS"):
             if variable in service.get("environment", {}):
@@ -114,16 +114,16 @@ class TestCompose:
             assert "OMP_NUM_THREADS" in service["environment"]
 
     @pytest.mark.parametrize("name", SERVICES)
-    def test_no_secret_stands_in_the_environment(self, name: str) -> None:
+    def test_secrets_are_files_and_not_environment_variables(self, name: str) -> None:
         for variable, value in SERVICES[name].get("environment", {}).items():
             if re.search(r"PASSWORD|KEY|SECRET|TOKEN", variable):
                 assert str(value).startswith("/secrets/"), f"{variable} is a file"
 
-    def test_who_indexes_has_no_network_unless_it_is_given_one(self) -> None:
+    def test_indexers_have_no_network_by_default(self) -> None:
         for name in ("setup", "indexer", "indexer-gpu", "worker", "worker-gpu", "info-gpu"):
             assert SERVICES[name]["network_mode"] in ("none", "${SEARCH_APP_INDEXER_NETWORK:-none}")
 
-    def test_the_indexers_network_leads_to_elasticsearch_alone(self) -> None:
+    def test_the_indexers_network_reaches_only_elasticsearch(self) -> None:
         there = {name for name, service in SERVICES.items() if "indexing" in service.get("networks", [])}
         assert there == {"elasticsearch"}
         assert COMPOSE["networks"]["indexing"]["internal"] is True
@@ -131,7 +131,7 @@ class TestCompose:
         assert "front" not in SERVICES["elasticsearch"]["networks"]
         assert "front" not in SERVICES["prometheus"]["networks"]
 
-    def test_only_who_writes_may_write(self) -> None:
+    def test_volumes_are_writable_only_where_needed(self) -> None:
         for name, service in SERVICES.items():
             for mount in service.get("volumes", []):
                 source, target, *mode = re.sub(r"\$\{[^}]*\}", "VARIABLE", mount).split(":")
@@ -145,7 +145,7 @@ class TestCompose:
                     assert mode == ["ro"]
 
     @pytest.mark.parametrize("suffix", ["", "-gpu"])
-    def test_api_and_worker_share_the_queue_and_know_the_same_folders(self, suffix: str) -> None:
+    def test_api_and_worker_share_the_queue_and_the_folders(self, suffix: str) -> None:
         api, worker = (SERVICES[name + suffix] for name in ("api", "worker"))
         for variable in ("SEARCH_APP_JOBS__FOLDER", "SEARCH_APP_JOBS__FOLDERS"):
             assert api["environment"][variable] == worker["environment"][variable]
@@ -157,7 +157,7 @@ class TestCompose:
             for service in (api, worker):
                 assert any(mount.endswith(f":{path}:ro") for mount in service["volumes"])
 
-    def test_a_worker_that_is_stopped_has_time_to_give_its_job_back(self) -> None:
+    def test_a_stopping_worker_has_time_to_release_its_job(self) -> None:
         assert SERVICES["worker"]["command"] == ["search-index", "worker"]
         assert SERVICES["worker"]["stop_grace_period"] == "30s"
         assert SERVICES["worker"]["restart"] == "unless-stopped"
@@ -179,7 +179,7 @@ class TestCompose:
             assert tag, f"{name}: an image is a variable with a default"
             assert re.search(r":[\w.-]*\d+\.\d+[\w.-]*$", tag[2])
 
-    def test_a_gpu_is_reserved_where_the_profile_says_so(self) -> None:
+    def test_the_gpu_profile_reserves_a_gpu(self) -> None:
         for service in SERVICES.values():
             gpu = service.get("profiles") == ["gpu"]
             assert ("deploy" in service) == gpu
@@ -189,7 +189,7 @@ class TestCompose:
                 assert service["build"]["args"]["ACCELERATOR"] == "gpu"
                 assert service["image"] != SERVICES["api"]["image"]
 
-    def test_env_example_has_every_variable_with_its_default(self) -> None:
+    def test_env_example_lists_every_variable_with_its_default(self) -> None:
         documented = dict(re.findall(r"^#?\s*(\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
         used: dict[str, set[str]] = {}
         for variable, default in VARIABLE.findall(TEXT):
@@ -201,13 +201,13 @@ class TestCompose:
 
 
 class TestImages:
-    def test_everything_is_installed_as_locked(self) -> None:
+    def test_every_package_is_installed_at_its_locked_version(self) -> None:
         logical = DOCKERFILE.replace("\\\n", " ")
         for command in re.findall(r"(?:pip|\$pip)(?: --python \S+)? install (.*?)(?:\|\||&&|;|\n)", logical):
             assert "-c requirements.lock" in command or "--no-deps" in command
         assert "grep '^torch==' requirements.lock" in DOCKERFILE
 
-    def test_no_syntax_line_or_tag_is_fetched_beside_the_base(self) -> None:
+    def test_the_build_pulls_only_the_base_image(self) -> None:
         assert "# syntax" not in DOCKERFILE
         stages = set(re.findall(r" AS ([\w-]+)", DOCKERFILE))
         bases = {name for name in re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) if name not in stages}
@@ -220,7 +220,7 @@ class TestImages:
         assert stage_text
         assert "USER 1000:1000" in stage_text[1]
 
-    def test_only_what_is_built_from_is_sent_to_the_builder(self) -> None:
+    def test_the_build_context_has_only_what_the_images_need(self) -> None:
         lines = (ROOT / ".dockerignore").read_text().splitlines()
         assert "*" in lines
         kept = {line[1:] for line in lines if line.startswith("!")}
@@ -229,7 +229,7 @@ class TestImages:
         }  # fmt: skip
 
     @pytest.mark.parametrize("accelerator", ["cpu", "gpu"])
-    def test_the_app_gets_all_but_what_only_the_pages_need(
+    def test_the_app_image_has_every_dependency_except_streamlit(
         self, accelerator: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(ROOT)
@@ -244,7 +244,7 @@ class TestImages:
         assert version
         assert (f"faiss-gpu=={version[1]}" in wanted) == (accelerator == "gpu")
 
-    def test_the_ui_gets_what_it_imports(self) -> None:
+    def test_the_ui_image_has_what_the_ui_imports(self) -> None:
         """Every package that `ui`, and the parts of `search_app` that it loads, import."""
         code = (
             "import sys; import ui.__main__, ui.launch, ui.client, ui.cards, ui.highlight, ui.job_cards, ui.session; "
@@ -256,7 +256,7 @@ class TestImages:
 
 
 class TestWorkerHealth:
-    def test_it_is_well_where_a_worker_of_this_container_has_reported_itself(self, tmp_path: Path) -> None:
+    def test_it_is_healthy_while_a_worker_of_this_container_reports_to_the_queue(self, tmp_path: Path) -> None:
         environment = {**os.environ, "SEARCH_APP_JOBS__FOLDER": str(tmp_path)}
         command = [sys.executable, ROOT / "docker" / "worker_health.py"]
 
@@ -275,7 +275,7 @@ class TestWorkerHealth:
 
 
 class TestSecrets:
-    def test_each_is_made_once_with_the_rights_that_its_readers_need(
+    def test_each_secret_is_created_once_with_minimal_permissions(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         setup = script("setup")
@@ -291,16 +291,16 @@ class TestSecrets:
         setup.make_secrets()
         assert all((tmp_path / name).read_text() == secret for name, secret in made.items())
 
-    def test_elasticsearch_reads_its_password_from_a_file_that_nobody_else_may_read(self) -> None:
+    def test_elasticsearch_reads_its_password_from_a_private_file(self) -> None:
         """Its official entry point refuses any other mode than 400 and 600."""
         assert script("setup").MODES["elasticsearch/elastic"] == 0o400
 
-    def test_the_roles_are_those_of_the_documentation(self) -> None:
+    def test_the_roles_match_the_documentation(self) -> None:
         text = (ROOT / "docs" / "elasticsearch.md").read_text()
         documented = dict(re.findall(r"<!-- role: (\w+) -->\n```json\n(.*?)```", text, re.DOTALL))
         assert {name: json.loads(role) for name, role in documented.items()} == script("setup").ROLES
 
-    def test_every_secret_has_a_volume_and_a_folder_of_the_images_user(self) -> None:
+    def test_every_secret_has_a_volume_and_a_folder_owned_by_the_image_user(self) -> None:
         folders = {name.split("/")[0] for name in script("setup").MODES}
         assert {f"{folder}-secrets" for folder in folders} <= set(COMPOSE["volumes"])
         for folder in folders:
@@ -308,13 +308,13 @@ class TestSecrets:
 
 
 class TestMonitoring:
-    def test_prometheus_sends_the_key_from_the_file_that_the_api_has(self) -> None:
+    def test_prometheus_sends_the_api_key(self) -> None:
         (job,) = yaml.safe_load((ROOT / "docker/prometheus.yml").read_text())["scrape_configs"]
         assert job["authorization"] == {"credentials_file": SERVICES["api"]["environment"]["SEARCH_APP_API__KEY_FILE"]}
         assert job["static_configs"] == [{"targets": ["api:8000"]}]
         assert job.get("metrics_path", "/metrics") == "/metrics"
 
-    def test_grafana_finds_data_source_and_dashboard(self) -> None:
+    def test_grafana_finds_its_data_source_and_dashboard(self) -> None:
         provisioning = ROOT / "docker/grafana/provisioning"
         (source,) = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())["datasources"]
         (provider,) = yaml.safe_load((provisioning / "dashboards/search-app.yml").read_text())["providers"]
@@ -337,7 +337,7 @@ class TestMonitoring:
         assert max(x for x, _ in cells) < 24
         assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
 
-    def test_the_dashboard_shows_what_the_api_measures(self, tmp_path: Path) -> None:
+    def test_the_dashboard_uses_metrics_that_the_api_exports(self, tmp_path: Path) -> None:
         class Stores:
             def collections(self) -> list[str]:
                 return ["default"]
@@ -395,7 +395,7 @@ class TestPinning:
         shutil.copy(ROOT / "docker-compose.yml", tmp_path)
         return tmp_path
 
-    def test_the_digests_go_into_env_and_nothing_else_of_it_changes(self, docker: Path) -> None:
+    def test_digests_are_written_to_env_and_other_lines_stay(self, docker: Path) -> None:
         (docker / ".env").write_text("SEARCH_APP_CPUS=4\nGRAFANA_IMAGE=old\n")
         script("pin_images").main()
         lines = (docker / ".env").read_text().splitlines()
@@ -407,7 +407,7 @@ class TestPinning:
         script("pin_images").main()
         assert (docker / ".env").read_text().splitlines() == lines
 
-    def test_an_image_that_cannot_be_pulled_is_named_and_nothing_is_written(self, docker: Path) -> None:
+    def test_an_image_that_cannot_be_pulled_is_named_and_env_stays(self, docker: Path) -> None:
         text = (docker / "docker-compose.yml").read_text().replace("grafana/grafana:11", "grafana/missing:11")
         (docker / "docker-compose.yml").write_text(text)
         with pytest.raises(SystemExit, match=r"grafana/missing:.* cannot be pulled: manifest unknown"):

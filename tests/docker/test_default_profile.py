@@ -50,7 +50,7 @@ def api(stack: Stack) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_an_empty_installation_lives_and_says_how_to_index(stack: Stack, api: httpx.Client, page: Any) -> None:
+def test_an_empty_installation_is_live_and_shows_how_to_index(stack: Stack, api: httpx.Client, page: Any) -> None:
     assert api.get("/health/live").status_code == 200
     ready = api.get("/health/ready")
     assert (ready.status_code, ready.json()["error"]["type"]) == (503, "IndexNotFound")
@@ -59,7 +59,7 @@ def test_an_empty_installation_lives_and_says_how_to_index(stack: Stack, api: ht
     assert page.locator("code").first.inner_text().strip() == INDEX_COMMAND
 
 
-def test_the_running_api_answers_from_what_the_indexer_has_just_written(stack: Stack, api: httpx.Client) -> None:
+def test_a_running_api_answers_from_newly_indexed_documents(stack: Stack, api: httpx.Client) -> None:
     before = stack.container("api")["State"]["StartedAt"]
     said = stack.index("apply", "/data", "--json")
     summary = json.loads(said.stdout)
@@ -76,17 +76,17 @@ def test_the_running_api_answers_from_what_the_indexer_has_just_written(stack: S
     assert stack.container("api")["State"]["StartedAt"] == before, "nobody started it again"
 
 
-def test_the_search_page_marks_the_answer(stack: Stack, page: Any) -> None:
+def test_the_search_page_highlights_the_answer(stack: Stack, page: Any) -> None:
     see_the_answer(page, stack)
 
 
-def test_the_original_is_the_file_that_was_indexed(stack: Stack, api: httpx.Client) -> None:
+def test_the_original_is_the_indexed_file(stack: Stack, api: httpx.Client) -> None:
     document = ask(api)["answers"][0]["document_id"]
     original = api.get(f"/v1/collections/default/documents/{document}/original")
     assert original.content == (stack.documents / "packages" / "tokenizers.md").read_bytes()
 
 
-def test_questions_are_answered_while_a_job_writes_and_is_killed_and_nothing_is_lost(
+def test_the_api_answers_while_a_job_is_killed_and_nothing_is_lost(
     stack: Stack, api: httpx.Client, more_documents: Path
 ) -> None:
     name = f"{stack.project}-killed"
@@ -112,9 +112,7 @@ def test_questions_are_answered_while_a_job_writes_and_is_killed_and_nothing_is_
     assert "sound" in stack.index("verify", "--collection", "more").stdout
 
 
-def test_what_is_uploaded_is_indexed_by_the_worker_and_the_running_api_answers_from_it(
-    stack: Stack, api: httpx.Client
-) -> None:
+def test_the_worker_indexes_an_upload_and_the_running_api_answers_from_it(stack: Stack, api: httpx.Client) -> None:
     before = stack.container("api")["State"]["StartedAt"]
     files = [
         ("files", ("cellar.txt", b"The wine cellar was dug in 1874.\n")),
@@ -129,7 +127,7 @@ def test_what_is_uploaded_is_indexed_by_the_worker_and_the_running_api_answers_f
     assert stack.container("api")["State"]["StartedAt"] == before
 
 
-def test_a_job_whose_worker_is_killed_ends_once_the_worker_is_back(stack: Stack, api: httpx.Client) -> None:
+def test_a_job_whose_worker_is_killed_finishes_when_the_worker_restarts(stack: Stack, api: httpx.Client) -> None:
     place = queued(api, "folder", json={"folder": "documents"})
     wait(lambda: api.get(place).json()["state"] == "running", "the worker to take the job")
     stack.crash("worker")
@@ -157,7 +155,7 @@ def ended(stack: Stack, api: httpx.Client, place: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("service", ["api", "ui"])
-def test_a_container_that_is_killed_comes_back_and_nothing_is_lost(stack: Stack, service: str, page: Any) -> None:
+def test_a_killed_container_restarts_and_nothing_is_lost(stack: Stack, service: str, page: Any) -> None:
     key = stack.key()
     stack.crash(service)
     assert stack.key() == key
@@ -166,7 +164,7 @@ def test_a_container_that_is_killed_comes_back_and_nothing_is_lost(stack: Stack,
     see_the_answer(page, stack)
 
 
-def test_after_down_and_up_everything_is_there(stack: Stack) -> None:
+def test_data_survive_down_and_up(stack: Stack) -> None:
     key = stack.key()
     stack.down()
     stack.up()
@@ -180,19 +178,19 @@ def test_after_down_and_up_everything_is_there(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("service", ["api", "ui", "worker"])
-def test_containers_can_do_no_more_than_they_must(stack: Stack, service: str) -> None:
+def test_containers_have_minimal_privileges(stack: Stack, service: str) -> None:
     require_locked_down(stack.container(service))
     require_locked_down_inside(stack, service, writable=WRITABLE[service])
 
 
-def test_the_limits_hold_and_the_threads_match_them(stack: Stack) -> None:
+def test_resource_limits_apply_and_threads_match_them(stack: Stack) -> None:
     host = stack.container("api")["HostConfig"]
     memory, pids, threads = stack.python("api", LIMITS).split()
     assert (int(memory), int(pids)) == (host["Memory"], host["PidsLimit"])
     assert int(threads) * 10**9 == host["NanoCpus"]
 
 
-def test_the_indexer_has_no_network_and_writes_nowhere_but_into_the_index(stack: Stack) -> None:
+def test_the_indexer_has_no_network_and_writes_only_to_the_index(stack: Stack) -> None:
     code = (
         "import os, socket; print([name for _, name in socket.if_nameindex()]);"
         "print([f for f in ('/', '/data', '/var/lib/search-app', '/secrets/indexer') if os.access(f, os.W_OK)]);"
@@ -202,30 +200,30 @@ def test_the_indexer_has_no_network_and_writes_nowhere_but_into_the_index(stack:
     assert said.splitlines() == ["['lo']", "['/var/lib/search-app']", "1000"]
 
 
-def test_the_worker_has_no_network_either(stack: Stack) -> None:
+def test_the_worker_has_no_network(stack: Stack) -> None:
     assert stack.python("worker", "import socket; print([name for _, name in socket.if_nameindex()])") == "['lo']\n"
 
 
-def test_nothing_but_api_and_pages_is_published_and_only_here(stack: Stack) -> None:
+def test_only_the_api_and_the_pages_are_published_on_loopback(stack: Stack) -> None:
     assert published(stack) == {
         ("api", "127.0.0.1", str(stack.ports["api"])),
         ("ui", "127.0.0.1", str(stack.ports["ui"])),
     }
 
 
-def test_the_key_is_asked_for_and_shown_to_nobody(stack: Stack) -> None:
+def test_the_api_requires_the_key_and_no_log_shows_it(stack: Stack) -> None:
     for path in ("/v1/collections", "/metrics", "/docs"):
         assert httpx.get(stack.url + path, trust_env=False).status_code == 401
     assert secrets_in_sight(stack, ["api", "ui"]) == []
 
 
-def test_questions_stand_in_no_log(stack: Stack) -> None:
+def test_no_log_contains_questions(stack: Stack) -> None:
     with stack.api() as api:
         ask(api)
     assert QUESTION not in stack.compose("logs").stdout
 
 
-def test_the_pages_turn_away_a_site_under_another_name(stack: Stack) -> None:
+def test_the_pages_refuse_an_unknown_host_name(stack: Stack) -> None:
     headers = {
         "Upgrade": "websocket",
         "Connection": "Upgrade",
@@ -238,7 +236,7 @@ def test_the_pages_turn_away_a_site_under_another_name(stack: Stack) -> None:
     assert httpx.get(stream, headers=headers | origin, trust_env=False).status_code == 403
 
 
-def test_prometheus_reads_the_metrics_with_the_key(stack: Stack) -> None:
+def test_prometheus_reads_the_metrics_with_the_api_key(stack: Stack) -> None:
     stack.up("prometheus")
     stack.until_healthy("prometheus")
     require_locked_down(stack.container("prometheus"))
@@ -263,7 +261,7 @@ def test_prometheus_reads_the_metrics_with_the_key(stack: Stack) -> None:
     assert len(published(stack)) == 2
 
 
-def test_a_removed_file_is_gone_from_the_answers_too(stack: Stack) -> None:
+def test_a_removed_file_disappears_from_the_answers(stack: Stack) -> None:
     with stack.api() as api:
         (stack.documents / "late.txt").unlink()
         stack.index("apply", "/data")

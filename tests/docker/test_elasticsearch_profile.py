@@ -70,7 +70,7 @@ def until_answered(api: httpx.Client) -> dict[str, Any]:
     return ask(api)
 
 
-def test_the_api_lives_while_the_server_starts_and_waits_for_it_by_itself(stack: Stack, api: httpx.Client) -> None:
+def test_the_api_is_live_while_elasticsearch_starts_and_then_connects(stack: Stack, api: httpx.Client) -> None:
     stack.until_healthy("api")
     started = stack.container("api")["State"]["StartedAt"]
     assert api.get("/health/live").status_code == 200
@@ -85,7 +85,7 @@ def test_the_api_lives_while_the_server_starts_and_waits_for_it_by_itself(stack:
     assert stack.container("elasticsearch-setup")["State"]["ExitCode"] == 0
 
 
-def test_the_running_api_answers_from_what_the_indexer_has_just_written(stack: Stack, api: httpx.Client) -> None:
+def test_a_running_api_answers_from_newly_indexed_documents(stack: Stack, api: httpx.Client) -> None:
     summary = json.loads(stack.index("apply", "/data", "--json").stdout)
     assert (summary["added"], summary["failed"]) == (len(list(stack.documents.rglob("*.*"))), 0)
     found = ask(api)
@@ -101,7 +101,7 @@ def test_the_running_api_answers_from_what_the_indexer_has_just_written(stack: S
     assert "sound" in stack.index("verify").stdout
 
 
-def test_the_worker_writes_there_too(stack: Stack, api: httpx.Client) -> None:
+def test_the_worker_writes_to_elasticsearch(stack: Stack, api: httpx.Client) -> None:
     files = [("files", ("cellar.txt", b"The wine cellar was dug in 1874.\n"))]
     response = api.post("/v1/collections/uploads/jobs", files=files)
     assert response.status_code == 202, response.text
@@ -114,11 +114,11 @@ def test_the_worker_writes_there_too(stack: Stack, api: httpx.Client) -> None:
     assert "1874" in best(ask(api, "When was the wine cellar dug?", "uploads"))
 
 
-def test_the_search_page_marks_the_answer(stack: Stack, page: Any) -> None:
+def test_the_search_page_highlights_the_answer(stack: Stack, page: Any) -> None:
     see_the_answer(page, stack)
 
 
-def test_the_server_is_published_nowhere_and_asks_for_a_password(stack: Stack) -> None:
+def test_elasticsearch_has_no_published_port_and_requires_a_password(stack: Stack) -> None:
     assert {service for service, _, _ in published(stack)} == {"api", "ui"}
     assert {address for _, address, _ in published(stack)} == {"127.0.0.1"}
     assert as_user(stack, "api", "", "GET", "/") == 401
@@ -129,7 +129,7 @@ def test_the_server_is_published_nowhere_and_asks_for_a_password(stack: Stack) -
     assert elastic not in json.dumps(stack.container("elasticsearch"))
 
 
-def test_the_api_may_read_its_indices_and_nothing_else(stack: Stack) -> None:
+def test_the_api_may_only_read_its_indices(stack: Stack) -> None:
     assert as_user(stack, "api", "reader", "GET", "/search-app.default/_search") == 200
     for method, path, body in (
         ("POST", "/search-app.default/_doc", DOCUMENT),
@@ -142,7 +142,7 @@ def test_the_api_may_read_its_indices_and_nothing_else(stack: Stack) -> None:
         assert as_user(stack, "api", "reader", method, path, body) == 403, (method, path)
 
 
-def test_the_indexer_may_write_its_indices_and_reaches_only_the_server(stack: Stack) -> None:
+def test_the_indexer_may_write_its_indices_and_reaches_only_elasticsearch(stack: Stack) -> None:
     def run(*arguments: str) -> str:
         return stack.compose("run", "--rm", "-T", "--entrypoint", "python", "indexer", "-c", *arguments).stdout.strip()
 
@@ -172,7 +172,7 @@ def as_user(stack: Stack, service: str, user: str, method: str, path: str, body:
     return int(stack.compose("exec", "-T", service, "python", "-c", AS_USER, user, method, path, body).stdout)
 
 
-def test_a_job_that_is_killed_and_run_again_neither_loses_nor_doubles_anything(
+def test_a_killed_job_that_runs_again_neither_loses_nor_duplicates_anything(
     stack: Stack, api: httpx.Client, more_documents: Path
 ) -> None:
     name = f"{stack.project}-killed"
@@ -192,14 +192,14 @@ def test_a_job_that_is_killed_and_run_again_neither_loses_nor_doubles_anything(
 
 
 @pytest.mark.parametrize("service", ["elasticsearch", "api", "ui"])
-def test_a_container_that_is_killed_comes_back_and_nothing_is_lost(stack: Stack, service: str, page: Any) -> None:
+def test_a_killed_container_restarts_and_nothing_is_lost(stack: Stack, service: str, page: Any) -> None:
     stack.crash(service)
     with stack.api() as api:
         assert best(until_answered(api)) == ANSWER
     see_the_answer(page, stack)
 
 
-def test_while_the_server_is_away_the_api_lives_and_says_so(stack: Stack, api: httpx.Client) -> None:
+def test_the_api_stays_live_and_reports_that_elasticsearch_is_down(stack: Stack, api: httpx.Client) -> None:
     stack.compose("stop", "--timeout", "30", "elasticsearch")
     assert api.get("/health/live").status_code == 200
     question = api.post("/v1/collections/default/search", json={"question": "anything"})
@@ -209,7 +209,7 @@ def test_while_the_server_is_away_the_api_lives_and_says_so(stack: Stack, api: h
     assert best(until_answered(api)) == ANSWER
 
 
-def test_after_down_and_up_everything_is_there(stack: Stack) -> None:
+def test_data_survive_down_and_up(stack: Stack) -> None:
     stack.down()
     stack.up()
     stack.until_healthy("api", "elasticsearch", "ui")
@@ -219,7 +219,7 @@ def test_after_down_and_up_everything_is_there(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("service", ["api", "ui", "worker", "elasticsearch"])
-def test_containers_can_do_no_more_than_they_must(stack: Stack, service: str) -> None:
+def test_containers_have_minimal_privileges(stack: Stack, service: str) -> None:
     require_locked_down(stack.container(service))
     if service == "elasticsearch":
         probe = "id -u; cat /proc/self/status | grep -E 'CapEff|NoNewPrivs'; touch /x 2>&1"

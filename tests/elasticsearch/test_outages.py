@@ -21,7 +21,7 @@ from checkpoints import make_checkpoint
 from collections_on import ENCODER, MANIFEST, catalog_on, change, contents, settings_for, write
 from fakes import FirstWordReader
 from faults import Exchange, Fault, Proxy, answered, cut_short, delayed, passed, reset, reset_when_done, then
-from served import running
+from scripted_api import running
 from servers import Address, Cluster, missing, remove_indices
 
 from search_app.errors import BackendUnavailable

@@ -36,7 +36,7 @@ def documents(tmp_path: Path) -> Path:
     return folder
 
 
-def test_questions_are_answered_before_while_and_after_the_encoder_changes(documents: Path, tmp_path: Path) -> None:
+def test_questions_are_answered_before_during_and_after_a_change_of_encoder(documents: Path, tmp_path: Path) -> None:
     old, new = _encoders(tmp_path)
     settings = Settings(home=tmp_path / "home", encoder=old)
     job.apply([str(documents)], settings=settings, encoder=SentenceTransformerEncoder(old, CPU))
@@ -81,7 +81,7 @@ def test_questions_are_answered_before_while_and_after_the_encoder_changes(docum
     assert scores[0] == scores[2] != scores[1], "dense scores are those of the encoder of each generation"
 
 
-def test_collections_of_different_encoders_are_asked_side_by_side(documents: Path, tmp_path: Path) -> None:
+def test_collections_with_different_encoders_are_searched_side_by_side(documents: Path, tmp_path: Path) -> None:
     old, new = _encoders(tmp_path)
     settings = Settings(home=tmp_path / "home", encoder=old)
     for name, encoder in (("one", old), ("other", new)):

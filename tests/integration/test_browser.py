@@ -105,7 +105,7 @@ def words(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_a_question_gets_an_answer_marked_in_its_passage(page: playwright.Page, site: Site) -> None:
+def test_an_answer_is_highlighted_in_its_passage(page: playwright.Page, site: Site) -> None:
     ask(page, site, QUESTION)
     mark = page.locator(".sa-passage mark").first
     mark.wait_for()
@@ -135,7 +135,7 @@ def test_a_question_gets_an_answer_marked_in_its_passage(page: playwright.Page, 
         page.screenshot(path=picture)
 
 
-def test_a_search_stands_in_the_address_and_can_be_linked(page: playwright.Page, site: Site) -> None:
+def test_the_url_of_a_search_can_be_shared(page: playwright.Page, site: Site) -> None:
     ask(page, site, QUESTION)
     page.wait_for_url("**/?q=*")
     address = page.url
@@ -159,7 +159,7 @@ def test_show_in_document_opens_at_the_answer_and_back_returns(page: playwright.
     expect(page.get_by_role("textbox", name="Question")).to_have_value(QUESTION)
 
 
-def test_the_original_is_the_file_that_was_indexed(page: playwright.Page, site: Site) -> None:
+def test_the_original_is_the_indexed_file(page: playwright.Page, site: Site) -> None:
     ask(page, site, "password of the vault")
     with page.expect_download() as download:
         page.get_by_role("button", name="Original").first.click()
@@ -167,7 +167,7 @@ def test_the_original_is_the_file_that_was_indexed(page: playwright.Page, site: 
     assert Path(download.value.path()).read_bytes() == (site.documents / name).read_bytes()
 
 
-def test_indexed_html_never_runs(page: playwright.Page, site: Site) -> None:
+def test_indexed_html_is_never_executed(page: playwright.Page, site: Site) -> None:
     ask(page, site, "What is the password of the vault?")
     found = page.locator(".sa-passage", has_text="swordfish").first
     found.wait_for()
@@ -186,14 +186,14 @@ def test_indexed_html_never_runs(page: playwright.Page, site: Site) -> None:
     assert page.evaluate("window.ran") is None
 
 
-def test_right_to_left_text_stands_on_the_right(page: playwright.Page, site: Site) -> None:
+def test_right_to_left_text_is_right_aligned(page: playwright.Page, site: Site) -> None:
     ask(page, site, "היכן שוכנת הכנסת?")
     card = page.locator(".sa-card", has_text="ירושלים").first
     card.wait_for()
     assert card.evaluate("card => getComputedStyle(card).direction") == "rtl"
 
 
-def test_the_ui_turns_away_a_page_under_another_name(site: Site) -> None:
+def test_the_ui_refuses_an_unknown_host_name(site: Site) -> None:
     def status(host: str) -> int:
         connection = http.client.HTTPConnection(site.url.removeprefix("http://"), timeout=20)
         connection.request(
@@ -215,5 +215,5 @@ def test_the_ui_turns_away_a_page_under_another_name(site: Site) -> None:
     assert status("evil.example.org") == 403
 
 
-def test_the_api_behind_the_ui_is_locked(site: Site) -> None:
+def test_the_api_behind_the_ui_requires_the_key(site: Site) -> None:
     assert httpx.get(f"{site.api}/v1/collections", trust_env=False).status_code == 401

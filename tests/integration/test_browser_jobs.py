@@ -61,7 +61,7 @@ def page(browser: playwright.Browser) -> Iterator[playwright.Page]:
         yield page
 
 
-def test_files_are_uploaded_watched_asked_about_and_deleted(page: playwright.Page, site: str, tmp_path: Path) -> None:
+def test_uploaded_files_are_indexed_searched_and_deleted(page: playwright.Page, site: str, tmp_path: Path) -> None:
     for name, text in FILES.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     sent: list[str] = []

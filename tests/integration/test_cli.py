@@ -56,7 +56,7 @@ def ask(home: Path, *arguments: str, stdin: str | None = None) -> Any:
     return json.loads(done.stdout)
 
 
-def test_an_answer_comes_as_json_with_its_place(home: Path) -> None:
+def test_json_output_has_the_answer_and_its_position(home: Path) -> None:
     found = ask(home, "How long is the Danube?")
     assert set(found) == {"question", "answers", "hits", "timings", "generation", "degraded"}
     best = found["answers"][0]
@@ -70,7 +70,7 @@ def test_an_answer_comes_as_json_with_its_place(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_question_to_one_collection_never_returns_anothers_passages(home: Path) -> None:
+def test_a_question_to_one_collection_never_returns_passages_of_another(home: Path) -> None:
     for collection, own in (("default", False), ("other", True)):
         found = ask(home, "What is the Danube password?", "--collection", collection, "--k", "50")
         assert any("secret.txt" in hit["source"] for hit in found["hits"]) == own
@@ -78,7 +78,7 @@ def test_a_question_to_one_collection_never_returns_anothers_passages(home: Path
 
 
 @pytest.mark.slow
-def test_a_filter_leaves_only_what_matches(home: Path) -> None:
+def test_a_filter_keeps_only_matching_documents(home: Path) -> None:
     found = ask(home, "Danube", "--where", "author = Ada")
     assert [Path(hit["source"]).name for hit in found["hits"]] == ["notice.html"]
     done = run("search", "Danube", "--where", "colour = red", home=home)
@@ -92,7 +92,7 @@ def test_questions_from_standard_input_are_answered_line_by_line(home: Path) -> 
     assert [result["question"] for result in results] == ["How long is the Danube?", "Where is Bergen?"]
 
 
-def test_people_see_the_answer_marked_in_its_passage(home: Path) -> None:
+def test_the_terminal_shows_the_answer_highlighted_in_its_passage(home: Path) -> None:
     done = run("answer", "How long is the notice period?", "--top-k", "1", home=home)
     assert done.returncode == 0, done.stderr
     assert "three months" in done.stdout
@@ -117,7 +117,7 @@ def test_people_see_the_answer_marked_in_its_passage(home: Path) -> None:
         (("search", "x", "--where", "a >"), 2, "write for example: modified>=2026-01-01"),
     ],
 )  # fmt: skip
-def test_a_wrong_call_is_one_clear_line(home: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
+def test_a_wrong_call_gives_a_one_line_error(home: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
     done = run(*arguments, home=home)
     assert done.returncode == code, done.stderr
     assert message in done.stderr
@@ -130,7 +130,7 @@ def test_a_wrong_setting_is_named(home: Path) -> None:
     assert "error: setting retrieval.dense_weight" in done.stderr
 
 
-def test_a_damaged_index_is_refused_with_what_to_do(home: Path, tmp_path: Path) -> None:
+def test_a_damaged_index_gives_an_error_with_the_next_step(home: Path, tmp_path: Path) -> None:
     place = tmp_path / "collections" / "default"
     place.mkdir(parents=True)
     sound = (home / "collections" / "default" / "index.db").read_bytes()
@@ -153,7 +153,7 @@ def test_info_describes_the_machine_and_the_collections(home: Path) -> None:
 @pytest.mark.parametrize(
     "measure", ["reader", *(pytest.param(name, marks=pytest.mark.slow) for name in ("retrieval", "answers"))]
 )
-def test_evaluate_measures_a_file(measure: str, tmp_path: Path) -> None:
+def test_evaluate_measures_a_squad_file(measure: str, tmp_path: Path) -> None:
     paragraphs = [
         {
             "context": text,
@@ -178,7 +178,7 @@ def test_evaluate_measures_a_file(measure: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["search_app.cli", "indexing.cli"])
-def test_help_loads_no_heavy_library(program: str) -> None:
+def test_help_imports_no_heavy_library(program: str) -> None:
     code = (
         f"import sys\nfrom {program} import main\nsys.argv = ['x', '--help']\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"

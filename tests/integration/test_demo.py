@@ -57,7 +57,7 @@ def family() -> Iterator[Family]:
         yield family
 
 
-def test_it_answers_a_question_on_the_terminal_without_a_ui(home: Path) -> None:
+def test_the_demo_answers_a_question_on_the_terminal(home: Path) -> None:
     done = subprocess.run(
         small_demo(home, 0, 1, "What are lambda expressions used to create?"),
         capture_output=True,
@@ -70,7 +70,7 @@ def test_it_answers_a_question_on_the_terminal_without_a_ui(home: Path) -> None:
     assert "4 added" in done.stderr
 
 
-def test_the_second_start_indexes_nothing_takes_uploads_and_ctrl_c_leaves_nothing_running(home: Path) -> None:
+def test_a_second_start_indexes_nothing_accepts_uploads_and_stops_cleanly(home: Path) -> None:
     port, ui_port = free_port(), free_port()
     demo = subprocess.Popen(small_demo(home, port, ui_port), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -105,7 +105,7 @@ def uploaded(api: str, name: str, content: bytes) -> dict[str, object]:
     return job  # type: ignore[no-any-return]
 
 
-def test_a_port_in_use_gives_one_line_before_anything_is_indexed(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_before_indexing(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         done = subprocess.run(
@@ -121,7 +121,7 @@ def test_a_port_in_use_gives_one_line_before_anything_is_indexed(tmp_path: Path)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_part_that_dies_is_reported_with_its_last_words(family: Family, tmp_path: Path) -> None:
+def test_a_process_that_dies_is_reported_with_its_last_output(family: Family, tmp_path: Path) -> None:
     child = family.start("the API", "search_app.cli", "serve", "--nonsense", log=tmp_path / "api.log")
     with pytest.raises(
         SearchAppError, match=r"the API stopped with exit code 2: .*No such option.*; more in .*api\.log"
@@ -129,7 +129,7 @@ def test_a_part_that_dies_is_reported_with_its_last_words(family: Family, tmp_pa
         family.until_ready(child, "http://127.0.0.1:9/", timeout=60)
 
 
-def test_a_signal_ends_grandchildren_too(tmp_path: Path) -> None:
+def test_a_signal_also_stops_grandchildren(tmp_path: Path) -> None:
     (tmp_path / "parent.py").write_text(
         "import subprocess, sys, pathlib, time\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
@@ -148,7 +148,7 @@ def test_a_signal_ends_grandchildren_too(tmp_path: Path) -> None:
     assert _gone(int(pid_file.read_text()))
 
 
-def test_documents_that_are_right_already_are_not_touched(tmp_path: Path) -> None:
+def test_unchanged_demo_documents_are_not_rewritten(tmp_path: Path) -> None:
     count = write_documents(tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     changed = tmp_path / "python" / "global.txt"
@@ -160,7 +160,7 @@ def test_documents_that_are_right_already_are_not_touched(tmp_path: Path) -> Non
     assert len(list((tmp_path / "packages").iterdir())) > 20
 
 
-def test_a_full_disk_gives_one_line(tmp_path: Path) -> None:
+def test_a_full_disk_gives_a_one_line_error(tmp_path: Path) -> None:
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)], capture_output=True, check=False
     )

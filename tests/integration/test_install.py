@@ -26,7 +26,7 @@ def lock(name: str) -> dict[str, Version]:
 
 
 @pytest.mark.parametrize("extra", ["", *LOCKED_EXTRAS])
-def test_the_lock_satisfies_pyproject_and_whatever_that_drags_in(extra: str) -> None:
+def test_the_lock_satisfies_pyproject_and_all_transitive_requirements(extra: str) -> None:
     pins = lock("requirements.lock")
     named = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
     todo = [Requirement(line) for line in named]
@@ -48,7 +48,7 @@ def test_the_lock_satisfies_pyproject_and_whatever_that_drags_in(extra: str) -> 
                 todo.append(needed)
 
 
-def test_the_lock_is_what_the_tests_run_with() -> None:
+def test_the_tests_run_with_the_locked_versions() -> None:
     installed = {
         canonicalize_name(item.metadata["Name"]): Version(Version(item.version).public)
         for item in importlib.metadata.distributions()
@@ -62,14 +62,14 @@ def test_the_lock_is_what_the_tests_run_with() -> None:
 
 
 @pytest.mark.parametrize("name", ["requirements.lock", "requirements-peers.lock"])
-def test_no_package_of_cuda_is_locked(name: str) -> None:
+def test_the_lock_has_no_cuda_packages(name: str) -> None:
     pins = lock(name)
     assert not [package for package in pins if package.startswith(("nvidia", "cuda", "triton", "faiss-gpu"))]
     assert pins.get("torch", Version("2.13.0")) == Version("2.13.0")
 
 
 @pytest.mark.parametrize("module", ["search_app.cli", "indexing.cli"])
-def test_help_loads_neither_torch_nor_haystack(module: str) -> None:
+def test_help_imports_neither_torch_nor_haystack(module: str) -> None:
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", f"from {module} import main; main()", "--help"],
@@ -92,14 +92,14 @@ def test_help_loads_neither_torch_nor_haystack(module: str) -> None:
     assert "Usage:" in done.stdout
 
 
-def test_without_faiss_the_message_names_the_extra() -> None:
+def test_without_faiss_the_error_names_the_extra() -> None:
     code = "import sys; sys.modules['faiss'] = None; from search_app.stores.vectors.flat import FlatIndex; FlatIndex(3)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "MissingExtra" in done.stderr
     assert "pip install 'search-app[cpu]'" in done.stderr
 
 
-def test_the_wheel_carries_the_reader_and_the_pages_with_their_looks(tmp_path: Path) -> None:
+def test_the_wheel_contains_the_reader_and_the_pages_with_their_styles(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for package in ("search_app", "indexing", "ui"):
         shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -155,26 +155,26 @@ class TestMake:
         path.write_text(f"#!/bin/sh\n{body}\n")
         path.chmod(0o755)
 
-    def test_a_missing_lock_is_named(self, checkout: Path, tools: Path) -> None:
+    def test_a_missing_lock_file_is_reported(self, checkout: Path, tools: Path) -> None:
         (checkout / "requirements.lock").unlink()
         assert "error: requirements.lock is missing" in self.setup(checkout, tools)
 
-    def test_an_old_python_is_not_enough(self, checkout: Path, tools: Path) -> None:
+    def test_an_old_python_is_refused(self, checkout: Path, tools: Path) -> None:
         self.script(tools / "python3", "exit 1")
         assert "error: no Python 3.11 or newer on PATH" in self.setup(checkout, tools)
 
-    def test_a_python_without_venv_is_named(self, checkout: Path, tools: Path) -> None:
+    def test_a_python_without_venv_is_reported(self, checkout: Path, tools: Path) -> None:
         self.script(tools / "python3", 'case "$2" in *ensurepip*) exit 1;; esac')
         assert "error: python3 cannot make environments" in self.setup(checkout, tools)
 
-    def test_a_disk_that_is_nearly_full_is_named(self, checkout: Path, tools: Path) -> None:
+    def test_a_nearly_full_disk_is_reported(self, checkout: Path, tools: Path) -> None:
         (tools / "df").unlink()
         self.script(tools / "df", 'echo header; echo "disk 100 90 1048576 99% /"')
         self.script(tools / "python3", "exit 0")
         assert "error: the disk is nearly full: 4 GB are needed here, 1 GB are free" in self.setup(checkout, tools)
 
 
-def test_ci_and_the_targets_of_the_makefile_can_be_run() -> None:
+def test_the_ci_script_is_executable_and_every_make_target_resolves() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     benchmarks = {"bench", "bench-peers", "bench-elasticsearch", "evaluate"}

@@ -27,7 +27,7 @@ from typing import Any
 import httpx
 import uvicorn
 from living_index import PARAGRAPHS, contents, encoder_of, fast_folder
-from served import ScriptedService
+from scripted_api import ScriptedService
 
 from indexing.worker.worker import Worker, ended_by_signals
 from search_app.api.app import create_app

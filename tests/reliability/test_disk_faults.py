@@ -142,26 +142,24 @@ def at_each(made: Made, call: str, *, errors: tuple[str, ...], most: int) -> Non
 @pytest.mark.parametrize(
     ("call", "errors"), [("pwrite64", ("ENOSPC", "EIO")), ("ftruncate", ("EIO",)), ("pread64", ("EIO",))]
 )
-def test_a_system_call_of_sqlite_that_fails_leaves_the_old_or_the_new_state(
-    made: Made, call: str, errors: tuple[str, ...]
-) -> None:
+def test_a_failing_system_call_leaves_the_old_or_the_new_state(made: Made, call: str, errors: tuple[str, ...]) -> None:
     at_each(made, call, errors=errors, most=3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("call", disk_faults.CALLS)
-def test_every_system_call_of_sqlite_may_fail(made: Made, call: str) -> None:
+def test_any_system_call_of_sqlite_may_fail(made: Made, call: str) -> None:
     at_each(made, call, errors=("ENOSPC", "EIO"), most=30)
 
 
 @pytest.mark.skipif(not disk_faults.can_refuse_syncs(), reason="only Linux can be asked to refuse a sync")
-def test_a_sync_that_fails_is_an_error_and_never_taken_for_a_success(made: Made) -> None:
+def test_a_failing_sync_is_always_an_error(made: Made) -> None:
     at_each(made, "fsync", errors=("EIO",), most=4)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not disk_faults.can_refuse_syncs(), reason="only Linux can be asked to refuse a sync")
-def test_syncs_may_fail_from_any_moment_on(made: Made) -> None:
+def test_syncs_may_start_to_fail_at_any_time(made: Made) -> None:
     at_each(made, "fsync", errors=("EIO",), most=30)
 
 
@@ -180,9 +178,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_a_full_disk_keeps_what_was_committed_and_the_job_goes_on_where_there_is_room(
-    made: Made, small_disk: Path
-) -> None:
+def test_a_full_disk_keeps_commits_and_the_job_resumes_when_there_is_room(made: Made, small_disk: Path) -> None:
     settings = made.settings.model_copy(update={"home": small_disk / "home"})
     shutil.copytree(made.settings.home, settings.home)
     room = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
@@ -200,7 +196,7 @@ def test_a_full_disk_keeps_what_was_committed_and_the_job_goes_on_where_there_is
     made.check(settings, outcome, "a full disk")
 
 
-def test_a_process_without_a_descriptor_left_says_which_file_it_could_not_open(made: Made) -> None:
+def test_a_process_out_of_file_descriptors_names_the_file(made: Made) -> None:
     settings = made.copy("crowded")
 
     def action(report: Report) -> None:

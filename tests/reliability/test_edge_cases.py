@@ -77,7 +77,7 @@ def test_one_document_answers_every_question(docs: Path, settings: Settings) -> 
     assert verified(settings) == []
 
 
-def test_files_of_no_bytes_or_of_blanks_are_no_documents_that_can_be_found(docs: Path, settings: Settings) -> None:
+def test_empty_and_blank_files_are_never_found(docs: Path, settings: Settings) -> None:
     (docs / "nothing.txt").write_bytes(b"")
     (docs / "blank.txt").write_text("  \n\n \n")
     (docs / "words.txt").write_text("Words.")
@@ -87,7 +87,7 @@ def test_files_of_no_bytes_or_of_blanks_are_no_documents_that_can_be_found(docs:
     assert verified(settings) == []
 
 
-def test_the_same_text_twice_is_two_documents_and_one_vector(docs: Path, settings: Settings) -> None:
+def test_two_documents_with_the_same_text_share_one_vector(docs: Path, settings: Settings) -> None:
     (docs / "one.txt").write_text("The same words.")
     (docs / "two.txt").write_text("The same words.")
     (docs / "rows.jsonl").write_text(2 * (json.dumps({"text": "The same row.", "id": "r"}) + "\n"))
@@ -98,15 +98,13 @@ def test_the_same_text_twice_is_two_documents_and_one_vector(docs: Path, setting
     assert verified(settings) == []
 
 
-def test_a_file_that_is_given_twice_is_indexed_once(docs: Path, settings: Settings) -> None:
+def test_a_file_given_twice_is_indexed_once(docs: Path, settings: Settings) -> None:
     (docs / "one.txt").write_text("Words.")
     assert apply(settings, docs, docs / "one.txt", docs / ".." / "docs").added == 1
     assert len(listed(settings)) == 1
 
 
-def test_names_in_two_unicode_forms_are_two_files_and_their_texts_are_kept_as_they_are(
-    docs: Path, settings: Settings
-) -> None:
+def test_names_in_two_unicode_forms_are_two_files_with_unchanged_texts(docs: Path, settings: Settings) -> None:
     composed, decomposed = (unicodedata.normalize(form, "Zoë müßig") for form in ("NFC", "NFD"))
     for text in (composed, decomposed):
         (docs / f"{text}.txt").write_text(f"{text} am Ufer.", encoding="utf-8")
@@ -122,9 +120,7 @@ def test_names_in_two_unicode_forms_are_two_files_and_their_texts_are_kept_as_th
 
 
 @pytest.mark.parametrize("year", [1901, 1970, 2199])
-def test_a_clock_that_was_wrong_when_a_file_was_written_changes_nothing(
-    docs: Path, settings: Settings, year: int
-) -> None:
+def test_a_wrong_modification_time_changes_nothing(docs: Path, settings: Settings, year: int) -> None:
     path = docs / "one.txt"
     path.write_text("Words of then.")
     moment = int((year - 1970) * 31_556_952)
@@ -137,7 +133,7 @@ def test_a_clock_that_was_wrong_when_a_file_was_written_changes_nothing(
     assert [item.text for item in listed(settings)] == ["Words of now."]
 
 
-def test_a_clock_that_jumps_back_between_jobs_loses_no_change(
+def test_a_clock_set_back_between_jobs_loses_no_change(
     docs: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (docs / "one.txt").write_text("First words.")
@@ -157,7 +153,7 @@ def test_a_clock_that_jumps_back_between_jobs_loses_no_change(
 
 
 @pytest.mark.slow
-def test_ten_megabytes_in_a_single_line_are_indexed_to_the_last_word(docs: Path, settings: Settings) -> None:
+def test_a_line_of_ten_megabytes_is_indexed_completely(docs: Path, settings: Settings) -> None:
     line = "The river crosses the valley and the town. " * 244_000 + "Xanthippe waits."
     assert len(line) > 10 << 20
     (docs / "line.txt").write_text(line)

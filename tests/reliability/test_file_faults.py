@@ -184,14 +184,14 @@ def kill_everywhere(made: Made, ends: dict[str, tuple[int, Contents]], job: str,
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_an_error_at_any_ninth_operation_leaves_the_old_or_the_new_state(
+def test_an_error_at_every_ninth_operation_leaves_the_old_or_the_new_state(
     made: Made, ends: dict[str, tuple[int, Contents]], job: str
 ) -> None:
     fail_everywhere(made, ends, job, "ENOSPC", every=9)
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_a_kill_at_any_ninth_operation_leaves_the_old_or_the_new_state(
+def test_a_kill_at_every_ninth_operation_leaves_the_old_or_the_new_state(
     made: Made, ends: dict[str, tuple[int, Contents]], job: str
 ) -> None:
     kill_everywhere(made, ends, job, every=9)
@@ -235,7 +235,7 @@ def lose_power(made: Made, ends: dict[str, tuple[int, Contents]], job: str, *, v
 
 
 @pytest.mark.parametrize("job", ["compact"])
-def test_power_that_goes_leaves_the_old_or_the_new_state(
+def test_a_power_failure_leaves_the_old_or_the_new_state(
     made: Made, ends: dict[str, tuple[int, Contents]], job: str
 ) -> None:
     assert lose_power(made, ends, job, variants=1, most=3) > 0
@@ -243,7 +243,7 @@ def test_power_that_goes_leaves_the_old_or_the_new_state(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("job", ["compact", "restore", "rollback", "delete"])
-def test_power_that_goes_before_any_operation_leaves_the_old_or_the_new_state(
+def test_a_power_failure_before_any_operation_leaves_the_old_or_the_new_state(
     made: Made, ends: dict[str, tuple[int, Contents]], job: str
 ) -> None:
     assert lose_power(made, ends, job, variants=10, most=1000) > 0

@@ -14,7 +14,7 @@ from search_app.errors import IndexCorrupt
 from search_app.stores.embedded.catalog import EmbeddedCatalog
 
 
-def test_no_damage_to_any_file_changes_an_answer_in_silence() -> None:
+def test_damage_to_any_file_never_changes_an_answer_silently() -> None:
     seed = secrets.randbits(31)
     with fast_folder() as folder:
         patients = index_damage.Patients(folder, random.Random(seed))
@@ -23,7 +23,7 @@ def test_no_damage_to_any_file_changes_an_answer_in_silence() -> None:
             assert not verdict.problems, f"seed {seed}, round {number}: {verdict.problems}"
 
 
-def test_no_snapshot_is_taken_of_an_index_whose_log_has_lost_commits() -> None:
+def test_an_index_whose_log_lost_commits_is_not_copied_to_a_snapshot() -> None:
     with fast_folder() as folder:
         patients = index_damage.Patients(folder, random.Random(1))
         logged = patients.sound[1].settings

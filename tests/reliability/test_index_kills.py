@@ -9,7 +9,7 @@ import index_kills
 from living_index import fast_folder
 
 
-def test_ten_kills_of_every_kind_of_job_lose_nothing_and_double_nothing() -> None:
+def test_ten_kills_of_each_kind_of_job_lose_and_duplicate_nothing() -> None:
     seed, struck = secrets.randbits(31), 0
     with fast_folder() as folder:
         bench = index_kills.Bench(folder, random.Random(seed))

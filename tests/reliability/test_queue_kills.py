@@ -20,7 +20,7 @@ from search_app.settings import Settings
 _NEVER = 1 << 60
 
 
-def test_three_kills_of_api_and_worker_lose_no_job_and_double_none() -> None:
+def test_three_kills_of_api_and_worker_lose_and_duplicate_no_job() -> None:
     seed = secrets.randbits(31)
     (played,) = queue_kills.rounds(seed, range(1))
     assert not played.problems, f"seed {seed}: {played.problems}"
@@ -28,7 +28,7 @@ def test_three_kills_of_api_and_worker_lose_no_job_and_double_none() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_thirty_kills_of_api_and_worker_lose_no_job_and_double_none() -> None:
+def test_thirty_kills_of_api_and_worker_lose_and_duplicate_no_job() -> None:
     seed, struck = secrets.randbits(31), 0
     for number, played in enumerate(queue_kills.rounds(seed, range(100))):
         assert not played.problems, f"seed {seed}, round {number}: {played.problems}"
@@ -76,7 +76,7 @@ class FullForAWhile(disk_faults.Counter):
         self._number = _NEVER
 
 
-def test_a_disk_that_is_full_for_a_while_fails_jobs_and_ends_no_worker() -> None:
+def test_a_temporarily_full_disk_fails_jobs_and_stops_no_worker() -> None:
     with fast_folder() as folder:
 
         def home(name: str) -> Settings:

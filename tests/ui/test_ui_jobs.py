@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from served import ScriptedService, Text, index, remove, running
+from scripted_api import ScriptedService, Text, index, remove, running
 from streamlit.testing.v1 import AppTest
 
 import ui

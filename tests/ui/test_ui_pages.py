@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 from fakes import UnreliableCatalog
-from served import Marks, Read, ScriptedService, Text, index, no_answer, running
+from scripted_api import Read, ScriptedReader, ScriptedService, Text, index, no_answer, running
 from streamlit.testing.v1 import AppTest
 
 import ui
@@ -102,7 +102,7 @@ def test_the_first_page_says_what_is_indexed(opened: Open) -> None:
 
 
 def test_an_answer_is_marked_in_its_passage_with_confidence_and_place(opened: Open) -> None:
-    app = ask(opened(Marks("names refer to globals")), "What does the global statement do?")
+    app = ask(opened(ScriptedReader("names refer to globals")), "What does the global statement do?")
     assert marks(app) == ["names refer to globals"]
     assert "87%" in shown(app)
     assert "width:87%" in markup(app)
@@ -115,26 +115,26 @@ def test_an_answer_is_marked_in_its_passage_with_confidence_and_place(opened: Op
 
 
 def test_a_reader_without_calibration_shows_no_percentage(opened: Open) -> None:
-    app = ask(opened(Marks("names refer", confidence=None)), "global statement")
+    app = ask(opened(ScriptedReader("names refer", confidence=None)), "global statement")
     assert marks(app) == ["names refer"]
     assert "sa-confidence" not in markup(app)
     assert "%" not in shown(app)
 
 
 def test_hits_say_which_retriever_found_them(opened: Open) -> None:
-    app = ask(opened(Marks()), "global statement names")
+    app = ask(opened(ScriptedReader()), "global statement names")
     first = next(element.body for element in app.main.get("html") if "sa-hit" in element.body)
     assert re.search(r"dense -?\d", html.unescape(re.sub("<[^>]*>", "", first)))
     assert re.search(r"BM25 \d", html.unescape(re.sub("<[^>]*>", "", first)))
 
 
 def test_a_page_number_is_shown_for_a_pdf(opened: Open) -> None:
-    app = ask(opened(Marks("Figures")), "figures page two")
+    app = ask(opened(ScriptedReader("Figures")), "figures page two")
     assert "page 2" in shown(app)
 
 
 def test_the_number_of_hits_and_answers_is_what_was_asked_for(opened: Open) -> None:
-    app = ask(opened(Marks("global", "names", "otherwise")), "global names")
+    app = ask(opened(ScriptedReader("global", "names", "otherwise")), "global names")
     app.number_input(key="answers").set_value(1)
     app.number_input(key="passages").set_value(2)
     app.run()
@@ -143,7 +143,7 @@ def test_the_number_of_hits_and_answers_is_what_was_asked_for(opened: Open) -> N
 
 
 def test_another_collection_shows_only_its_own_passages(opened: Open) -> None:
-    app = ask(opened(Marks("yellow", "global")), "global yellow")
+    app = ask(opened(ScriptedReader("yellow", "global")), "global yellow")
     app.selectbox(key="collection").set_value("fruit")
     app.run()
     assert marks(app) == ["yellow"]
@@ -151,7 +151,7 @@ def test_another_collection_shows_only_its_own_passages(opened: Open) -> None:
 
 
 def test_a_filter_leaves_what_matches(opened: Open) -> None:
-    app = ask(opened(Marks()), "page")
+    app = ask(opened(ScriptedReader()), "page")
     app.text_input(key="where").set_value("size>=500")
     app.run()
     assert "report.pdf" in shown(app)
@@ -159,7 +159,7 @@ def test_a_filter_leaves_what_matches(opened: Open) -> None:
 
 
 def test_a_filter_that_does_not_parse_says_so(opened: Open) -> None:
-    app = ask(opened(Marks()), "page")
+    app = ask(opened(ScriptedReader()), "page")
     app.text_input(key="where").set_value("size >")
     app.run()
     assert 'role="alert"' in markup(app)
@@ -167,7 +167,7 @@ def test_a_filter_that_does_not_parse_says_so(opened: Open) -> None:
 
 
 def test_a_filter_that_matches_nothing_says_so(opened: Open) -> None:
-    app = ask(opened(Marks()), "page")
+    app = ask(opened(ScriptedReader()), "page")
     app.text_input(key="where").set_value("size>99999")
     app.run()
     assert "The filter may leave nothing" in shown(app)
@@ -188,7 +188,7 @@ def test_no_answer_is_said_when_it_is_likelier_and_the_closest_is_shown(
     opened: Open, silence: float | None, best: float | None, said: bool
 ) -> None:
     def read(question: str, hits: Sequence[Hit]) -> list[Answer]:
-        return [Answer("", None, 9.0, silence, None), *Marks("names refer", confidence=best)(question, hits)]
+        return [Answer("", None, 9.0, silence, None), *ScriptedReader("names refer", confidence=best)(question, hits)]
 
     app = ask(opened(read), "What does the global statement do?")
     assert ("Probably no answer" in shown(app)) == said
@@ -197,7 +197,9 @@ def test_no_answer_is_said_when_it_is_likelier_and_the_closest_is_shown(
 
 
 def test_a_search_can_be_linked(opened: Open) -> None:
-    app = opened(Marks("Bananas"), q="bananas", collection="fruit", answers="1", passages="2", where='format = "txt"')
+    app = opened(
+        ScriptedReader("Bananas"), q="bananas", collection="fruit", answers="1", passages="2", where='format = "txt"'
+    )
     assert marks(app) == ["Bananas"]
     assert app.text_input(key="q").value == "bananas"
     assert app.text_input(key="where").value == 'format = "txt"'
@@ -205,38 +207,38 @@ def test_a_search_can_be_linked(opened: Open) -> None:
 
 @pytest.mark.parametrize("query", [{"collection": "nosuch"}, {"answers": "many"}, {"passages": "-5"}, {"q": ""}])
 def test_a_link_with_nonsense_still_opens_the_page(opened: Open, query: dict[str, str]) -> None:
-    app = opened(Marks(), **query)
+    app = opened(ScriptedReader(), **query)
     assert "Ask your documents" in shown(app)
     assert app.selectbox(key="collection").value == "default"
 
 
 def test_a_question_over_the_limit_is_refused_with_the_field(opened: Open) -> None:
-    app = ask(opened(Marks()), "x" * 100_000)
+    app = ask(opened(ScriptedReader()), "x" * 100_000)
     assert 'role="alert"' in markup(app)
     assert "uestion" in shown(app)
 
 
 def test_hostile_text_is_shown_and_not_run(opened: Open) -> None:
-    app = ask(opened(Marks("onerror=window.ran=1> **bold**")), "payload word")
+    app = ask(opened(ScriptedReader("onerror=window.ran=1> **bold**")), "payload word")
     assert PAYLOADS in shown(app).replace("  ", " ").replace(" onerror", " onerror")
     assert not re.search(r"<(script|img|b onclick|svg)", markup(app))
     assert marks(app) == ["onerror=window.ran=1> **bold**"]
 
 
 def test_hostile_text_never_becomes_markdown(opened: Open) -> None:
-    app = ask(opened(Marks("payload")), "payload word")
+    app = ask(opened(ScriptedReader("payload")), "payload word")
     assert not any("window.ran" in element.value for element in app.markdown)
 
 
 def test_right_to_left_text_sets_its_own_direction(opened: Open) -> None:
-    app = ask(opened(Marks("ירושלים")), "ירושלים")
+    app = ask(opened(ScriptedReader("ירושלים")), "ירושלים")
     card = next(element.body for element in app.main.get("html") if "sa-answer" in element.body)
     assert 'class="sa-card" dir="auto"' in card
     assert marks(app) == ["ירושלים"]
 
 
 def test_long_text_is_cut_around_the_answer(opened: Open) -> None:
-    app = ask(opened(Marks("needle")), "needle word")
+    app = ask(opened(ScriptedReader("needle")), "needle word")
     card = next(element.body for element in app.main.get("html") if "sa-answer" in element.body)
     assert "…" in card
     assert len(card) < 3000
@@ -244,7 +246,7 @@ def test_long_text_is_cut_around_the_answer(opened: Open) -> None:
 
 
 def test_an_original_on_the_web_is_a_link(opened: Open) -> None:
-    app = ask(opened(Marks("needle")), "needle word")
+    app = ask(opened(ScriptedReader("needle")), "needle word")
     assert "https://example.org/long?a=1&b=2" in {element.proto.url for element in app.get("link_button")}
 
 
@@ -254,7 +256,7 @@ def links_to_document(app: AppTest) -> list[dict[str, list[str]]]:
 
 
 def test_show_in_document_opens_where_the_answer_stands(opened: Open) -> None:
-    app = ask(opened(Marks("needle")), "needle word")
+    app = ask(opened(ScriptedReader("needle")), "needle word")
     place = {name: values[0] for name, values in links_to_document(app)[0].items()}
     app = opened(page="document", **place)
     assert marks(app) == ["needle"]
@@ -295,7 +297,7 @@ def place_of(app: AppTest, source: str) -> str:
 
 
 def test_a_document_of_pages_shows_their_numbers(opened: Open) -> None:
-    app = ask(opened(Marks("Figures")), "figures page two")
+    app = ask(opened(ScriptedReader("Figures")), "figures page two")
     place = {name: values[0] for name, values in links_to_document(app)[0].items()}
     app = opened(page="document", **place)
     assert marks(app) == ["Figures"]
@@ -394,7 +396,7 @@ def test_the_server_is_locked_down_by_the_file_beside_the_app() -> None:
 
 def test_answers_of_a_replica_are_shown_with_a_notice(opened: Open, settings: Settings) -> None:
     server = UnreliableCatalog(EmbeddedCatalog(settings))
-    app = opened(Marks("names refer to globals"), catalog=FallbackCatalog(server, EmbeddedCatalog(settings)))
+    app = opened(ScriptedReader("names refer to globals"), catalog=FallbackCatalog(server, EmbeddedCatalog(settings)))
     assert "replica" not in shown(ask(app, "what does global do?"))
     server.down = True
     app = ask(app, "what does the global statement do?")

@@ -17,7 +17,7 @@ from fakes import UnreliableCatalog
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from served import Marks, ScriptedService, Text, index, no_answer, running
+from scripted_api import ScriptedReader, ScriptedService, Text, index, no_answer, running
 
 from search_app.api.app import check_bind, serve
 from search_app.api.schemas import AnswerOut, SearchResponse
@@ -48,7 +48,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def service(settings: Settings) -> ScriptedService:
-    return ScriptedService(settings, Marks("names refer to globals", "תל אביב"))
+    return ScriptedService(settings, ScriptedReader("names refer to globals", "תל אביב"))
 
 
 @pytest.fixture(scope="module")
@@ -300,7 +300,7 @@ def test_answers_of_a_replica_are_marked_and_readiness_tells(tmp_path: Path) -> 
     catalog = FallbackCatalog(server, EmbeddedCatalog(settings))
     asked = {"question": "what does the server hold?"}
     with (
-        running(ScriptedService(settings, Marks("server"), catalog=catalog), settings) as url,
+        running(ScriptedService(settings, ScriptedReader("server"), catalog=catalog), settings) as url,
         httpx.Client(base_url=url, trust_env=False) as api,
     ):
         for down in (True, False, True):
@@ -411,7 +411,7 @@ SERVER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from served import ScriptedService
+from scripted_api import ScriptedService
 from search_app.api.app import serve
 from search_app.settings import ApiSettings, Settings
 import time
@@ -503,7 +503,7 @@ def test_no_filter_text_brings_the_server_down(api: httpx.Client, where: str) ->
 
 
 def test_answer_out_is_plain_for_a_reader_without_calibration(settings: Settings) -> None:
-    service = ScriptedService(settings, Marks("names refer", confidence=None))
+    service = ScriptedService(settings, ScriptedReader("names refer", confidence=None))
     result = service.answer("global names", collection="default", k=3, top_k=1, where=None)
     assert AnswerOut.of(result.answers[0]).confidence is None
     service.close()

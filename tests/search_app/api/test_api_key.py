@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from served import ScriptedService, running
+from scripted_api import ScriptedService, running
 
 from search_app.api.app import check_bind
 from search_app.api.key import api_key, read_or_make

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
-from served import ScriptedService, running
+from scripted_api import ScriptedService, running
 
 from indexing.worker.uploads import Refused, checked_name
 from search_app.api.schemas import FoldersResponse, JobOut, JobsResponse, SchedulesResponse
@@ -407,7 +407,7 @@ SERVER = """
 import resource, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from served import ScriptedService, running
+from scripted_api import ScriptedService, running
 from search_app.settings import JobSettings, Settings
 settings = Settings(home=Path(sys.argv[2]), jobs=JobSettings())
 with running(ScriptedService(settings), settings) as url:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from served import Marks, ScriptedService, Text, index, running
+from scripted_api import ScriptedReader, ScriptedService, Text, index, running
 
 from indexing.deletion import delete
 from search_app.settings import Settings
@@ -31,7 +31,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def api(settings: Settings) -> Iterator[httpx.Client]:
-    service = ScriptedService(settings, Marks("harbour of town 7"))
+    service = ScriptedService(settings, ScriptedReader("harbour of town 7"))
     with running(service, settings) as url, httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
         yield client
     service.close()

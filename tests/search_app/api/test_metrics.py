@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from served import Marks, ScriptedService, Text, index, running
+from scripted_api import ScriptedReader, ScriptedService, Text, index, running
 
 from search_app.observability import stage
 from search_app.settings import ApiSettings, Settings
@@ -19,7 +19,7 @@ def api(tmp_path: Path) -> Iterator[httpx.Client]:
     settings = Settings(home=tmp_path, api=ApiSettings(key="s3cret"))
     index(settings, [Text("one.txt", "Bananas are yellow.\n\nLemons are too."), Text("two.txt", "Limes are green.")])
     with (
-        running(ScriptedService(settings, Marks()), settings) as url,
+        running(ScriptedService(settings, ScriptedReader()), settings) as url,
         httpx.Client(base_url=url, trust_env=False) as client,
     ):
         yield client

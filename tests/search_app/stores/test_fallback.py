@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import HashEncoder, UnreliableCatalog
-from served import Text, index
+from scripted_api import Text, index
 
 from search_app.errors import BackendUnavailable, IndexMismatch, IndexNotFound, InvalidQuery
 from search_app.manifest import Manifest

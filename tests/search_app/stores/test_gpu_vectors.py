@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from device_stand_ins import SCANS, Failing, ObedientKernel, PlainKernel, faiss_scan, torch_scan
+from fake_devices import SCANS, Failing, ObedientKernel, PlainKernel, faiss_scan, torch_scan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
