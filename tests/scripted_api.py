@@ -97,7 +97,7 @@ def _change(path: Path, text: Text, encoder: HashEncoder) -> FileChange:
     return FileChange(record, (document,), batch)
 
 
-class Marks:
+class ScriptedReader:
     """A reader that marks a given text where a hit holds it; `confidence` is the same for all."""
 
     def __init__(self, *answers: str, confidence: float | None = 0.87) -> None:
@@ -125,7 +125,7 @@ class ScriptedService:
 
     def __init__(self, settings: Settings, read: Read | None = None, *, catalog: Catalog | None = None) -> None:
         self.catalog = catalog or open_catalog(settings)
-        self.read: Read = read or Marks()
+        self.read: Read = read or ScriptedReader()
         self.calls: list[str] = []
         self.closed = False
         self._encoder = HashEncoder()
