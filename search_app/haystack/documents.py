@@ -147,7 +147,7 @@ def to_document(
     kept = json.loads(str(meta.pop(RESERVED_META, "{}")))
     if not is_own(passage):
         # A rebuild turns a written document into passages with new texts and vectors.
-        kept, meta = {}, {**meta, **_place(passage)}
+        kept, meta = {}, {**meta, **place_of(passage)}
     values: list[float] | None = None
     if embedding:
         if "embedding" in kept:
@@ -170,7 +170,7 @@ def to_document(
 _SOURCES = ("file_path", "url", "source")
 
 
-def _place(passage: Passage) -> dict[str, Any]:
+def place_of(passage: Passage) -> dict[str, Any]:
     return {
         "document_id": passage.document_id,
         "title": passage.title,

@@ -22,7 +22,7 @@ def search_pipeline(settings: Settings | None = None, *, collection: str = "defa
     settings = settings or load_settings()
     retrieval = settings.retrieval
     pipeline = Pipeline()
-    pipeline.add_component("embedder", SearchAppTextEmbedder(settings.encoder.model, _stated(settings.encoder)))
+    pipeline.add_component("embedder", SearchAppTextEmbedder(settings.encoder.model, stated_settings(settings.encoder)))
     pipeline.add_component(
         "retriever",
         SearchAppHybridRetriever(
@@ -35,7 +35,9 @@ def search_pipeline(settings: Settings | None = None, *, collection: str = "defa
     )
     pipeline.connect("embedder.embedding", "retriever.query_embedding")
     if settings.ranker.model:
-        pipeline.add_component("ranker", SearchAppRanker(settings.ranker.model, settings=_stated(settings.ranker)))
+        pipeline.add_component(
+            "ranker", SearchAppRanker(settings.ranker.model, settings=stated_settings(settings.ranker))
+        )
         pipeline.connect("retriever.documents", "ranker.documents")
     return pipeline
 
@@ -44,7 +46,7 @@ def answer_pipeline(settings: Settings | None = None, *, collection: str = "defa
     """A search pipeline with the reader behind it. One more input: `reader.query`."""
     settings = settings or load_settings()
     pipeline = search_pipeline(settings, collection=collection)
-    pipeline.add_component("reader", SearchAppReader(settings.reader.model, settings=_stated(settings.reader)))
+    pipeline.add_component("reader", SearchAppReader(settings.reader.model, settings=stated_settings(settings.reader)))
     pipeline.connect(f"{'ranker' if settings.ranker.model else 'retriever'}.documents", "reader.documents")
     return pipeline
 
@@ -69,7 +71,7 @@ def _secret(server: dict[str, Any], name: str) -> Secret | None:
     return Secret.from_env_var(f"SEARCH_APP_ELASTICSEARCH__{name.upper()}") if server.pop(name, None) else None
 
 
-def _stated(section: Any) -> dict[str, Any]:
+def stated_settings(section: Any) -> dict[str, Any]:
     """A section's settings other than the defaults, without the model, as YAML holds them."""
     stated: dict[str, Any] = section.model_dump(mode="json", exclude_defaults=True, exclude={"model", "others"})
     return stated

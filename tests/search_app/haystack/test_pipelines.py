@@ -21,8 +21,17 @@ from search_app.cli import cli
 from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
 from search_app.errors import ConfigurationError, InvalidQuery
 from search_app.hardware import detect
-from search_app.haystack import SearchAppRanker, SearchAppReader, answer_pipeline, search_pipeline
+from search_app.haystack import (
+    SearchAppConverter,
+    SearchAppRanker,
+    SearchAppReader,
+    SearchAppSplitter,
+    answer_pipeline,
+    indexing_pipeline,
+    search_pipeline,
+)
 from search_app.settings import Settings, load_settings
+from search_app.stores.catalog import open_catalog
 from search_app.stores.filters import parse_where
 from search_app.types import SearchResult
 
@@ -236,3 +245,49 @@ def test_a_ranker_in_the_pipeline_orders_as_in_the_service(home: Path, tmp_path:
     with open_service(settings) as built_in, open_service(home=home, pipeline=tmp_path / "my.yaml") as own:
         for question in QUESTIONS:
             assert essence(own.answer(question)) == essence(built_in.answer(question))
+
+
+def test_the_indexing_pipeline_makes_passages_and_vectors_as_apply_does(home: Path, tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path / "by-pipeline")
+    pipeline = Pipeline.loads(indexing_pipeline(settings).dumps(), allowed_modules=["search_app.*"])
+    assert pipeline.run({"converter": {"sources": [home.parent / "docs"]}})["writer"]["documents_written"] == 4
+    made, applied = (
+        {
+            passage.text: (passage.meta["author"] if "author" in passage.meta else None, vector)
+            for batch in store.passages(vectors=True)
+            for passage, vector in zip(batch.passages, batch.embeddings, strict=True)
+        }
+        for store in (open_catalog(settings).open("default"), open_catalog(load_settings(home=home)).open("default"))
+    )
+    assert made.keys() == applied.keys()
+    for text, (author, vector) in made.items():
+        assert author == applied[text][0]
+        assert float(vector @ applied[text][1]) > 0.999
+    with open_service(settings) as service:
+        assert "27" in service.answer(QUESTIONS[0]).answers[0].text
+
+
+def test_a_file_that_cannot_be_read_is_logged_and_the_others_are_converted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "good.txt").write_text("The Danube crosses Vienna.")
+    (tmp_path / "bad.pdf").write_bytes(b"%PDF-1.4 broken")
+    (tmp_path / "photo.png").write_bytes(b"\x89PNG")
+    converter = SearchAppConverter(exclude=["*.png"])
+    documents = converter.run([tmp_path], meta={"team": "rivers"})["documents"]
+    assert [(item.content, item.meta["team"]) for item in documents] == [("The Danube crosses Vienna.", "rivers")]
+    assert "bad.pdf" in caplog.text
+    assert SearchAppConverter.from_dict(converter.to_dict()).to_dict() == converter.to_dict()
+
+
+def test_documents_of_other_converters_are_split_by_size() -> None:
+    text = " ".join(f"Sentence {number} is about rivers." for number in range(80))
+    splitter = SearchAppSplitter(settings={"passage_tokens": 64, "overlap_tokens": 0})
+    given = Document(id="d", content=text, meta={"file_path": "rivers.txt"})
+    passages = splitter.run([given])["documents"]
+    assert len(passages) > 5
+    for passage in passages:
+        assert text[passage.meta["start"] : passage.meta["end"]] == passage.content
+        assert (passage.meta["document_id"], passage.meta["source"]) == ("d", "rivers.txt")
+    again = SearchAppSplitter.from_dict(splitter.to_dict())
+    assert asyncio.run(again.run_async([given]))["documents"] == passages
