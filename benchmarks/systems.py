@@ -90,7 +90,8 @@ class Ours:
             for name, value in self._settings.items()
         }
         process.apply(corpus, home, environment=environment)
-        self._service = open_service(home=home, **self._settings)
+        no_cache = {"query_vectors_mb": 0, "answers_mb": 0}
+        self._service = open_service(home=home, cache=no_cache, **self._settings)
 
     def answer(self, question: str) -> str:
         # As with the others, which never abstain, "no answer here" is passed over.

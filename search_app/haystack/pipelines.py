@@ -6,6 +6,7 @@ from typing import Any
 
 from haystack import Pipeline
 from haystack.utils import Secret
+from pydantic import BaseModel
 
 from search_app.haystack.document_store import SearchAppDocumentStore
 from search_app.haystack.embedders import SearchAppTextEmbedder
@@ -71,7 +72,7 @@ def _secret(server: dict[str, Any], name: str) -> Secret | None:
     return Secret.from_env_var(f"SEARCH_APP_ELASTICSEARCH__{name.upper()}") if server.pop(name, None) else None
 
 
-def stated_settings(section: Any) -> dict[str, Any]:
+def stated_settings(section: BaseModel) -> dict[str, Any]:
     """A section's settings other than the defaults, without the model, as YAML holds them."""
     stated: dict[str, Any] = section.model_dump(mode="json", exclude_defaults=True, exclude={"model", "others"})
     return stated
