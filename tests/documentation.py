@@ -36,6 +36,9 @@ ELSEWHERE = {
     "docs/gpu.md": {
         "python -m search_app.stores.vectors.selftest": ("tests/search_app/stores/test_gpu_vectors.py", "selftest."),
     },
+    "docs/haystack.md": {
+        "from hayhooks import": ("tests/search_app/haystack/test_haystack_page.py", '"hayhooks"'),
+    },
     "docs/scaling.md": {
         "search-index apply s3://": ("tests/indexing/test_objects.py", '"s3://docs'),
         "search-index apply 's3://": ("tests/indexing/test_objects.py", "**/"),

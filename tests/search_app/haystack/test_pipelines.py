@@ -253,7 +253,7 @@ def test_the_indexing_pipeline_makes_passages_and_vectors_as_apply_does(home: Pa
     assert pipeline.run({"converter": {"sources": [home.parent / "docs"]}})["writer"]["documents_written"] == 4
     made, applied = (
         {
-            passage.text: (passage.meta["author"] if "author" in passage.meta else None, vector)
+            passage.text: (passage.meta.get("author"), vector)
             for batch in store.passages(vectors=True)
             for passage, vector in zip(batch.passages, batch.embeddings, strict=True)
         }
