@@ -52,9 +52,9 @@ class FileArray:
     def nbytes(self) -> int:
         return self.length * self.dtype.itemsize
 
-    def chunks(self) -> Iterator[Data]:
+    def blocks(self) -> Iterator[Data]:
         for path in self.paths:
-            yield from self.files.chunks(path)
+            yield from self.files.blocks(path)
 
 
 CacheArrays = Mapping[str, NDArray[np.generic] | FileArray]
@@ -165,7 +165,7 @@ def _header(kind: str, ordered: Sequence[tuple[str, NDArray[np.generic] | FileAr
 
 def _data(array: NDArray[np.generic] | FileArray) -> Iterator[Data]:
     if isinstance(array, FileArray):
-        yield from array.chunks()
+        yield from array.blocks()
     else:
         little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         yield little.reshape(-1).view(np.uint8).data

@@ -106,17 +106,17 @@ class Files:
                 self.sync_folder(folder.parent)
 
     def read(self, path: Path) -> bytes:
-        return b"".join(self.chunks(path))
+        return b"".join(self.blocks(path))
 
-    def chunks(self, path: Path) -> Iterator[bytes]:
+    def blocks(self, path: Path) -> Iterator[bytes]:
         """The content, a few megabytes at a time."""
         with self.translated(path, reading=True):
             yield from self._chunks(path)
 
     def sha256(self, path: Path) -> str:
         found = hashlib.sha256()
-        for chunk in self.chunks(path):
-            found.update(chunk)
+        for block in self.blocks(path):
+            found.update(block)
         return found.hexdigest()
 
     def clear(self, folder: Path) -> None:
@@ -142,8 +142,8 @@ class Files:
     def _chunks(self, path: Path) -> Iterator[bytes]:
         descriptor = self.open(path)
         try:
-            while chunk := self.load(descriptor, _CHUNK, path):
-                yield chunk
+            while block := self.load(descriptor, _CHUNK, path):
+                yield block
         finally:
             self.close_file(descriptor, path)
 

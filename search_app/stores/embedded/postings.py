@@ -398,7 +398,7 @@ def _segment(
 
 
 def _chunks(offsets: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Ranges of words with about one chunk of postings each."""
+    """Ranges of words with about one block of postings each."""
     words = len(offsets) - 1
     marks = np.arange(_CHUNK, int(offsets[-1]), _CHUNK)
     cuts = np.unique(np.concatenate([[0], np.searchsorted(offsets, marks), [words]])).tolist()

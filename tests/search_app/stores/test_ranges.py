@@ -48,7 +48,7 @@ def test_any_number_of_ranges_makes_the_arrays_that_one_makes(bags: list[list[in
     for name, expected in at_once.to_arrays().items():
         array = found[name]
         if isinstance(array, caches.FileArray):
-            array = np.frombuffer(b"".join(array.chunks()), array.dtype)
+            array = np.frombuffer(b"".join(array.blocks()), array.dtype)
         np.testing.assert_array_equal(array, expected, err_msg=name)
         assert array.dtype == expected.dtype, name
 
@@ -62,7 +62,7 @@ class Memory(Files):
     def write(self, path: Path, parts: object) -> None:
         self._held[path] = b"".join(parts)  # type: ignore[arg-type]
 
-    def chunks(self, path: Path) -> Iterator[bytes]:
+    def blocks(self, path: Path) -> Iterator[bytes]:
         yield self._held[path]
 
 
