@@ -1,4 +1,4 @@
-# Two images from one file, both from requirements.lock:
+# Two images, both installed from requirements.lock:
 #   docker build --target app .                              API, indexer and worker, models included (CPU)
 #   docker build --target app --build-arg ACCELERATOR=gpu .  the same with CUDA builds of torch and FAISS
 #   docker build --target ui .                               the search page, without torch
@@ -22,7 +22,7 @@ FROM builder AS app-packages
 ARG ACCELERATOR=cpu
 ARG TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
 COPY pyproject.toml docker/requirements.py ./
-# The CPU build comes first, from wheels at hand or PyTorch's own index, or another package drags in the one with CUDA.
+# Install the CPU build first, from local wheels or PyTorch's index; otherwise another package pulls in the CUDA build.
 RUN pip="/opt/pip/bin/pip --python /opt/venv/bin/python" && torch=$(grep '^torch==' requirements.lock) && \
     if [ "$ACCELERATOR" = cpu ]; then \
       $pip install --no-compile --no-deps --no-index "$torch" || $pip install --no-compile --no-deps --index-url "$TORCH_CPU_INDEX" "$torch"; \
@@ -43,8 +43,8 @@ RUN /opt/pip/bin/pip install --no-deps --no-build-isolation --target /opt/search
     sed -i '1s|^#!.*|#!/opt/venv/bin/python|' /opt/search-app/bin/*
 
 
-# One document indexed and asked, without a network: it proves that the image works by itself, and leaves compiled just
-# those modules that are used.
+# Index one document and ask a question, without a network: proves that the image is complete, and compiles exactly the
+# modules that are used.
 FROM app-packages AS app-ready
 COPY --from=program /opt/search-app /opt/search-app
 ENV PATH=/opt/search-app/bin:/opt/venv/bin:$PATH PYTHONPATH=/opt/search-app HF_HUB_OFFLINE=1 SEARCH_APP_HOME=/build/home
@@ -75,7 +75,7 @@ CMD ["python", "-m", "ui", "--host", "0.0.0.0"]
 
 
 FROM base AS app
-# Volumes take over the owner of these folders.
+# New volumes inherit the owner of these folders.
 RUN cd / && install -d -o 1000 -g 1000 /var/lib/search-app /var/lib/search-app-jobs \
       secrets/api secrets/reader secrets/indexer secrets/elasticsearch secrets/grafana
 COPY --from=app-ready /opt/venv /opt/venv

@@ -1,6 +1,6 @@
-"""`make pin-images`: each image that docker-compose.yml takes from a registry, with today's digest, into .env.
+"""`make pin-images`: write the registry images of docker-compose.yml into .env, each with its current digest.
 
-A tag can be moved to other content; NAME:TAG@sha256:… cannot. The digests are read with `docker pull`.
+A tag can be moved to other content; NAME:TAG@sha256:… cannot. `docker pull` gives the digests.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ _IMAGE = re.compile(r"\$\{(?!SEARCH_APP_)(\w+_IMAGE):-([^}\s]+)\}")
 
 
 def images(compose_file: str) -> dict[str, str]:
-    """Variables and the tags that they stand for; the application's own images are built, not pulled."""
+    """Default tag by variable, without the application's own images, which are built and not pulled."""
     return dict(_IMAGE.findall(compose_file))
 
 
 def digest(image: str) -> str:
+    """Pull the image and return its digest, as sha256:…."""
     pulled = subprocess.run(["docker", "pull", "--quiet", image], capture_output=True, text=True)
     if pulled.returncode:
         raise SystemExit(f"error: {image} cannot be pulled: {pulled.stderr.strip()}")
@@ -30,11 +31,11 @@ def digest(image: str) -> str:
     for name in found:
         if name.rpartition("@")[0] == repository:
             return name.rpartition("@")[2]
-    raise SystemExit(f"error: {image} has no digest: it did not come from a registry")
+    raise SystemExit(f"error: {image} has no digest: it was not pulled from a registry")
 
 
 def write(env_file: Path, pins: dict[str, str]) -> None:
-    """Sets the variables there; everything else in the file stays."""
+    """Set the variables in the file; other lines stay."""
     lines = env_file.read_text().splitlines() if env_file.exists() else []
     kept = [line for line in lines if line.partition("=")[0] not in pins]
     env_file.write_text("\n".join([*kept, *(f"{name}={image}" for name, image in pins.items())]) + "\n")

@@ -1,4 +1,4 @@
-"""Prints what `pip install` has to be given for the image's app: all of pyproject.toml's dependencies but the UI's."""
+"""Print the requirements of the app image for `pip install`: those of pyproject.toml without the UI's."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import tomllib
 from pathlib import Path
 
 ELSEWHERE = ("streamlit",)
-"""In the image of the UI, which in turn needs nothing of the rest."""
+"""Packages that only the UI image needs."""
 
 
 def requirements(accelerator: str) -> list[str]:
-    """`accelerator`: the extra that names FAISS, cpu or gpu, each in the version that the lock has for faiss-cpu."""
+    """`accelerator` is the extra with FAISS, cpu or gpu; both get the version that the lock has for faiss-cpu."""
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     wanted = [*project["dependencies"], *extras["elasticsearch"], *extras[accelerator]]

@@ -1,7 +1,7 @@
-"""The one-shot services of docker-compose.yml: what has to be there before the others can trust each other.
+"""The one-shot services of docker-compose.yml, which create secrets and users for the other services.
 
-setup.py secrets              makes every secret that is missing, each in a volume of its own under /secrets
-setup.py elasticsearch URL    gives the server a role and a user for the API, and for the indexer
+setup.py secrets              create every missing secret, each in its own volume under /secrets
+setup.py elasticsearch URL    create a role and a user for the API and for the indexer
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from search_app.api.key import read_or_make
 SECRETS = Path("/secrets")
 PASSWORD = "search_app_elasticsearch__password"
 MODES = {
-    "api/key": 0o440,  # Prometheus reads it too, through its group
+    "api/key": 0o440,  # Prometheus reads it too, as a member of the group
     f"reader/{PASSWORD}": 0o400,
     f"indexer/{PASSWORD}": 0o400,
     "elasticsearch/elastic": 0o400,
@@ -34,17 +34,18 @@ ROLES: dict[str, dict[str, Any]] = {
         "indices": [{"names": ["search-app.*", "search-app-leases"], "privileges": ["read", "write", "manage"]}],
     },
 }
-"""As docs/elasticsearch.md says them."""
+"""The roles of docs/elasticsearch.md."""
 WAIT_S = 300
 
 
 def make_secrets() -> None:
+    """Create the secrets that do not exist yet."""
     for name, mode in MODES.items():
         read_or_make(SECRETS / name, mode=mode)
 
 
 def introduce(url: str) -> None:
-    """Roles and users are written over, so this may run any number of times."""
+    """Create roles and users on the server; existing ones are overwritten, so this is safe to repeat."""
     password = read_or_make(SECRETS / "elasticsearch" / "elastic")
     with httpx.Client(base_url=url, auth=("elastic", password), timeout=10, trust_env=False) as client:
         wait_until_up(client)
@@ -56,6 +57,7 @@ def introduce(url: str) -> None:
 
 
 def wait_until_up(client: httpx.Client) -> None:
+    """Wait up to WAIT_S seconds for the cluster; exit with an error after that."""
     deadline = time.monotonic() + WAIT_S
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Ends with 0 where a worker of this container has reported itself to the queue of jobs lately."""
+"""Health check: exit with 0 if a worker of this container has recently reported to the job queue."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ LIMIT_S when `make durations` last measured it.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import time
@@ -16,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
+ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("benchmarks", "docker", "elasticsearch", "integration", "quality", "reliability")
 """Below tests/: they start servers, browsers or other processes."""
 MARKERS = ("browser", "docker", "elasticsearch", "slow")
@@ -26,8 +29,9 @@ DURATIONS = Path(__file__).with_name("durations.json")
 RECORDED_S = 0.2
 
 
-def recorded() -> dict[str, float]:
-    """Seconds by test function, without those below RECORDED_S."""
+@functools.cache
+def _seconds() -> dict[str, float]:
+    """By test function, without those below RECORDED_S."""
     durations: dict[str, float] = json.loads(DURATIONS.read_text())
     return durations
 
@@ -49,29 +53,38 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     return (os.cpu_count() or 1) * 3 // 2
 
 
-@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    in_folder = _file(item.nodeid).split("/")[1] in FOLDERS
+    if in_folder or any(map(item.get_closest_marker, MARKERS)) or _seconds().get(_function(item.nodeid), 0) > LIMIT_S:
+        item.add_marker("integration")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    seconds = recorded()
-    for item in items:
-        in_folder = _file(item.nodeid).split("/")[1] in FOLDERS
-        if in_folder or any(map(item.get_closest_marker, MARKERS)) or seconds.get(_function(item.nodeid), 0) > LIMIT_S:
-            item.add_marker("integration")
-        if group := _group(item):
-            item.add_marker(pytest.mark.xdist_group(group))
-    # The longest files first, so that no worker begins one when the others are done.
-    files: Counter[str] = Counter()
-    for name, duration in seconds.items():
-        files[_file(name)] += duration  # type: ignore[assignment]
+    """The longest files first, so that no worker begins one when the others are done."""
+    files: dict[str, float] = defaultdict(float)
+    for name, duration in _seconds().items():
+        files[_file(name)] += duration
     items.sort(key=lambda item: -files[_file(item.nodeid)])
 
 
-def _group(item: pytest.Item) -> str | None:
-    """Tests with one group go to one worker: those of a module's fixture, and all that use the Docker engine."""
-    if item.get_closest_marker("docker"):
-        return "docker"
-    fixtures: dict[str, Any] = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
-    own = [found[-1] for found in fixtures.values() if found[-1].scope == "module" and found[-1].baseid.endswith(".py")]
-    return _file(item.nodeid) if own else None
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    config.option.loadscopereorder = False
+    return Scheduler(config, log)
+
+
+class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives each test to the next free worker, but to one worker the tests that share something."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(_file(nodeid)) or nodeid
+
+
+@functools.cache
+def _group(file: str) -> str | None:
+    """The Docker engine is shared by all of its tests, a fixture of a module by the tests of that module."""
+    if file.startswith("tests/docker/"):
+        return "tests/docker"
+    return file if 'fixture(scope="module"' in (ROOT / file).read_text() else None
 
 
 class Outcomes:
@@ -123,5 +136,4 @@ def _file(nodeid: str) -> str:
 
 
 def _function(nodeid: str) -> str:
-    """Without parameters and without the group that xdist appends."""
-    return nodeid.partition("[")[0].partition("@")[0]
+    return nodeid.partition("[")[0]

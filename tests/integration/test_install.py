@@ -165,18 +165,18 @@ class TestMake:
 
     def test_a_python_without_venv_is_reported(self, checkout: Path, tools: Path) -> None:
         self.script(tools / "python3", 'case "$2" in *ensurepip*) exit 1;; esac')
-        assert "error: python3 cannot make environments" in self.setup(checkout, tools)
+        assert "error: python3 cannot create environments" in self.setup(checkout, tools)
 
     def test_a_nearly_full_disk_is_reported(self, checkout: Path, tools: Path) -> None:
         (tools / "df").unlink()
         self.script(tools / "df", 'echo header; echo "disk 100 90 1048576 99% /"')
         self.script(tools / "python3", "exit 0")
-        assert "error: the disk is nearly full: 4 GB are needed here, 1 GB are free" in self.setup(checkout, tools)
+        assert "error: not enough disk space: 4 GB needed, 1 GB free" in self.setup(checkout, tools)
 
 
 def test_the_ci_script_is_executable_and_every_make_target_resolves() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     benchmarks = {"bench", "bench-peers", "bench-elasticsearch", "evaluate"}
-    for target in {"setup", "demo", "test", "check", "format", "clean"} | benchmarks:
+    for target in {"setup", "demo", "test-fast", "test", "test-all", "check", "format", "clean"} | benchmarks:
         assert f"make {target} " in done.stdout
