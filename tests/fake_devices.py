@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search_app.stores.vectors.device import DeviceFailure, Found, Mask, Scan
-from search_app.stores.vectors.faiss_gpu import MOST, FaissScan, Selector, bitmap_selector
+from search_app.stores.vectors.faiss_gpu import MAX_HITS, FaissScan, Selector, bitmap_selector
 from search_app.stores.vectors.torch import TorchScan
 from search_app.types import Matrix
 
@@ -40,8 +40,8 @@ class PlainKernel:
         return np.asarray(self._index.reconstruct_batch(np.ascontiguousarray(positions)))
 
     def search(self, queries: Matrix, k: int, params: object = None) -> Found:
-        if k > MOST:
-            raise RuntimeError(f"GPU index only supports min/max-K selection up to {MOST} (requested {k})")
+        if k > MAX_HITS:
+            raise RuntimeError(f"GPU index only supports min/max-K selection up to {MAX_HITS} (requested {k})")
         found: Found = self._index.search(queries, k)
         return found
 

@@ -1,4 +1,4 @@
-"""Vectors in a byte a dimension: near enough to rank by, with a bound on how near."""
+"""Vectors in one byte per dimension, with a bound on the error of their scores."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from search_app.types import Matrix
 
 Positions = NDArray[np.int64]
 _MARGIN = 1 / 32
-"""Of the range, on either side: what comes later may lie a little outside of what was there."""
-_PICKED_ALONE = 1 / 50
-"""Of all: up to this share, for one query."""
-_PICKED_TOGETHER, _MANY = 250_000, 8
-"""Up to so many, for so many queries or more."""
+"""Added to the range of values on either side, for vectors that are added later."""
+_GATHER_SHARE = 1 / 50
+"""Up to this share of all codes, gathering them is quicker than a filtered scan for one query."""
+_GATHER_COUNT, _GATHER_QUERIES = 250_000, 8
+"""Up to this many codes, gathering them is quicker for this many queries."""
 _BLOCK = 1_000
-"""Codes compared at once: as numbers of 4 bytes they stay in the processor's cache."""
+"""Codes compared at a time: as float32 they stay in the processor's cache."""
 _ROOM = 0.55
-"""The part that is restored first."""
+"""The share of codes that is restored first."""
 
 
 class Codes:
-    """`low` and `high`: the least and the largest value of each dimension.
+    """`low` and `high`: the least and the greatest value of each dimension.
 
-    A vector far outside of them, which its code would not resemble, is kept in full beside its code. `error`: the
-    largest distance of any other vector to what its code decodes to.
+    A vector outside this range is also kept uncompressed. `error`: the largest distance of any other vector from its
+    decoded code.
     """
 
     def __init__(self, low: Scores, high: Scores, *, error: float = 0.0) -> None:
@@ -42,7 +42,7 @@ class Codes:
         margin = (high - low) * np.float32(_MARGIN)
         self._index.train(np.stack((low - margin, high + margin)))
         self._inside = float(np.linalg.norm(high - low + 2 * margin)) / 255 / 2 + ranking.ROUNDING
-        # A code decodes to `least` and so many steps.
+        # A code decodes to `least` plus `code` steps.
         least, most = self._index.sq.decode(np.stack((np.zeros(self.dim, np.uint8), np.full(self.dim, 255, np.uint8))))
         self._least, self._step = least, (most - least) / np.float32(255)
         self.far, self.far_vectors = NONE, np.empty((0, self.dim), dtype=np.float32)
@@ -52,7 +52,7 @@ class Codes:
 
     @property
     def bytes(self) -> NDArray[np.uint8]:
-        """(n, dim), a view that is good until the next `add`."""
+        """The codes (n, dim), a view that is valid until the next `add`."""
         return faiss.view(self._index.codes, (len(self), self.dim))
 
     def add(self, vectors: Matrix) -> None:
@@ -66,7 +66,7 @@ class Codes:
 
     @classmethod
     def restored(cls, arrays: Arrays, rows: Rows) -> Codes:
-        """Raises KeyError or ValueError for arrays that `to_arrays` did not give for these rows."""
+        """Restore from `to_arrays`. Raises KeyError or ValueError for arrays that do not belong to these rows."""
         low, high, far_vectors = (np.array(arrays[name], dtype=np.float32) for name in ("low", "high", "far_vectors"))
         codes, far = np.asarray(arrays["codes"], dtype=np.uint8), positions_of(np.array(arrays["far"]), rows)
         if not (low.shape == high.shape == codes.shape[1:]) or far_vectors.shape != (len(far), len(low)):
@@ -74,7 +74,7 @@ class Codes:
         if len(codes) != len(rows):
             raise ValueError(f"{len(rows)} rows, {len(codes)} codes")
         made = cls(low, high, error=float(arrays["error"].item()))
-        # The memory that the second part makes it grow to, twice as much, has room for the next to come.
+        # The second part doubles the capacity, which leaves room for additions.
         first = int(len(codes) * _ROOM)
         made._index.add_sa_codes(np.ascontiguousarray(codes[:first]))
         made._index.add_sa_codes(np.ascontiguousarray(codes[first:]))
@@ -82,7 +82,7 @@ class Codes:
         return made
 
     def to_arrays(self, rows: Rows, alive: NDArray[np.bool_]) -> dict[str, NDArray[np.generic]]:
-        """Of those that live; `rows` of the positions."""
+        """The content without removed rows; `rows` and `alive` by position."""
         far = alive[self.far]
         return {
             "low": self.low,
@@ -94,13 +94,13 @@ class Codes:
         }
 
     def scores(self, query: Scores, positions: Positions) -> Scores:
-        """Rough ones, float32 (n,)."""
+        """Approximate scores, float32 (n,)."""
         found: Scores = self._compared(query[np.newaxis], positions)[0]
         return found
 
     def scan(self, queries: Matrix, k: int, positions: Positions | None) -> tuple[Matrix, Positions]:
-        """The best k of these positions (None: all) by rough scores, falling; both (n, min(k, positions))."""
-        if positions is not None and self._is_picked(len(positions), len(queries)):
+        """The best k of these positions (None: all): approximate scores and positions, (n, min(k, positions))."""
+        if positions is not None and self._is_gathered(len(positions), len(queries)):
             return _first(k, self._compared(queries, positions), positions)
         near, far = positions, NONE
         if len(self.far):
@@ -112,24 +112,22 @@ class Codes:
         count = min(k, len(self) if near is None else len(near))
         scores, found = self._index.search(queries, count, params=parameters)
         if len(far):
-            scores = np.concatenate((scores, self._compared(queries, far)), axis=1)
-            found = np.concatenate((found, np.broadcast_to(far, (len(queries), len(far)))), axis=1)
-            order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-            scores, found = np.take_along_axis(scores, order, axis=1), np.take_along_axis(found, order, axis=1)
+            outside = self._compared(queries, far), np.broadcast_to(far, (len(queries), len(far)))
+            return ranking.merge_top_k((scores, found), outside, k)
         return scores, found
 
     def error_bound(self, queries: Matrix) -> float:
-        """How far an exact score of these queries can lie above the rough one (Cauchy-Schwarz)."""
+        """The largest amount by which an exact score can exceed the approximate one (Cauchy-Schwarz)."""
         return self.error * float(np.linalg.norm(queries, axis=1).max(initial=0.0)) + ranking.ROUNDING
 
-    def _is_picked(self, positions: int, queries: int) -> bool:
-        """Whether decoding these alone, once for all queries, is quicker than passing over the others for each."""
-        return positions <= len(self) * _PICKED_ALONE or (queries >= _MANY and positions <= _PICKED_TOGETHER)
+    def _is_gathered(self, positions: int, queries: int) -> bool:
+        """Whether decoding only these, once for all queries, is quicker than a filtered scan for each."""
+        return positions <= len(self) * _GATHER_SHARE or (queries >= _GATHER_QUERIES and positions <= _GATHER_COUNT)
 
     def _compared(self, queries: Matrix, positions: Positions) -> Matrix:
         scores = np.empty((len(queries), len(positions)), dtype=np.float32)
         codes = self.bytes
-        # Not by FAISS's own decoder: its threads wait for each other longer than so little work takes.
+        # FAISS's decoder spends more time synchronising threads than on so little work.
         weights, start_scores = queries * self._step, (queries @ self._least)[:, np.newaxis]
         for start in range(0, len(positions), _BLOCK):
             block = slice(start, start + _BLOCK)
@@ -141,7 +139,7 @@ class Codes:
 
 
 def _first(k: int, scores: Matrix, positions: Positions) -> tuple[Matrix, Positions]:
-    """Of each query, falling."""
+    """The best k for each query, by descending score."""
     if k < len(positions):
         chosen = np.argpartition(-scores, k - 1, axis=1)[:, :k]
         scores, found = np.take_along_axis(scores, chosen, axis=1), positions[chosen]

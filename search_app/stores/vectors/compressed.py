@@ -1,8 +1,8 @@
-"""Vectors as codes: 1 bit a dimension in lists to find candidates, 8 bits to refine them, the truth to rank them.
+"""Compressed vectors: 1 bit per dimension finds candidates, 8 bits refine them, exact vectors rank them.
 
-RaBitQ (Gao and Long, SIGMOD 2024) in an inverted file gives candidates. Their 8-bit codes come with a bound on how far
-a score can be from the exact one, so exact vectors are read only until the order is certain. A filter that matches few
-passages has all their 8-bit codes scanned: its result is exact.
+Candidates come from RaBitQ (Gao and Long, SIGMOD 2024) in an inverted file. The error of scores from 8-bit codes is
+bounded, so exact vectors are read only until the order is certain. For a filter that matches few passages, all their
+8-bit codes are scanned, which makes the result exact.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from search_app.stores.vectors.rows import NONE, empty_result, positions_of, sor
 from search_app.types import Matrix
 
 _LAYOUT = 1
-"""Of the arrays; another number is another program's."""
+"""Version of the arrays in the cache."""
 _BLOCK = 8_192
-"""Exact vectors read from the truth at once, where all that match are compared."""
-_LISTS_SHARED = 14
-"""The library's number of that way to search."""
-_TOGETHER = 64
-"""Queries whose candidates are held at once."""
+"""Exact vectors read at a time when all matching ones are compared."""
+_PARALLEL_LISTS = 14
+"""FAISS's `implem` that splits the lists of one query among the threads."""
+_BATCH = 64
+"""Queries whose candidates are in memory at a time."""
 
 
 class CompressedIndex:
-    """A trained index. `lists` holds rows; what was removed is gone from it, and masked in the codes."""
+    """A trained index. Removed rows are deleted from `lists` and masked in the codes."""
 
     def __init__(self, lists: Any, codes: Codes | None, settings: VectorSettings, *, probes: int, why: str) -> None:
         self._lists, self._codes, self._settings = lists, codes, settings
@@ -45,32 +45,32 @@ class CompressedIndex:
         cls,
         sample: Matrix,
         bounds: tuple[NDArray[np.float32], NDArray[np.float32]],
-        choice: IndexPlan,
+        planned: IndexPlan,
         settings: VectorSettings,
     ) -> CompressedIndex:
-        """Empty. `bounds`: the least and the largest value of each dimension over all vectors."""
+        """An empty index. `bounds`: the least and the greatest value of each dimension over all vectors."""
         library = faiss.library()
-        dim, wanted = sample.shape[1], choice.parameters
+        dim, wanted = sample.shape[1], planned.parameters
         lists = library.IndexIVFRaBitQFastScan(
             library.IndexFlatIP(dim), dim, wanted["lists"], library.METRIC_INNER_PRODUCT, 32, True, 1
         )
         lists.cp.niter, lists.cp.min_points_per_centroid = 10, 1
         lists.train(sample)
         codes = Codes(*bounds) if wanted["codes"] else None
-        return cls(lists, codes, settings, probes=wanted["probes"], why=choice.why)
+        return cls(lists, codes, settings, probes=wanted["probes"], why=planned.why)
 
     @classmethod
     def restored(cls, dim: int, arrays: Arrays, settings: VectorSettings) -> CompressedIndex:
-        """From `to_arrays`; they may be read-only. Raises IndexCorrupt where they are not what that gave."""
+        """Restore from the arrays of `to_arrays`, which may be read-only. Raises IndexCorrupt."""
         try:
             if arrays["layout"].tolist() != [_LAYOUT]:
-                raise ValueError("another layout")
+                raise ValueError("unknown layout")
             rows, why = np.array(arrays["rows"], dtype=np.int64), arrays["why"].tobytes().decode()
             lists = faiss.restored(np.asarray(arrays["lists"], dtype=np.uint8))
             probes = int(arrays["probes"].item())
             codes = Codes.restored(arrays, rows) if "codes" in arrays else None
             if (lists.d, lists.ntotal) != (dim, len(rows)) or (codes is not None and codes.dim != dim):
-                raise ValueError("parts of different indexes")
+                raise ValueError("its parts belong to different indexes")
         except (KeyError, ValueError) as error:
             raise IndexCorrupt(
                 f"cache of the vector index: {error}", hint="run: search-index verify --repair"
@@ -98,7 +98,7 @@ class CompressedIndex:
         self._count += len(rows)
 
     def remove(self, rows: Rows) -> None:
-        gone = self._held(np.unique(rows))
+        gone = self._positions(np.unique(rows))
         if len(gone):
             self._lists.remove_ids(faiss.only(self._rows[gone], self._beyond))
             self._alive[gone] = False
@@ -106,7 +106,7 @@ class CompressedIndex:
 
     def search(self, vectors: Matrix, k: int, *, exact: Lookup, among: Rows | None = None) -> tuple[Matrix, Rows]:
         queries = np.ascontiguousarray(vectors, dtype=np.float32)
-        chosen = None if among is None else self._held(among)
+        chosen = None if among is None else self._positions(among)
         if chosen is not None and len(chosen) == len(self) > self._settings.exact_filters:
             chosen = None
         matching = len(self) if chosen is None else len(chosen)
@@ -114,8 +114,8 @@ class CompressedIndex:
         if not k or not len(queries):
             return empty_result(queries, k)
         parts = [
-            self._search(queries[start : start + _TOGETHER], k, exact, chosen, matching)
-            for start in range(0, len(queries), _TOGETHER)
+            self._search(queries[start : start + _BATCH], k, exact, chosen, matching)
+            for start in range(0, len(queries), _BATCH)
         ]
         return np.concatenate([scores for scores, _ in parts]), np.concatenate([rows for _, rows in parts])
 
@@ -133,7 +133,7 @@ class CompressedIndex:
         }
 
     def to_arrays(self) -> Arrays:
-        """Without what was removed."""
+        """Without removed rows."""
         arrays: dict[str, NDArray[np.generic]] = {
             "layout": np.array([_LAYOUT]),
             "probes": np.array([self._probes]),
@@ -147,22 +147,22 @@ class CompressedIndex:
 
     @property
     def _beyond(self) -> int:
-        """A number larger than every row."""
+        """One more than the greatest row."""
         return int(self._rows[-1].item()) + 1 if len(self._rows) else 0
 
-    def _held(self, rows: Rows) -> NDArray[np.int64]:
+    def _positions(self, rows: Rows) -> NDArray[np.int64]:
         found = sorted_positions_of(rows, self._rows)
         living: NDArray[np.int64] = found[self._alive[found]]
         return living
 
     def _living(self, chosen: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
-        """Positions to look at; None for all that there are."""
+        """The positions to scan; None for all."""
         if chosen is None and self._count < len(self._rows):
             return np.flatnonzero(self._alive)
         return chosen
 
     def _candidates(self, k: int) -> int:
-        """More hits want more candidates, but fewer for each: by default 500 for 10, 3,155 for 100."""
+        """The number of candidates for k hits; grows slower than k: by default 500 for 10 and 3,155 for 100."""
         return max(round(self._settings.oversample * 10 * math.pow(max(k, 10) / 10, 0.8)), 2 * k)
 
     def _search(
@@ -186,7 +186,7 @@ class CompressedIndex:
     def _compared(
         self, queries: Matrix, k: int, exact: Lookup, chosen: NDArray[np.int64] | None, matching: int
     ) -> tuple[Matrix, Rows]:
-        """With all that match, by their 8-bit codes where there are any: exact."""
+        """Exact search over all matching rows, by their 8-bit codes if there are any."""
         living = self._living(chosen)
         if self._codes is None:
             return _compared_in_full(queries, k, exact, self._rows if living is None else self._rows[living])
@@ -203,11 +203,11 @@ class CompressedIndex:
         )
 
     def _candidates_of(self, queries: Matrix, wanted: int, chosen: NDArray[np.int64] | None) -> list[ranking.Ranked]:
-        """From the lists, refined by the 8-bit codes where there are any."""
+        """Candidates from the lists, refined by the 8-bit codes if there are any."""
         selector = None if chosen is None else faiss.only(self._rows[chosen], self._beyond)
         parameters = faiss.library().SearchParametersIVF(nprobe=self._probes, sel=selector)
-        # By itself it gives a query to a thread; this way the lists of one query are shared out among all of them.
-        self._lists.implem = _LISTS_SHARED if len(queries) == 1 else 0
+        # By default FAISS uses one thread per query.
+        self._lists.implem = _PARALLEL_LISTS if len(queries) == 1 else 0
         rough, rows = self._lists.search(queries, wanted, params=parameters)
         ranked = []
         for query, scores, found in zip(queries, rough, rows, strict=True):
@@ -221,7 +221,7 @@ class CompressedIndex:
 
 
 def _compared_in_full(queries: Matrix, k: int, exact: Lookup, rows: Rows) -> tuple[Matrix, Rows]:
-    """With every one of these rows, read from the truth a block at a time."""
+    """Exact search over these rows, with vectors read in blocks."""
     best: list[ranking.Ranked] = [(np.empty(0, dtype=np.float32), NONE)] * len(queries)
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]

@@ -1,4 +1,4 @@
-"""A vector index for what the store holds: restored, flat, or trained and filled."""
+"""Open a vector index: from its cache, on a GPU, flat, or newly trained."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from search_app.stores.vectors.plan import IndexPlan, plan_index
 from search_app.types import Matrix
 
 Batches = Callable[[], Iterator[tuple[Rows, Matrix]]]
-"""Streams all rows, ascending, with their vectors; may be called more than once."""
+"""Returns an iterator over all (rows, vectors), rows ascending; may be called more than once."""
 _SEED = 20_240_527
 
 
 def open_index(
     dim: int, count: int, batches: Batches, *, arrays: Arrays | None, settings: VectorSettings, may_train: bool
 ) -> VectorIndex:
-    """What `arrays` (of `to_arrays`) hold is all that it holds then; else, and always on a GPU, all of `batches`.
+    """Restore the index from `arrays` (of `to_arrays`), or fill it from `batches`; a GPU index always uses `batches`.
 
-    Raises IndexCorrupt for arrays of another program or index. Training takes the same sample each time.
+    Raises IndexCorrupt for arrays of another version or index. Training is deterministic.
     """
     if gpu.wanted(settings, count):
         return gpu.open_gpu(dim, count, batches, settings)
-    choice = plan_index(count, dim, settings)
+    planned = plan_index(count, dim, settings)
     if arrays is not None and settings.index != "flat":
         return CompressedIndex.restored(dim, arrays, settings)
-    if choice.kind == "compressed" and may_train:
-        return _filled(_trained(dim, count, batches, choice, settings), batches)
-    why = choice.why if choice.kind == "flat" else "the cache of the compressed index cannot be used"
+    if planned.kind == "compressed" and may_train:
+        return _filled(_trained(dim, count, batches, planned, settings), batches)
+    why = planned.why if planned.kind == "flat" else "the compressed index has no usable cache"
     return _filled(FlatIndex(dim, why=why), batches)
 
 
@@ -43,8 +43,8 @@ def _filled(index: VectorIndex, batches: Batches) -> VectorIndex:
     return index
 
 
-def _trained(dim: int, count: int, batches: Batches, choice: IndexPlan, settings: VectorSettings) -> CompressedIndex:
-    chosen = np.sort(np.random.default_rng(_SEED).choice(count, choice.parameters["sample"], replace=False))
+def _trained(dim: int, count: int, batches: Batches, planned: IndexPlan, settings: VectorSettings) -> CompressedIndex:
+    chosen = np.sort(np.random.default_rng(_SEED).choice(count, planned.parameters["sample"], replace=False))
     low, high = np.full(dim, np.inf, dtype=np.float32), np.full(dim, -np.inf, dtype=np.float32)
     parts, seen = [], 0
     for _, vectors in batches():
@@ -53,4 +53,4 @@ def _trained(dim: int, count: int, batches: Batches, choice: IndexPlan, settings
         np.minimum(low, vectors.min(axis=0, initial=np.inf), out=low)
         np.maximum(high, vectors.max(axis=0, initial=-np.inf), out=high)
         seen += len(vectors)
-    return CompressedIndex.trained(np.concatenate(parts), (low, high), choice, settings)
+    return CompressedIndex.trained(np.concatenate(parts), (low, high), planned, settings)

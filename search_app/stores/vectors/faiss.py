@@ -1,4 +1,4 @@
-"""The one door to the faiss library."""
+"""The only module that imports faiss."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ Bytes = NDArray[np.uint8]
 
 @functools.cache
 def library() -> Any:
-    """The module; raises MissingExtra where there is none that can be used, ConfigurationError where two are."""
+    """The module. Raises MissingExtra if it cannot be imported, ConfigurationError for conflicting packages."""
     found = packages.installed()
     packages.check(found)
     try:
         import faiss
     except ImportError as error:
         raise MissingExtra("faiss", packages.extra(found)) from error
-    except RuntimeError as error:  # a GPU build without the libraries it needs
+    except RuntimeError as error:  # a GPU package without its libraries
         raise MissingExtra(f"faiss ({error})", packages.extra(found)) from error
     return faiss
 
 
 def describe() -> dict[str, Any]:
-    """Version and build, for `info`. It asks for no device: some errors of CUDA would end the process."""
+    """Version and packages, for `info`. It touches no device, since CUDA errors can end the process."""
     options = library().get_compile_options().split()
     return {"version": library().__version__, "installed": packages.installed(), "for_gpu": "GPU" in options}
 
@@ -40,7 +40,7 @@ def serialized(index: Any) -> Bytes:
 
 
 def restored(data: Bytes) -> Any:
-    """The index of these bytes; raises IndexCorrupt, and reserves no more memory than they can fill."""
+    """Deserialise an index without allocating more than its bytes need. Raises IndexCorrupt."""
     faiss = library()
     bytes_before, loops_before = faiss.get_deserialization_vector_byte_limit(), faiss.get_deserialization_loop_limit()
     faiss.set_deserialization_vector_byte_limit(len(data))
@@ -57,14 +57,14 @@ def restored(data: Bytes) -> Any:
 
 
 def only(positions: NDArray[np.int64], total: int) -> Any:
-    """A selector of these numbers, all below `total`: a bit each, read in constant time."""
+    """A bitmap selector of these numbers, all below `total`."""
     chosen = np.zeros(total, dtype=bool)
     chosen[positions] = True
     return library().IDSelectorBitmap(np.packbits(chosen, bitorder="little"))
 
 
 def view(codes: Any, shape: tuple[int, int]) -> Bytes:
-    """The bytes of a vector of the library, not copied: good until the next change of it."""
+    """The bytes of a C++ vector, not copied; valid until it changes."""
     if 0 in shape:
         return np.empty(shape, dtype=np.uint8)
     data: Bytes = library().rev_swig_ptr(codes.data(), shape[0] * shape[1])

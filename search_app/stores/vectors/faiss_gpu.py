@@ -1,4 +1,4 @@
-"""Vectors compared by FAISS on a GPU, around what its GPU indexes lack: selectors, removal, more than 2,048 hits."""
+"""Search by FAISS on a GPU, with what its GPU indexes lack: selectors, removal and more than 2,048 hits."""
 
 from __future__ import annotations
 
@@ -16,25 +16,28 @@ from search_app.stores.vectors.device import (
     Positions,
     Rounding,
     failure,
-    merged,
 )
+from search_app.stores.vectors.ranking import merge_top_k
 from search_app.stores.vectors.rows import empty_result
 from search_app.types import Matrix
 
 SEGMENT = 1 << 20
-"""Vectors in one index of FAISS: what an addition or a clean-up copies at most."""
-MOST = 2048
-"""Hits of one search on a GPU."""
+"""Vectors in one FAISS index, which limits what an addition or compaction copies."""
+MAX_HITS = 2048
+"""The most hits that a search on a GPU returns."""
 _BLOCK = 1 << 16
-"""Vectors that are read back at once."""
+"""Vectors read back from the GPU at a time."""
 
 Selector = Callable[[Mask], Any]
-"""Search parameters that allow these positions only."""
+"""Makes search parameters that allow only the positions in the mask."""
 
 
 class FaissScan:
-    """Flat indexes that `new_index` makes, inner product. `selector` where a self-test proved that one is obeyed:
-    without it more than asked for is fetched and masked, and what that cannot decide is read back and compared here."""
+    """Flat inner-product indexes made by `new_index`.
+
+    `selector` is given if FAISS obeys it (self-test). Without it, more hits are fetched and masked; if they are too
+    few, the allowed vectors are read back and compared here.
+    """
 
     def __init__(
         self, new_index: Callable[[], Any], dim: int, *, name: str, float16: bool = False,
@@ -71,7 +74,7 @@ class FaissScan:
             for index in self._indexes:
                 end = start + int(index.ntotal)
                 scores, positions = self._within(index, wanted, k, None if mask is None else mask[start:end])
-                found = merged(found, (scores, positions + start), k)
+                found = merge_top_k(found, (scores, positions + start), k)
                 start = end
         return found
 
@@ -100,22 +103,22 @@ class FaissScan:
         }
 
     def _within(self, index: Any, queries: Matrix, k: int, mask: Mask | None) -> Found:
-        """The best of one segment, by the first of the ways that is certain."""
+        """The best k of one index."""
         size = int(index.ntotal)
         count = size if mask is None else int(np.count_nonzero(mask))
         k = min(k, count)
         if k == 0:
             return empty_result(queries, 0)
         if mask is None or count == size:
-            if k <= MOST:
+            if k <= MAX_HITS:
                 found: Found = index.search(queries, k)
                 return found
             return self._read_back(index, queries, k, np.arange(size))
-        if self._selector is not None and k <= MOST:
+        if self._selector is not None and k <= MAX_HITS:
             found = index.search(queries, k, params=self._selector(mask))
             return found
         fetch = min(k + size - count, math.ceil(2 * k * size / count) + 16)
-        if fetch > MOST:
+        if fetch > MAX_HITS:
             return self._read_back(index, queries, k, np.flatnonzero(mask))
         scores, positions = index.search(queries, fetch)
         allowed = mask[positions]
@@ -131,7 +134,7 @@ class FaissScan:
         for start in range(0, len(positions), _BLOCK):
             some = positions[start : start + _BLOCK]
             scores = queries @ index.reconstruct_batch(some).T
-            found = merged(found, (scores, np.broadcast_to(some, scores.shape)), k)
+            found = merge_top_k(found, (scores, np.broadcast_to(some, scores.shape)), k)
         return found
 
     def _norms(self, vectors: Matrix) -> tuple[float, float]:
@@ -148,7 +151,7 @@ class FaissScan:
 
 
 def gpu_index_maker(library: Any, dim: int, device: int, *, float16: bool, scratch_mb: int) -> Callable[[], Any]:
-    """Makes flat indexes on this GPU, all with the same resources; their scratch memory is set before it is taken."""
+    """Makes flat indexes on a GPU that share one set of resources."""
     resources = library.StandardGpuResources()
     resources.setTempMemory(scratch_mb << 20)
     resources.setPinnedMemory(scratch_mb << 20)

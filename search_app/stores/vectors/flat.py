@@ -1,4 +1,4 @@
-"""Every vector in full, every one of them compared."""
+"""Exact search over uncompressed vectors."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from search_app.stores.vectors.rows import NONE, empty_result, positions_of, sor
 from search_app.types import Matrix
 
 _GATHER = 1 / 20
-"""Up to this share of all, picking vectors out is quicker than passing over the others."""
+"""Up to this share of matching rows, gathering their vectors is quicker than a filtered scan."""
 
 
 class FlatIndex:
-    """Exact by itself: `exact` is never asked."""
+    """Holds the exact vectors itself, so it never calls `exact`."""
 
     def __init__(self, dim: int, *, why: str = "") -> None:
         self._dim, self._why = dim, why

@@ -1,4 +1,4 @@
-"""Vectors on one GPU or several: compared roughly there, ranked exactly from the truth, on the CPU when that fails."""
+"""Search on one or several GPUs with exact re-ranking; on the CPU if the GPUs fail."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 from search_app import hardware
 from search_app.settings import VectorSettings
 from search_app.stores.vectors import faiss, ranking, selftest
-from search_app.stores.vectors.device import DeviceFailure, Found, Mask, OutOfMemory, Scan, merged
+from search_app.stores.vectors.device import DeviceFailure, Found, Mask, OutOfMemory, Scan
 from search_app.stores.vectors.faiss_gpu import FaissScan, bitmap_selector, gpu_index_maker
 from search_app.stores.vectors.flat import FlatIndex
 from search_app.stores.vectors.index import Lookup, Rows, VectorIndex
@@ -24,24 +24,24 @@ from search_app.types import Matrix
 
 Batches = Callable[[], Iterator[tuple[Rows, Matrix]]]
 Scans = Callable[[int, int, VectorSettings], Sequence[Scan]]
-"""(dim, count, settings): one for each device; raises DeviceFailure where there is none."""
+"""(dim, count, settings): one scan per device; raises DeviceFailure without one."""
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-_DEAD = 1 / 5
-"""Share of removed vectors on a device from which on they are cleaned out."""
-_AT_ONCE = 8192
-"""Vectors that are read from the truth at once."""
+_MAX_DEAD = 1 / 5
+"""Share of removed vectors that a device holds before it is compacted."""
+_BLOCK = 8192
+"""Exact vectors read at a time."""
 
 
 def wanted(settings: VectorSettings, count: int) -> bool:
-    """Whether vectors go to a GPU; "auto" takes one that works, where comparing all on the CPU is too much."""
+    """Whether to use a GPU; "auto" does for more than `flat_limit` vectors, if a GPU passes its self-test."""
     if settings.device == "auto":
         return count > settings.flat_limit and hardware.cuda_devices() > 0 and bool(selftest.run().library)
     return settings.device != "cpu"
 
 
 def describe(settings: VectorSettings) -> dict[str, object]:
-    """For `info`: what the self-test says, where the settings or the machine give it something to test."""
+    """The device and its self-test, for `info`."""
     if settings.device == "cpu" or (settings.device == "auto" and not hardware.cuda_devices()):
         return {"device": settings.device}
     return {"device": settings.device, **asdict(selftest.run())}
@@ -50,7 +50,7 @@ def describe(settings: VectorSettings) -> dict[str, object]:
 def open_gpu(
     dim: int, count: int, batches: Batches, settings: VectorSettings, *, scans: Scans | None = None
 ) -> VectorIndex:
-    """All of `batches`, on the devices that the settings name; on the CPU, and saying why, where they fail."""
+    """Load `batches` onto the devices in the settings; onto the CPU, with a warning, if they fail."""
     index = GpuIndex(dim, (), spread=settings.spread)
     try:
         why = f"vectors.device is {settings.device}"
@@ -67,14 +67,14 @@ def open_gpu(
 
 
 def available_scans(dim: int, count: int, settings: VectorSettings) -> Sequence[Scan]:
-    """On every visible device, on cuda:N alone, or on the first (auto), by FAISS if it passed its self-test."""
-    tested = selftest.run()
-    if not tested.library:
-        raise DeviceFailure(tested.why)
-    ids = _devices(settings.device, len(tested.devices))
-    if ids.stop > len(tested.devices):
-        raise DeviceFailure(f"there is no {settings.device}, only {', '.join(tested.devices)}")
-    if tested.library == "faiss":
+    """Scans on every visible device (cuda), one (cuda:N), or the first (auto); by FAISS if it passed its self-test."""
+    result = selftest.run()
+    if not result.library:
+        raise DeviceFailure(result.why)
+    ids = _devices(settings.device, len(result.devices))
+    if ids.stop > len(result.devices):
+        raise DeviceFailure(f"there is no {settings.device}, only {', '.join(result.devices)}")
+    if result.library == "faiss":
         library = faiss.library()
         return [
             FaissScan(
@@ -82,11 +82,11 @@ def available_scans(dim: int, count: int, settings: VectorSettings) -> Sequence[
                 dim,
                 name=f"faiss cuda:{n}",
                 float16=settings.float16,
-                selector=bitmap_selector(library) if tested.selectors else None,
+                selector=bitmap_selector(library) if result.selectors else None,
             )
             for n in ids
         ]
-    from search_app.stores.vectors.torch import TorchScan  # a second and more, for those who need it
+    from search_app.stores.vectors.torch import TorchScan  # importing torch takes a second
 
     expected = math.ceil(count / len(ids)) if settings.spread == "shard" else count
     return [
@@ -96,23 +96,23 @@ def available_scans(dim: int, count: int, settings: VectorSettings) -> Sequence[
 
 
 class _DeviceIndex:
-    """What one device holds, and the one thread that talks to it."""
+    """The rows on one device, and the one thread that uses it."""
 
     def __init__(self, scan: Scan) -> None:
         self.scan = scan
-        self._noted: list[Rows] = [NONE]
+        self._batches: list[Rows] = [NONE]
         self._live: Mask = np.empty(0, dtype=bool)
         self.dead = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=scan.name)
 
     @property
     def rows(self) -> Rows:
-        """By position, the removed ones among them; they ascend."""
-        if len(self._noted) > 1:
-            self._noted = [np.concatenate(self._noted)]
-            new = len(self._noted[0]) - len(self._live)
+        """Row numbers by position, removed ones included; they ascend."""
+        if len(self._batches) > 1:
+            self._batches = [np.concatenate(self._batches)]
+            new = len(self._batches[0]) - len(self._live)
             self._live = np.concatenate((self._live, np.ones(new, dtype=bool)))
-        return self._noted[0]
+        return self._batches[0]
 
     @property
     def live(self) -> Rows:
@@ -123,27 +123,27 @@ class _DeviceIndex:
         return self._thread.submit(task, *arguments)
 
     def add(self, rows: Rows, vectors: Matrix) -> None:
-        """Notes the rows first, so that they are known whatever the device says."""
-        self._noted.append(rows)
+        """Rows are recorded before the device is used, so that they are known if it fails."""
+        self._batches.append(rows)
         self.run(self.scan.add, vectors).result()
 
     def remove(self, rows: Rows) -> None:
-        """A removed vector stays where it is, and is never looked at, until there are many."""
+        """Mask removed vectors; compact the device once there are many."""
         places = positions_of(rows, self.rows)
         self._live[places] = False
         self.dead = len(self._live) - int(np.count_nonzero(self._live))
-        if self.dead > len(self._live) * _DEAD:
-            kept, self._noted = self._live, [self.live]
-            self._live, self.dead = np.ones(len(self._noted[0]), dtype=bool), 0
+        if self.dead > len(self._live) * _MAX_DEAD:
+            kept, self._batches = self._live, [self.live]
+            self._live, self.dead = np.ones(len(self._batches[0]), dtype=bool), 0
             self.run(self.scan.compact, kept).result()
 
     def count(self, among: Rows) -> int:
-        """Those that are here and live."""
+        """The number of these rows that are here and not removed."""
         places = positions_of(among, self.rows)
         return int(np.count_nonzero(self._live[places]))
 
     def best(self, queries: Matrix, k: int, among: Rows | None) -> Found:
-        """Rough scores and rows, both (queries, min(k, rows that match))."""
+        """Approximate scores and rows, both (queries, min(k, matching))."""
         rows = self.rows
         mask: Mask | None = self._live
         if among is not None:
@@ -170,17 +170,17 @@ class _DeviceIndex:
 
 
 class GpuIndex:
-    """Each device holds all ("replica": questions are shared out) or a part ("shard": each question goes to all).
+    """Each device holds all vectors and answers a part of the queries ("replica"), or the reverse ("shard").
 
-    A device that fails is not used again. When too few are left to answer, the CPU answers from exact vectors.
+    A device that fails is not used again. When too few are left, the CPU searches the exact vectors.
     """
 
     def __init__(self, dim: int, scans: Sequence[Scan], *, spread: str, why: str = "") -> None:
         self._dim, self._shard, self._why = dim, spread == "shard", why
         self._parts = [_DeviceIndex(scan) for scan in scans]
         self._failures: list[str] = []
-        self._unfreed: list[_DeviceIndex] = []
-        """Freeing what is on a lost device makes FAISS end the process."""
+        self._lost: list[_DeviceIndex] = []
+        """Kept, since freeing memory of a lost device makes FAISS end the process."""
         self._left: Rows = NONE
         self._cpu: VectorIndex | None = None
 
@@ -197,7 +197,7 @@ class GpuIndex:
 
     @property
     def devices(self) -> list[str]:
-        """Those that still serve."""
+        """Names of the working devices."""
         return [part.scan.name for part in self._parts]
 
     def add(self, rows: Rows, vectors: Matrix) -> None:
@@ -232,7 +232,7 @@ class GpuIndex:
             except _NoDeviceLeft:
                 pass
         if self._cpu is None:
-            self.serve_from(_from_truth(self._left, exact))
+            self.serve_from(_exact_batches(self._left, exact))
         assert self._cpu is not None
         return self._cpu.search(queries, k, exact=exact, among=among)
 
@@ -255,7 +255,7 @@ class GpuIndex:
         log.warning("vectors are searched on the CPU: %s", why)
 
     def serve_from(self, batches: Iterable[tuple[Rows, Matrix]]) -> None:
-        """From now on the CPU answers, from these vectors."""
+        """Switch to the CPU with these vectors."""
         flat = FlatIndex(self._dim, why=self.degraded)
         for rows, vectors in batches:
             flat.add(rows, vectors)
@@ -284,7 +284,7 @@ class GpuIndex:
         )
 
     def _best(self, queries: Matrix, k: int, among: Rows | None) -> Found:
-        """Rough scores, falling, and rows. Raises _NoDeviceLeft."""
+        """Approximate scores, descending, and rows. Raises _NoDeviceLeft."""
         while self._parts:
             shares = [queries] * len(self._parts) if self._shard else np.array_split(queries, len(self._parts))
             asked = [
@@ -300,7 +300,7 @@ class GpuIndex:
                     self._lose(part, error)
             if len(found) == len(asked):
                 if self._shard:
-                    return functools.reduce(lambda left, right: merged(left, right, k), found)
+                    return functools.reduce(lambda left, right: ranking.merge_top_k(left, right, k), found)
                 return np.concatenate([one[0] for one in found]), np.concatenate([one[1] for one in found])
         raise _NoDeviceLeft
 
@@ -308,7 +308,7 @@ class GpuIndex:
         if lost not in self._parts:
             return
         if not isinstance(error, OutOfMemory):
-            self._unfreed.append(lost)
+            self._lost.append(lost)
         gone = self._parts if self._shard else [lost]
         self._parts = [part for part in self._parts if part not in gone]
         if not self._parts:
@@ -320,17 +320,17 @@ class GpuIndex:
 
 
 class _NoDeviceLeft(Exception):
-    """None is left."""
+    """Every device failed."""
 
 
-def _from_truth(rows: Rows, exact: Lookup) -> Iterator[tuple[Rows, Matrix]]:
-    for start in range(0, len(rows), _AT_ONCE):
-        some = rows[start : start + _AT_ONCE]
+def _exact_batches(rows: Rows, exact: Lookup) -> Iterator[tuple[Rows, Matrix]]:
+    for start in range(0, len(rows), _BLOCK):
+        some = rows[start : start + _BLOCK]
         yield some, exact(some)
 
 
 def _devices(setting: str, there: int) -> range:
-    """The numbers of the devices that are meant: "cuda" is all of them, "auto" the first."""
+    """Device numbers: "cuda" is all of them, "auto" the first."""
     if setting == "cuda":
         return range(there)
     first = int(setting.partition(":")[2] or 0)

@@ -1,4 +1,4 @@
-"""What every vector index promises, whatever it runs on."""
+"""The protocol of vector indexes."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from numpy.typing import NDArray
 from search_app.types import Matrix
 
 Rows = NDArray[np.int64]
-"""Row numbers of passages; they ascend with time and are never used twice."""
+"""Row numbers of passages, int64; they ascend over time and are never reused."""
 Lookup = Callable[[Rows], Matrix]
-"""The exact vectors of these rows, in their order, float32 (n, dim), from the truth."""
+"""Reads the exact vectors of rows, in their order, float32 (n, dim)."""
 Arrays = Mapping[str, NDArray[np.generic]]
-"""What an index keeps in its cache file, by name."""
+"""The arrays of a cache file, by name."""
 
 
 class VectorIndex(Protocol):
-    """Inner product over unit vectors. Not thread-safe: the store locks.
+    """Search by inner product over unit vectors. Not thread-safe.
 
-    `search` gives scores and rows, best first, both (n, min(k, rows that match)); scores are exact, taken from
-    `exact` wherever the index itself holds less than the full vectors. `among` (ascending) limits the search before
-    the cut; rows of it that the index does not hold are left out.
+    `search` returns scores and rows, best first, both (n, min(k, matching)). Scores are exact; `exact` supplies vectors
+    that the index itself holds only compressed. `among` (ascending rows) filters before the cut; unknown rows in it are
+    ignored.
     """
 
     def add(self, rows: Rows, vectors: Matrix) -> None:
-        """`rows` ascend and are greater than all before."""
+        """Add vectors (n, dim); `rows` ascend and are greater than all earlier ones."""
         ...
 
     def remove(self, rows: Rows) -> None:
-        """Rows that are not there are left out."""
+        """Remove rows; unknown ones are ignored."""
         ...
 
     def search(self, vectors: Matrix, k: int, *, exact: Lookup, among: Rows | None = None) -> tuple[Matrix, Rows]: ...
 
     def __len__(self) -> int:
-        """Rows that can be found."""
+        """The number of rows."""
         ...
 
     @property
     def degraded(self) -> str:
-        """Why it does not run where the settings want it (a lost device); empty where it does."""
+        """Why the index does not run on the device in the settings; empty if it does."""
         ...
 
     def describe(self) -> dict[str, object]:
-        """Kind, parameters, why they were chosen, bytes in memory: for `info`."""
+        """Kind, parameters, reason and bytes in memory, for `info`."""
         ...
 
     def to_arrays(self) -> Arrays | None:
-        """For the cache; None for an index that is made from the exact vectors as quickly."""
+        """The content for the cache; None if rebuilding from the exact vectors is as quick."""
         ...

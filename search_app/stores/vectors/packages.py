@@ -1,4 +1,4 @@
-"""Which build of FAISS is installed: all of them are one module, and the last that was installed wins."""
+"""The FAISS packages: they all install the same module, so only one of them may be present."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OTHERS = ("faiss", "faiss-cuda", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu
 
 
 def installed() -> dict[str, str]:
-    """Versions by the names of distributions."""
+    """Versions by package name."""
     found = {}
     for name in (*EXTRAS, *_OTHERS):
         try:
@@ -21,22 +21,22 @@ def installed() -> dict[str, str]:
     return found
 
 
-def for_gpu(builds: dict[str, str]) -> bool:
-    """Whether one of them was built for CUDA, by its name."""
-    return any(name not in ("faiss", "faiss-cpu", "faiss-cpu-noavx2") for name in builds)
+def for_gpu(packages: dict[str, str]) -> bool:
+    """Whether one of the packages is named as a CUDA build."""
+    return any(name not in ("faiss", "faiss-cpu", "faiss-cpu-noavx2") for name in packages)
 
 
-def check(builds: dict[str, str]) -> None:
-    """Raises ConfigurationError where two of them have overwritten each other."""
-    if len(builds) > 1:
-        named = " and ".join(f"{name} {version}" for name, version in sorted(builds.items()))
-        kept = next((EXTRAS[name] for name in reversed(EXTRAS) if name in builds), "cpu")
+def check(packages: dict[str, str]) -> None:
+    """Raises ConfigurationError if several packages overwrote each other."""
+    if len(packages) > 1:
+        named = " and ".join(f"{name} {version}" for name, version in sorted(packages.items()))
+        kept = next((EXTRAS[name] for name in reversed(EXTRAS) if name in packages), "cpu")
         raise ConfigurationError(
-            f"{named} are installed, and each overwrites the other",
-            hint=f"run: pip uninstall --yes {' '.join(sorted(builds))} && pip install 'search-app[{kept}]'",
+            f"{named} are installed, but they overwrite each other",
+            hint=f"run: pip uninstall --yes {' '.join(sorted(packages))} && pip install 'search-app[{kept}]'",
         )
 
 
-def extra(builds: dict[str, str]) -> str:
-    """The extra that brings what is installed, complete; the one for CPUs where nothing is."""
-    return next((EXTRAS[name] for name in builds if name in EXTRAS), "cpu")
+def extra(packages: dict[str, str]) -> str:
+    """The extra that installs the present package; "cpu" without one."""
+    return next((EXTRAS[name] for name in packages if name in EXTRAS), "cpu")

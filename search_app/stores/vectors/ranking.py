@@ -1,4 +1,4 @@
-"""From candidates with rough scores to the exact ranking: the one place where a dense score is computed."""
+"""Rank candidates with approximate scores exactly: the only place where dense scores are computed."""
 
 from __future__ import annotations
 
@@ -14,28 +14,36 @@ from search_app.types import Matrix
 
 Scores = NDArray[np.float32]
 Ranked = tuple[Scores, Rows]
-"""Of one query: rough scores, falling, and their rows."""
+"""Approximate scores of one query, descending, and their rows."""
 More = Callable[[int, int], Ranked]
-"""(which query, how many): its best candidates again, that many of them or all that match."""
+"""(query, count): the best candidates of a query again, up to that many."""
 ROUNDING = 1e-5
-"""How far two float32 computations of the inner product of unit vectors may lie apart."""
-_TOGETHER = 32
+"""The largest difference between two float32 computations of an inner product of unit vectors."""
+_BATCH = 32
 
 
 def inner(query: Scores, vectors: Matrix) -> Scores:
-    """Float32 (n,). A pair has the same bits whatever it is computed beside, which BLAS does not promise."""
+    """Inner products, float32 (n,), bitwise reproducible for each pair, which BLAS does not guarantee."""
     found: Scores = np.einsum("ij,j->i", vectors, query)
     return found
 
 
 def best(scores: Scores, rows: Rows, k: int) -> Ranked:
-    """The first k by score, equal ones by row."""
+    """The first k by descending score, ties by row."""
     order = np.lexsort((rows, -scores))[:k]
     return scores[order], rows[order]
 
 
+def merge_top_k(left: tuple[Matrix, Rows], right: tuple[Matrix, Rows], k: int) -> tuple[Matrix, Rows]:
+    """The best k of two results (scores and rows, both (queries, n)), for each query."""
+    scores: Matrix = np.concatenate((left[0], right[0]), axis=1)
+    rows: Rows = np.concatenate((left[1], right[1]), axis=1)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
+
+
 def initial_k(k: int) -> int:
-    """Rows of each query that `rerank_exact` looks at first."""
+    """The number of candidates per query that `rerank_exact` reads first."""
     return max(24, 2 * k)
 
 
@@ -58,8 +66,8 @@ def rerank_exact(
     if not len(queries):
         return empty_result(queries, k)
     found: list[Ranked] = []
-    for start in range(0, len(queries), _TOGETHER):
-        part = slice(start, start + _TOGETHER)
+    for start in range(0, len(queries), _BATCH):
+        part = slice(start, start + _BATCH)
         rest = None if more is None else partial(_after, more, start)
         found += _rerank_batch(queries[part], list(ranked[part]), k, exact, error_bound, matching, rest)
     return np.stack([scores for scores, _ in found]), np.stack([rows for _, rows in found])

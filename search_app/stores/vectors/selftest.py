@@ -1,6 +1,6 @@
-"""Whether what is installed finds what it must on these GPUs: known answers, with filters and after removal.
+"""Self-test of GPU search: known answers, with filters and after removal.
 
-It runs in a process of its own, since the GPU code of FAISS ends the process where CUDA reports an error.
+It runs in its own process, since FAISS ends the process on a CUDA error.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from search_app.stores.vectors import packages
 from search_app.stores.vectors.device import DeviceFailure, Mask, Scan
 from search_app.types import Matrix
 
-PATIENCE = 120.0
-"""Seconds for one library on all devices; the first contact with CUDA alone can take ten."""
+TIMEOUT = 120.0
+"""Seconds per library; initialising CUDA alone can take ten."""
 DIM = 96
 _COUNT, _SEED = 6000, 7
 Maker = Callable[[], Scan]
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SelfTestResult:
-    """`library` is "faiss", "torch" or, where neither passed, empty; `why` says what did not pass, and how."""
+    """`library`: "faiss" or "torch", empty if neither passed; `why`: what failed."""
 
     library: str = ""
     devices: tuple[str, ...] = ()
@@ -40,32 +40,32 @@ class SelfTestResult:
 
 @functools.cache
 def run() -> SelfTestResult:
-    """FAISS first, then torch; once in a process, since it takes seconds."""
+    """Test FAISS, then torch. Takes seconds, so the result is cached."""
     found = packages.installed()
     named = ", ".join(found) or "no FAISS"
-    tested = in_own_process("faiss") if packages.for_gpu(found) else SelfTestResult(why=f"{named} has no code for GPUs")
-    if tested.library:
-        return tested
-    instead = in_own_process("torch")
-    why = "; ".join(reason for reason in (tested.why, instead.why) if reason)
-    if not instead.library:
+    result = in_own_process("faiss") if packages.for_gpu(found) else SelfTestResult(why=f"{named} has no code for GPUs")
+    if result.library:
+        return result
+    fallback = in_own_process("torch")
+    why = "; ".join(reason for reason in (result.why, fallback.why) if reason)
+    if not fallback.library:
         log.warning("no GPU is used for vectors: %s", why)
-    return SelfTestResult(instead.library, instead.devices, instead.selectors, why)
+    return SelfTestResult(fallback.library, fallback.devices, fallback.selectors, why)
 
 
-def in_own_process(library: str, *, patience: float = PATIENCE) -> SelfTestResult:
+def in_own_process(library: str, *, timeout: float = TIMEOUT) -> SelfTestResult:
     paths = os.pathsep.join(path for path in sys.path if path)
     try:
         done = subprocess.run(
             [sys.executable, "-m", __name__, library],
             capture_output=True,
             text=True,
-            timeout=patience,
+            timeout=timeout,
             env={**os.environ, "PYTHONPATH": paths},
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return SelfTestResult(why=f"{library}: no answer within {patience:.0f} s")
+        return SelfTestResult(why=f"{library}: no answer within {timeout:.0f} s")
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         return SelfTestResult(why=f"{library}: {said[-1]}")
@@ -74,7 +74,7 @@ def in_own_process(library: str, *, patience: float = PATIENCE) -> SelfTestResul
 
 
 def check(make: Maker) -> None:
-    """Raises DeviceFailure where a scan misses what it must find, finds what it must not, or errs beyond its bound."""
+    """Raises DeviceFailure for missing or wrong hits, or scores beyond the error bound."""
     random = np.random.default_rng(_SEED)
     vectors, queries = _unit(random, _COUNT), _unit(random, 40)
     scan = make()
@@ -123,11 +123,11 @@ def _compare(scan: Scan, vectors: Matrix, queries: Matrix, mask: Mask | None) ->
             or (np.diff(scores) > 0).any()
         ):
             raise DeviceFailure(
-                f"{scan.name}: self-test: scores are further off than {error_bound:.2g}, or not in order"
+                f"{scan.name}: self-test: scores are off by more than {error_bound:.2g}, or not in order"
             )
         last = -np.partition(-np.where(allowed, exact, -np.inf), k - 1, axis=1)[:, k - 1]
         if (scores[:, -1] < last - 2 * error_bound).any():
-            raise DeviceFailure(f"{scan.name}: self-test: something better was missed")
+            raise DeviceFailure(f"{scan.name}: self-test: a better vector was missed")
 
 
 def _faiss() -> SelfTestResult:
@@ -145,7 +145,7 @@ def _faiss() -> SelfTestResult:
         return lambda: FaissScan(new_index, DIM, name=f"faiss cuda:{n}", float16=float16, selector=selector)
 
     all_of = [(n, float16) for n in range(count) for float16 in (False, True)]
-    return tested("faiss", count, lambda selectors: [maker(n, float16=f, selectors=selectors) for n, f in all_of])
+    return run_checks("faiss", count, lambda selectors: [maker(n, float16=f, selectors=selectors) for n, f in all_of])
 
 
 def _torch() -> SelfTestResult:
@@ -159,11 +159,11 @@ def _torch() -> SelfTestResult:
         return lambda: TorchScan(DIM, device=f"cuda:{n}", float16=float16, scratch_mb=1)
 
     makers = [maker(n, float16) for n in range(count) for float16 in (False, True)]
-    return tested("torch", count, lambda selectors: makers)
+    return run_checks("torch", count, lambda selectors: makers)
 
 
-def tested(library: str, count: int, makers: Callable[[bool], Sequence[Maker]]) -> SelfTestResult:
-    """`makers` takes whether filters are left to the library; first that is tried, then without."""
+def run_checks(library: str, count: int, makers: Callable[[bool], Sequence[Maker]]) -> SelfTestResult:
+    """`makers` takes whether to leave filters to the library; tried with, then without."""
     if not count:
         return SelfTestResult(why=f"{library} finds no GPU")
     why = ""

@@ -1,4 +1,4 @@
-"""Vectors compared by PyTorch, in half precision: wherever it runs, above all on CUDA without a FAISS that can."""
+"""Search by PyTorch in half precision, mainly on CUDA devices that the installed FAISS cannot use."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from search_app.stores.vectors.device import Found, Mask, Rounding, failure
 from search_app.types import Matrix
 
 SEGMENT = 1 << 20
-"""Vectors in one piece of memory."""
+"""Vectors in one tensor."""
 _GATHER = 1 / 8
-"""Up to this share of a segment, picking vectors out moves less memory than passing over the others."""
+"""Up to this share of a segment, gathering the allowed vectors moves less memory than masking."""
 
 
 class TorchScan:
-    """2 bytes a dimension, bfloat16 or float16; `expected` vectors get their memory at once."""
+    """2 bytes per dimension, bfloat16 or float16. Memory for `expected` vectors is allocated at once."""
 
     def __init__(
         self, dim: int, *, device: str, expected: int = 0, float16: bool = False, scratch_mb: int = 256,
@@ -75,7 +75,7 @@ class TorchScan:
             for i, used in enumerate(self._used):
                 chosen = torch.from_numpy(mask[start : start + used].copy()).to(self._device)
                 left = self._segments[i][:used][chosen]
-                self._segments[i] = left  # frees the old one before the next is copied
+                self._segments[i] = left  # frees the old tensor before the next is copied
                 if kept and len(kept[-1]) + len(left) <= self._segment:
                     kept[-1] = torch.cat((kept[-1], left))
                 elif len(left):
@@ -102,12 +102,12 @@ class TorchScan:
     def _blocks(
         self, queries: int, mask: Mask | None
     ) -> Iterator[tuple[int, torch.Tensor | None, torch.Tensor, torch.Tensor | None]]:
-        """Position of the first or all positions, vectors, which of them are allowed: what scratch memory takes."""
+        """Blocks that fit into scratch memory: first position or all positions, vectors, and which are allowed."""
         start = 0
         for segment, used in zip(self._segments, self._used, strict=True):
             allowed = None if mask is None else mask[start : start + used]
             count = used if allowed is None else int(np.count_nonzero(allowed))
-            # Scores and what topk makes of them; beside CUDA the vectors as float32.
+            # Scores and the output of topk; without CUDA also the vectors as float32.
             each = 12 * queries + (0 if self._device.type == "cuda" else 4 * self._dim)
             if allowed is not None and count <= used * _GATHER:
                 places = torch.from_numpy(np.flatnonzero(allowed)).to(self._device)
@@ -132,19 +132,19 @@ class TorchScan:
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise failure(self.name, error) from error
-        except RuntimeError as error:  # a lost device, and what the libraries of CUDA say
+        except RuntimeError as error:  # such as a lost device
             raise failure(self.name, error) from error
 
 
 def _products(queries: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-    """Float32 (queries, vectors): products of halves, summed in float32 and never rounded back to half."""
+    """Inner products, float32 (queries, vectors), accumulated in float32."""
     if queries.is_cuda:
         return torch.mm(queries, vectors.T, out_dtype=torch.float32)
     return queries.float() @ vectors.float().T
 
 
 def _norms(exact: torch.Tensor, rounded: torch.Tensor) -> tuple[float, float]:
-    """The largest norm, and the largest of what rounding took."""
+    """The largest norm and the largest rounding error."""
     if not len(exact):
         return 0.0, 0.0
     away = exact - rounded.float()

@@ -180,26 +180,28 @@ class TestSelfTest:
     def test_a_kernel_that_ignores_filters_is_found_out_and_used_without_them(self) -> None:
         with pytest.raises(DeviceFailure, match="a filter was ignored"):
             selftest.check(lambda: faiss_scan(selftest.DIM, selectors=True))
-        tested = selftest.tested("faiss", 1, lambda selectors: [lambda: faiss_scan(selftest.DIM, selectors=selectors)])
-        assert (tested.library, tested.devices, tested.selectors) == ("faiss", ("cuda:0",), False)
-        assert "a filter was ignored" in tested.why
+        result = selftest.run_checks(
+            "faiss", 1, lambda selectors: [lambda: faiss_scan(selftest.DIM, selectors=selectors)]
+        )
+        assert (result.library, result.devices, result.selectors) == ("faiss", ("cuda:0",), False)
+        assert "a filter was ignored" in result.why
 
     def test_a_kernel_that_obeys_them_is_trusted_with_them(self) -> None:
-        tested = selftest.tested(
+        result = selftest.run_checks(
             "faiss",
             2,
             lambda selectors: [lambda: faiss_scan(selftest.DIM, kernel=ObedientKernel, selectors=selectors)],
         )
-        assert (tested.library, tested.selectors, tested.why) == ("faiss", True, "")
+        assert (result.library, result.selectors, result.why) == ("faiss", True, "")
 
     @pytest.mark.parametrize(
         ("fault", "message"),
         [
-            ("swapped", "something better was missed"),
-            ("scaled", "further off"),
+            ("swapped", "a better vector was missed"),
+            ("scaled", "off by more than"),
             ("repeated", "found twice"),
             ("short", "hits"),
-            ("worst", "something better was missed"),
+            ("worst", "a better vector was missed"),
         ],
     )
     def test_a_kernel_that_is_wrong_in_any_way_is_not_used(self, fault: str, message: str) -> None:
@@ -217,27 +219,27 @@ class TestSelfTest:
                     return np.repeat(scores[:, :1], k, axis=1), np.repeat(positions[:, :1], k, axis=1)
                 return scores[:, :-1], positions[:, :-1]
 
-        tested = selftest.tested(
+        result = selftest.run_checks(
             "faiss", 1, lambda _: [lambda: faiss_scan(selftest.DIM, kernel=Wrong, segment=1 << 20)]
         )
-        assert tested.library == ""
-        assert message in tested.why
+        assert result.library == ""
+        assert message in result.why
 
     def test_a_process_that_hangs_is_given_up(self) -> None:
-        assert "no answer within" in selftest.in_own_process("torch", patience=0.01).why
+        assert "no answer within" in selftest.in_own_process("torch", timeout=0.01).why
 
     def test_a_process_that_dies_says_why(self) -> None:
         assert "KeyError" in selftest.in_own_process("nothing of that name").why
 
     @pytest.mark.skipif(hardware.cuda_devices() > 0, reason="there is a GPU")
     def test_without_a_gpu_it_says_so_and_the_cpu_answers(self) -> None:
-        tested = selftest.run()
-        assert tested.library == ""
-        assert "torch finds no GPU" in tested.why
+        result = selftest.run()
+        assert result.library == ""
+        assert "torch finds no GPU" in result.why
         truth = Truth()
         truth.more(truth.unit(200))
         index = open_index(DIM, 200, truth.batches, arrays=None, settings=ON_GPU, may_train=False)
-        assert index.degraded == tested.why
+        assert index.degraded == result.why
         truth.check(index, truth.unit(3), 10)
 
 
@@ -409,8 +411,8 @@ class TestOnTheRealThing:
     @pytest.mark.parametrize("float16", [False, True])
     @pytest.mark.parametrize("spread", ["replica", "shard"])
     def test_what_is_installed_passes_its_self_test_and_is_exact(self, float16: bool, spread: str) -> None:
-        tested = selftest.run()
-        assert tested.library, tested.why
+        result = selftest.run()
+        assert result.library, result.why
         truth = Truth()
         truth.more(truth.unit(20_000))
         where = VectorSettings(device="cuda", float16=float16, spread=spread)  # type: ignore[arg-type]

@@ -31,12 +31,12 @@ def test_lists_follow_the_square_root_of_the_count(count: int, lists: int) -> No
     [
         (500, AUTO, "fewer than the 1,000"),
         (500, VectorSettings(index="compressed"), "fewer than the 1,000"),
-        (50_000, AUTO, "up to 100,000 passages of 384 dimensions every vector is compared"),
-        (1_000_000, AUTO, "1,000,000 passages of 384 dimensions are more than the 100,000"),
-        (1_000_000, VectorSettings(index="flat"), "vectors.index asks for it"),
-        (50_000, VectorSettings(index="compressed"), "vectors.index asks for it"),
+        (50_000, AUTO, "up to 100,000 passages of 384 dimensions, every vector is compared"),
+        (1_000_000, AUTO, "1,000,000 passages of 384 dimensions are more than 100,000"),
+        (1_000_000, VectorSettings(index="flat"), "vectors.index is flat"),
+        (50_000, VectorSettings(index="compressed"), "vectors.index is compressed"),
         (50_000, VectorSettings(memory_mb=40), "vectors.memory_mb, 40"),
-        (1_000_000, VectorSettings(memory_mb=300), "without 8-bit codes, which do not fit into vectors.memory_mb, 300"),
+        (1_000_000, VectorSettings(memory_mb=300), "8-bit codes do not fit into vectors.memory_mb, 300"),
     ],
 )
 def test_a_sentence_says_why(count: int, settings: VectorSettings, words: str) -> None:
