@@ -1,4 +1,4 @@
-"""What built an index, kept inside it: who opens it with other settings is refused before a wrong answer."""
+"""The manifest of an index: the settings it was built with, which prevent opening it with incompatible ones."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from search_app.protocols import EncoderStamp
 from search_app.types import Passage
 
 FORMAT = 2
-"""Of the embedded index; what Elasticsearch holds is as it was in format 1."""
-_REBUILD = "rebuild it with: search-index apply --rebuild PATH"
+"""Format of an embedded index; an index on Elasticsearch is the same in formats 1 and 2."""
+_REBUILD = "run: search-index apply --rebuild PATH"
 EXCHANGEABLE_PRECISIONS = frozenset({"float32", "bfloat16", "float16"})
-"""An index made in one of these is served in another: the cosine of their vectors stays above 0.999 (tested)."""
+"""Precisions that may differ between index and query: the cosine of their vectors is above 0.999 (tested)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """`splitter` names version and sizes; `analysis` is "auto" or the one language of the index."""
+    """`splitter`: its version and sizes; `analysis`: "auto" or the language of all documents."""
 
     encoder: EncoderStamp
     splitter: str
@@ -31,7 +31,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str, *, oldest: int = FORMAT) -> Manifest:
-        """In today's format, from `oldest` or a later one; raises IndexMismatch for any other, and IndexCorrupt."""
+        """Read a manifest of format `oldest` to FORMAT. Raises IndexMismatch for other formats, and IndexCorrupt."""
         try:
             data = json.loads(text)
             found = data.get("format")
@@ -39,7 +39,7 @@ class Manifest:
             raise _damaged() from error
         if not isinstance(found, int) or not oldest <= found <= FORMAT:
             older = isinstance(found, int) and found < oldest
-            command = "bring it up to date with: search-index compact" if older else _REBUILD
+            command = "upgrade it with: search-index compact" if older else _REBUILD
             raise IndexMismatch(f"the index has format {found}, this program reads format {FORMAT}", hint=command)
         try:
             return cls(EncoderStamp(**data["encoder"]), data["splitter"], data["analysis"])
@@ -47,7 +47,7 @@ class Manifest:
             raise _damaged() from error
 
     def require_encoder(self, stamp: EncoderStamp) -> None:
-        """Raises IndexMismatch unless questions encoded under `stamp` can be compared with this index."""
+        """Raises IndexMismatch unless queries of the encoder `stamp` can be compared with this index."""
         ours = self.encoder
         if ours.precision != stamp.precision and not {ours.precision, stamp.precision} <= EXCHANGEABLE_PRECISIONS:
             raise _mismatch("encoder precision", ours.precision, stamp.precision)
@@ -55,7 +55,7 @@ class Manifest:
             raise _mismatch("encoder", f"{ours.model} ({ours.digest[:12]})", f"{stamp.model} ({stamp.digest[:12]})")
 
     def require(self, other: Manifest) -> None:
-        """Raises IndexMismatch unless documents may be added under `other`."""
+        """Raises IndexMismatch unless documents can be added with the settings of `other`."""
         self.require_encoder(other.encoder)
         for name, ours, theirs in (
             ("encoder.max_tokens", self.encoder.max_tokens, other.encoder.max_tokens),
@@ -67,12 +67,12 @@ class Manifest:
 
 
 def encoded_text(passage: Passage) -> str:
-    """What the encoder sees of a passage: its title path, then its text."""
+    """The text that is encoded for a passage: its title path, then its text."""
     return f"{passage.title}\n{passage.text}" if passage.title else passage.text
 
 
 def vector_key(text: str, stamp: EncoderStamp) -> str:
-    """Under which a vector is kept: the text that was encoded and the encoder, whatever the file's name."""
+    """The key of a stored vector: a hash of the encoded text and the encoder."""
     return hashlib.sha256(f"{stamp.digest}\0{stamp.max_tokens}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -82,6 +82,6 @@ def _damaged() -> IndexCorrupt:
 
 def _mismatch(what: str, index: str, settings: str) -> IndexMismatch:
     return IndexMismatch(
-        f"{what}: the index was built with {index}, the settings say {settings}",
-        hint="set it back, or rebuild with: search-index apply --rebuild PATH",
+        f"{what}: the index was built with {index}, but the settings have {settings}",
+        hint="change the setting back, or run: search-index apply --rebuild PATH",
     )

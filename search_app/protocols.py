@@ -91,7 +91,7 @@ class KeywordSearch(Protocol):
 
 
 class PassageStore(KeywordSearch, Protocol):
-    """One collection, open for reading. Scores descend; a filtered search returns min(k, matching) hits."""
+    """A collection that is open for reading. Hits have descending scores; a search returns min(k, matching) of them."""
 
     @property
     def generation(self) -> int: ...
@@ -103,32 +103,32 @@ class PassageStore(KeywordSearch, Protocol):
     def search_both(
         self, questions: Sequence[str], vectors: Matrix, *, k: int, where: Filter | None = None
     ) -> list[Rankings]:
-        """Both retrievers on one generation."""
+        """Both retrievers, on the same generation."""
         ...
 
     def document(self, document_id: str) -> Document | None: ...
 
     def documents(self, *, limit: int, offset: int = 0) -> list[Document]:
-        """In order of source; `text`, `headings` and `pages` are left empty."""
+        """Documents in order of source, without `text`, `headings` and `pages`."""
         ...
 
     def passages(
         self, where: Filter | None = None, *, ids: Sequence[str] | None = None, vectors: bool = False
     ) -> Iterator[PassageBatch]:
-        """All that match `where`, or those of `ids`, a batch at a time, of one generation; older ones first, if known.
+        """Batches of the passages that match `where` or have one of the `ids`, all of one generation.
 
-        `embeddings` are NaN where a passage has no vector, and (n, 0) unless `vectors`.
+        `embeddings` are NaN for a passage without a vector, and (n, 0) unless `vectors` is set.
         """
         ...
 
     def count_passages(self, where: Filter) -> int: ...
 
     def files(self) -> Iterator[FileRecord]:
-        """In order of path; `digest` is empty where a job ended half-way through the file."""
+        """File records in order of path; `digest` is empty for a file that is only partly indexed."""
         ...
 
     def file_of(self, document_id: str) -> FileRecord | None:
-        """The file that the document came from."""
+        """The record of the document's file."""
         ...
 
     def fields(self) -> Mapping[str, str]:
@@ -140,9 +140,9 @@ class PassageStore(KeywordSearch, Protocol):
         ...
 
     def is_degraded(self) -> bool:
-        """Whether a replica, or the CPU in place of a GPU, answers now.
+        """Whether a replica answers instead of the server, or the CPU instead of a GPU.
 
-        Asks whoever would be asked a question, and raises what that would raise.
+        Contacts the same server as a search, and raises the same errors.
         """
         ...
 
@@ -151,9 +151,9 @@ class PassageStore(KeywordSearch, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FileChange:
-    """Documents of one file and their passages, or a part of them: a huge file comes as first, …, last part.
+    """The documents and passages of one file, or of a part of a large file.
 
-    The first part replaces whatever came from `record.path` before; the file counts as indexed with the last.
+    The first part replaces the file's earlier content; the last one marks the file as indexed.
     """
 
     record: FileRecord
@@ -165,7 +165,7 @@ class FileChange:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """What a store would not take; the rest of the batch went in."""
+    """Something that a store rejected; the rest of the batch was written."""
 
     path: str
     source: str
@@ -173,10 +173,10 @@ class Rejection:
 
 
 class IndexWriter(Protocol):
-    """One collection, open for its one writer.
+    """A collection that is open for writing by one job.
 
-    The embedded store makes each call one transaction that raises the generation; Elasticsearch publishes with
-    `finish`. Either way a job that was killed loses nothing that it had reported.
+    The embedded store commits each call as a new generation; Elasticsearch publishes with `finish`. A killed job loses
+    nothing that a call has returned for.
     """
 
     def __enter__(self) -> Self: ...
@@ -186,11 +186,11 @@ class IndexWriter(Protocol):
     ) -> None: ...
 
     def files(self) -> Iterator[FileRecord]:
-        """All files; `digest` is empty and `modified_ns` 0 where a job ended half-way through the file."""
+        """All files; `digest` is empty and `modified_ns` 0 for a file that is only partly indexed."""
         ...
 
     def known_vectors(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Vectors that are there already, by `manifest.vector_key`."""
+        """Vectors that the index already has, by `manifest.vector_key`."""
         ...
 
     def write(self, changes: Sequence[FileChange]) -> list[Rejection]: ...
@@ -198,17 +198,14 @@ class IndexWriter(Protocol):
     def remove_files(self, paths: Sequence[str]) -> None: ...
 
     def remove_documents(self, ids: Sequence[str]) -> int:
-        """Takes these documents and their passages out; returns how many were there.
+        """Delete documents and their passages; returns how many there were.
 
-        The record of their file stays, so a later job brings them back only where the file has changed.
+        The record of their file stays, so later jobs index them again only if the file has changed.
         """
         ...
 
     def finish(self) -> tuple[int, ...]:
-        """The end of a job: tidies up and, where that is still to be done, publishes.
-
-        Returns the shards that others have to do before anything is seen.
-        """
+        """Clean up and publish. Returns the shards that other jobs must finish before the index is published."""
         ...
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""Spares a server that is down, and those who wait for it: after repeated failures calls fail at once for a while."""
+"""A circuit breaker: after repeated failures, calls to a server fail at once for a while."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ State = Literal["closed", "open", "half-open"]
 
 
 class CircuitBreaker:
-    """Opens after `failures` within `window` seconds; `pause` seconds later one call at a time tries again.
+    """Opens after `failures` within `window` seconds; after `pause` seconds it lets one call at a time through.
 
-    Only the call that tries closes it, by succeeding. Calls that began before the last change of state decide nothing.
-    Safe to use from any number of threads; the lock is not held while a call runs.
+    When such a call succeeds the breaker closes. Calls that began before the last change of state are ignored.
+    Thread-safe; the lock is not held during a call.
     """
 
     def __init__(
@@ -51,22 +51,22 @@ class CircuitBreaker:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Around one call. Raises BackendUnavailable at once while open; one raised inside counts as a failure.
+        """Wrap one call. Raises BackendUnavailable while open; a BackendUnavailable raised inside counts as a failure.
 
-        Any other exception says nothing about the server: it is no failure, and no success either.
+        Other exceptions count neither as failure nor as success.
         """
         era = self._enter()
         try:
             yield
         except BackendUnavailable as error:
             if self._fail(era, error):
-                log.warning("%s is not asked for %.0f s: %s", self.name, self._pause, error.message)
+                log.warning("%s: no requests for %.0f s: %s", self.name, self._pause, error.message)
             raise
         except BaseException:
             self._leave(era)
             raise
         if self._succeed(era):
-            log.info("%s answers again", self.name)
+            log.info("%s is back", self.name)
 
     def _enter(self) -> int:
         with self._lock:
@@ -75,12 +75,12 @@ class CircuitBreaker:
             if state == "open" or self._trying:
                 raise self._refusal(now)
             self._trying = state == "half-open"
-            # The call that tries gets an era of its own, so that no earlier one can speak for it.
+            # The trial call gets its own era, so that no earlier call counts for it.
             self._era += self._trying
             return self._era
 
     def _fail(self, era: int, error: BackendUnavailable) -> bool:
-        """True where this one opened it."""
+        """Whether this failure opened the breaker."""
         with self._lock:
             if era != self._era:
                 return False
@@ -97,7 +97,7 @@ class CircuitBreaker:
             return True
 
     def _succeed(self, era: int) -> bool:
-        """True where this one closed it."""
+        """Whether this success closed the breaker."""
         with self._lock:
             if era != self._era or not self._trying:
                 return False

@@ -1,4 +1,4 @@
-"""Answers from the embedded index of the same name while a server cannot, and says so."""
+"""Answer from a local replica, marked as degraded, while the server cannot be reached."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 
 class FallbackStore:
-    """Each call goes to the primary; where that raises BackendUnavailable, to the replica, marked as degraded.
+    """Each call goes to the primary, and to the replica if that raises BackendUnavailable.
 
-    Both are opened when first needed, so it can be made while the server is down. Without a replica that fits the
-    primary's error stands.
+    Both are opened on first use, so a FallbackStore can be made while the server is down. Without a replica with the
+    same encoder, the primary's error is raised.
     """
 
     def __init__(self, primary: Callable[[], Index], replica: Callable[[], Index]) -> None:
@@ -68,7 +68,7 @@ class FallbackStore:
         return self._ask(lambda store: store.count_passages(where))[0]
 
     def files(self) -> Iterator[FileRecord]:
-        # All at once: half of them from one store and half from the other would be neither's.
+        # As one list, so that all records come from one store.
         return iter(self._ask(lambda store: list(store.files()))[0])
 
     def file_of(self, document_id: str) -> FileRecord | None:
@@ -89,7 +89,7 @@ class FallbackStore:
                 store.close()
 
     def _ask(self, ask: Callable[[Index], T]) -> tuple[T, bool]:
-        """The answer, and whether it is the replica's."""
+        """The result, and whether it came from the replica."""
         try:
             return ask(self._opened_primary()), False
         except BackendUnavailable as error:
@@ -99,19 +99,19 @@ class FallbackStore:
                 raise error from None
 
     def _opened_primary(self) -> Index:
-        # Without the lock: behind one that waits for a dead server, all the others would wait their turn.
+        # Without the lock, so that threads do not queue behind one that waits for a dead server.
         if self._primary is None:
-            self._primary = self._fitting(self._make_primary)
+            self._primary = self._checked(self._make_primary)
         return self._primary
 
     def _opened_replica(self) -> Index:
         with self._lock:
             if self._replica is None:
-                self._replica = self._fitting(self._make_replica)
+                self._replica = self._checked(self._make_replica)
             return self._replica
 
-    def _fitting(self, make: Callable[[], Index]) -> Index:
-        """Raises IndexMismatch for an index whose vectors are not those of the first one that was opened."""
+    def _checked(self, make: Callable[[], Index]) -> Index:
+        """Raises IndexMismatch if the index has another encoder than the one opened first."""
         store = make()
         try:
             if self._encoder is not None:
@@ -127,7 +127,7 @@ class Primary(Catalog, ShardWriters, Exports, Protocol):
 
 
 class FallbackCatalog:
-    """Reading falls back; all else is the primary's alone, but for bringing the replica up to date."""
+    """Reads fall back to the replica; everything else uses the primary."""
 
     def __init__(self, primary: Primary, replica: Catalog) -> None:
         self._primary = primary
@@ -165,7 +165,7 @@ class FallbackCatalog:
         return self._primary.rollback(name)
 
     def drop(self, name: str) -> None:
-        """On both; the one that an interrupted drop left is enough."""
+        """Drops the replica too, also when an interrupted drop has already removed the primary."""
         try:
             self._primary.drop(name)
         except IndexNotFound:
@@ -175,7 +175,7 @@ class FallbackCatalog:
                 self._replica.drop(name)
 
     def rename(self, old: str, new: str) -> None:
-        """On both. A replica that is left under the new name is replaced."""
+        """Renames the replica too, in place of an outdated one with the new name."""
         self._primary.rename(old, new)
         with suppress(IndexNotFound):
             self._replica.drop(new)
@@ -183,11 +183,11 @@ class FallbackCatalog:
             self._replica.rename(old, new)
 
     def replicate(self, name: str) -> int:
-        """Beside the replica that is there, which serves until the new one is whole."""
+        """The old replica serves until the new one is complete."""
         manifest, changes = self._primary.export(name)
         passages = 0
         with self._replica.writer(name, manifest, rebuild=True) as writer:
-            writer.remove_files([record.path for record in writer.files()])  # left by one that was interrupted
+            writer.remove_files([record.path for record in writer.files()])  # left by an interrupted call
             for change in changes:
                 writer.write([change])
                 passages += len(change.batch.passages)

@@ -1,9 +1,9 @@
 """Metadata filters in Haystack's grammar: parsed from text, checked, and evaluated in Python.
 
-Semantics, the same everywhere: numbers compare with numbers, text with text (ISO dates so sort as dates), true and
-false with each other, anything else is no match; a list field matches when one of its items does. A field without a
-value (an empty list has none) is missing: it matches `!=` and `not in` any value, and `== None`; `!= None` is a field
-with a value, and no order compares with None. In text these two are `author missing` and `author exists`.
+Every store has the same semantics. Numbers compare with numbers, text with text (so ISO dates sort as dates), booleans
+with booleans; values of different kinds never match. A list field matches if one of its items does. A field without a
+value (or with an empty list) is missing: it matches `!=` and `not in` any value, and `== None`. `!= None` matches a
+field with a value; order comparisons with None never match. As text: `author missing`, `author exists`.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _TOKEN = re.compile(
 
 
 def parse_where(text: str) -> Filter:
-    """`author = "Ada" and (size > 1000 or format in [pdf, docx])` as a filter; InvalidQuery where it does not parse."""
+    """`author = "Ada" and (size > 1000 or format in [pdf, docx])` as a filter. Raises InvalidQuery for bad syntax."""
     return _Parser(text).parse()
 
 
 def check(where: Filter, known: Iterable[str] | None = None) -> Filter:
-    """The filter itself, or InvalidQuery; `known` are the collection's field names (None: any field will do)."""
+    """Returns the filter or raises InvalidQuery; `known`: the collection's field names (None accepts any field)."""
     names = None if known is None else set(known)
     for count, (condition, depth) in enumerate(_walk(where, 0), start=1):
         if depth > _MAX_DEPTH or count > _MAX_CONDITIONS:
-            raise _invalid(f"a filter has at most {_MAX_CONDITIONS} conditions, nested {_MAX_DEPTH} deep")
+            raise _invalid(f"a filter can have {_MAX_CONDITIONS} conditions and {_MAX_DEPTH} levels")
         if "field" in condition and names is not None and field_name(condition) not in names:
             shown = ", ".join(sorted(names)) or "none"
             raise _invalid(f"no document has the field '{field_name(condition)}'", f"the fields are: {shown}")
@@ -57,7 +57,7 @@ def field_name(condition: Filter) -> str:
 
 
 def field_kinds(meta: Meta) -> Iterator[tuple[str, str]]:
-    """Each field's name and its kind in words for people; the reserved one is none."""
+    """The name and displayed kind of each field, except the reserved one."""
     for name, value in meta.items():
         if name == RESERVED_META:
             continue
@@ -66,7 +66,7 @@ def field_kinds(meta: Meta) -> Iterator[tuple[str, str]]:
 
 
 def matches(where: Filter, meta: Meta) -> bool:
-    """The reference: what every store must agree with."""
+    """The reference that every store must agree with."""
     if "field" not in where:
         results = [matches(condition, meta) for condition in conditions(where)]
         kind = where["operator"]
@@ -77,7 +77,7 @@ def matches(where: Filter, meta: Meta) -> bool:
 
 
 def comparison_of(where: Filter) -> tuple[str, list[Any], bool]:
-    """One of == < <= > >=, the values of which one must match, and whether none of them may instead."""
+    """One of == < <= > >=, the values to match (any of them), and whether the result is negated."""
     comparison, value = str(where["operator"]), where["value"]
     wanted = list(value) if isinstance(value, list | tuple) else [value]
     if comparison in ("==", "!=", "in", "not in"):
@@ -92,13 +92,13 @@ def conditions(where: Filter) -> list[Filter]:
 
 
 def items(stored: object) -> list[Any]:
-    """The values of a field; none of them where it is missing."""
+    """The values of a field; empty for a missing one."""
     found = stored if isinstance(stored, list | tuple) else [stored]
     return [item for item in found if item is not None]
 
 
 def kind_of(value: object) -> str:
-    """Values of one kind compare; "" compares with nothing."""
+    """Values of equal kind are comparable; "" is comparable with nothing."""
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, str):
@@ -108,7 +108,7 @@ def kind_of(value: object) -> str:
 
 def _walk(where: object, depth: int) -> Iterator[tuple[Filter, int]]:
     if not isinstance(where, Mapping):
-        raise _invalid(f"a filter is an object, not {type(where).__name__}")
+        raise _invalid(f"expected an object, got {type(where).__name__}")
     if "field" in where:
         _check_comparison(where)
         yield where, depth
@@ -119,7 +119,7 @@ def _walk(where: object, depth: int) -> Iterator[tuple[Filter, int]]:
     if not isinstance(where.get("conditions"), list | tuple):
         raise _invalid(f"{where['operator']} needs a list of conditions")
     if depth > _MAX_DEPTH:
-        raise _invalid(f"a filter is nested at most {_MAX_DEPTH} deep")
+        raise _invalid(f"a filter can have {_MAX_DEPTH} levels")
     for condition in conditions(where):
         yield from _walk(condition, depth + 1)
 
@@ -127,7 +127,7 @@ def _walk(where: object, depth: int) -> Iterator[tuple[Filter, int]]:
 def _check_comparison(where: Filter) -> None:
     comparison, value, name = where.get("operator"), where.get("value"), where["field"]
     if not isinstance(name, str) or not name.removeprefix("meta."):
-        raise _invalid("a condition's field is a name")
+        raise _invalid("the field of a condition must be a name")
     if comparison not in OPERATORS:
         raise _invalid(f"unknown operator {comparison!r}", f"use one of {', '.join(OPERATORS)}")
     if "value" not in where:
@@ -140,7 +140,7 @@ def _check_comparison(where: Filter) -> None:
 
 
 def _is_value(value: object) -> bool:
-    """Not a number (nan) is none: it would equal nothing, itself included."""
+    """NaN is not a value, since it equals nothing."""
     return value is None or bool(kind_of(value))
 
 
@@ -174,7 +174,7 @@ class _Parser:
     def parse(self) -> Filter:
         where = self._or()
         if self._next < len(self._tokens):
-            raise self._error(f"did not expect {self._tokens[self._next][1]!r}")
+            raise self._error(f"unexpected {self._tokens[self._next][1]!r}; put quotes around a value with spaces")
         return check(where)
 
     def _or(self) -> Filter:
@@ -192,7 +192,7 @@ class _Parser:
     def _unit(self) -> Filter:
         self._depth += 1
         if self._depth > _MAX_DEPTH:
-            raise self._error(f"nested deeper than {_MAX_DEPTH}")
+            raise self._error(f"more than {_MAX_DEPTH} levels")
         try:
             if self._take_word("not"):
                 return {"operator": "NOT", "conditions": [self._unit()]}
@@ -230,7 +230,7 @@ class _Parser:
             return "in"
         if self._take_word("not"):
             if not self._take_word("in"):
-                raise self._error("expected 'in' behind 'not'")
+                raise self._error("expected 'in' after 'not'")
             return "not in"
         kind, text = self._take("a comparison")
         if kind != "mark" or text not in (*OPERATORS, "="):
@@ -278,6 +278,6 @@ class _Parser:
     def _error(self, message: str) -> InvalidQuery:
         return InvalidQuery(
             f"filter {self._text!r}: {message}",
-            hint="write for example: modified>=2026-01-01 and format in [pdf, html] and author exists",
+            hint="example: modified>=2026-01-01 and format in [pdf, html] and author exists",
             field="where",
         )

@@ -383,7 +383,7 @@ def test_the_last_shard_cut_off_while_it_publishes_is_run_again_and_all_is_publi
             with proxy.failing(fault, only=step), pytest.raises(BackendUnavailable):
                 writer.finish()
         if "docs/b" not in contents(catalog):
-            with pytest.raises(IndexBusy, match=r"2 of 2 shards .* but 2/2 ended before it published"):
+            with pytest.raises(IndexBusy, match=r"2 of 2 shards .* but 2/2 ended before publishing"):
                 catalog.writer("c", MANIFEST)
         assert shard(catalog, "2/2") == ()
         assert list(contents(catalog)) == ["docs/a", "docs/b", "docs/old"]

@@ -1,7 +1,6 @@
-"""Bulk requests that ride out a full queue or a lost node and tell what was refused.
+"""Bulk requests that retry when a queue is full or a node is lost, and report rejected entries.
 
-The client's own helper ends with the first connection that breaks. Each entry has its own id, so sending it twice
-changes nothing.
+The client's own helper fails at the first broken connection. Entries have ids, so sending one twice changes nothing.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ _CONFLICT = 409
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line to index; `owner` is given back with a refusal.
+    """One line to index; `owner` identifies it in a rejection.
 
-    With a `condition`, as of `if_seq_no`, it is no refusal where that does not hold: then what is there stays.
+    With a `condition` such as `if_seq_no`, a conflict is not a rejection: the existing entry stays.
     """
 
     id: str
@@ -37,38 +36,38 @@ class Entry:
     condition: Mapping[str, Any] | None = None
 
 
-Refusals = list[tuple[Entry, str]]
+Rejected = list[tuple[Entry, str]]
 
 
 class BulkWriter:
-    """Sends entries to one index, at most three requests at a time: who produces faster waits."""
+    """Sends entries to one index, with at most three requests in flight."""
 
     def __init__(self, connection: Connection, index: str) -> None:
         self._connection = connection
         self._index = index
         self._pool = ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="bulk")
 
-    def send(self, entries: Iterable[Entry]) -> Refusals:
-        """Returns when all are on disk, or refused. Raises BackendUnavailable when the patience is over."""
-        refused: Refusals = []
-        running: deque[Future[Refusals]] = deque()
+    def send(self, entries: Iterable[Entry]) -> Rejected:
+        """Returns when every entry is stored or rejected. Raises BackendUnavailable after the configured patience."""
+        rejected: Rejected = []
+        running: deque[Future[Rejected]] = deque()
         try:
             for batch in _batches(entries):
                 if len(running) >= _IN_FLIGHT:
-                    refused += running.popleft().result()
+                    rejected += running.popleft().result()
                 running.append(self._pool.submit(self._send, batch))
             while running:
-                refused += running.popleft().result()
+                rejected += running.popleft().result()
         finally:
             for future in running:
                 future.cancel()
-        return refused
+        return rejected
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def _send(self, batch: Sequence[Entry]) -> Refusals:
-        refused: Refusals = []
+    def _send(self, batch: Sequence[Entry]) -> Rejected:
+        rejected: Rejected = []
         patience = self._connection.settings.patience
         deadline = time.monotonic() + patience
         pause = 0.1
@@ -91,19 +90,19 @@ class BulkWriter:
                     later.append(entry)
                     why = reason(result)
                 elif "error" in result and not (entry.condition and result["status"] == _CONFLICT):
-                    refused.append((entry, reason(result)))
+                    rejected.append((entry, reason(result)))
             if len(later) < len(batch):
-                deadline = time.monotonic() + patience  # it goes on
+                deadline = time.monotonic() + patience  # progress
             if later:
                 if time.monotonic() + pause > deadline:
                     raise BackendUnavailable(
-                        f"Elasticsearch took nothing for {patience:g} seconds: {why}",
-                        hint="run the same command again to go on",
+                        f"Elasticsearch accepted nothing for {patience:g} seconds: {why}",
+                        hint="run the same command again to continue",
                     )
                 time.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(2 * pause, _LONGEST_PAUSE)
             batch = later
-        return refused
+        return rejected
 
 
 def _action(entry: Entry) -> bytes:

@@ -27,7 +27,7 @@ _POLL_SECONDS = 0.5
 
 
 class ElasticsearchCatalog:
-    """One connection for all of them."""
+    """All collections share one connection."""
 
     def __init__(self, settings: Settings) -> None:
         self._connection = Connection(settings.elasticsearch, keyword=settings.keyword)
@@ -69,7 +69,7 @@ class ElasticsearchCatalog:
         return verify(self._connection, check_collection_name(name))
 
     def compact(self, name: str) -> dict[str, object]:
-        """Merges each shard of the live index into one segment, without what no copy of it needs any more."""
+        """Merge each shard of the live index into one segment."""
         live = all_indices(self._connection, check_collection_name(name)).live
         if live is None:
             raise IndexNotFound(name)
@@ -88,7 +88,7 @@ class ElasticsearchCatalog:
             if live is None:
                 raise IndexNotFound(name)
             if earlier is None:
-                raise ConfigurationError(f"collection '{name}' has no earlier index to go back to")
+                raise ConfigurationError(f"collection '{name}' has no previous index")
             restored = replace(earlier, generation=live.generation + 1, previous=live.index)
             set_meta(self._connection, restored)
             lease.require()
@@ -126,7 +126,7 @@ class ElasticsearchCatalog:
                 lease.release()
 
     def export(self, name: str) -> tuple[Manifest, Iterator[FileChange]]:
-        """What built the collection, and all of it."""
+        """The manifest and everything in the collection."""
         live = all_indices(self._connection, check_collection_name(name)).live
         if live is None:
             raise IndexNotFound(name)
@@ -136,10 +136,10 @@ class ElasticsearchCatalog:
         self._connection.close()
 
     def _wait_for(self, task: str) -> None:
-        """However long it takes: a merge of a large index takes minutes."""
+        """Without a time limit: merging a large index takes minutes."""
 
         def look(client: Any) -> Any:
-            # The client's own method warns that this API may change; it has been what it is since version 5.
+            # The client's own method warns that this API may change, but it has been stable since version 5.
             return client.perform_request("GET", f"/_tasks/{task}", headers={"accept": "application/json"})
 
         while not (about := self._connection.job(look))["completed"]:

@@ -1,4 +1,4 @@
-"""The connection to a cluster: every call has a deadline, and every failure ends in this program's words."""
+"""The connection to a cluster: every call has a deadline, and every failure becomes a SearchAppError."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Request = Callable[[Elasticsearch], ObjectApiResponse[Any]]
 OLDEST = (8, 18)
 BUSY_STATUSES = frozenset({429, 502, 503, 504})
 _CONNECTIONS = 64
-"""More than the API has threads (40): for a free connection the client waits without any deadline."""
+"""More than the API has threads (40), since the client waits for a free connection without a deadline."""
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 5.0
@@ -35,13 +35,13 @@ _ROLE = "give it the role that docs/elasticsearch.md describes"
 
 
 class Busy(Exception):
-    """A part of an answer says 429 or 503: the whole is asked for again."""
+    """Part of a response has status 429 or 503, so the request is retried."""
 
 
 class Connection:
-    """One client for all threads. `question` is for a user who waits, `job` for a batch that rides out a lost node.
+    """One client for all threads. `question` is for users who wait, `job` for batch work that survives a lost node.
 
-    Both raise BackendUnavailable at their deadline; the first also at once, while the circuit breaker is open.
+    Both raise BackendUnavailable at their deadline; `question` also while the circuit breaker is open.
     """
 
     def __init__(
@@ -60,16 +60,16 @@ class Connection:
         self._checked = False
 
     def question(self, request: Request) -> Any:
-        """The body of the answer. A host that fails at once is passed over, a busy or slow one waited for."""
+        """The body of the response. Hosts that fail at once are skipped; busy or slow ones are waited for."""
         seconds = self.settings.timeout
         hosts = len(self.settings.urls)
         deadline = _deadline.get() or time.monotonic() + seconds
-        # With another host to ask, a slow one gets half of the time.
+        # With several hosts, a slow one gets half of the time.
         attempt = seconds if hosts == 1 else seconds / 2
         with self.breaker.guard():
             try:
                 return self._call(request, seconds, deadline=deadline, attempt=attempt, refusals=hosts + 1)
-            except ExpectedStatus as error:  # the server is well: the breaker must not hear of it
+            except ExpectedStatus as error:  # the server works, so it is no failure for the breaker
                 expected = error
         raise expected
 
@@ -79,7 +79,7 @@ class Connection:
 
     @contextmanager
     def one_deadline(self) -> Iterator[None]:
-        """All that this thread asks with `question` inside has one deadline."""
+        """All calls of `question` in this thread inside the block share one deadline."""
         token = _deadline.set(_deadline.get() or time.monotonic() + self.settings.timeout)
         try:
             yield
@@ -104,7 +104,7 @@ class Connection:
                     self._require_version(timed())
                 return request(timed()).body
             except (ApiError, TransportError, Busy) as error:
-                if not _passes(error):
+                if not _is_transient(error):
                     raise self._translated(error, seconds) from error
                 if isinstance(error, ConnectionError) and refusals is not None:
                     refusals -= 1
@@ -142,7 +142,7 @@ class Connection:
                 )
             case elasticsearch.UnsupportedProductError():
                 return BackendUnavailable(
-                    f"what answers at {self.where} is not Elasticsearch", hint="check SEARCH_APP_ELASTICSEARCH__URLS"
+                    f"the server at {self.where} is not Elasticsearch", hint="check SEARCH_APP_ELASTICSEARCH__URLS"
                 )
             case TlsError():
                 return BackendUnavailable(
@@ -166,7 +166,7 @@ class Connection:
 
 
 class ExpectedStatus(SearchAppError):
-    """404 or 409, which the caller deals with; it never leaves this package."""
+    """404 or 409, which callers in this package handle."""
 
     def __init__(self, error: ApiError) -> None:
         super().__init__(reason(error))
@@ -175,12 +175,12 @@ class ExpectedStatus(SearchAppError):
 
 
 def dumps(value: object) -> bytes:
-    """JSON; numpy's float32 come out in as few digits as tell them apart."""
+    """JSON; numpy's float32 get the shortest exact representation."""
     return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def reason(error: object) -> str:
-    """What Elasticsearch says, in a line."""
+    """The reason that Elasticsearch gives, in one line."""
     body = error.body if isinstance(error, ApiError) else error
     if isinstance(body, Mapping):
         found: Any = body.get("error", body)
@@ -188,7 +188,7 @@ def reason(error: object) -> str:
             cause = found.get("caused_by")
             roots = found.get("root_cause")
             if found.get("type") == "search_phase_execution_exception" and roots:
-                found = roots[0]  # of which the whole only says that all shards failed
+                found = roots[0]  # the outer reason only says that all shards failed
             text = str(found.get("reason") or found.get("type") or "")
             if isinstance(cause, Mapping) and cause.get("reason") and str(cause["reason"]) not in text:
                 text += f" ({cause['reason']})"
@@ -197,8 +197,8 @@ def reason(error: object) -> str:
     return str(body)
 
 
-def _passes(error: Exception) -> bool:
-    """Whether it may be better at the next attempt."""
+def _is_transient(error: Exception) -> bool:
+    """Whether a retry may succeed."""
     if isinstance(error, ApiError):
         return error.status_code in BUSY_STATUSES
     return not isinstance(error, TlsError)

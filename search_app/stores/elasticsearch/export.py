@@ -1,4 +1,4 @@
-"""A collection as the changes that would write it again."""
+"""Read a whole collection as the changes that would write it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PASSAGES = 500
 
 
 def export(connection: Connection, live: IndexVersion) -> Iterator[FileChange]:
-    """File by file, a large one in parts; vectors bit by bit as they were written."""
+    """File by file, large files in parts, with the exact vectors."""
     for hit in walk(connection.job, live.index, {"term": {"kind": "file"}}, ["path"], True):
         record = schema.file_record(hit["_source"])
         if record.digest:

@@ -1,4 +1,4 @@
-"""Filters of the program's grammar as Elasticsearch queries with the semantics of `search_app.stores.filters`."""
+"""Translate filters to Elasticsearch queries with the semantics of `search_app.stores.filters`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _INT64 = 1 << 63
 
 
 def to_query(where: Filter, *, negated: bool = False) -> Query:
-    """`where` must have passed `filters.check`. Negations are pushed down: Elasticsearch limits the nesting to 30."""
+    """`where` must have passed `filters.check`. Negations are pushed down: Elasticsearch limits nesting to 30."""
     if "field" in where:
         return _comparison(where, negated)
     kind = where["operator"]
@@ -28,7 +28,7 @@ def to_query(where: Filter, *, negated: bool = False) -> Query:
     assert isinstance(conditions, list | tuple)
     inside = negated != (kind == "NOT")
     queries = [to_query(condition, negated=inside) for condition in conditions]
-    # NOT means "not all of them"; inside of a negation, "all" and "any" change places.
+    # NOT means "not all of them"; inside a negation, "all" and "any" are swapped.
     return _all(queries) if (kind in ("AND", "NOT")) != inside else _any(queries)
 
 
@@ -59,7 +59,7 @@ def _item(name: str, comparison: str, value: str | int | float | bool | None) ->
 
 
 def _whole_numbers(path: str, comparison: str, value: int | float) -> Iterator[Query]:
-    """Python compares int and float exactly, Elasticsearch in double precision: the bound is made a whole number."""
+    """Python compares int and float exactly, Elasticsearch as doubles, so the bound is rounded to an integer."""
     if value != value:
         return
     if comparison == "==":
@@ -83,7 +83,7 @@ def _fractions(path: str, comparison: str, value: int | float) -> Iterator[Query
         nearest = math.inf if value > 0 else -math.inf
     if nearest != nearest:
         return
-    if nearest != value:  # a whole number that no double equals
+    if nearest != value:  # an integer that no double equals
         if comparison == "==":
             return
         above = nearest > value

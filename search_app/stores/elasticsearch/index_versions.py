@@ -1,4 +1,4 @@
-"""The indices that a collection is built in: found, made, published by an alias swap, and cleared away."""
+"""Index versions: each job writes a new version of the index, which an alias swap publishes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from search_app.stores.elasticsearch.schema import IndexVersion
 
 
 class IndexVersions:
-    """Of one collection, for the job (or jobs) that the leases let write."""
+    """The versions of one collection, for a job that holds its lease."""
 
     def __init__(self, connection: Connection, manifest: Manifest, *, collection: str, rebuild: bool) -> None:
         self._connection = connection
@@ -26,7 +26,7 @@ class IndexVersions:
         self.rebuild = rebuild
 
     def find(self) -> tuple[IndexVersion | None, IndexVersion | None]:
-        """The live index and a version to go on with. What neither serves nor can be gone back to is deleted."""
+        """The live version, and an unfinished one to continue. Deletes all others except the previous one."""
         indices = all_indices(self._connection, self._collection)
         live = indices.live
         if live is not None and not self.rebuild:
@@ -37,7 +37,7 @@ class IndexVersions:
         return live, None if version is None else self._open(version)
 
     def new_version(self, live: IndexVersion | None, *, index: str = "") -> IndexVersion:
-        """One that is not there yet, under a new name or that of `index`."""
+        """A version that does not exist yet, named `index` or with a new name."""
         base = None if self.rebuild else live
         settings = self._connection.settings
         return IndexVersion(
@@ -52,7 +52,7 @@ class IndexVersions:
         )
 
     def make(self, version: IndexVersion, live: IndexVersion | None) -> None:
-        """A copy of the live index (`clone`: the files are shared, nothing is moved), or empty; again does no harm."""
+        """Create the version as a clone of the live one, which shares its files, or empty. Idempotent."""
         if version.base:
             assert live is not None
             clone(self._connection, live, version, schema.WHILE_BUILDING)
@@ -68,7 +68,7 @@ class IndexVersions:
         generation: int,
         require: Callable[[], None],
     ) -> IndexVersion:
-        """The index that served until now stays for `rollback`, older ones go; `require` speaks up last."""
+        """Make the version live and delete all but the previous one; `require` checks the lease before the swap."""
         job = self._connection.job
         job(lambda client: client.indices.refresh(index=version.index))
         fields.refresh()
@@ -99,15 +99,15 @@ class IndexVersions:
         version = indices.building
         base = indices.live.index if indices.live is not None and not self.rebuild else ""
         if version is None or (version.base, version.manifest) != (base, self._manifest.to_json()):
-            return None  # another job's: since then the index was replaced, or the settings were changed
+            return None  # the index or the settings have changed since
         try:
             wait_for_shards(self._connection, version)
         except BackendUnavailable:
-            return None  # it can't be read any more: it was only a copy
+            return None  # unreadable, and only a copy
         return version
 
     def _open(self, version: IndexVersion) -> IndexVersion:
-        """Left by a killed job: what it wrote last becomes visible."""
+        """Reopen a version that a killed job left."""
         job = self._connection.job
         version = replace(version, state="building", generation=0, previous="")
         set_meta(self._connection, version)
@@ -120,14 +120,14 @@ class IndexVersions:
         try:
             self._connection.job(lambda client: client.indices.create(index=version.index, **body))
         except SearchAppError as error:
-            if "already exists" not in error.message:  # else an answer got lost
+            if "already exists" not in error.message:  # the answer to an earlier attempt got lost
                 raise
 
 
 def clone(connection: Connection, source: IndexVersion, target: IndexVersion, settings: dict[str, Any]) -> None:
-    """Clone an index with the metadata of `target`; doing it twice does no harm."""
+    """Clone an index and store the metadata of `target`. Idempotent."""
     job = connection.job
-    # Published indices take no writes, which is what a clone asks for; one that was made by hand may.
+    # Only a write-blocked index can be cloned. Published ones are.
     job(lambda client: client.indices.put_settings(index=source.index, settings={"blocks.write": True}))
     settings = {**settings, **schema.replicas(connection.settings)}
     try:
@@ -135,7 +135,7 @@ def clone(connection: Connection, source: IndexVersion, target: IndexVersion, se
     except SearchAppError as error:
         if "already exists" not in error.message:
             raise
-    # The copy has no mapping before its shards are there, and one put on it now would keep them out for ever.
+    # A mapping put on the clone before its shards exist would prevent their allocation.
     wait_for_shards(connection, target)
     set_meta(connection, target)
 
@@ -145,7 +145,7 @@ def set_meta(connection: Connection, version: IndexVersion) -> None:
 
 
 def wait_for_shards(connection: Connection, version: IndexVersion) -> None:
-    """Raises BackendUnavailable where some are nowhere when the patience is over."""
+    """Wait until every primary shard is allocated. Raises BackendUnavailable after the configured patience."""
 
     def request(client: Any) -> Any:
         health = client.options(ignore_status=408).cluster.health(
@@ -159,7 +159,7 @@ def wait_for_shards(connection: Connection, version: IndexVersion) -> None:
 
 
 def delete_indices(connection: Connection, names: Sequence[str]) -> None:
-    """With what was kept about them beside the leases."""
+    """Delete indices and their field records; missing ones are no error."""
     for name in names:
         with suppress(ExpectedStatus):
             connection.job(lambda client: client.indices.delete(index=name))  # noqa: B023
@@ -167,7 +167,7 @@ def delete_indices(connection: Connection, names: Sequence[str]) -> None:
 
 
 def swap(connection: Connection, collection: str, live: IndexVersion | None, ready: IndexVersion) -> None:
-    """One step for all readers, and only from the index that the job began with. Raises IndexBusy otherwise."""
+    """Move the alias atomically. Raises IndexBusy if it no longer points to `live`."""
     name = schema.alias(connection.settings.prefix, collection)
     actions: list[dict[str, Any]] = [{"add": {"index": ready.index, "alias": name}}]
     if live is not None:
@@ -175,7 +175,7 @@ def swap(connection: Connection, collection: str, live: IndexVersion | None, rea
     try:
         connection.job(lambda client: client.indices.update_aliases(actions=actions))
     except ExpectedStatus:
-        # Either an answer got lost, and the swap is done; or somebody else swapped.
+        # Either an earlier attempt succeeded and its answer got lost, or another job swapped.
         indices = all_indices(connection, collection)
         if indices.live is None or indices.live.index != ready.index:
             raise IndexBusy(

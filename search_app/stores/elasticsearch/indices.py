@@ -1,4 +1,4 @@
-"""Which index serves a collection, and which lie beside it."""
+"""Find the indices of a collection: the live one and the others."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from search_app.stores.elasticsearch.schema import IndexVersion
 
 @dataclass(frozen=True, slots=True)
 class Indices:
-    """Of one collection: the `live` index, and every other one of its name by what it is."""
+    """The live index of a collection, and its other indices by name (None: not made by this program)."""
 
     live: IndexVersion | None
     others: Mapping[str, IndexVersion | None]
 
     @property
     def previous(self) -> IndexVersion | None:
-        """What `rollback` goes back to."""
+        """The index that `rollback` restores."""
         return None if self.live is None else self.others.get(self.live.previous)
 
     @property
     def building(self) -> IndexVersion | None:
-        """The newest that a job left unfinished, be it that only the alias was still to be moved."""
+        """The newest unfinished version, which may only lack the alias swap."""
         found = [version for version in self.others.values() if version is not None and self._is_unfinished(version)]
         return max(found, key=lambda version: version.index, default=None)
 
@@ -39,7 +39,7 @@ class Indices:
 
 
 def live_version(connection: Connection, collection: str) -> IndexVersion | None:
-    """One small request; None where the collection has no index. For those who answer questions."""
+    """The live version in one small request, for queries; None without an index."""
     name = schema.alias(connection.settings.prefix, collection)
     try:
         found = connection.question(
@@ -51,7 +51,7 @@ def live_version(connection: Connection, collection: str) -> IndexVersion | None
 
 
 def all_indices(connection: Connection, collection: str) -> Indices:
-    """For jobs: what there is under the collection's name, the alias resolved in the same answer."""
+    """All indices of a collection with their aliases in one request, for jobs."""
     name = schema.alias(connection.settings.prefix, collection)
     found: Mapping[str, Any] = connection.job(
         lambda client: client.indices.get(

@@ -26,17 +26,17 @@ from search_app.stores.elasticsearch.schema import IndexVersion
 from search_app.stores.filters import field_kinds
 from search_app.types import Meta
 
-_KEYS_AT_ONCE = 500
+_KEYS_PER_REQUEST = 500
 _SHOWN = 3
 _REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class FilePart:
-    """A part that needs no other one of its file.
+    """A part of a file that can be written independently of the others.
 
-    `order` is the number in the file of the first document that begins here; `languages`, by id, are those of the
-    documents that began in an earlier part and have passages here.
+    `order`: the number, within the file, of the first document in this part; `languages`: by id, those of documents of
+    earlier parts that have passages here.
     """
 
     change: FileChange
@@ -46,7 +46,7 @@ class FilePart:
 
 @dataclass(frozen=True, slots=True)
 class PartWritten:
-    """What is in the version of a part now; not `kept` where nothing of it was taken."""
+    """What was written of a part; `kept` is False if the whole part was rejected."""
 
     path: str
     documents: int = 0
@@ -57,22 +57,22 @@ class PartWritten:
 
 @dataclass(frozen=True, slots=True)
 class FileWritten:
-    """A file whose parts have all been written, each counted once. `record` says how many documents there are."""
+    """A file with all its parts, each listed once. `record` has the number of documents."""
 
     record: FileRecord
     parts: tuple[PartWritten, ...]
 
 
 class PartWriter:
-    """One machine's hand in a job that another one drives; `shared` is the driver's `part_writer_config()`.
+    """Writes parts for a job on another machine (the driver); `shared` is its `part_writer_config()`.
 
-    Raises IndexBusy once the driver's lease has gone to another job or is given back.
+    Raises IndexBusy once the driver has lost or released its lease.
     """
 
     def __init__(self, settings: ElasticsearchSettings, shared: Mapping[str, Any]) -> None:
         self._connection = Connection(settings)
         self._shared = dict(shared)
-        self._begun: set[str] = set()
+        self._marked: set[str] = set()
         version = IndexVersion.of(shared["index"], {"_meta": shared["meta"]})
         assert version is not None
         self._entries = EntryWriter(self._connection, version, require=self._require)
@@ -87,9 +87,9 @@ class PartWriter:
         return vectors_in(self._connection, self._shared["indices"], keys)
 
     def write(self, parts: Sequence[FilePart]) -> list[PartWritten]:
-        """One answer a part, in their order; returns when all is on disk. Their files count as begun from then on."""
+        """Write parts and mark their files as unfinished; returns one result per part, when everything is stored."""
         taken, refused = self._entries.accept(parts)
-        self._begin({part.change.record.path: part.change.record for part in taken})
+        self._mark({part.change.record.path: part.change.record for part in taken})
         written = iter(self._entries.send(taken, revision=self._shared["revision"]))
         return [refused[number] if number in refused else next(written) for number in range(len(parts))]
 
@@ -97,13 +97,13 @@ class PartWriter:
         self._entries.close()
         self._connection.close()
 
-    def _begin(self, records: Mapping[str, FileRecord]) -> None:
-        """Marks the files, but for those that this job has begun or even completed: a part may come again, and late."""
-        new = [record for path, record in records.items() if path not in self._begun]
+    def _mark(self, records: Mapping[str, FileRecord]) -> None:
+        """Mark files as unfinished, unless this job has marked or completed them: a part may be repeated late."""
+        new = [record for path, record in records.items() if path not in self._marked]
         if not new:
             return
-        if len(self._begun) > _REMEMBERED:
-            self._begun.clear()
+        if len(self._marked) > _REMEMBERED:
+            self._marked.clear()
         ids = [f"f:{schema.file_key(record.path)}" for record in new]
         found = self._connection.job(
             lambda client: client.mget(index=self._shared["index"], ids=ids, source_includes=["revision"])
@@ -120,14 +120,14 @@ class PartWriter:
             for record, there in zip(new, found, strict=True)
             if not there["found"] or there["_source"]["revision"] != revision
         )
-        self._begun.update(record.path for record in new)
+        self._marked.update(record.path for record in new)
 
     def _require(self) -> None:
         require_held(self._connection, self._shared["lease"], self._shared["token"])
 
 
 class EntryWriter:
-    """Documents and passages into one version; `require` raises where that is no longer this job's."""
+    """Writes documents and passages into a version; `require` raises once the job has lost its lease."""
 
     def __init__(self, connection: Connection, version: IndexVersion, *, require: Callable[[], None]) -> None:
         self._connection = connection
@@ -139,7 +139,7 @@ class EntryWriter:
         self.fields = Fields(connection, version)
 
     def accept(self, parts: Sequence[FilePart]) -> tuple[list[FilePart], dict[int, PartWritten]]:
-        """Those within the limit of metadata fields, mapped; the others by their place in `parts`."""
+        """Claim and map metadata fields. Returns the parts within the limit, and rejections by index for the others."""
         refused: dict[int, PartWritten] = {}
         if not self._claim(parts):
             over: set[str] = set()
@@ -155,7 +155,7 @@ class EntryWriter:
         return taken, refused
 
     def send(self, parts: Sequence[FilePart], *, revision: str) -> list[PartWritten]:
-        """Documents, texts and passages. What Elasticsearch itself would not take is told one by one."""
+        """Write documents, texts and passages; rejections by Elasticsearch are reported one by one."""
         rejections: dict[int, list[Rejection]] = {}
         refusals = self.put(
             entry for number, part in enumerate(parts) for entry in self._entries(number, part, revision)
@@ -202,7 +202,7 @@ class EntryWriter:
         return Rejection(
             part.change.record.path,
             part.change.record.source,
-            f"{len(new)} metadata fields that are new ({shown}, …): a collection holds at most"
+            f"{len(new)} new metadata fields ({shown}, …), but a collection can have"
             f" {self._connection.settings.max_fields}; put the values into a list field, or raise"
             " SEARCH_APP_ELASTICSEARCH__MAX_FIELDS",
         )
@@ -210,7 +210,7 @@ class EntryWriter:
     def _map(self, parts: Sequence[FilePart]) -> None:
         paths = {path for part in parts for meta in _metas(part) for path in schema.typed(meta)} - self._mapped
         if paths:
-            # Without _meta, which is its job's alone: a mapping that is put is merged into what is there.
+            # Mappings are merged; `_meta` is left to the driver.
             properties = schema.field_mappings(paths)
             self._connection.job(lambda client: client.indices.put_mapping(index=self._index, properties=properties))
             self._mapped |= paths
@@ -247,12 +247,12 @@ class EntryWriter:
 
 
 def vectors_in(connection: Connection, indices: Sequence[str], keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-    """By key; those that the indices hold."""
+    """The vectors in the indices, by key."""
     found: dict[str, NDArray[np.float32]] = {}
     if not indices:
         return found
-    for start in range(0, len(keys), _KEYS_AT_ONCE):
-        wanted = list(keys[start : start + _KEYS_AT_ONCE])
+    for start in range(0, len(keys), _KEYS_PER_REQUEST):
+        wanted = list(keys[start : start + _KEYS_PER_REQUEST])
         body: dict[str, Any] = {
             "query": {"terms": {"key": wanted}},
             "collapse": {"field": "key"},
@@ -274,13 +274,13 @@ def mapped_fields(connection: Connection, index: str) -> set[str]:
 
 
 def _metas(part: FilePart) -> list[Meta]:
-    """Of each document with anything in this part, which may be here before the document itself."""
+    """The metadata of each document with passages in this part; the document itself may be in another part."""
     metas = {passage.document_id: passage.meta for passage in part.change.batch.passages}
     return list((metas | {document.id: document.meta for document in part.change.documents}).values())
 
 
 def unfinished_file(record: FileRecord, revision: str, condition: Mapping[str, Any] | None = None) -> Entry:
-    """Of a file that is not complete: without a digest, so the next job does it again."""
+    """The entry of an unfinished file: without a digest, so the next job indexes it again."""
     return file_entry(replace(record, digest="", modified_ns=0), revision, 0, condition)
 
 

@@ -1,4 +1,4 @@
-"""Small facts that several jobs share, beside the leases: each change is made on what is there, or made again."""
+"""Small records shared by several jobs, stored beside the leases and updated with optimistic locking."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Content = dict[str, Any]
 
 
 class Record:
-    """A JSON object under one id; the index of the leases must be there, as it is once a lease was taken."""
+    """A JSON object with an id. The lease index must exist, as it does once a lease was taken."""
 
     def __init__(self, connection: Connection, id: str) -> None:
         self._connection = connection
@@ -25,7 +25,7 @@ class Record:
         return self._read()[0]
 
     def change(self, edit: Callable[[Content | None], Content | None]) -> Content | None:
-        """What it holds then; None deletes it. `edit` may be called again, also on what it made itself."""
+        """Returns the new content; None deletes it. `edit` may be called several times, also on its own result."""
         while True:
             before, condition = self._read()
             after = edit(before)
@@ -34,7 +34,7 @@ class Record:
             try:
                 self._put(after, condition)
             except ExpectedStatus:
-                continue  # somebody else was faster, or an answer got lost
+                continue  # a concurrent change, or a lost answer
             return after
 
     def delete(self) -> None:
@@ -45,7 +45,7 @@ class Record:
             found = self._connection.job(lambda client: client.get(index=self._index, id=self._id))
         except ExpectedStatus:
             return None, {"op_type": "create"}
-        # As text: names of fields must not become fields of this index.
+        # As text, so that its keys do not become fields of the index.
         content: Content = json.loads(found["_source"]["record"])
         return content, {"if_seq_no": found["_seq_no"], "if_primary_term": found["_primary_term"]}
 
@@ -60,7 +60,7 @@ class Record:
 
 
 class Fields:
-    """Metadata fields and analyses of a version, whoever writes into it; at most `max_fields` of the former."""
+    """The metadata fields (at most `max_fields`) and analyses of a version, shared by all its writers."""
 
     def __init__(self, connection: Connection, version: IndexVersion) -> None:
         self._record = fields_record(connection, version.index)
@@ -70,11 +70,11 @@ class Fields:
         self.refresh()
 
     def refresh(self) -> None:
-        """Takes in what others claimed."""
+        """Load what other writers have claimed."""
         self._take(self._record.read())
 
     def claim(self, names: Mapping[str, str], analyses: Sequence[str]) -> bool:
-        """Whether there is room for the names; if not, nothing is claimed."""
+        """Whether the names fit into the limit; if not, nothing is claimed."""
         if names.items() <= self.names.items() and self.analyses.issuperset(analyses):
             return True
         room = True

@@ -1,7 +1,7 @@
-"""What an index looks like: its names, its mapping, and documents, passages and files as entries of it.
+"""The schema of an index: names, mapping, and the entries for files, documents and passages.
 
-All of a collection is one index, so that one alias swap publishes all of it: entries of the kinds `file`, `document`,
-`text` (what follows of a very long document) and `passage`.
+A collection is one index, so that one alias swap publishes it. Its entries have the kinds `file`, `document`, `text`
+(the rest of a very long document) and `passage`.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from search_app.types import RESERVED_META, Document, Hit, Meta, Passage, Passag
 
 QUANTISED = frozenset({"int8_hnsw", "int4_hnsw", "bbq_hnsw", "int8_flat", "int4_flat", "bbq_flat"})
 TEXT_CHARACTERS = 1_000_000
-"""Of a document's text in one entry: a request has at most 100 MB."""
+"""Characters of a document in one entry: requests are limited to 100 MB."""
 _LONGEST_TERM = 800
-"""Bytes of UTF-8: a range over keywords takes bounds of up to 1,000."""
+"""Bytes of UTF-8: the bounds of keyword ranges are limited to 1,000."""
 _INT64 = 1 << 63
-_BUILD = "search_app"
+_META = "search_app"
 
 
 @dataclass(frozen=True, slots=True)
 class IndexVersion:
-    """An index that is or will be published: what its mapping says of itself.
+    """One version of a collection's index, as its mapping describes it.
 
-    `base` is the index that it began as a copy of, `previous` the one that it took the alias from. `state` is
-    "building", then "ready"; "removing" while documents are taken out of it.
+    `base`: the index that it was cloned from; `previous`: the index that it replaced. `state`: "building", then
+    "ready"; "removing" while documents are deleted, "renaming" while the collection is renamed.
     """
 
     index: str
@@ -57,8 +57,8 @@ class IndexVersion:
 
     @classmethod
     def of(cls, index: str, mapping: Mapping[str, Any]) -> IndexVersion | None:
-        """None for an index that this program did not make."""
-        about = mapping.get("_meta", {}).get(_BUILD)
+        """None for an index of another program."""
+        about = mapping.get("_meta", {}).get(_META)
         if about is None:
             return None
         return cls(index, **{**about, "analyses": tuple(about.get("analyses", ()))})
@@ -66,14 +66,14 @@ class IndexVersion:
     def meta(self) -> dict[str, Any]:
         about = asdict(self)
         del about["index"]
-        return {_BUILD: {**about, "analyses": sorted(self.analyses), "fields": dict(self.fields or {})}}
+        return {_META: {**about, "analyses": sorted(self.analyses), "fields": dict(self.fields or {})}}
 
 
 # --- names
 
 
 def alias(prefix: str, collection: str) -> str:
-    """Names are lower case in Elasticsearch, so a capital letter is written as "=" and its small one."""
+    """Index names are lower case, so a capital letter becomes "=" and the small letter."""
     return f"{prefix}." + re.sub("[A-Z]", lambda match: "=" + match.group().lower(), collection)
 
 
@@ -107,7 +107,7 @@ def index_body(version: IndexVersion, settings: ElasticsearchSettings, keyword: 
         "mappings": {
             "_meta": version.meta(),
             "dynamic": False,
-            # Only searched, never shown: the text stands in `text`, the vector as it was in `vector`.
+            # Search fields are not returned: `text` and `vector` hold the original values.
             "_source": {"excludes": ["embedding", "vector", "words", "m"]},
             "properties": {
                 **dict.fromkeys(("kind", "file", "revision", "document", "key", "path", "sort"), exact),
@@ -145,7 +145,7 @@ ANALYSES = (*sorted(text_analysis.STEMMERS), "th", "und")
 
 
 def analysis_of(language: str) -> str:
-    """The analysis of a language: its own stemmer, words of a dictionary for Thai, else only words."""
+    """The analysis for a language: its stemmer, a dictionary for Thai, otherwise words without stemming."""
     code = text_analysis.normalise_language(language) or text_analysis.DEFAULT_LANGUAGE
     return code if code in ANALYSES else "und"
 
@@ -180,7 +180,7 @@ _TYPES = {"b": "boolean", "i": "long", "d": "double", "t": "keyword"}
 
 
 def field_path(name: str, kind: str) -> str:
-    """Where values of one kind stand: Elasticsearch wants one type a field, and knows no names but plain ones."""
+    """The path for values of one kind: Elasticsearch allows one type per field, and only plain names."""
     safe = re.sub(r"[^A-Za-z0-9_-]", lambda match: "%" + match.group().encode("utf-8", "replace").hex(), name)
     if not 0 < len(safe) <= 200:
         safe = "~" + hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
@@ -188,7 +188,7 @@ def field_path(name: str, kind: str) -> str:
 
 
 def field_mappings(paths: set[str]) -> dict[str, Any]:
-    """A mapping of new metadata fields."""
+    """The mapping of new metadata fields."""
     kinds: dict[str, Any] = {}
     for path in sorted(paths):
         _, kind, name = path.split(".", 2)
@@ -197,7 +197,7 @@ def field_mappings(paths: set[str]) -> dict[str, Any]:
 
 
 def typed(meta: Meta) -> dict[str, list[Any]]:
-    """Values by the path of their field, ready to be indexed."""
+    """Values by field path, as they are indexed."""
     found: dict[str, list[Any]] = {}
     for name, value in meta.items():
         for item in items(value) if name != RESERVED_META else []:
@@ -213,7 +213,7 @@ def kind_and_value(item: str | int | float | bool) -> tuple[str, Any]:
 
 
 def term(value: str) -> str:
-    """The text itself; a very long one by its beginning and its hash, which keeps equality and nearly all order."""
+    """The text; a very long one as its beginning and a hash, which preserves equality and nearly all order."""
     encoded = value.encode("utf-8", "replace")
     if len(encoded) <= _LONGEST_TERM:
         return value
@@ -237,7 +237,7 @@ def file_record(source: Mapping[str, Any]) -> FileRecord:
 
 
 def document_entries(document: Document, file: str, revision: str, order: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The document, then what of its text does not fit into one entry."""
+    """The entry of a document, then those for the text that does not fit into it."""
     headings, pages = outline.to_lists(document)
     common = {"file": file, "revision": revision, "document": document.id}
     texts = [document.text[start : start + TEXT_CHARACTERS] for start in range(0, len(document.text), TEXT_CHARACTERS)]
@@ -288,9 +288,9 @@ def passage_entry(
     meta: str,
     filters: Mapping[str, list[Any]],
 ) -> bytes:
-    """One line of JSON; `meta` and `filters` are those of the document, made once for all of its passages.
+    """One line of JSON; `meta` and `filters` belong to the document and are shared by its passages.
 
-    Without a vector (all NaN) there is no key either, and words alone find the passage.
+    A passage without a vector (all NaN) has no key and is found by its words only.
     """
     encoded = encoded_text(passage)
     vector = np.ascontiguousarray(vector, dtype="<f4")
@@ -335,7 +335,7 @@ def passage_of(hit: Mapping[str, Any]) -> Passage:
 
 
 def batch_of(hits: Sequence[Mapping[str, Any]], dim: int) -> PassageBatch:
-    """Passages with their vectors, NaN where one has none; `dim` 0 leaves the vectors out."""
+    """Passages with vectors (n, dim), NaN for missing ones; `dim` 0 omits the vectors."""
     embeddings = np.full((len(hits), dim), np.nan, dtype=np.float32)
     for row, hit in enumerate(hits):
         if dim and (stored := hit.get("fields", {}).get("vector")):
@@ -344,7 +344,7 @@ def batch_of(hits: Sequence[Mapping[str, Any]], dim: int) -> PassageBatch:
 
 
 def scored(hit: Mapping[str, Any], retriever: str) -> Hit:
-    """Elasticsearch gives (1 + inner product) / 2 for a vector."""
+    """Elasticsearch scores vectors as (1 + inner product) / 2."""
     score = float(hit["_score"])
     score = 2 * score - 1 if retriever == "dense" else score
     return Hit(passage_of(hit), score, {retriever: score})

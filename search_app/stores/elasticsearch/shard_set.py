@@ -1,4 +1,4 @@
-"""What several `apply --shard i/n` agree on while they fill one version: one record beside the leases."""
+"""The shared record of several `apply --shard i/n` jobs that fill one index version."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from search_app.stores.elasticsearch.indices import all_indices
 from search_app.stores.elasticsearch.lease import Lease
 from search_app.stores.elasticsearch.records import Content, Record
 
-_AT_ONCE = 32
+_THREADS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class ShardSet:
-    """`live` served when the first shard came; the version `index` is there once it was `made`.
+    """`index`: the version they fill, which exists once `made`; `live`: the index that was live at the start.
 
-    `publisher` is the shard that was the last to be done.
+    `publisher`: the shard that finished last.
     """
 
     index: str
@@ -45,10 +45,10 @@ class ShardSet:
     def busy(self, collection: str, why: str = "") -> IndexBusy:
         missing = ", ".join(f"{number}/{self.count}" for number in self.missing)
         last = f"{self.publisher}/{self.count}"
-        state = f"missing: {missing}" if missing else f"but {last} ended before it published them"
+        state = f"missing: {missing}" if missing else f"but {last} ended before publishing"
         return IndexBusy(
             f"{len(self.done)} of {self.count} shards of collection '{collection}' are done, {state}{why}",
-            hint=f"run --shard {missing or last}, or do all the rest in one job: search-index apply --shard 1/1",
+            hint=f"run --shard {missing or last}, or do the rest in one job: search-index apply --shard 1/1",
         )
 
 
@@ -62,21 +62,21 @@ def open_set(connection: Connection, collection: str) -> ShardSet | None:
 
 
 def require_none(connection: Connection, collection: str) -> None:
-    """For who holds the collection's lease. Raises IndexBusy where a set is begun, whether a shard runs or not."""
+    """Raises IndexBusy if a set is unfinished, running or not. The caller holds the collection's lease."""
     if found := open_set(connection, collection):
         raise found.busy(collection)
     record(connection, collection).delete()
 
 
 def abandon(connection: Connection, collection: str) -> None:
-    """Forgets the set; what it wrote stays for the job that goes on. Raises IndexBusy where a shard of it runs."""
+    """Delete the set; its index version stays to be continued. Raises IndexBusy while one of its shards runs."""
     found = ShardSet.of(record(connection, collection).read())
     count = found.count if found else 0
 
     def claim(number: int) -> None:
         Lease(connection, collection, shard=f"{number}/{count}").release()
 
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="shards") as pool:
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="shards") as pool:
         list(pool.map(claim, range(1, count + 1)))
     record(connection, collection).delete()
 

@@ -1,7 +1,7 @@
-"""A version that several `apply --shard i/n` share, whenever and wherever each of them runs.
+"""Several `apply --shard i/n` jobs fill one index version, on any machines and at any time.
 
-Each shard has a lease of its own; the collection's is held only to join and to publish, so that neither meets an
-ordinary job or the other.
+Each shard has its own lease. It holds the collection's lease only to join the set and to publish, which excludes
+ordinary jobs and other shards.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from search_app.stores.elasticsearch.schema import IndexVersion
 from search_app.stores.elasticsearch.shard_set import ShardSet, open_set, record
 from search_app.stores.elasticsearch.writer import ElasticsearchWriter
 
-_PAUSE = 0.2
+_RETRY_SECONDS = 0.2
 
 
 class ShardWriter(ElasticsearchWriter):
-    """One of `count` writers that fill one version, whenever and wherever each of them runs; the last one publishes."""
+    """The writer of shard (i, n); the last one to finish publishes."""
 
     def __init__(
         self, connection: Connection, manifest: Manifest, *, collection: str, shard: tuple[int, int],
@@ -47,10 +47,10 @@ class ShardWriter(ElasticsearchWriter):
         with self._alone(or_job=True) as lease:
             found = ShardSet.of(self._set.read())
             if found is None or found.index != self._joined.index:
-                return ()  # another one published it
+                return ()  # published by another shard
             if not found.missing:
                 if found.made or self._base is None:
-                    self._version = self._version or self._made()
+                    self._version = self._version or self._created()
                     self._publish(lease, first=self._live is None and not found.made)
                 self._set.delete()
             return found.missing
@@ -65,22 +65,22 @@ class ShardWriter(ElasticsearchWriter):
             if found is None and spent is not None and spent.publisher == self._number:
                 live, _ = self._versions.find()
                 if live is not None and live.index == spent.index:
-                    # Killed after all was published. Run again it begins no other set, unless there is something to do.
+                    # Killed after publishing: no new set is needed, unless something has changed since.
                     self._set.delete()
                     return live, None
             return self._join(found)
 
     def _make(self) -> IndexVersion:
-        # Once this is joined an ordinary job holds the lease only until it is refused.
+        # An ordinary job holds the lease only until it is refused, once a shard has joined.
         with self._alone(or_job=self._joined is not None):
             found = open_set(self._connection, self._collection)
             if self._joined is not None and (found is None or found.index != self._joined.index):
                 raise self._taken_over()
             self._live, version = self._join(found)
-            return version or self._made()
+            return version or self._created()
 
-    def _made(self) -> IndexVersion:
-        """The set's version, new or as it is. For who is alone: others who look for builds delete what is half made."""
+    def _created(self) -> IndexVersion:
+        """The set's version, created if needed. Needs `_alone`, since other jobs delete half-created versions."""
         assert self._joined is not None
         version = replace(
             self._versions.new_version(self._live, index=self._joined.index), vectors=self._joined.vectors
@@ -94,7 +94,7 @@ class ShardWriter(ElasticsearchWriter):
             self._require_agreement(found)
         live, version = self._versions.find()
         if found is not None and (found.made or version) and (version is None or version.index != found.index):
-            found = None  # its version is lost
+            found = None  # its version was lost
         if found is None:
             planned = version or self._versions.new_version(live)
             found = ShardSet(
@@ -107,7 +107,7 @@ class ShardWriter(ElasticsearchWriter):
             )
             self._set.change(lambda _: found.content())
         self._joined = found
-        # Whoever runs again is not done until its end; so nothing is published that it is about to change.
+        # A shard that runs again is not done, so nothing is published before it ends.
         self._change(done=False, made=version is not None)
         return live, version
 
@@ -121,7 +121,7 @@ class ShardWriter(ElasticsearchWriter):
         ):
             if theirs != mine:
                 raise found.busy(
-                    self._collection, f"; they were begun with {what} {_shown(theirs)}, and not {_shown(mine)}"
+                    self._collection, f"; they were started with {what} {_shown(theirs)}, not {_shown(mine)}"
                 )
 
     def _change(self, *, done: bool | None = None, made: bool = False) -> ShardSet:
@@ -147,7 +147,7 @@ class ShardWriter(ElasticsearchWriter):
 
     @contextmanager
     def _alone(self, *, or_job: bool = False) -> Iterator[Lease]:
-        """Holds the collection's lease; waits for other shards' moments with it, and for jobs where `or_job`."""
+        """Hold the collection's lease; waits while other shards hold it, and with `or_job` also for ordinary jobs."""
         deadline = time.monotonic() + self._connection.settings.patience + EXPIRY_SECONDS
         while True:
             try:
@@ -156,7 +156,7 @@ class ShardWriter(ElasticsearchWriter):
             except Held as error:
                 if not (error.step or or_job) or time.monotonic() > deadline:
                     raise
-            time.sleep(_PAUSE)
+            time.sleep(_RETRY_SECONDS)
         try:
             yield lease
         finally:

@@ -1,4 +1,4 @@
-"""A collection on Elasticsearch, for reading."""
+"""Read a collection on Elasticsearch."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from search_app.text import analysis
 from search_app.types import Document, Filter, Hit, Matrix, PassageBatch, Rankings
 
 T = TypeVar("T")
-MOST_HITS = 10_000
-"""What Elasticsearch gives in one answer."""
+MAX_HITS = 10_000
+"""The most hits in one response."""
 _FRESH_SECONDS = 0.5
 _PAGE = 1_000
 _MAX_WORDS = 1_000
 
 
 class ElasticsearchStore:
-    """Every call answers from one published index, so from one generation; a new one is noticed within a second.
+    """Each call uses one published index, so one generation; a new one is noticed within a second.
 
-    `k` is at most 10,000 here. Both halves of any number of questions are one request.
+    `k` is limited to 10,000. Both retrievers for any number of questions are one request.
     """
 
     def __init__(self, connection: Connection, collection: str) -> None:
@@ -140,7 +140,7 @@ class ElasticsearchStore:
         return counts_of(found)
 
     def is_degraded(self) -> bool:
-        """Searches all shards: the cluster may know an index whose shards are lost."""
+        """Queries all shards, since the cluster may list an index whose shards are lost."""
 
         def ask(version: IndexVersion) -> None:
             try:
@@ -169,7 +169,7 @@ class ElasticsearchStore:
             condition = None
             if where is not None:
                 condition = to_query(filters.check(where, version.fields or None))
-            size = min(k, MOST_HITS)
+            size = min(k, MAX_HITS)
             dense = [] if vectors is None else [self._dense(version, vector, size, condition) for vector in vectors]
             keyword = [self._keyword(version, question, size, condition) for question in questions]
             answers = self._msearch(version, [body for body in (*dense, *keyword) if body is not None])
@@ -183,14 +183,14 @@ class ElasticsearchStore:
         return self._on_live(ask)
 
     def _dense(self, version: IndexVersion, vector: Any, k: int, condition: dict[str, Any] | None) -> dict[str, Any]:
-        # A rebuild may have changed what the vectors mean.
+        # A rebuild may have changed the encoder.
         _manifest(version.manifest).require_encoder(self.manifest.encoder)
         settings = self._connection.settings
         knn: dict[str, Any] = {
             "field": "embedding",
             "query_vector": np.asarray(vector, dtype=np.float32),
             "k": k,
-            "num_candidates": min(MOST_HITS, max(k, settings.candidates)),
+            "num_candidates": min(MAX_HITS, max(k, settings.candidates)),
         }
         if version.vectors in schema.QUANTISED:
             knn["rescore_vector"] = {"oversample": settings.oversample}
@@ -204,7 +204,7 @@ class ElasticsearchStore:
         words = " ".join(analysis.normalise_text(question).split()[:_MAX_WORDS])
         if not words or not version.analyses:
             return None
-        # A passage has words in the one analysis of its language, and is compared with the question in the same.
+        # Each passage is indexed with the analysis of its language, and the question is analysed the same way.
         matches = [{"match": {f"words.{name}": {"query": words}}} for name in version.analyses]
         query: dict[str, Any] = {"bool": {"should": matches, "minimum_should_match": 1}}
         if condition is not None:
@@ -214,9 +214,9 @@ class ElasticsearchStore:
     def _msearch(self, version: IndexVersion, bodies: Sequence[dict[str, Any]]) -> Iterator[Any]:
         if not bodies:
             return iter(())
-        # Half an answer would look like a whole one: a lost shard is an error.
+        # A lost shard is an error rather than an incomplete result.
         header = {"index": version.index, "allow_partial_search_results": False}
-        # Word statistics of all shards, so that a passage's score does not depend on where it lies.
+        # Word statistics of all shards, so that a passage's score does not depend on its shard.
         everywhere = {**header, "search_type": "dfs_query_then_fetch"}
         lines: list[Any] = [dumps(part) for body in bodies for part in (header if "knn" in body else everywhere, body)]
 
@@ -247,13 +247,13 @@ class ElasticsearchStore:
         return found["_source"]
 
     def _all(self, kind: str, sort: Sequence[str], source: object) -> Iterator[Any]:
-        """EntryWriter of a kind in order, all from the index that is live now."""
+        """All entries of a kind in the live index, sorted."""
         version = self._current(fresh=True)
         found = walk(self._connection.question, version.index, {"term": {"kind": kind}}, sort, source)
         return (hit["_source"] for hit in found)
 
     def _current(self, *, fresh: bool = False) -> IndexVersion:
-        """What the alias points to, asked for at most twice a second. Raises IndexNotFound."""
+        """The live version, looked up at most twice a second unless `fresh`. Raises IndexNotFound."""
         with self._lock:
             if self._version is not None and not fresh and time.monotonic() - self._looked < _FRESH_SECONDS:
                 return self._version
@@ -265,7 +265,7 @@ class ElasticsearchStore:
             return version
 
     def _on_live(self, ask: Callable[[IndexVersion], T]) -> T:
-        """Once more, where an index was replaced twice and deleted since it was looked up."""
+        """Retry once if the index was replaced twice, and so deleted, since it was looked up."""
         with self._connection.one_deadline():
             try:
                 return ask(self._current())
@@ -282,7 +282,7 @@ def _manifest(text: str) -> Manifest:
 
 
 class _Gone(Exception):
-    """The index is no longer there."""
+    """The index was deleted."""
 
 
 def walk(
@@ -294,7 +294,7 @@ def walk(
     *,
     stored: Sequence[str] = (),
 ) -> Iterator[Any]:
-    """All entries that match, in order of fields that together are unique; `ask` is the connection's way to ask."""
+    """All matching entries, sorted by fields that are unique together; `ask`: the connection's `question` or `job`."""
     body: dict[str, Any] = {"query": query, "sort": list(sort), "source": source, "size": _PAGE}
     if stored:
         body["stored_fields"] = list(stored)
@@ -319,7 +319,7 @@ def count(client: Any, index: str) -> Any:
 
 
 def counts_of(found: Any) -> dict[str, int]:
-    """Passages of the same text each have the vector here."""
+    """Passages with the same text are counted with a vector each."""
     about = found["aggregations"]
     kinds = {bucket["key"]: int(bucket["doc_count"]) for bucket in about["kinds"]["buckets"]}
     return {

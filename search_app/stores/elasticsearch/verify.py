@@ -1,4 +1,4 @@
-"""Whether an index holds what it says that it holds."""
+"""Check that an index is complete and consistent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNIT = 1e-2
 
 
 def verify(connection: Connection, collection: str) -> list[str]:
-    """Manifest and counts of all, texts and vectors of a sample; words for people. Raises IndexNotFound."""
+    """Check the manifest and counts, and texts and vectors of a sample. Raises IndexNotFound."""
     live = all_indices(connection, collection).live
     if live is None:
         raise IndexNotFound(collection)
@@ -35,7 +35,7 @@ def verify(connection: Connection, collection: str) -> list[str]:
         if document is None:
             problems.append(f"passage {passage.id} has no document")
         elif document.text[passage.start : passage.end] != passage.text:
-            problems.append(f"passage {passage.id} does not stand at its place in {passage.source}")
+            problems.append(f"passage {passage.id} differs from the text of {passage.source}")
         vector = schema.vector_of(hit["fields"]["vector"][0])
         if vector.shape != (manifest.encoder.dim,) or abs(float(np.linalg.norm(vector)) - 1) > _UNIT:
             problems.append(f"passage {passage.id} has no unit vector of {manifest.encoder.dim} numbers")
@@ -51,13 +51,13 @@ def _counts(connection: Connection, live: IndexVersion) -> list[str]:
     for hit in walk(connection.job, live.index, {"term": {"kind": "file"}}, ["path"], True):
         source = hit["_source"]
         if not source["digest"]:
-            problems.append(f"{source['source']} is only half indexed; run: search-index apply")
+            problems.append(f"{source['source']} is only partly indexed; run: search-index apply")
             continue
         stated["documents"] += source["documents"]
         stated["passages"] += source["passages"]
     if not problems:
         problems += [
-            f"{found[name]} {name} where its files say {number}"
+            f"the index has {found[name]} {name}, but its files have {number}"
             for name, number in stated.items()
             if found[name] != number
         ]
@@ -65,7 +65,7 @@ def _counts(connection: Connection, live: IndexVersion) -> list[str]:
 
 
 def _sample(connection: Connection, live: IndexVersion) -> list[Any]:
-    """Passages in a random order of their hashed keys, so that all have the same chance."""
+    """A uniform sample: passages from a random point in the order of their hashed keys."""
     start = f"{random.randrange(16**8):08x}"
     hits: list[Any] = []
     for condition in ({"range": {"key": {"gte": start}}}, {"range": {"key": {"lt": start}}}):
@@ -88,7 +88,7 @@ def _sample(connection: Connection, live: IndexVersion) -> list[Any]:
 
 
 def _unfindable(connection: Connection, live: IndexVersion, sample: list[Any]) -> list[str]:
-    """Sampled passages that their own vector does not find: then the vectors that are searched are others."""
+    """Sampled passages that a search with their own vector does not find."""
     checked = sample[: _SAMPLE // 4]
     if not checked:
         return []
@@ -109,7 +109,7 @@ def _unfindable(connection: Connection, live: IndexVersion, sample: list[Any]) -
     for answer in answers:
         hits = answer.get("hits", {}).get("hits", [])
         missed += not hits or 2 * float(hits[0]["_score"]) - 1 < 1 - _UNIT
-    # An approximate search may miss one; a broken one misses all.
+    # An approximate search may miss a few.
     return (
         [f"{missed} of {len(checked)} passages are not found by their own vector"] if missed > len(checked) / 10 else []
     )

@@ -1,4 +1,4 @@
-"""Writing a collection on Elasticsearch: into a version beside the live index, published whole by an alias swap."""
+"""Write a collection on Elasticsearch: into a new index version, which an alias swap publishes."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from search_app.stores.elasticsearch.schema import IndexVersion
 from search_app.stores.elasticsearch.shard_set import abandon, require_none
 from search_app.stores.elasticsearch.store import walk
 
-_KEYS_AT_ONCE = 500
+_KEYS_PER_REQUEST = 500
 
 
 @dataclass(slots=True)
 class _Open:
-    """What parts of a file have brought so far; `languages` are those of its documents, whose passages may follow."""
+    """What the parts of a file contained so far; `languages` by document id, for passages in later parts."""
 
     documents: int = 0
     passages: int = 0
@@ -93,11 +93,11 @@ class ElasticsearchWriter:
             self._before = np.sort(np.frombuffer(before, dtype=np.uint64))
 
     def known_vectors(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Of the live index, which stays as it is, and of what an earlier job left in the version."""
+        """Vectors of the live index, and of the version that an earlier job left."""
         return vectors_in(self._connection, self._indices, keys)
 
     def write(self, changes: Sequence[FileChange]) -> list[Rejection]:
-        """Returns when all is on disk. In between, a file that is not complete has no digest, so it is done again."""
+        """Returns when everything is stored. An incomplete file has no digest, so a later job indexes it again."""
         if not changes:
             return []
         self._lease.require()
@@ -121,10 +121,10 @@ class ElasticsearchWriter:
         self._written.update(schema.file_key(change.record.path) for change in taken)
         return rejected
 
-    # --- parts written elsewhere
+    # --- parts written on other machines
 
     def part_writer_config(self) -> dict[str, Any]:
-        """JSON with which a `PartWriter` on any machine joins this job, and no longer than it runs."""
+        """JSON for a `PartWriter` on another machine, valid while this job runs."""
         self._lease.require()
         version, _ = self._ensure_version()
         return {
@@ -137,9 +137,9 @@ class ElasticsearchWriter:
         }
 
     def complete(self, files: Sequence[FileWritten]) -> list[Rejection]:
-        """Files all of whose parts are written. Returns what was refused of them, on whatever machine.
+        """Mark files as indexed once all their parts are written. Returns everything that was rejected of them.
 
-        A file with a part that was not kept, or of which more or less is there than its parts told, goes entirely.
+        A file with a rejected part, or with other counts than its parts reported, is removed.
         """
         if not files:
             return []
@@ -150,27 +150,27 @@ class ElasticsearchWriter:
         self._broken -= {file.record.path for file in files}
         self._broken |= {rejection.path for rejection in rejected}
         gone, whole, passages = [], [], {}
-        found = self._count([schema.file_key(file.record.path) for file in files], self._revision)
+        counted = self._count([schema.file_key(file.record.path) for file in files], self._revision)
         for file in files:
             path = file.record.path
-            kinds = found.get(schema.file_key(path), {})
-            there = (kinds.get("document", 0), kinds.get("passage", 0))
-            told = (sum(part.documents for part in file.parts), sum(part.passages for part in file.parts))
+            kinds = counted.get(schema.file_key(path), {})
+            found = (kinds.get("document", 0), kinds.get("passage", 0))
+            reported = (sum(part.documents for part in file.parts), sum(part.passages for part in file.parts))
             if not all(part.kept for part in file.parts):
                 gone.append(path)
-            elif path not in self._broken and there != told:
+            elif path not in self._broken and found != reported:
                 gone.append(path)
                 rejected.append(
                     Rejection(
                         path,
                         file.record.source,
-                        f"{there[0]} documents and {there[1]} passages are there where its parts had {told[0]} and"
-                        f" {told[1]}: it changed while it was read; run the command again",
+                        f"the index has {found[0]} documents and {found[1]} passages of it, but its parts had"
+                        f" {reported[0]} and {reported[1]}: it changed while it was read; run the command again",
                     )
                 )
             else:
                 whole.append(file.record)
-                passages[path] = told[1]
+                passages[path] = reported[1]
         self._delete(version, gone)
         self._replace(whole, passages)
         return rejected
@@ -186,7 +186,7 @@ class ElasticsearchWriter:
             self._delete(version, paths)
 
     def remove_documents(self, ids: Sequence[str]) -> int:
-        """A version that is left in the middle of this is never gone on with: half of a removal is seen by nobody."""
+        """A version that is left in the middle of this is not continued, so nobody sees a partial removal."""
         if not ids:
             return 0
         self._lease.require()
@@ -196,8 +196,8 @@ class ElasticsearchWriter:
         if not found:
             return 0
         self._state("removing")
-        for start in range(0, len(found), _KEYS_AT_ONCE):
-            gone = [document for document, _ in found[start : start + _KEYS_AT_ONCE]]
+        for start in range(0, len(found), _KEYS_PER_REQUEST):
+            gone = [document for document, _ in found[start : start + _KEYS_PER_REQUEST]]
             self._delete_where(version, {"bool": {"filter": [{"terms": {"document": gone}}]}})
         self._refresh(version)
         self._recount(version, sorted({file for _, file in found}))
@@ -205,7 +205,7 @@ class ElasticsearchWriter:
         return len(found)
 
     def finish(self) -> tuple[int, ...]:
-        """Publishes the version, and deletes what is older than the index that it replaces."""
+        """Publish the version and delete all but the previous one."""
         self._lease.require()
         if self._version is not None or self._base is None:
             self._publish(self._lease, first=self._live is None and not self._written)
@@ -215,7 +215,7 @@ class ElasticsearchWriter:
         self._close_entries()
         self._lease.release()
 
-    # --- what a shard does differently
+    # --- overridden by ShardWriter
 
     def _hold(self) -> Lease:
         return Lease(self._connection, self._collection)
@@ -233,7 +233,7 @@ class ElasticsearchWriter:
 
     @property
     def _base(self) -> IndexVersion | None:
-        """What a version begins with."""
+        """The index that a new version is cloned from."""
         return None if self._versions.rebuild else self._live
 
     @property
@@ -256,7 +256,7 @@ class ElasticsearchWriter:
         self._close_entries()
 
     def _part(self, change: FileChange) -> FilePart | None:
-        """None where an earlier part of the file was turned away."""
+        """None if an earlier part of the file was rejected."""
         path = change.record.path
         if change.first:
             self._broken.discard(path)
@@ -271,12 +271,12 @@ class ElasticsearchWriter:
         return part
 
     def _mark(self, records: Iterable[FileRecord]) -> None:
-        """As begun: without a digest."""
+        """Mark files as unfinished."""
         _, entries = self._ensure_version()
         entries.put(unfinished_file(record, self._revision) for record in records)
 
     def _replace(self, records: Sequence[FileRecord], passages: Mapping[str, int]) -> None:
-        """What was there before of these files goes, and those of which all was taken count as indexed."""
+        """Delete the earlier entries of these files, and mark those without a rejection as indexed."""
         version, entries = self._ensure_version()
         self._delete(version, [record.path for record in records if self._was_there(record.path)], keep=self._revision)
         entries.put(
@@ -286,9 +286,9 @@ class ElasticsearchWriter:
         )
 
     def _delete(self, version: IndexVersion, paths: Sequence[str], *, keep: str = "") -> None:
-        """EntryWriter of the files, but for those of the revision `keep`."""
-        for start in range(0, len(paths), _KEYS_AT_ONCE):
-            files = [schema.file_key(path) for path in paths[start : start + _KEYS_AT_ONCE]]
+        """Delete the entries of files, except those of the revision `keep`."""
+        for start in range(0, len(paths), _KEYS_PER_REQUEST):
+            files = [schema.file_key(path) for path in paths[start : start + _KEYS_PER_REQUEST]]
             query: dict[str, Any] = {"bool": {"filter": [{"terms": {"file": files}}]}}
             if keep:
                 query["bool"]["must_not"] = [{"term": {"revision": keep}}]
@@ -300,19 +300,19 @@ class ElasticsearchWriter:
         )
 
     def _entries_of(self, version: IndexVersion, ids: Sequence[str]) -> Iterator[tuple[str, str]]:
-        """Those of the documents that are there, each with the key of its file."""
+        """The existing documents among `ids`, each with the key of its file."""
         wanted = list(dict.fromkeys(ids))
-        for start in range(0, len(wanted), _KEYS_AT_ONCE):
-            batch = wanted[start : start + _KEYS_AT_ONCE]
+        for start in range(0, len(wanted), _KEYS_PER_REQUEST):
+            batch = wanted[start : start + _KEYS_PER_REQUEST]
             query = {"bool": {"filter": [{"term": {"kind": "document"}}, {"terms": {"document": batch}}]}}
             for hit in walk(self._connection.job, version.index, query, ["document"], ["document", "file"]):
                 yield hit["_source"]["document"], hit["_source"]["file"]
 
     def _recount(self, version: IndexVersion, files: Sequence[str]) -> None:
-        """Writes into each file's entry how many documents and passages of it there are."""
+        """Update the numbers of documents and passages in the entries of files."""
         _, entries = self._ensure_version()
-        for start in range(0, len(files), _KEYS_AT_ONCE):
-            batch = files[start : start + _KEYS_AT_ONCE]
+        for start in range(0, len(files), _KEYS_PER_REQUEST):
+            batch = files[start : start + _KEYS_PER_REQUEST]
             counts = self._count(batch)
             changed = []
             for hit in walk(self._connection.job, version.index, _of_files(batch, {"kind": "file"}), ["path"], True):
@@ -323,11 +323,11 @@ class ElasticsearchWriter:
             entries.put(changed)
 
     def _count(self, files: Sequence[str], revision: str = "") -> dict[str, dict[str, int]]:
-        """EntryWriter of each kind by file, of one revision or of all."""
+        """Numbers of entries by file and kind, of one revision or of all."""
         version, _ = self._ensure_version()
         found: dict[str, dict[str, int]] = {}
-        for start in range(0, len(files), _KEYS_AT_ONCE):
-            query = _of_files(files[start : start + _KEYS_AT_ONCE], {"revision": revision} if revision else {})
+        for start in range(0, len(files), _KEYS_PER_REQUEST):
+            query = _of_files(files[start : start + _KEYS_PER_REQUEST], {"revision": revision} if revision else {})
             answer = self._connection.job(
                 lambda client: client.search(
                     index=version.index,
@@ -336,7 +336,7 @@ class ElasticsearchWriter:
                     track_total_hits=False,
                     aggs={
                         "files": {
-                            "terms": {"field": "file", "size": _KEYS_AT_ONCE},
+                            "terms": {"field": "file", "size": _KEYS_PER_REQUEST},
                             "aggs": {"kinds": {"terms": {"field": "kind", "size": 10}}},
                         }
                     },
@@ -352,7 +352,7 @@ class ElasticsearchWriter:
         self._connection.job(lambda client: client.indices.put_mapping(index=version.index, meta=version.meta()))
 
     def _was_there(self, path: str) -> bool:
-        """Whether an earlier version may have left entries; what the writer was never asked for may be anything."""
+        """Whether the file may have earlier entries; True if unknown."""
         if self._before is None or schema.file_key(path) in self._written:
             return True
         number = np.uint64(_number(path))
@@ -369,7 +369,7 @@ class ElasticsearchWriter:
 
 
 def _number(path: str) -> int:
-    """Eight bytes for a path: of millions of files few share one, and then only a deletion finds nothing."""
+    """Eight bytes of a path's hash; a collision only causes a deletion that finds nothing."""
     return int(schema.file_key(path)[:16], 16)
 
 

@@ -59,7 +59,7 @@ _CHECKSUMS_OF_WORDS = {
 }
 _UNIT = 1e-2
 _SAMPLE = 1_000
-_DOCUMENTS_AT_ONCE = 1_000
+_DOCUMENTS_PER_BATCH = 1_000
 _LISTED = 20
 """Rows listed for one kind of problem."""
 
@@ -233,7 +233,7 @@ def _attributes(db: apsw.Connection) -> Iterator[str]:
         "SELECT a.document, f.name, a.kind, a.value FROM attributes a JOIN fields f ON f.id = a.field"
         " WHERE a.document BETWEEN ? AND ?"
     )
-    while batch := list(itertools.islice(documents, _DOCUMENTS_AT_ONCE)):
+    while batch := list(itertools.islice(documents, _DOCUMENTS_PER_BATCH)):
         with closing(apsw.Connection(":memory:")) as derived:
             derived.execute(TABLES)
             for row, meta in batch:

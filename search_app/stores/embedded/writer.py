@@ -37,7 +37,7 @@ from search_app.stores.embedded.schema import FILES_AFTER, INDEX_FILE, REBUILD_F
 from search_app.stores.embedded.state import holds_index, last_commit, read_manifest
 from search_app.types import Document, Matrix, Passage
 
-_KEYS_AT_ONCE = 500
+_KEYS_PER_QUERY = 500
 
 
 class SqliteWriter:
@@ -90,11 +90,11 @@ class SqliteWriter:
     def known_vectors(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         found: dict[str, NDArray[np.float32]] = {}
         with translated(self._path):
-            for start in range(0, len(keys), _KEYS_AT_ONCE):
+            for start in range(0, len(keys), _KEYS_PER_QUERY):
                 batch = rows(
                     self._db,
                     "SELECT rowid, key, embedding, checksum FROM vectors WHERE key IN (SELECT value FROM json_each(?))",
-                    (json.dumps(keys[start : start + _KEYS_AT_ONCE]),),
+                    (json.dumps(keys[start : start + _KEYS_PER_QUERY]),),
                 )
                 for row, key, blob, checksum in batch:
                     checksums.require("vector", row, checksum, checksums.of_vector(row, blob))

@@ -243,7 +243,10 @@ def test_an_index_of_another_format_is_refused_with_both_versions(tmp_path: Path
     ("other", "message"),
     [
         (dataclasses.replace(MANIFEST, splitter="v1 99/8"), "splitter: the index was built with v1 64/8, .* v1 99/8"),
-        (dataclasses.replace(MANIFEST, analysis="de"), "analysis: the index was built with auto, the settings say de"),
+        (
+            dataclasses.replace(MANIFEST, analysis="de"),
+            "analysis: the index was built with auto, .* de",
+        ),
         (Manifest(HashEncoder(dim=32, digest="other").stamp, "v1 64/8", "auto"), "encoder: .*hash.*other"),
         (Manifest(HashEncoder(dim=32, precision="int8").stamp, "v1 64/8", "auto"), "precision: .*float32.*int8"),
     ],

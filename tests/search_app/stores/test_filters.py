@@ -12,6 +12,11 @@ from search_app.stores import filters
 from search_app.stores.filters import parse_where
 
 
+def test_a_value_with_a_space_and_no_quotes_is_refused_with_the_remedy() -> None:
+    with pytest.raises(InvalidQuery, match="unexpected 'Lovelace'; put quotes around a value with spaces"):
+        parse_where("author = Ada Lovelace")
+
+
 def test_text_becomes_haystacks_grammar() -> None:
     assert parse_where("modified>=2026-01-01") == {
         "field": "meta.modified", "operator": ">=", "value": "2026-01-01",
@@ -132,5 +137,5 @@ def test_a_filter_too_deep_or_too_long_is_refused() -> None:
     for _ in range(100):
         deep = {"operator": "NOT", "conditions": [deep]}
     for where in (deep, {"operator": "OR", "conditions": [leaf] * 1000}):
-        with pytest.raises(InvalidQuery, match="at most"):
+        with pytest.raises(InvalidQuery, match="can have"):
             filters.check(where)
