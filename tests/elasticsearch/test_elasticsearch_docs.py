@@ -21,7 +21,7 @@ def test_the_first_commands_work(elasticsearch: Address, elasticsearch_prefix: s
     block = re.search(r"^```sh\n(pip install .*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert block is not None
     install, *commands = block.group(1).splitlines()
-    assert install == "pip install 'search-app[cpu,elasticsearch]'"
+    assert install == "pip install -c requirements.lock '.[cpu,elasticsearch]'"
     (tmp_path / "handbook").mkdir()
     (tmp_path / "handbook" / "leave.md").write_text("# Leave\n\nEvery employee has 25 days of annual leave.\n")
     environment = {
