@@ -32,7 +32,6 @@ from search_app.stores.catalog import open_catalog
 from search_app.stores.elasticsearch import index_versions, lease
 from search_app.stores.elasticsearch.catalog import ElasticsearchCatalog
 from search_app.stores.elasticsearch.connection import Connection
-from search_app.stores.elasticsearch.index_versions import IndexVersions
 from search_app.stores.elasticsearch.schema import IndexVersion
 from search_app.stores.embedded.catalog import EmbeddedCatalog
 from search_app.stores.index import Catalog
@@ -150,13 +149,13 @@ def test_a_shard_that_comes_while_another_makes_the_build_does_not_take_it_away(
     catalog: ElasticsearchCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(catalog, *(file(number) for number in range(5)))
-    make, delete, missing = IndexVersions._wait_for_shards, index_versions.delete_indices, []
+    make, delete, missing = index_versions.wait_for_shards, index_versions.delete_indices, []
     deleted: list[str] = []
     other = threading.Thread(target=lambda: missing.append(shard(catalog, "2/2", file(41))))
 
-    def while_another_comes(self: IndexVersions, build: IndexVersion) -> None:
-        """Between the copy and what tells what it is."""
-        make(self, build)
+    def while_another_comes(connection: Connection, version: IndexVersion) -> None:
+        """Between the clone and its metadata."""
+        make(connection, version)
         if other.ident is None:
             other.start()
             other.join(timeout=2)
@@ -165,7 +164,7 @@ def test_a_shard_that_comes_while_another_makes_the_build_does_not_take_it_away(
         deleted.extend(names)
         delete(connection, names)
 
-    monkeypatch.setattr(IndexVersions, "_wait_for_shards", while_another_comes)
+    monkeypatch.setattr(index_versions, "wait_for_shards", while_another_comes)
     monkeypatch.setattr(index_versions, "delete_indices", noted)
     missing.append(shard(catalog, "1/2", file(40)))
     other.join(timeout=120)
@@ -304,12 +303,12 @@ def test_shards_that_disagree_are_told_what_about(catalog: ElasticsearchCatalog)
     assert shard(catalog, "1/3", change("a", "one")) == (2, 3)
     other = Manifest(ENCODER.stamp, "v1 32/4", "auto")
     for shards, manifest, rebuild, told in (
-        ((2, 4), MANIFEST, False, "begun with shards 3, and not 4"),
-        ((2, 3), MANIFEST, True, "begun with --rebuild False, and not True"),
-        ((2, 3), other, False, "begun with encoder, splitter and analysis others"),
+        ((2, 4), MANIFEST, False, "started with shards 3, not 4"),
+        ((2, 3), MANIFEST, True, "started with --rebuild False, not True"),
+        ((2, 3), other, False, "started with encoder, splitter and analysis others"),
     ):
         with pytest.raises(IndexBusy, match=told):
-            catalog.writer("c", manifest, shard=shards, rebuild=rebuild)
+            catalog.shard_writer("c", manifest, shards, rebuild=rebuild)
     with pytest.raises(IndexBusy, match="1 of 3 shards"):
         catalog.writer("c", MANIFEST, rebuild=True)
 
