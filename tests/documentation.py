@@ -17,6 +17,9 @@ TOP_TO_BOTTOM = {
 }
 """Page → the test that runs its commands one after another, except those listed below."""
 
+SLOW = ("search-app train", "SEARCH_APP_READER__MODEL=my-reader")
+"""Starts of README's commands that run in `make test-all` only."""
+
 ELSEWHERE = {
     "README.md": {
         "make demo": ("tests/integration/test_demo.py", "run_demo("),
@@ -120,10 +123,10 @@ def runner(page: str, command: str) -> str | None:
     return _listed(page, command) or TOP_TO_BOTTOM.get(page)
 
 
-def tier(path: str) -> str:
-    """The smallest of `make test` and `make test-all` that runs the commands in that file."""
+def tier(command: str, path: str) -> str:
+    """The smallest of `make test` and `make test-all` that runs the command in that file."""
     slow = r"mark\.slow\n(?:@.*\n)*def test_\w*(?:page|commands)"
-    is_slow = path.startswith("tests/docker/") or re.search(slow, (ROOT / path).read_text())
+    is_slow = path.startswith("tests/docker/") or re.search(slow, (ROOT / path).read_text()) or command.startswith(SLOW)
     return "make test-all" if is_slow else "make test"
 
 
@@ -139,5 +142,5 @@ if __name__ == "__main__":
         for block in blocks(page):
             for command in block.commands():
                 place = runner(page, command) or "nothing runs it"
-                where = f"{tier(place)}: {place}" if (ROOT / place).is_file() else place
+                where = f"{tier(command, place)}: {place}" if (ROOT / place).is_file() else place
                 print(f"{page:22} {command.splitlines()[0][:58]:58} {where}")

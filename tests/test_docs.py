@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ QUESTIONS = {
 
 @dataclass
 class Desk:
-    """A folder with documents, and what it takes to run README's commands there."""
+    """A folder with documents, where README's commands run; the servers get free ports."""
 
     folder: Path
     environment: dict[str, str]
@@ -69,6 +69,18 @@ class Desk:
             text=True,
             timeout=240,
         )
+
+    def run_all(self, commands: Iterable[str]) -> dict[str, str]:
+        """What each command printed; SERVERS keep running."""
+        printed = {}
+        for command in commands:
+            if command in SERVERS:
+                self.serve(command, SERVERS[command])
+            else:
+                done = self.run(command)
+                assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+                printed[command] = done.stdout
+        return printed
 
     def serve(self, command: str, health: str) -> None:
         port = self.ports["8501" if command == "python -m ui" else "8000"]
@@ -126,21 +138,26 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 @pytest.mark.timeout(600)
 def test_readme_runs_from_top_to_bottom(desk: Desk) -> None:
-    said: dict[str, str] = {}
+    printed = desk.run_all(command for command in readme() if not command.startswith(documentation.SLOW))
+    assert len(printed) > 10
+    from_python = next(output for command, output in printed.items() if command.startswith("python -c"))
+    assert "handbook/leave.md" in from_python
+    assert "Grace Hopper" in printed['search-app answer "Who was elected?" --collection minutes']
+    assert "leave.md" in next(output for command, output in printed.items() if "Nobody" in command)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_readme_trains_and_measures_a_reader(desk: Desk) -> None:
+    printed = desk.run_all(command for command in readme() if command.startswith(documentation.SLOW))
+    assert any(re.search(r"^em +\d", output, re.MULTILINE) for output in printed.values())
+
+
+def readme() -> Iterator[str]:
+    """The commands that tests run; Python code as a command too."""
     for block in documentation.to_run("README.md"):
         for command in block.commands():
-            command = f"python -c {shlex.quote(command)}" if block.language == "python" else command
-            if command in SERVERS:
-                desk.serve(command, SERVERS[command])
-            else:
-                done = desk.run(command)
-                assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-                said[command] = done.stdout
-    assert len(said) > 10
-    printed = next(output for command, output in said.items() if command.startswith("python -c"))
-    assert "handbook/leave.md" in printed
-    assert "Grace Hopper" in said['search-app answer "Who was elected?" --collection minutes']
-    assert "leave.md" in next(output for command, output in said.items() if "Ada" in command or "Nobody" in command)
+            yield f"python -c {shlex.quote(command)}" if block.language == "python" else command
 
 
 @pytest.mark.parametrize("page", documentation.pages())
