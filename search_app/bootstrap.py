@@ -1,10 +1,10 @@
-"""The only place that names concrete classes: settings in, a service out."""
+"""Builds a service from settings. Only this module chooses concrete classes."""
 
 from __future__ import annotations
 
 import os
 
-# Haystack reports usage by default; this program reports nothing to anyone.
+# Haystack reports usage by default; this program reports nothing.
 os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "False")
 
 import importlib.metadata
@@ -23,9 +23,9 @@ from search_app.stores.vectors import faiss, gpu
 
 
 def open_service(settings: Settings | None = None, **overrides: Any) -> SearchService:
-    """A service over the collections under `settings.home`; overrides are settings by name, as `home="docs.index"`.
+    """Open a service over the collections under `settings.home`. Overrides are settings by name: `home="docs.index"`.
 
-    Raises ConfigurationError and ModelUnavailable; a missing index shows with the first question.
+    Raises ConfigurationError and ModelUnavailable. A missing index raises with the first question.
     """
     settings = settings or load_settings(**overrides)
     set_threads(settings.threads)
@@ -71,7 +71,7 @@ def open_service(settings: Settings | None = None, **overrides: Any) -> SearchSe
 
 
 def describe_installation(settings: Settings, hardware: Hardware) -> dict[str, Any]:
-    """What `search-app info` shows: machine, versions, settings, and each collection with its manifest and counts."""
+    """Machine, versions, settings, and each collection with its manifest and counts, for `search-app info`."""
     return {
         "home": str(settings.home),
         "processor": {

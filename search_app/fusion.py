@@ -1,4 +1,4 @@
-"""Several rankings into one. Raw scores of different retrievers are never compared with each other."""
+"""Fuses two rankings into one. Raw scores of different retrievers are never compared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RRF_CONSTANT = 60
 
 
 def fuse(dense: Sequence[Hit], keyword: Sequence[Hit], settings: RetrievalSettings, *, k: int) -> list[Hit]:
-    """The best k of both, by `settings.method`; each hit keeps the raw scores of the retrievers that found it."""
+    """The best k hits of both, by `settings.method`. Each hit keeps the raw scores of the retrievers that found it."""
     found: dict[str, Hit] = {}
     for hit in (*dense, *keyword):
         before = found.get(hit.passage.id)
@@ -35,7 +35,7 @@ def _reciprocal_ranks(hits: Sequence[Hit]) -> Mapping[str, float]:
 
 
 def _scaled(hits: Sequence[Hit]) -> Mapping[str, float]:
-    """Linear: the worst candidate of this ranking 0, the best 1; a passage that it did not find gets 0 too."""
+    """Linear: the worst candidate of this ranking gets 0, the best 1; a passage that is not in it gets 0."""
     if not hits:
         return {}
     worst, best = hits[-1].score, hits[0].score

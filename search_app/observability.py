@@ -1,4 +1,4 @@
-"""What a request spent where: stage timers that go into the response, the log and Prometheus."""
+"""Times the stages of a request, for the response, the log and Prometheus."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STAGE_SECONDS = Histogram("search_app_stage_seconds", "Seconds spent in a stage
 
 @contextmanager
 def collect_timings() -> Iterator[dict[str, float]]:
-    """Seconds by stage of what runs inside, in this thread."""
+    """Collect the seconds of each stage that runs in the block, in this thread."""
     timings: dict[str, float] = {}
     token = _timings.set(timings)
     try:
@@ -28,6 +28,7 @@ def collect_timings() -> Iterator[dict[str, float]]:
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
+    """Time the block as one stage of a request."""
     start = time.perf_counter()
     try:
         yield

@@ -1,4 +1,4 @@
-"""What the parts promise each other; structural, nothing inherits from these."""
+"""The interfaces between the parts. They are structural: implementations do not inherit from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search_app.types import Answer, Document, Filter, Hit, Matrix, PassageBatch
 
 @dataclass(frozen=True, slots=True)
 class EncoderStamp:
-    """What makes two encoders' vectors comparable; `digest` is a SHA-256 over weights and tokenizer."""
+    """Identifies an encoder: vectors of equal stamps are comparable. `digest`: SHA-256 of weights and tokenizer."""
 
     model: str
     digest: str
@@ -25,7 +25,7 @@ class EncoderStamp:
 
 
 class Tokenized(Protocol):
-    """Texts as an encoder's model takes them: `len` of them, `tokens` with special ones. Opaque to callers."""
+    """Texts as the input of an encoder: `len` texts, `tokens` in all with special tokens. Opaque to callers."""
 
     @property
     def tokens(self) -> int: ...
@@ -34,29 +34,29 @@ class Tokenized(Protocol):
 
 
 class Encoder(Protocol):
-    """Text to unit vectors."""
+    """Turns texts into unit vectors."""
 
     @property
     def stamp(self) -> EncoderStamp: ...
 
     def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Character range of every token, without special tokens or truncation: one (n, 2) array a text."""
+        """The character range of every token, without special tokens or truncation: one (n, 2) array per text."""
         ...
 
     def tokenizer_json(self) -> str:
-        """What `token_spans` uses, in the format of the `tokenizers` library, for another process."""
+        """The tokenizer behind `token_spans`, in the format of the `tokenizers` library, for another process."""
         ...
 
     def encode_passages(self, texts: Sequence[str]) -> Matrix:
-        """float32 (n, dim), unit length, in input order: `tokenize_passages` and `encode_tokenized` in a row."""
+        """float32 (n, dim), unit length, in input order: `tokenize_passages`, then `encode_tokenized`."""
         ...
 
     def tokenize_passages(self, texts: Sequence[str]) -> Tokenized:
-        """Safe to call in one thread while another one encodes."""
+        """One thread may tokenise while another one encodes."""
         ...
 
     def encode_tokenized(self, tokenized: Any) -> Matrix:
-        """float32 (n, dim), unit length, in input order, of what this encoder tokenised."""
+        """float32 (n, dim), unit length, in input order. `tokenized` comes from this encoder."""
         ...
 
     def encode_queries(self, texts: Sequence[str]) -> Matrix:
@@ -71,9 +71,9 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """A file that the index knows: `path` is absolute, `source` as given.
+    """A file in the index. `path` is absolute, `source` as given.
 
-    `digest` is the SHA-256 of its bytes; a file with metadata beside it adds "+" and the SHA-256 of that.
+    `digest` is the SHA-256 of its bytes, followed by "+" and the SHA-256 of its metadata file if it has one.
     """
 
     path: str
@@ -212,7 +212,7 @@ class IndexWriter(Protocol):
 
 
 class Ranker(Protocol):
-    """Re-orders hits by reading question and passage together."""
+    """Reorders hits by reading question and passage together."""
 
     def rank(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]]) -> list[list[Hit]]: ...
 
@@ -232,5 +232,5 @@ class Reader(Protocol):
         ...
 
     def read(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]], *, top_k: int) -> list[list[Answer]]:
-        """`extract` and `score` in a row."""
+        """`extract`, then `score`."""
         ...

@@ -1,6 +1,6 @@
-"""What flows through the program: documents, passages, hits, answers. Frozen, slotted, without behaviour to mock.
+"""The data of the program: documents, passages, hits, answers. Frozen dataclasses without behaviour.
 
-Every offset counts characters (code points) of `Document.text`, half-open.
+Every offset counts characters (Unicode code points) of `Document.text`. Ranges are half-open.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Scalar = str | int | float | bool
 MetaValue = Scalar | list[str] | list[Scalar]
 Meta = Mapping[str, MetaValue]
 RESERVED_META = "haystack:rest"
-"""A metadata field that is kept and given back with the others, but neither shown nor to be filtered by."""
+"""A metadata field that is stored and returned, but not shown, and that filters ignore."""
 Matrix = NDArray[np.float32]
 Filter = Mapping[str, object]
 """A filter in Haystack's grammar: `{"field", "operator", "value"}` or `{"operator": "AND", "conditions": [...]}`."""
@@ -36,7 +36,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading in a document's text: `level` 1 is the outermost, [start, end) its own line."""
+    """A heading in a document's text. `level` 1 is the outermost; [start, end) is the heading's line."""
 
     level: int
     title: str
@@ -46,7 +46,7 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """`length` characters from `start` of the document stand at `raw_start` of the page's own character list."""
+    """`length` characters from `start` in the document are at `raw_start` in the original page's character list."""
 
     start: int
     raw_start: int
@@ -55,7 +55,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page (`number` from 1) and its range in the document's text; `runs` map it to the original's characters."""
+    """A page (`number` from 1) and its range in the document's text. `runs` map it to the original's characters."""
 
     number: int
     start: int
@@ -65,7 +65,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What the user owns. `source` is the path or URL as given; `headings` and `pages` are ordered by `start`."""
+    """A document of the user. `source` is the path or URL as given; `headings` and `pages` are ordered by `start`."""
 
     id: str
     title: str
@@ -79,7 +79,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A retrievable piece: `document.text[start:end] == text`. `title` is the path of headings above it."""
+    """A part of a document that can be retrieved: `document.text[start:end] == text`. `title`: its path of headings."""
 
     id: str
     document_id: str
@@ -106,7 +106,7 @@ class PassageBatch:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A passage that was retrieved. Higher `score` is better; `scores` holds the raw score of each retriever."""
+    """A retrieved passage. A higher `score` is better. `scores` holds the raw score of each retriever."""
 
     passage: Passage
     score: float
@@ -115,9 +115,9 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Rankings:
-    """What the retrievers found for one question, each best first, all from one `generation` of the index.
+    """The hits of both retrievers for one question, best first, from one `generation` of the index.
 
-    `degraded`: found in a replica, as the index itself was out of reach, or on the CPU, as its GPU was.
+    `degraded`: a replica answered because the index was out of reach, or the CPU because the GPU was.
     """
 
     dense: Sequence[Hit]
@@ -147,7 +147,7 @@ class SpanCandidate:
 class Answer:
     """A marked answer. `span` is in the document's characters; None means "no answer here" (and `text` is empty).
 
-    `confidence` is the probability that the answer is right, or None where the reader has no calibration.
+    `confidence` is the probability that the answer is right, or None if the reader has no calibration.
     """
 
     text: str
@@ -159,9 +159,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """One question's result. `timings` in seconds by stage; `generation` names the state of the index it came from.
+    """The result of one question. `timings` are seconds by stage; `generation` numbers the state of the index.
 
-    `degraded`: of a replica, which may be older than the index itself, or without the GPU that the settings want.
+    `degraded`: from a replica, which may be older than the index, or without the GPU that the settings ask for.
     """
 
     question: str

@@ -1,4 +1,4 @@
-"""A collection as a Haystack `DocumentStore`: the one place outside `indexing` that writes an index."""
+"""A collection as a Haystack `DocumentStore`. It writes to the index, as only `indexing` does otherwise."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ P = ParamSpec("P")
 S = TypeVar("S")
 T = TypeVar("T")
 _DIM = 768
-_TIDY = 1_000
+_FINISH_AFTER = 1_000
 _SECRETS = ("api_key", "password")
 _SPLITTER = "haystack"
 
@@ -54,9 +54,9 @@ def _in_thread(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S
 class SearchAppDocumentStore:
     """One collection. Safe to use from any number of threads; each write is one generation of the index.
 
-    `settings` are those of search-app by name, over what the environment says, as {"store": "elasticsearch"}. A
-    collection that is not there yet is made by the first write, for vectors of `embedding_dim` (768), or with the stamp
-    of `encoder` ("bundled", a folder or a hub name), so that search-app itself can answer from it.
+    `settings` are settings of search-app by name, over the environment's, as {"store": "elasticsearch"}. The first
+    write creates a missing collection: for vectors of `embedding_dim` (768), or for those of `encoder` ("bundled", a
+    folder or a hub name), so that search-app can answer from it.
     """
 
     def __init__(
@@ -94,10 +94,10 @@ class SearchAppDocumentStore:
         self._index: Index | None = None
         self._opening = threading.Lock()
         self._write_lock = threading.Lock()
-        self._untidied = 0
+        self._unfinished = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Secrets by the name of their environment variable; one that is a value is refused."""
+        """A secret is the name of its environment variable. Raises ValueError for a plain value."""
         return default_to_dict(self, **self._parameters)
 
     @classmethod
@@ -113,7 +113,7 @@ class SearchAppDocumentStore:
 
     @property
     def retrieval(self) -> RetrievalSettings:
-        """How search-app fuses rankings, by its settings."""
+        """The settings of fusion."""
         return self._settings.retrieval
 
     # --- reading
@@ -122,7 +122,7 @@ class SearchAppDocumentStore:
         return self._ask(lambda index: index.counts()["passages"], 0)
 
     def filter_documents(self, filters: dict[str, Any] | None = None) -> list[Document]:
-        """All that match, whole, the oldest first (on Elasticsearch by id)."""
+        """The documents that match, oldest first (on Elasticsearch by id)."""
         return [
             to_document(passage, vector)
             for batch in self._passages(filters, vectors=True)
@@ -132,7 +132,7 @@ class SearchAppDocumentStore:
     def count_documents_by_filter(self, filters: dict[str, Any]) -> int:
         if split_ids(filters)[1] is not None:
             return sum(len(batch.passages) for batch in self._passages(filters))
-        to_filter(filters, ())  # refused also where there is no collection yet
+        to_filter(filters, ())  # raises for a bad filter even if there is no collection yet
 
         def count(index: Index) -> int:
             where = to_filter(filters, index.fields())
@@ -151,7 +151,7 @@ class SearchAppDocumentStore:
         return {name: {"type": kind} for name, kind in sorted(found.items()) if name != RESERVED_META}
 
     def get_metadata_field_min_max(self, metadata_field: str) -> dict[str, Any]:
-        """None for both where no document has the field, or its values have no order among them."""
+        """None for both if no document has the field, or if its values cannot be ordered."""
         values = [value for value in self._values(metadata_field, None) if isinstance(value, int | float | str)]
         try:
             return {"min": min(values), "max": max(values)}
@@ -166,7 +166,7 @@ class SearchAppDocumentStore:
         size: int = 10,
         filters: dict[str, Any] | None = None,
     ) -> tuple[list[Any], int]:
-        """Values from the `from_`th on, in order of their text, and the number of all; 1, 1.0, True and "1" differ."""
+        """`size` values from number `from_`, ordered as text, and the total count. 1, 1.0, True and "1" differ."""
         wanted = (search_term or "").casefold()
         distinct = {(type(value).__name__, str(value)): value for value in self._values(metadata_field, filters)}
         names = sorted((text, kind) for kind, text in distinct if wanted in text.casefold())
@@ -183,7 +183,7 @@ class SearchAppDocumentStore:
     # --- writing
 
     def write_documents(self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE) -> int:
-        """Returns how many were written; NONE means FAIL. All of it is one commit, or nothing is.
+        """Write documents in one commit; return how many were written. `DuplicatePolicy.NONE` means FAIL.
 
         Elasticsearch may refuse single ones; those are named by a DocumentStoreError, and the others are written.
         """
@@ -208,7 +208,7 @@ class SearchAppDocumentStore:
         return len(documents) if policy == DuplicatePolicy.OVERWRITE else len(distinct)
 
     def delete_documents(self, document_ids: list[str]) -> None:
-        """Ids that are not there are passed over; a passage of a file goes only with its whole file."""
+        """Delete documents; unknown ids are ignored. A passage of a file is deleted only with its whole file."""
         if not self._any(ids=document_ids):
             return
         with self._writing() as (writer, _):
@@ -217,7 +217,7 @@ class SearchAppDocumentStore:
             self._remove(writer, found)
 
     def delete_all_documents(self, recreate_index: bool = False) -> None:
-        """Files of `search-index apply` included. `recreate_index` begins anew, with this store's `embedding_dim`."""
+        """Delete all documents, also those of files. `recreate_index` starts over with this store's `embedding_dim`."""
         if recreate_index:
             with self._writing(rebuild=True) as (writer, _):
                 writer.finish()
@@ -228,7 +228,7 @@ class SearchAppDocumentStore:
                 self._publish(writer, count)
 
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
-        """Documents of files that match go too; returns how many (of a file: passages) there were."""
+        """Delete matching documents, also those of files; return how many (for files: passages) there were."""
         if not self.count_documents_by_filter(filters):
             return 0
         with self._writing() as (writer, _):
@@ -237,7 +237,7 @@ class SearchAppDocumentStore:
         return len(found)
 
     def update_by_filter(self, filters: dict[str, Any], meta: dict[str, Any]) -> int:
-        """Puts `meta` over that of each document that matches; returns how many there were."""
+        """Merge `meta` into that of each matching document; return how many there were."""
         if not self.count_documents_by_filter(filters):
             return 0
         with self._writing() as (writer, manifest):
@@ -260,7 +260,7 @@ class SearchAppDocumentStore:
         top_k: int = 10,
         return_embedding: bool = False,
     ) -> list[Document]:
-        """The nearest by cosine, best first; exactly min(top_k, matching documents with an embedding)."""
+        """The nearest documents by cosine, best first: min(top_k, matching documents with an embedding)."""
         return self._retrieved(
             lambda index, where: index.search_dense(_query(query_embedding, index), k=top_k, where=where)[0],
             filters, top_k, return_embedding,
@@ -289,7 +289,7 @@ class SearchAppDocumentStore:
         return_embedding: bool = False,
         retrieval: RetrievalSettings | None = None,
     ) -> list[Document]:
-        """Both rankings of one generation, fused as search-app does; `retrieval` defaults to the settings."""
+        """Both rankings from one generation, fused. `retrieval` defaults to the store's settings."""
         how = retrieval or self.retrieval
 
         def search(index: Index, where: Filter | None) -> list[Hit]:
@@ -314,7 +314,7 @@ class SearchAppDocumentStore:
     get_metadata_field_min_max_async = _in_thread(get_metadata_field_min_max)
     get_metadata_field_unique_values_async = _in_thread(get_metadata_field_unique_values)
 
-    # --- beneath
+    # --- helpers
 
     def _open(self) -> Index:
         with self._opening:
@@ -323,7 +323,7 @@ class SearchAppDocumentStore:
             return self._index
 
     def _ask(self, ask: Callable[[Index], T], otherwise: T) -> T:
-        """`otherwise` while there is no such collection."""
+        """`otherwise` if the collection does not exist yet."""
         with _translated():
             try:
                 return ask(self._open())
@@ -379,7 +379,7 @@ class SearchAppDocumentStore:
 
     @contextmanager
     def _writing(self, *, rebuild: bool = False) -> Iterator[tuple[IndexWriter, Manifest]]:
-        """The collection's writer for as long as the block takes; what is read in it is what will be changed."""
+        """Hold the collection's writer during the block, so that nothing changes between reading and writing."""
         with self._write_lock, _translated():
             stored = None if rebuild else self._ask(lambda index: index.manifest, None)
             manifest = stored or self._new_manifest()
@@ -389,7 +389,7 @@ class SearchAppDocumentStore:
                 with self._opening:
                     self._index.close()
                     self._index = None
-            self._ask(lambda index: index.generation, 0)  # so that the next question sees it
+            self._ask(lambda index: index.generation, 0)  # take in the commit, for the next question
 
     def _write(self, writer: IndexWriter, manifest: Manifest, documents: Sequence[Document]) -> None:
         changes: list[FileChange] = [
@@ -412,12 +412,12 @@ class SearchAppDocumentStore:
         self._publish(writer, len(passages))
 
     def _publish(self, writer: IndexWriter, changed: int) -> None:
-        """In the embedded store a write is public at once; it is tidied up after as much work as that is itself."""
-        self._untidied += changed
+        """The embedded store publishes each write at once, and refreshes its caches after enough of them."""
+        self._unfinished += changed
         kept = self._ask(lambda index: index.counts()["passages"], 0)
-        if self._settings.store != "embedded" or self._untidied >= max(_TIDY, kept // 2):
+        if self._settings.store != "embedded" or self._unfinished >= max(_FINISH_AFTER, kept // 2):
             writer.finish()
-            self._untidied = 0
+            self._unfinished = 0
 
     def _new_manifest(self) -> Manifest:
         name, dim = self._parameters["encoder"], self._parameters["embedding_dim"]
@@ -437,7 +437,7 @@ class SearchAppDocumentStore:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Our errors as Haystack's."""
+    """Raise our errors as Haystack's."""
     try:
         yield
     except InvalidQuery as error:
@@ -456,7 +456,7 @@ def _require_own(passages: Iterable[Passage]) -> None:
 
 
 def _values(passage: Passage, name: str) -> Sequence[Any]:
-    """As they were written; the items of a list one by one."""
+    """The values of a field as they were written; the items of a list one by one."""
     value: Any = passage.meta.get(name)
     if value is None and RESERVED_META in passage.meta:
         value = json.loads(str(passage.meta[RESERVED_META])).get("meta", {}).get(name)
@@ -464,7 +464,7 @@ def _values(passage: Passage, name: str) -> Sequence[Any]:
 
 
 def _query(embedding: Sequence[float] | NDArray[np.float32], index: Index) -> NDArray[np.float32]:
-    """(1, dim), unit length. Raises DocumentStoreError for another length."""
+    """float32 (1, dim), unit length. Raises DocumentStoreError for another dimension."""
     vector = np.asarray(embedding, dtype=np.float32)
     if vector.shape != (index.manifest.encoder.dim,):
         raise DocumentStoreError(

@@ -1,4 +1,4 @@
-"""Haystack's filters as ours: the same grammar, but None is a value there, and an unknown field is an empty one."""
+"""Translates Haystack's filters to ours. In Haystack's, None is a value, and an unknown field is an empty one."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _NEVER: Filter = {"operator": "OR", "conditions": []}
 
 
 def to_filter(filters: Mapping[str, Any] | None, known: Collection[str]) -> Filter | None:
-    """None for no filter. `known` are the collection's fields. Raises FilterError."""
+    """Our filter, or None for no filter. `known` are the collection's fields. Raises FilterError."""
     return _translated(filters, known, 0) if filters else None
 
 
 def split_ids(filters: Mapping[str, Any] | None) -> tuple[Mapping[str, Any] | None, list[str] | None]:
-    """The filter without its conditions on `id`, and the ids that these allow (None: any).
+    """The filter without its conditions on `id`, and the ids that those allow (None: any).
 
     Only for conditions that must hold, so at the top or in its AND.
     """
@@ -74,11 +74,11 @@ def _translated(where: object, known: Collection[str], depth: int) -> Filter:
 def _comparison(where: Mapping[str, Any], known: Collection[str]) -> Filter:
     field, operator, value = where["field"], _required(where, "operator"), _required(where, "value")
     if not isinstance(field, str) or not field.removeprefix("meta."):
-        raise FilterError("a condition's field is a name")
+        raise FilterError("the field of a condition must be a name")
     if field in ("id", "content", "blob", "score", "embedding", "sparse_embedding"):
         raise FilterError(
-            f"'{field}' is no metadata: filters are about fields of meta (documents are also listed, not searched, by"
-            " 'id' with == or in, alone or in an AND)"
+            f"'{field}' is not metadata; filter by fields of meta (or, to list documents, by 'id' with == or in,"
+            " alone or in an AND)"
         )
     if operator not in _COMPARISONS:
         raise FilterError(f"unknown operator '{operator}': use one of {', '.join(_COMPARISONS)}")
@@ -112,7 +112,7 @@ def _condition(name: str, operator: str, value: Any, known: Collection[str]) -> 
 
 
 def _require_order(name: str, operator: str, value: object) -> None:
-    """A text can be ordered where it is a date in ISO 8601, as it sorts like one."""
+    """Text can be ordered only if it is an ISO 8601 date, which sorts as text."""
     if isinstance(value, list | dict):
         raise FilterError(f"{name} {operator} needs a number or a date, not {type(value).__name__}")
     if isinstance(value, str):

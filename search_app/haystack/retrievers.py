@@ -1,4 +1,4 @@
-"""Retrievers over a `SearchAppDocumentStore` for stock Haystack pipelines: by embedding, by BM25, and by both fused."""
+"""Retrievers over a `SearchAppDocumentStore`: by embedding, by BM25, and by both, fused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Embedding = list[float] | NDArray[np.float32]
 
 
 class _Retriever:
-    """What the three share: their parameters, and how those of a run go over them.
+    """The parameters that all retrievers share, and how those of a run override them.
 
     They call its `__init__` by name: `@component` makes another class of theirs, which `super()` does not know.
     """
@@ -64,7 +64,7 @@ class _Retriever:
 
 @component
 class SearchAppEmbeddingRetriever(_Retriever):
-    """The nearest by cosine."""
+    """The nearest documents by cosine."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class SearchAppEmbeddingRetriever(_Retriever):
 
 @component
 class SearchAppBM25Retriever(_Retriever):
-    """By the words of the query, each document's analysed in its own language."""
+    """BM25 over the words of the query, analysed in each document's language."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class SearchAppBM25Retriever(_Retriever):
 
 @component
 class SearchAppHybridRetriever(_Retriever):
-    """Both rankings from one generation of the index, fused; parameters left out are those of the store's settings."""
+    """Both rankings from one generation of the index, fused. Parameters default to the store's settings."""
 
     def __init__(
         self,

@@ -81,7 +81,7 @@ def test_an_answer_is_marked_in_the_best_passage(bench: Bench) -> None:
     assert result.generation == 3
 
 
-def test_a_search_reads_nothing(bench: Bench) -> None:
+def test_a_search_does_not_call_the_reader(bench: Bench) -> None:
     result = bench.service.search("Vienna", collection="geo", k=2)
     assert len(result.hits) == 2
     assert result.answers == ()
@@ -95,7 +95,7 @@ def test_a_question_to_one_collection_never_sees_another(bench: Bench) -> None:
     assert sorted(bench.opened) == ["geo", "law"]
 
 
-def test_k_limits_the_hits_and_not_what_is_read(bench: Bench) -> None:
+def test_k_limits_the_hits_but_not_the_passages_read(bench: Bench) -> None:
     result = bench.service.answer("Lima", collection="geo", k=1, top_k=3)
     assert len(result.hits) == 1
     assert len(result.answers) == 3
@@ -122,7 +122,7 @@ def test_a_request_outside_the_limits_is_refused_by_field(bench: Bench, argument
 
 
 @pytest.mark.parametrize("question", ["?", "x", "维也纳在哪里？", "\x00", "🚀"])
-def test_any_question_of_one_character_and_up_has_a_result(bench: Bench, question: str) -> None:
+def test_a_question_of_one_character_has_a_result(bench: Bench, question: str) -> None:
     assert len(bench.service.answer(question, collection="geo").hits) == 3
 
 
@@ -148,12 +148,12 @@ def test_a_ranker_reorders_the_hits(tmp_path: Path) -> None:
     assert bench.service.answer("Lima", collection="geo").answers
 
 
-def test_fusion_is_a_setting(tmp_path: Path) -> None:
+def test_the_fusion_method_is_a_setting(tmp_path: Path) -> None:
     bench = Bench(tmp_path, retrieval=RetrievalSettings(method="rrf"))
     assert bench.service.search("Lima", collection="geo").hits[0].passage.text == FACTS["geo"][1]
 
 
-def test_many_questions_give_the_results_of_each(bench: Bench) -> None:
+def test_many_questions_give_the_same_results_as_one_by_one(bench: Bench) -> None:
     questions = ["Vienna", "Lima", "Bergen rain", "Peru"] * 5
     many = bench.service.answer_many(questions, collection="geo", k=2, top_k=1)
     for question, result in zip(questions, many, strict=True):
@@ -161,7 +161,7 @@ def test_many_questions_give_the_results_of_each(bench: Bench) -> None:
         assert (result.question, result.hits, result.answers) == (question, alone.hits, alone.answers)
 
 
-def test_waiting_calls_are_computed_together_one_batch_at_a_time() -> None:
+def test_waiting_calls_are_computed_in_one_batch_at_a_time() -> None:
     running, most, batches = 0, 0, []
 
     def square(numbers: list[int]) -> list[int]:
@@ -181,7 +181,7 @@ def test_waiting_calls_are_computed_together_one_batch_at_a_time() -> None:
     assert len(batches) < 60
 
 
-def test_a_failed_batch_fails_its_callers_and_no_others() -> None:
+def test_a_failed_batch_fails_only_its_own_callers() -> None:
     def refuse_odd(numbers: list[int]) -> list[int]:
         if any(number % 2 for number in numbers):
             raise InvalidQuery("odd")
@@ -223,7 +223,7 @@ class Opening:
         return store_of(FACTS[collection]), ENCODER
 
 
-def test_a_collection_that_is_slow_to_open_holds_up_no_other_and_is_opened_once(tmp_path: Path) -> None:
+def test_a_slow_collection_is_opened_once_and_does_not_delay_others(tmp_path: Path) -> None:
     bench = Opening(tmp_path)
     with bench.service, ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(bench.service.search, "Lima", collection="geo") for _ in range(3)]
@@ -248,7 +248,7 @@ class Rebuilt(ExactStore):
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_collection_whose_encoder_has_changed_is_opened_once_more(tmp_path: Path, times: int) -> None:
+def test_a_collection_is_reopened_after_its_encoder_changed(tmp_path: Path, times: int) -> None:
     opened: list[ExactStore] = []
 
     def open_collection(name: str) -> tuple[Any, Encoder]:
@@ -265,7 +265,7 @@ def test_a_collection_whose_encoder_has_changed_is_opened_once_more(tmp_path: Pa
     assert len(opened) == 2
 
 
-def test_a_collection_that_could_not_be_opened_is_tried_again(tmp_path: Path) -> None:
+def test_a_failed_opening_is_tried_again(tmp_path: Path) -> None:
     bench = Opening(tmp_path)
     bench.error = BackendUnavailable("the server is down")
     bench.go.set()
@@ -304,7 +304,7 @@ def test_a_query_vector_is_computed_once(tmp_path: Path) -> None:
     assert service.info()["cache"]["query vectors"]["hits"] == 1
 
 
-def test_a_cache_of_no_size_keeps_nothing(tmp_path: Path) -> None:
+def test_a_cache_of_size_zero_keeps_nothing(tmp_path: Path) -> None:
     service, _, encoder, _ = cached_service(tmp_path, query_vectors_mb=0)
     assert service.search("Vienna").hits == service.search("Vienna").hits
     assert encoder.encoded == ["Vienna"] * 2

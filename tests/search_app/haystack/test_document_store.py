@@ -149,7 +149,7 @@ ANYTHING = {
     ],
     ids=lambda document: document.content or "none",
 )
-def test_a_document_comes_back_whole(where: dict[str, Any], document: Document) -> None:
+def test_a_document_is_returned_as_written(where: dict[str, Any], document: Document) -> None:
     with closing(SearchAppDocumentStore("c", embedding_dim=4, **where)) as store:
         assert store.write_documents([document]) == 1
         assert store.filter_documents() == [document]
@@ -202,7 +202,7 @@ FILTERS: list[tuple[dict[str, Any], set[str]]] = [
 ]
 
 
-def test_a_filter_matches_what_it_says(filled: SearchAppDocumentStore, subtests: pytest.Subtests) -> None:
+def test_filters_match_by_type_and_operator(filled: SearchAppDocumentStore, subtests: pytest.Subtests) -> None:
     for filters, expected in FILTERS:
         with subtests.test(str(filters)):
             assert {document.id for document in filled.filter_documents(filters)} == expected
@@ -221,9 +221,9 @@ def test_documents_are_listed_by_id(filled: SearchAppDocumentStore) -> None:
     assert filled.delete_by_filter({"operator": "AND", "conditions": [several, large]}) == 1
     assert {item.id for item in filled.filter_documents()} == {"lake", "engine", "blank"}
     assert filled.filter_documents({"field": "id", "operator": "in", "value": []}) == []
-    with pytest.raises(FilterError, match="'id' is no metadata"):
+    with pytest.raises(FilterError, match="'id' is not metadata"):
         filled.filter_documents({"operator": "NOT", "conditions": [by_id]})
-    with pytest.raises(FilterError, match="'id' is no metadata"):
+    with pytest.raises(FilterError, match="'id' is not metadata"):
         filled.bm25_retrieval("lake", filters=by_id)
 
 
@@ -240,7 +240,7 @@ def test_documents_are_listed_by_id(filled: SearchAppDocumentStore) -> None:
         ["size"],
     ],
 )
-def test_what_is_no_filter_is_refused(filled: SearchAppDocumentStore, filters: Any) -> None:
+def test_invalid_filters_are_refused(filled: SearchAppDocumentStore, filters: Any) -> None:
     with pytest.raises(FilterError):
         filled.filter_documents(filters)
     with pytest.raises(FilterError):
@@ -310,7 +310,7 @@ def test_each_write_and_each_delete_is_one_generation(filled: SearchAppDocumentS
         assert index.generation == before + 5
 
 
-def test_a_write_while_another_writes_names_the_process(where: dict[str, Any]) -> None:
+def test_a_second_writer_is_refused_and_told_the_process_of_the_first(where: dict[str, Any]) -> None:
     with (
         closing(SearchAppDocumentStore("c", embedding_dim=64, **where)) as store,
         closing(SearchAppDocumentStore("c", embedding_dim=64, **where)) as other,
@@ -352,7 +352,7 @@ def test_a_thousand_documents_are_one_commit(tmp_path: Path) -> None:
                 assert index.counts()["vectors"] == 900
 
 
-def test_vectors_that_nothing_needs_go_with_time(tmp_path: Path) -> None:
+def test_unused_vectors_are_deleted_by_maintenance(tmp_path: Path) -> None:
     with closing(SearchAppDocumentStore("c", home=str(tmp_path), embedding_dim=64)) as store:
         for version in range(3):
             documents = embedded(*(Document(id=str(i), content=f"text {i} of {version}") for i in range(600)))
@@ -364,7 +364,7 @@ def test_vectors_that_nothing_needs_go_with_time(tmp_path: Path) -> None:
             assert index.counts()["vectors"] <= 1200
 
 
-def test_passages_of_files_are_read_and_kept_from_single_changes(where: dict[str, Any]) -> None:
+def test_passages_of_files_can_be_read_but_not_changed_one_by_one(where: dict[str, Any]) -> None:
     indexed(where)
     with closing(SearchAppDocumentStore("c", **where)) as store:
         found = store.filter_documents({"field": "author", "operator": "==", "value": "Ada"})
@@ -388,7 +388,7 @@ def test_passages_of_files_are_read_and_kept_from_single_changes(where: dict[str
         assert store.filter_documents() == embedded(DOCUMENTS[0])
 
 
-def test_what_is_written_here_is_a_hit_there(where: dict[str, Any]) -> None:
+def test_a_written_document_is_found_by_the_service(where: dict[str, Any]) -> None:
     indexed(where)
     with closing(SearchAppDocumentStore("c", **where)) as store:
         store.write_documents(embedded(Document(id="1", content="A river in Vienna.", meta=ANYTHING), scale=2.0))
@@ -422,7 +422,7 @@ def test_a_store_goes_through_yaml_without_its_secrets(monkeypatch: pytest.Monke
         SearchAppDocumentStore("c", home=str(tmp_path), api_key=Secret.from_token("very secret")).to_dict()
 
 
-def test_what_a_rebuild_made_of_a_document_is_a_passage_of_it() -> None:
+def test_a_rebuild_turns_a_written_document_into_passages() -> None:
     written = Document(id="1", content="One. Two.", meta={"a": {"b": None}, "c": 1}, embedding=[3.0, 0.0])
     (owned,) = documents.to_change(written, dim=2, language="en").documents
     passage = Passage("hash", owned.id, "", "Two.", 5, 9, None, owned.source, owned.meta)
@@ -433,7 +433,7 @@ def test_what_a_rebuild_made_of_a_document_is_a_passage_of_it() -> None:
     assert "haystack:rest" not in found.meta
 
 
-def test_apply_does_not_add_to_a_collection_that_was_made_here(where: dict[str, Any]) -> None:
+def test_apply_refuses_a_collection_of_the_document_store(where: dict[str, Any]) -> None:
     with closing(SearchAppDocumentStore("c", embedding_dim=64, **where)) as store:
         store.write_documents(DOCUMENTS)
     with pytest.raises(IndexMismatch):

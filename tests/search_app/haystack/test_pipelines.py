@@ -135,7 +135,7 @@ def test_a_changed_pipeline_answers_in_place_of_the_built_in_one(
         assert essence(changed) != essence(built_in.search(QUESTIONS[0]))
 
 
-def test_stock_components_of_haystack_may_stand_in_for_ours(with_pipeline: Callable[[str], Settings]) -> None:
+def test_haystack_components_can_replace_ours(with_pipeline: Callable[[str], Settings]) -> None:
     store = InMemoryDocumentStore()
     pipeline = Pipeline()
     pipeline.add_component("words", InMemoryBM25Retriever(store, top_k=5))

@@ -92,7 +92,7 @@ def test_filters_of_a_run_replace_those_of_the_retriever_or_narrow_them(store: S
             assert {item.id for item in retriever.run(**inputs, filters=fewer)["documents"]} == expected
 
 
-def test_embeddings_come_along_on_request(store: SearchAppDocumentStore) -> None:
+def test_embeddings_are_returned_on_request(store: SearchAppDocumentStore) -> None:
     written = {document.id: document for document in store.filter_documents()}
     for retriever, inputs in retrievers(store, return_embedding=True):
         for found in retriever.run(**inputs)["documents"]:
@@ -115,7 +115,7 @@ def through_yaml(part: Any) -> Any:
     return Pipeline.loads(pipeline.dumps(), allowed_modules=OURS).get_component("part")
 
 
-def test_fusion_is_that_of_the_parameters(store: SearchAppDocumentStore) -> None:
+def test_parameters_control_the_fusion(store: SearchAppDocumentStore) -> None:
     inputs = {"query": "trains", "query_embedding": query("annual leave")}
     by_words = SearchAppHybridRetriever(store, method="weighted", dense_weight=0.0)
     by_vectors = SearchAppHybridRetriever(store, method="weighted", dense_weight=1.0)
@@ -123,14 +123,14 @@ def test_fusion_is_that_of_the_parameters(store: SearchAppDocumentStore) -> None
     assert by_vectors.run(**inputs)["documents"][0].id == "leave"
 
 
-def test_another_store_or_nothing_to_return_is_refused(store: SearchAppDocumentStore) -> None:
+def test_a_foreign_store_or_a_top_k_of_zero_is_refused(store: SearchAppDocumentStore) -> None:
     with pytest.raises(ValueError, match="must be a SearchAppDocumentStore"):
         SearchAppBM25Retriever(InMemoryDocumentStore())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="top_k is 0"):
         SearchAppBM25Retriever(store, top_k=0)
 
 
-def test_haystacks_retrievers_that_look_around_find_their_documents(tmp_path: Path) -> None:
+def test_haystacks_window_and_merging_retrievers_work_on_our_store(tmp_path: Path) -> None:
     text = "One two three. Four five six. Seven eight nine. Ten eleven twelve."
     with closing(SearchAppDocumentStore("c", home=str(tmp_path), embedding_dim=64)) as store:
         splitter = HierarchicalDocumentSplitter(block_sizes={12, 3}, split_overlap=0, split_by="word")
@@ -170,7 +170,7 @@ def asking(store: SearchAppDocumentStore) -> Pipeline:
     return pipeline
 
 
-def test_stock_pipelines_index_and_ask_after_a_way_through_yaml(tmp_path: Path) -> None:
+def test_pipelines_from_yaml_index_and_answer(tmp_path: Path) -> None:
     store = SearchAppDocumentStore("c", home=str(tmp_path), encoder="bundled")
     writing = Pipeline.loads(indexing(store).dumps(), allowed_modules=OURS)
     written = writing.run({"splitter": {"documents": [Document(content=" ".join(TEXTS.values()))]}})
