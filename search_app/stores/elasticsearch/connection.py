@@ -227,11 +227,7 @@ def _client(settings: ElasticsearchSettings) -> Elasticsearch:
         options["ca_certs"] = str(settings.ca)
     try:
         return Elasticsearch(
-            list(settings.urls),
-            max_retries=0,
-            retry_on_timeout=False,
-            connections_per_node=_CONNECTIONS,
-            **options,
+            list(settings.urls), max_retries=0, retry_on_timeout=False, connections_per_node=_CONNECTIONS, **options
         )
     except ValueError as error:
         raise ConfigurationError(

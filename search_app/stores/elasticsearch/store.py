@@ -311,10 +311,7 @@ def count(client: Any, index: str) -> Any:
         index=index,
         size=0,
         track_total_hits=False,
-        aggs={
-            "kinds": {"terms": {"field": "kind", "size": 10}},
-            "vectors": {"filter": {"exists": {"field": "key"}}},
-        },
+        aggs={"kinds": {"terms": {"field": "kind", "size": 10}}, "vectors": {"filter": {"exists": {"field": "key"}}}},
     )
 
 

@@ -70,14 +70,7 @@ class Cache:
 
 
 def save(
-    files: Files,
-    db: apsw.Connection,
-    folder: Path,
-    kind: str,
-    arrays: CacheArrays,
-    *,
-    generation: int,
-    newest: int,
+    files: Files, db: apsw.Connection, folder: Path, kind: str, arrays: CacheArrays, *, generation: int, newest: int
 ) -> None:
     """Write the file, register it in one transaction, then delete the file that it replaces."""
     ordered = _ordered(arrays)

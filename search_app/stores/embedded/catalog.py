@@ -37,12 +37,7 @@ class EmbeddedCatalog:
         with closing(self.open(name)) as store:
             facts = store.describe()
         sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
-        return {
-            "folder": str(folder),
-            "bytes": sum(sizes.values()),
-            "previous": sizes.get(PREVIOUS_FILE, 0),
-            **facts,
-        }
+        return {"folder": str(folder), "bytes": sum(sizes.values()), "previous": sizes.get(PREVIOUS_FILE, 0), **facts}
 
     def open(self, name: str) -> SqliteStore:
         from search_app.stores.embedded.store import SqliteStore

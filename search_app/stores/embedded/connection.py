@@ -9,11 +9,11 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import Empty, Full, LifoQueue
 from typing import Any
 
 import apsw
@@ -154,14 +154,15 @@ class Readers:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._guard = threading.Lock()
-        self._idle: list[Reader] = []
-        self._kept = _IDLE
+        self._idle: LifoQueue[Reader] = LifoQueue(_IDLE)
+        self._closed = False
 
     @contextmanager
     def one(self) -> Iterator[Reader]:
-        with self._guard:
-            reader = self._idle.pop() if self._idle else Reader(self._path)
+        try:
+            reader = self._idle.get_nowait()
+        except Empty:
+            reader = Reader(self._path)
         try:
             yield reader
         except IndexBusy:
@@ -170,23 +171,22 @@ class Readers:
             self._close_idle()
             raise
         finally:
-            with self._guard:
-                kept = len(self._idle) < self._kept
-                if kept:
-                    self._idle.append(reader)
-            if not kept:
+            try:
+                self._idle.put_nowait(reader)
+            except Full:
                 reader.close()
+            if self._closed:
+                self._close_idle()
 
     def close(self) -> None:
         """Close idle connections now, and others when they are returned."""
-        self._kept = 0
+        self._closed = True
         self._close_idle()
 
     def _close_idle(self) -> None:
-        with self._guard:
-            idle, self._idle = self._idle, []
-        for reader in idle:
-            reader.close()
+        with suppress(Empty):
+            while True:
+                self._idle.get_nowait().close()
 
 
 def rows(db: apsw.Connection, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:

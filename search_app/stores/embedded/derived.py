@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import apsw
 import numpy as np
@@ -31,7 +31,12 @@ from search_app.stores.vectors.index import Arrays, Rows, VectorIndex
 from search_app.stores.vectors.rows import positions_of
 from search_app.types import Filter, Matrix
 
-T = TypeVar("T")
+
+class _Removable(Protocol):
+    def remove(self, rows: Rows, /) -> None: ...
+
+
+T = TypeVar("T", bound=_Removable)
 log = logging.getLogger(__name__)
 _BATCH = 10_000
 _FILTER_CACHE_BYTES = 64 << 20
@@ -121,7 +126,7 @@ class _Follower(ABC, Generic[T]):
             gone = _numbers(db, "SELECT passage FROM removed WHERE generation > ?", (self._generation,))
             gone = gone[gone <= self._newest]
             if len(gone):
-                self._remove(value, gone)
+                value.remove(gone)
             newest = newest_passage(db)
             if newest > self._newest:
                 self._add(db, value, self._newest)
@@ -150,10 +155,6 @@ class _Follower(ABC, Generic[T]):
     @abstractmethod
     def _add(self, db: apsw.Connection, value: T, after: int) -> None:
         """Add the passages with greater row numbers than `after`."""
-
-    @abstractmethod
-    def _remove(self, value: T, passages: Rows) -> None:
-        """Remove passages; their row numbers ascend."""
 
 
 class _Vectors(_Follower[VectorIndex]):
@@ -194,9 +195,6 @@ class _Vectors(_Follower[VectorIndex]):
         for passages, vectors in vectors_after(db, after, read_manifest(db).encoder.dim):
             value.add(passages, vectors)
 
-    def _remove(self, value: VectorIndex, passages: Rows) -> None:
-        value.remove(passages)
-
 
 class _Postings(_Follower[Postings]):
     kind = "postings"
@@ -213,9 +211,6 @@ class _Postings(_Follower[Postings]):
 
     def _add(self, db: apsw.Connection, value: Postings, after: int) -> None:
         add_terms(db, after, value)
-
-    def _remove(self, value: Postings, passages: Rows) -> None:
-        value.remove(passages)
 
 
 class _PassageRows:
@@ -251,9 +246,6 @@ class _Documents(_Follower[_PassageRows]):
 
     def _add(self, db: apsw.Connection, value: _PassageRows, after: int) -> None:
         self._take(value, db.execute("SELECT rowid, document FROM passages WHERE rowid > ?", (after,)))
-
-    def _remove(self, value: _PassageRows, passages: Rows) -> None:
-        value.remove(passages)
 
     def _take(self, value: _PassageRows, found: apsw.Cursor) -> None:
         pairs = np.fromiter(found, dtype=[("passage", np.int64), ("document", np.int64)])

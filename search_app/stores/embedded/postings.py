@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,14 +55,8 @@ class _Segment:
 
     @classmethod
     def of(cls, arrays: Arrays) -> _Segment:
-        return cls(
-            np.asarray(arrays["words"], np.uint64),
-            np.asarray(arrays["offsets"], np.int64),
-            np.asarray(arrays["positions"], np.int32),
-            np.asarray(arrays["counts"], np.uint16),
-            np.asarray(arrays["most"], np.uint16),
-            np.asarray(arrays["shortest"], np.uint32),
-        )
+        columns: list[Any] = [arrays[field.name] for field in dataclasses.fields(cls)]
+        return cls(*columns)
 
     def arrays(self) -> Arrays:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

@@ -10,13 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search_app.stores.vectors.device import (
-    Found,
-    Mask,
-    Positions,
-    Rounding,
-    failure,
-)
+from search_app.stores.vectors import faiss
+from search_app.stores.vectors.device import Found, Mask, Positions, Rounding, failure
 from search_app.stores.vectors.ranking import merge_top_k
 from search_app.stores.vectors.rows import empty_result
 from search_app.types import Matrix
@@ -150,19 +145,21 @@ class FaissScan:
             raise failure(self.name, error) from error
 
 
-def gpu_index_maker(library: Any, dim: int, device: int, *, float16: bool, scratch_mb: int) -> Callable[[], Any]:
-    """Makes flat indexes on a GPU that share one set of resources."""
+def faiss_scan(dim: int, device: int, *, float16: bool, scratch_mb: int, selectors: bool) -> FaissScan:
+    """A scan on a GPU; all its indexes share one set of resources."""
+    library = faiss.library()
     resources = library.StandardGpuResources()
     resources.setTempMemory(scratch_mb << 20)
     resources.setPinnedMemory(scratch_mb << 20)
-
-    def new_index() -> Any:
-        config = library.GpuIndexFlatConfig()
-        config.device = device
-        config.useFloat16 = float16
-        return library.GpuIndexFlatIP(resources, dim, config)
-
-    return new_index
+    config = library.GpuIndexFlatConfig()
+    config.device, config.useFloat16 = device, float16
+    return FaissScan(
+        lambda: library.GpuIndexFlatIP(resources, dim, config),
+        dim,
+        name=f"faiss cuda:{device}",
+        float16=float16,
+        selector=bitmap_selector(library) if selectors else None,
+    )
 
 
 def bitmap_selector(library: Any) -> Selector:

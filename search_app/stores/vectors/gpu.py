@@ -14,9 +14,9 @@ import numpy as np
 
 from search_app import hardware
 from search_app.settings import VectorSettings
-from search_app.stores.vectors import faiss, ranking, selftest
+from search_app.stores.vectors import ranking, selftest
 from search_app.stores.vectors.device import DeviceFailure, Found, Mask, OutOfMemory, Scan
-from search_app.stores.vectors.faiss_gpu import FaissScan, bitmap_selector, gpu_index_maker
+from search_app.stores.vectors.faiss_gpu import faiss_scan
 from search_app.stores.vectors.flat import FlatIndex
 from search_app.stores.vectors.index import Lookup, Rows, VectorIndex
 from search_app.stores.vectors.rows import NONE, empty_result, positions_of
@@ -74,25 +74,13 @@ def available_scans(dim: int, count: int, settings: VectorSettings) -> Sequence[
     ids = _devices(settings.device, len(result.devices))
     if ids.stop > len(result.devices):
         raise DeviceFailure(f"there is no {settings.device}, only {', '.join(result.devices)}")
+    float16, scratch_mb = settings.float16, settings.scratch_mb
     if result.library == "faiss":
-        library = faiss.library()
-        return [
-            FaissScan(
-                gpu_index_maker(library, dim, n, float16=settings.float16, scratch_mb=settings.scratch_mb),
-                dim,
-                name=f"faiss cuda:{n}",
-                float16=settings.float16,
-                selector=bitmap_selector(library) if result.selectors else None,
-            )
-            for n in ids
-        ]
+        return [faiss_scan(dim, n, float16=float16, scratch_mb=scratch_mb, selectors=result.selectors) for n in ids]
     from search_app.stores.vectors.torch import TorchScan  # importing torch takes a second
 
     expected = math.ceil(count / len(ids)) if settings.spread == "shard" else count
-    return [
-        TorchScan(dim, device=f"cuda:{n}", expected=expected, float16=settings.float16, scratch_mb=settings.scratch_mb)
-        for n in ids
-    ]
+    return [TorchScan(dim, device=f"cuda:{n}", expected=expected, float16=float16, scratch_mb=scratch_mb) for n in ids]
 
 
 class _DeviceIndex:

@@ -6,12 +6,13 @@ It runs in its own process, since FAISS ends the process on a CUDA error.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -24,7 +25,6 @@ TIMEOUT = 120.0
 """Seconds per library; initialising CUDA alone can take ten."""
 DIM = 96
 _COUNT, _SEED = 6000, 7
-Maker = Callable[[], Scan]
 log = logging.getLogger(__name__)
 
 
@@ -67,17 +67,16 @@ def in_own_process(library: str, *, timeout: float = TIMEOUT) -> SelfTestResult:
     except subprocess.TimeoutExpired:
         return SelfTestResult(why=f"{library}: no answer within {timeout:.0f} s")
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        return SelfTestResult(why=f"{library}: {said[-1]}")
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        return SelfTestResult(why=f"{library}: {lines[-1]}")
     answer = json.loads(done.stdout.splitlines()[-1])
-    return SelfTestResult(answer["library"], tuple(answer["devices"]), answer["selectors"], answer["why"])
+    return SelfTestResult(**{**answer, "devices": tuple(answer["devices"])})
 
 
-def check(make: Maker) -> None:
+def check(scan: Scan) -> None:
     """Raises DeviceFailure for missing or wrong hits, or scores beyond the error bound."""
     random = np.random.default_rng(_SEED)
     vectors, queries = _unit(random, _COUNT), _unit(random, 40)
-    scan = make()
     scan.add(vectors[: _COUNT // 3])
     scan.add(vectors[_COUNT // 3 :])
     for mask in _masks(random, _COUNT):
@@ -132,20 +131,16 @@ def _compare(scan: Scan, vectors: Matrix, queries: Matrix, mask: Mask | None) ->
 
 def _faiss() -> SelfTestResult:
     from search_app.stores.vectors import faiss
-    from search_app.stores.vectors.faiss_gpu import FaissScan, bitmap_selector, gpu_index_maker
+    from search_app.stores.vectors.faiss_gpu import faiss_scan
 
     library = faiss.library()
     if "GPU" not in library.get_compile_options().split():
         return SelfTestResult(why=f"FAISS {library.__version__} has no code for GPUs")
-    count = library.get_num_gpus()
 
-    def maker(n: int, *, float16: bool, selectors: bool) -> Maker:
-        new_index = gpu_index_maker(library, DIM, n, float16=float16, scratch_mb=64)
-        selector = bitmap_selector(library) if selectors else None
-        return lambda: FaissScan(new_index, DIM, name=f"faiss cuda:{n}", float16=float16, selector=selector)
+    def make(n: int, float16: bool, selectors: bool) -> Scan:
+        return faiss_scan(DIM, n, float16=float16, scratch_mb=64, selectors=selectors)
 
-    all_of = [(n, float16) for n in range(count) for float16 in (False, True)]
-    return run_checks("faiss", count, lambda selectors: [maker(n, float16=f, selectors=selectors) for n, f in all_of])
+    return run_checks("faiss", library.get_num_gpus(), make)
 
 
 def _torch() -> SelfTestResult:
@@ -153,24 +148,21 @@ def _torch() -> SelfTestResult:
 
     from search_app.stores.vectors.torch import TorchScan
 
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    def make(n: int, float16: bool, selectors: bool) -> Scan:
+        return TorchScan(DIM, device=f"cuda:{n}", float16=float16, scratch_mb=1)
 
-    def maker(n: int, float16: bool) -> Maker:
-        return lambda: TorchScan(DIM, device=f"cuda:{n}", float16=float16, scratch_mb=1)
-
-    makers = [maker(n, float16) for n in range(count) for float16 in (False, True)]
-    return run_checks("torch", count, lambda selectors: makers)
+    return run_checks("torch", torch.cuda.device_count() if torch.cuda.is_available() else 0, make)
 
 
-def run_checks(library: str, count: int, makers: Callable[[bool], Sequence[Maker]]) -> SelfTestResult:
-    """`makers` takes whether to leave filters to the library; tried with, then without."""
+def run_checks(library: str, count: int, make: Callable[[int, bool, bool], Scan]) -> SelfTestResult:
+    """Check `make(device, float16, selectors)` on each device in both precisions; with selectors, then without."""
     if not count:
         return SelfTestResult(why=f"{library} finds no GPU")
     why = ""
     for selectors in (True, False) if library == "faiss" else (False,):
         try:
-            for make in makers(selectors):
-                check(make)
+            for device, float16 in itertools.product(range(count), (False, True)):
+                check(make(device, float16, selectors))
         except DeviceFailure as error:
             why = str(error)
             continue

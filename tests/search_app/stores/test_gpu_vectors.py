@@ -95,7 +95,7 @@ def make_scan(request: pytest.FixtureRequest) -> Callable[[], Scan]:
 class TestExactByConstruction:
     @pytest.mark.parametrize("kind", SCANS)
     def test_every_stand_in_passes_the_self_test(self, kind: str) -> None:
-        selftest.check(lambda: SCANS[kind](selftest.DIM))
+        selftest.check(SCANS[kind](selftest.DIM))
 
     @pytest.mark.parametrize("spread", ["replica", "shard"])
     @pytest.mark.parametrize("devices", [1, 3])
@@ -179,9 +179,9 @@ class TestExactByConstruction:
 class TestSelfTest:
     def test_a_kernel_that_ignores_filters_is_found_out_and_used_without_them(self) -> None:
         with pytest.raises(DeviceFailure, match="a filter was ignored"):
-            selftest.check(lambda: faiss_scan(selftest.DIM, selectors=True))
+            selftest.check(faiss_scan(selftest.DIM, selectors=True))
         result = selftest.run_checks(
-            "faiss", 1, lambda selectors: [lambda: faiss_scan(selftest.DIM, selectors=selectors)]
+            "faiss", 1, lambda device, float16, selectors: faiss_scan(selftest.DIM, selectors=selectors)
         )
         assert (result.library, result.devices, result.selectors) == ("faiss", ("cuda:0",), False)
         assert "a filter was ignored" in result.why
@@ -190,7 +190,7 @@ class TestSelfTest:
         result = selftest.run_checks(
             "faiss",
             2,
-            lambda selectors: [lambda: faiss_scan(selftest.DIM, kernel=ObedientKernel, selectors=selectors)],
+            lambda device, float16, selectors: faiss_scan(selftest.DIM, kernel=ObedientKernel, selectors=selectors),
         )
         assert (result.library, result.selectors, result.why) == ("faiss", True, "")
 
@@ -219,9 +219,7 @@ class TestSelfTest:
                     return np.repeat(scores[:, :1], k, axis=1), np.repeat(positions[:, :1], k, axis=1)
                 return scores[:, :-1], positions[:, :-1]
 
-        result = selftest.run_checks(
-            "faiss", 1, lambda _: [lambda: faiss_scan(selftest.DIM, kernel=Wrong, segment=1 << 20)]
-        )
+        result = selftest.run_checks("faiss", 1, lambda *_: faiss_scan(selftest.DIM, kernel=Wrong, segment=1 << 20))
         assert result.library == ""
         assert message in result.why
 
