@@ -1,4 +1,4 @@
-"""Every error that a user can meet. The message says what is wrong, `hint` what to do next.
+"""Every error that a user can meet. The message states the problem, `hint` the next step.
 
 SearchAppError                      exit 1
 ├── ConfigurationError              exit 2
@@ -9,18 +9,20 @@ SearchAppError                      exit 1
 │   ├── IndexCorrupt                damage on disk
 │   └── IndexBusy                   another job writes
 ├── BackendUnavailable              exit 3 · HTTP 503
-├── QueueUnavailable                exit 3 · HTTP 503, 507 where the disk is full
+├── QueueUnavailable                exit 3 · HTTP 503, 507 if the disk is full
 ├── ModelUnavailable                exit 2 · HTTP 503
 └── MissingExtra                    exit 2
 """
 
 from __future__ import annotations
 
-REPAIR_HINT = "run: search-index verify --repair, which reports what is lost and how to restore it"
+import shlex
+
+REPAIR_HINT = "run: search-index verify --repair"
 
 
 class SearchAppError(Exception):
-    """Base of all of them; `field` names the request field or setting at fault, where there is one."""
+    """Base class. `field` names the request field or setting at fault, if there is one."""
 
     exit_code = 1
     http_status = 500
@@ -36,27 +38,27 @@ class SearchAppError(Exception):
 
 
 class ConfigurationError(SearchAppError):
-    """A setting or argument that cannot work."""
+    """A setting or argument is invalid."""
 
     exit_code = 2
 
 
 class InvalidQuery(SearchAppError):
-    """A question, filter or number outside of what is allowed."""
+    """A question, filter or number is outside the limits."""
 
     exit_code = 2
     http_status = 422
 
 
 class IndexUnavailable(SearchAppError):
-    """No index that can be used."""
+    """No usable index."""
 
     exit_code = 3
     http_status = 503
 
 
 class IndexNotFound(IndexUnavailable):
-    """There is no such collection."""
+    """The collection does not exist."""
 
     def __init__(self, collection: str) -> None:
         flag = "" if collection == "default" else f" --collection {collection}"
@@ -64,11 +66,11 @@ class IndexNotFound(IndexUnavailable):
 
 
 class IndexMismatch(IndexUnavailable):
-    """The index was built with other settings than those in force."""
+    """The index was built with different settings."""
 
 
 class IndexCorrupt(IndexUnavailable):
-    """The data on disk is not what was written."""
+    """The data on disk is damaged."""
 
     def __init__(self, message: str, *, hint: str = REPAIR_HINT, field: str = "") -> None:
         super().__init__(message, hint=hint, field=field)
@@ -79,7 +81,7 @@ class IndexBusy(IndexUnavailable):
 
 
 class BackendUnavailable(SearchAppError):
-    """A server that the store needs is down or refuses."""
+    """A server that the store needs is down or refuses the request."""
 
     exit_code = 3
     http_status = 503
@@ -98,7 +100,7 @@ class QueueUnavailable(SearchAppError):
 
 
 class ModelUnavailable(SearchAppError):
-    """Weights or tokenizer that cannot be loaded or used."""
+    """A model's weights or tokenizer cannot be loaded or used."""
 
     exit_code = 2
     http_status = 503
@@ -110,4 +112,21 @@ class MissingExtra(SearchAppError):
     exit_code = 2
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed", hint=f"run: pip install 'search-app[{extra}]'")
+        super().__init__(f"{package} is not installed", hint=f"run: {install_command(extra)}")
+
+
+def install_command(*extras: str) -> str:
+    """The pip command that installs the packages of our extras.
+
+    It lists the packages, because search-app itself is on no package index. So it works for a checkout and a wheel.
+    """
+    from importlib import metadata  # 15 ms, which --help need not spend
+
+    try:
+        requirements = metadata.requires("search-app") or []
+    except metadata.PackageNotFoundError:  # a checkout on PYTHONPATH
+        return f"pip install '.[{','.join(extras)}]' in the folder of pyproject.toml"
+    markers = {f'extra == "{extra}"' for extra in extras}
+    split = (requirement.partition(";") for requirement in requirements)
+    packages = [package.strip() for package, _, marker in split if marker.strip() in markers]
+    return shlex.join(["pip", "install", *packages])

@@ -33,7 +33,7 @@ from indexing.sandbox import DEFAULT_LIMITS, Limits
 from indexing.sources import SourceFile
 from indexing.spool import spool_folder
 from search_app import hardware
-from search_app.errors import BackendUnavailable, ConfigurationError, MissingExtra
+from search_app.errors import BackendUnavailable, ConfigurationError, MissingExtra, install_command
 from search_app.protocols import Encoder
 from search_app.settings import Settings, check_collection_name
 from search_app.stores.catalog import open_catalog
@@ -322,7 +322,7 @@ def _machines(workers: int) -> _Machines:
         except RayError as error:
             raise ConfigurationError(
                 f"{nodes[id]['NodeManagerAddress']} cannot run search-app: {_first_line(error)}",
-                hint="install search-app[elasticsearch,ray] there, as it is here",
+                hint=f"install search-app {ours} there, then {install_command('elasticsearch', 'ray')}",
             ) from error
         if theirs != ours:
             raise ConfigurationError(

@@ -41,7 +41,7 @@ from search_app.stores.catalog import open_catalog
 
 pytestmark = [
     pytest.mark.elasticsearch,
-    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="no Ray: pip install 'search-app[ray]'"),
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra ray"),
     pytest.mark.timeout(900),
 ]
 

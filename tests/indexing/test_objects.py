@@ -24,7 +24,7 @@ from search_app.errors import BackendUnavailable, ConfigurationError, MissingExt
 from search_app.settings import Settings
 from search_app.stores.embedded.store import SqliteStore
 
-pytest.importorskip("s3fs", reason="needs pip install 'search-app[s3]'")
+pytest.importorskip("s3fs", reason="needs the extra s3")
 pytest.importorskip("moto", reason="needs moto, which stands in for S3")
 
 Apply = Callable[..., Summary]
@@ -249,7 +249,7 @@ def test_missing_credentials_are_named(bucket: Any, apply: Apply, monkeypatch: p
 @pytest.mark.parametrize(
     ("url", "error", "message"),
     [
-        ("gs://docs/guide", MissingExtra, r"pip install 'search-app\[gcs\]'"),
+        ("gs://docs/guide", MissingExtra, "pip install 'gcsfs>=2025.9'"),
         ("nothing://docs", ConfigurationError, "no such kind of PATH: nothing://docs"),
     ],
 )

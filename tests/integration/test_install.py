@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import shlex
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 import zipfile
 from pathlib import Path
@@ -14,6 +14,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+from search_app.errors import install_command
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -68,58 +70,79 @@ def test_the_lock_has_no_cuda_packages(name: str) -> None:
     assert pins.get("torch", Version("2.13.0")) == Version("2.13.0")
 
 
-@pytest.mark.parametrize("module", ["search_app.cli", "indexing.cli"])
-def test_help_imports_neither_torch_nor_haystack(module: str) -> None:
-    start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", f"from {module} import main; main()", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    print(f"{module} --help took {time.perf_counter() - start:.2f} s")
-    imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
-    assert "click" in imported
-    assert not imported & {
-        "torch",
-        "haystack",
-        "transformers",
-        "sentence_transformers",
-        "faiss",
-        "streamlit",
-        "fastapi",
-    }
-    assert "Usage:" in done.stdout
+WITHOUT_FAISS = (
+    "import sys; sys.modules['faiss'] = None; from search_app.stores.vectors.flat import FlatIndex; FlatIndex(3)"
+)
 
 
-def test_without_faiss_the_error_names_the_extra() -> None:
-    code = "import sys; sys.modules['faiss'] = None; from search_app.stores.vectors.flat import FlatIndex; FlatIndex(3)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+def test_without_faiss_the_error_shows_how_to_install_it() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_FAISS], capture_output=True, text=True)
     assert "MissingExtra" in done.stderr
-    assert "pip install 'search-app[cpu]'" in done.stderr
+    assert "run: pip install 'faiss-cpu>=1.15'\n" in done.stderr
 
 
-def test_the_wheel_contains_the_reader_and_the_pages_with_their_styles(tmp_path: Path) -> None:
-    source = tmp_path / "source"
+@pytest.mark.parametrize("extra", ["cpu", "gpu", "gpu-cuda13", "elasticsearch", "s3", "gcs", "http", "ray", "train"])
+def test_an_install_command_lists_the_packages_of_its_extra(extra: str) -> None:
+    assert shlex.split(install_command(extra))[:2] == ["pip", "install"]
+    listed = {Requirement(package) for package in shlex.split(install_command(extra))[2:]}
+    assert listed == {Requirement(package) for package in PROJECT["optional-dependencies"][extra]}
+
+
+def test_an_install_command_takes_several_extras() -> None:
+    listed = {Requirement(package).name for package in shlex.split(install_command("elasticsearch", "ray"))[2:]}
+    assert listed == {"elasticsearch", "orjson", "ray"}
+
+
+def test_without_an_installation_the_command_names_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> list[str]:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "requires", missing)
+    assert install_command("s3") == "pip install '.[s3]' in the folder of pyproject.toml"
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what goes into the wheel."""
+    source = tmp_path_factory.mktemp("source")
     for package in ("search_app", "indexing", "ui"):
         shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
+    return source
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, unpacked."""
+    folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path, source],
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder, source],
         check=True,
         capture_output=True,
     )
-    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
-        carried = set(wheel.namelist())
-    tracked = {
-        path.relative_to(source).as_posix()
-        for package in ("search_app", "indexing", "ui")
-        for path in (source / package).rglob("*")
-        if path.is_file()
-    }
-    assert not tracked - carried
-    assert "search_app/models/reader/model.safetensors" in carried
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as packed:
+        packed.extractall(folder / "unpacked")
+    return folder / "unpacked"
+
+
+def test_the_wheel_contains_the_reader_and_the_pages_with_their_styles(source: Path, wheel: Path) -> None:
+    for package in ("search_app", "indexing", "ui"):
+        for path in (source / package).rglob("*"):
+            assert not path.is_file() or (wheel / path.relative_to(source)).is_file()
+    assert (wheel / "search_app/models/reader/model.safetensors").is_file()
+
+
+def test_a_wheel_without_faiss_shows_the_same_install_command(wheel: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_FAISS],
+        env={**os.environ, "PYTHONPATH": str(wheel)},
+        cwd=wheel,
+        capture_output=True,
+        text=True,
+    )
+    assert str(wheel / "search_app") in done.stderr
+    assert "run: pip install 'faiss-cpu>=1.15'\n" in done.stderr
 
 
 class TestMake:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import metadata
 
-from search_app.errors import ConfigurationError
+from search_app.errors import ConfigurationError, install_command
 
 EXTRAS = {"faiss-cpu": "cpu", "faiss-gpu": "gpu", "faiss-gpu-cuvs": "gpu-cuda13"}
 _OTHERS = ("faiss", "faiss-cuda", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-raft", "faiss-cpu-noavx2")
@@ -33,7 +33,7 @@ def check(packages: dict[str, str]) -> None:
         kept = next((EXTRAS[name] for name in reversed(EXTRAS) if name in packages), "cpu")
         raise ConfigurationError(
             f"{named} are installed, but they overwrite each other",
-            hint=f"run: pip uninstall --yes {' '.join(sorted(packages))} && pip install 'search-app[{kept}]'",
+            hint=f"run: pip uninstall --yes {' '.join(sorted(packages))} && {install_command(kept)}",
         )
 
 

@@ -374,7 +374,7 @@ class TestBuildsOfFaiss:
         with pytest.raises(ConfigurationError) as caught:
             packages.check({"faiss-cpu": "1.15.1", "faiss-gpu": "1.15.1"})
         assert "faiss-cpu 1.15.1 and faiss-gpu 1.15.1" in caught.value.message
-        assert caught.value.hint == ("run: pip uninstall --yes faiss-cpu faiss-gpu && pip install 'search-app[gpu]'")
+        assert caught.value.hint == "run: pip uninstall --yes faiss-cpu faiss-gpu && pip install 'faiss-gpu>=1.15'"
 
     def test_one_or_none_is_fine(self) -> None:
         packages.check({})
