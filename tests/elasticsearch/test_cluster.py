@@ -166,7 +166,9 @@ def test_a_node_killed_during_bulk(trio: Trio, prefix: str, undisturbed: Any) ->
     assert state(trio, prefix) == undisturbed[0]
 
 
-def test_a_node_killed_and_back_while_the_job_runs_and_then_another(trio: Trio, prefix: str, undisturbed: Any) -> None:
+def test_a_node_is_killed_and_restarted_during_a_job_and_then_another(
+    trio: Trio, prefix: str, undisturbed: Any
+) -> None:
     killed: list[int] = []
 
     def between(part: int) -> None:

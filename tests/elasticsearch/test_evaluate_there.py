@@ -12,7 +12,7 @@ import pytest
 pytestmark = [pytest.mark.elasticsearch, pytest.mark.slow]
 
 
-def test_evaluate_measures_over_elasticsearch_and_leaves_nothing_there(
+def test_evaluate_works_on_elasticsearch_and_cleans_up(
     elasticsearch_url: str, elasticsearch_prefix: str, tmp_path: Path
 ) -> None:
     text, question = "The Danube is 2,850 kilometres long.", "How long is the Danube?"

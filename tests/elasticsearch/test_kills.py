@@ -158,7 +158,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 @pytest.mark.parametrize("number", range(ROUNDS))
 @pytest.mark.parametrize("victim", ["indexer", "server", "both"])
-def test_nothing_is_lost_and_nothing_is_doubled(bench: Bench, victim: str, number: int) -> None:
+def test_kills_lose_and_duplicate_nothing(bench: Bench, victim: str, number: int) -> None:
     seed = secrets.randbits(32)
     chance = random.Random(seed)
     before = bench.served()

@@ -79,7 +79,7 @@ EVERYTHING = {"docs/river", "docs/engine", "docs/treaty"}
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_a_server_that_is_busy_for_a_moment_is_asked_again(proxy: Proxy, filled: str, status: int) -> None:
+def test_a_briefly_busy_server_is_retried(proxy: Proxy, filled: str, status: int) -> None:
     with catalog_on(proxy.address, filled) as catalog:
         store = catalog.open("c")
         before = proxy.seen("_msearch")
@@ -89,7 +89,7 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_again(proxy: Proxy, filled:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_server_that_stays_busy_is_given_up_at_the_deadline(proxy: Proxy, filled: str, status: int) -> None:
+def test_a_busy_server_is_an_error_at_the_deadline(proxy: Proxy, filled: str, status: int) -> None:
     with catalog_on(proxy.address, filled, timeout=0.5) as catalog:
         store = catalog.open("c")
         before = proxy.seen("_msearch")
@@ -99,7 +99,7 @@ def test_a_server_that_stays_busy_is_given_up_at_the_deadline(proxy: Proxy, fill
         assert ask(store) == EVERYTHING
 
 
-def test_a_question_is_answered_at_its_deadline_however_long_the_server_takes(proxy: Proxy, filled: str) -> None:
+def test_a_slow_server_is_an_error_at_the_deadline(proxy: Proxy, filled: str) -> None:
     released = threading.Event()
     with catalog_on(proxy.address, filled, timeout=1.0) as catalog:
         store = catalog.open("c")
@@ -110,7 +110,7 @@ def test_a_question_is_answered_at_its_deadline_however_long_the_server_takes(pr
         assert ask(store) == EVERYTHING
 
 
-def test_the_deadline_is_that_of_the_whole_question(proxy: Proxy, filled: str) -> None:
+def test_all_requests_of_a_question_share_one_deadline(proxy: Proxy, filled: str) -> None:
     with catalog_on(proxy.address, filled, timeout=2.0) as catalog:
         store = catalog.open("c")
         threading.Event().wait(0.6)  # so that it looks first which index is the live one
@@ -125,7 +125,7 @@ BREAKS = {"reset": reset, "reset when done": reset_when_done, "cut short": cut_s
 
 
 @pytest.mark.parametrize("fault", [*BREAKS, "refused", "503", "slow"])
-def test_what_one_host_fails_at_the_other_answers(proxies: list[Proxy], filled: str, fault: str) -> None:
+def test_another_host_answers_for_a_failing_one(proxies: list[Proxy], filled: str, fault: str) -> None:
     broken, whole = proxies
     released = threading.Event()
     faults: dict[str, Fault] = {**BREAKS, "503": answered(503), "slow": then(lambda: released.wait(60))}
@@ -140,7 +140,7 @@ def test_what_one_host_fails_at_the_other_answers(proxies: list[Proxy], filled: 
 
 
 @pytest.mark.parametrize("fault", BREAKS)
-def test_a_connection_that_breaks_once_is_no_matter_to_a_question(proxy: Proxy, filled: str, fault: str) -> None:
+def test_a_question_survives_one_broken_connection(proxy: Proxy, filled: str, fault: str) -> None:
     with catalog_on(proxy.address, filled) as catalog:
         store = catalog.open("c")
         for only in ("_msearch", ""):
@@ -155,7 +155,7 @@ class Clock:
         return self.now
 
 
-def test_after_five_failures_nothing_is_sent_until_one_question_tries_again(proxy: Proxy, filled: str) -> None:
+def test_after_five_failures_nothing_is_sent_until_a_trial_question(proxy: Proxy, filled: str) -> None:
     clock = Clock()
     breaker = CircuitBreaker("Elasticsearch", clock=clock)
     with closing(Connection(settings_for(proxy.address, filled).elasticsearch, breaker=breaker)) as connection:
@@ -183,7 +183,7 @@ def test_after_five_failures_nothing_is_sent_until_one_question_tries_again(prox
         assert breaker.state == "closed"
 
 
-def test_a_question_for_what_is_not_there_is_no_failure_of_the_server(proxy: Proxy, filled: str) -> None:
+def test_a_missing_collection_is_not_a_server_failure(proxy: Proxy, filled: str) -> None:
     with closing(Connection(settings_for(proxy.address, filled).elasticsearch)) as connection:
         store = ElasticsearchStore(connection, "c")
         for _ in range(10):
@@ -210,9 +210,7 @@ def served(settings: Settings) -> Any:
 ASKED = {"question": "river", "k": 3}
 
 
-def test_the_api_says_503_while_the_server_is_away_and_recovers_by_itself(
-    proxy: Proxy, filled: str, tmp_path: Path
-) -> None:
+def test_the_api_answers_503_while_the_server_is_down_and_recovers(proxy: Proxy, filled: str, tmp_path: Path) -> None:
     settings = settings_for(proxy.address, filled, timeout=1.0).model_copy(update={"home": tmp_path})
     with ExitStack() as away, served(settings) as url, httpx.Client(base_url=url, trust_env=False, timeout=30) as api:
         away.enter_context(proxy.refusing())  # it starts without the server
@@ -257,9 +255,7 @@ def _answers(api: httpx.Client) -> None:
     assert found["degraded"] is False
 
 
-def test_the_process_is_seen_to_live_while_every_thread_waits_for_a_slow_server(
-    proxy: Proxy, filled: str, tmp_path: Path
-) -> None:
+def test_liveness_works_while_all_threads_wait_for_a_slow_server(proxy: Proxy, filled: str, tmp_path: Path) -> None:
     settings = settings_for(proxy.address, filled, timeout=60.0).model_copy(update={"home": tmp_path})
     released, clients = threading.Event(), 60
     with (
@@ -285,7 +281,7 @@ def test_the_process_is_seen_to_live_while_every_thread_waits_for_a_slow_server(
 
 
 @pytest.mark.parametrize("fault", [reset, answered(503)])
-def test_the_api_answers_from_the_replica_flagged_while_the_server_is_away(
+def test_the_api_answers_degraded_from_the_replica_while_the_server_is_down(
     proxy: Proxy, filled: str, tmp_path: Path, fault: Fault
 ) -> None:
     settings = settings_for(proxy.address, filled, timeout=1.0, fallback=True).model_copy(update={"home": tmp_path})
@@ -303,7 +299,7 @@ def test_the_api_answers_from_the_replica_flagged_while_the_server_is_away(
         _answers(api)
 
 
-def test_a_replica_of_another_encoder_is_no_replica(proxy: Proxy, filled: str, tmp_path: Path) -> None:
+def test_a_replica_with_another_encoder_is_not_used(proxy: Proxy, filled: str, tmp_path: Path) -> None:
     settings = settings_for(proxy.address, filled, fallback=True).model_copy(update={"home": tmp_path})
     other = Manifest(type(ENCODER)(dim=64, digest="other").stamp, MANIFEST.splitter, MANIFEST.analysis)
     with EmbeddedCatalog(settings).writer("c", other) as writer:
@@ -348,7 +344,7 @@ STEPS = ["PUT .*-leases/_(create|doc)", "_clone", "_bulk", "_delete_by_query", "
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_job_rides_out_a_lost_answer_at_any_of_its_steps(
+def test_a_job_survives_a_lost_response_at_any_step(
     proxy: Proxy, elasticsearch: Address, elasticsearch_prefix: str, step: str
 ) -> None:
     with catalog_on(elasticsearch, elasticsearch_prefix) as catalog:
@@ -362,7 +358,7 @@ def test_a_job_rides_out_a_lost_answer_at_any_of_its_steps(
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_job_rides_out_a_fault_at_each_of_its_requests(proxy: Proxy, elasticsearch: Address, fault: str) -> None:
+def test_a_job_survives_a_fault_at_each_request(proxy: Proxy, elasticsearch: Address, fault: str) -> None:
     number = count = 0
     while number <= count:
         prefix = f"test-{secrets.token_hex(4)}"
@@ -397,7 +393,7 @@ def _at(number: int, fault: Fault) -> Fault:
 
 
 @pytest.mark.skipif(bool(Address.given()), reason="it changes settings of the whole cluster")
-def test_a_copy_whose_shards_come_late_is_waited_for(
+def test_a_clone_with_late_shards_is_waited_for(
     proxy: Proxy, elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     """As where the server dies between making a copy and filling it."""
@@ -424,7 +420,7 @@ def test_a_copy_whose_shards_come_late_is_waited_for(
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(missing()), reason=missing())
-def test_a_copy_whose_files_are_lost_is_made_anew() -> None:
+def test_a_clone_with_lost_files_is_created_again() -> None:
     with Cluster() as cluster:
         address, prefix = cluster.address(), "test-lost"
         with catalog_on(address, prefix) as catalog:
@@ -448,7 +444,7 @@ def indices(address: Address, prefix: str) -> list[str]:
         return list(http.get(f"/{prefix}.*", params={"expand_wildcards": "all"}).json())
 
 
-def test_a_job_goes_on_with_the_other_host(
+def test_a_job_continues_on_the_other_host(
     proxies: list[Proxy], elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     with catalog_on(elasticsearch, elasticsearch_prefix) as catalog:
@@ -459,7 +455,7 @@ def test_a_job_goes_on_with_the_other_host(
     assert proxies[1].seen("_bulk")
 
 
-def test_a_job_waits_for_a_server_that_comes_back_within_its_patience(
+def test_a_job_waits_for_a_server_that_returns_in_time(
     proxy: Proxy, elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     with catalog_on(elasticsearch, elasticsearch_prefix) as catalog:
@@ -477,7 +473,7 @@ def test_a_job_waits_for_a_server_that_comes_back_within_its_patience(
     check(elasticsearch, elasticsearch_prefix)
 
 
-def test_a_job_that_loses_its_patience_publishes_nothing_and_the_next_one_goes_on(
+def test_a_job_that_times_out_publishes_nothing_and_can_be_continued(
     proxy: Proxy, elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     with catalog_on(elasticsearch, elasticsearch_prefix) as catalog:
@@ -494,7 +490,7 @@ def test_a_job_that_loses_its_patience_publishes_nothing_and_the_next_one_goes_o
 
 
 @pytest.mark.slow
-def test_the_command_line_tells_who_answered(proxy: Proxy, elasticsearch_prefix: str, tmp_path: Path) -> None:
+def test_the_command_line_shows_degraded_answers(proxy: Proxy, elasticsearch_prefix: str, tmp_path: Path) -> None:
     model = make_checkpoint("bert", tmp_path / "model", reader=False)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "river.txt").write_text("A river crosses Vienna.")
@@ -543,7 +539,7 @@ job(Address((settings["url"],), settings["username"], settings["password"]), set
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("done", [False, True])
-def test_a_job_killed_at_each_of_its_requests_is_gone_on_with(proxy: Proxy, elasticsearch: Address, done: bool) -> None:
+def test_a_job_killed_at_any_request_can_be_continued(proxy: Proxy, elasticsearch: Address, done: bool) -> None:
     """The server sees that request (`done`) or not, and nothing that the process would have sent after it."""
     number, ended = 0, False
     while not ended:

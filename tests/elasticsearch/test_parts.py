@@ -58,7 +58,7 @@ def parts_of(file: FileChange) -> list[FilePart]:
     return [*parts, FilePart(FileChange(file.record, (), late.batch), 1, {late.documents[0].id: "de"})]
 
 
-def test_parts_out_of_order_and_twice_make_what_one_writer_makes(
+def test_parts_out_of_order_and_repeated_equal_one_writer(
     catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     old = change("book", "an old first page", "an old second", "an old third", "an old fourth", "gone")
@@ -100,7 +100,7 @@ def test_parts_out_of_order_and_twice_make_what_one_writer_makes(
     assert [hit.passage.document_id for hit in hits] == ["book-0"]
 
 
-def test_a_file_over_the_limit_of_fields_goes_whichever_machine_met_it(
+def test_a_file_over_the_field_limit_is_removed_on_any_machine(
     elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     wild = change(
@@ -124,7 +124,7 @@ def test_a_file_over_the_limit_of_fields_goes_whichever_machine_met_it(
         assert catalog.verify("c") == []
 
 
-def test_parts_of_two_versions_of_a_file_never_count_as_one(
+def test_parts_of_two_versions_of_a_file_are_not_combined(
     catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     with driving(catalog) as writer, hand(elasticsearch, elasticsearch_prefix, writer) as machine:
@@ -137,7 +137,7 @@ def test_parts_of_two_versions_of_a_file_never_count_as_one(
     assert contents(catalog) == {}
 
 
-def test_what_elasticsearch_refuses_of_a_part_leaves_the_file_half_done(
+def test_a_rejected_part_leaves_the_file_unfinished(
     catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     file = change("a", "one", "two")
@@ -153,7 +153,7 @@ def test_what_elasticsearch_refuses_of_a_part_leaves_the_file_half_done(
     assert [record.digest for record in catalog.open("c").files()] == [""]
 
 
-def test_after_the_driver_died_complete_files_stay_and_the_rest_is_done_again(
+def test_after_a_killed_driver_complete_files_stay_and_others_are_repeated(
     catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     write(catalog, change("old", "as it was"))

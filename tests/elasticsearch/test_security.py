@@ -90,7 +90,7 @@ def refusal(address: Address) -> BackendUnavailable:
 # --- TLS and passwords
 
 
-def test_a_private_authority_is_enough_to_be_trusted(secured: Secured) -> None:
+def test_a_private_authority_is_trusted(secured: Secured) -> None:
     with catalog_on(secured.address, PREFIX) as catalog:
         assert set(contents(catalog)) >= {"docs/a", "docs/b"}
         assert catalog.verify("c") == []
@@ -120,25 +120,25 @@ def test_an_expired_certificate_is_not_trusted(secured: Secured) -> None:
     assert "certificate has expired" in error.message
 
 
-def test_an_authority_that_is_no_file_is_named(secured: Secured, tmp_path: Path) -> None:
+def test_a_missing_authority_file_is_named(secured: Secured, tmp_path: Path) -> None:
     address = replace(secured.address, ca=tmp_path / "nowhere.pem")
     with pytest.raises(ConfigurationError, match=r"nowhere\.pem"), catalog_on(address, PREFIX):
         pass
 
 
-def test_plain_http_to_a_server_with_tls_is_an_error_and_no_password_is_sent(secured: Secured) -> None:
+def test_plain_http_to_a_tls_server_fails_without_sending_the_password(secured: Secured) -> None:
     refusal(replace(secured.address, urls=(secured.cluster.urls[0].replace("https", "http"),), ca=None))
 
 
 @pytest.mark.parametrize("username", ["elastic", "nobody", None])
-def test_wrong_credentials_are_named_without_showing_them(secured: Secured, username: str | None) -> None:
+def test_wrong_credentials_are_reported_without_showing_them(secured: Secured, username: str | None) -> None:
     error = refusal(replace(secured.address, username=username, password="hunter2" if username else None))
     assert "refuses the credentials" in error.message
     assert "SEARCH_APP_ELASTICSEARCH__API_KEY" in error.hint
     assert "hunter2" not in str(error)
 
 
-def test_a_wrong_or_withdrawn_key_is_refused(secured: Secured, keyed: Any) -> None:
+def test_a_wrong_or_revoked_key_is_refused(secured: Secured, keyed: Any) -> None:
     catalog = keyed("indexer")
     store = catalog.open("c")
     assert store.counts()["files"] == 2
@@ -152,7 +152,7 @@ def test_a_wrong_or_withdrawn_key_is_refused(secured: Secured, keyed: Any) -> No
 # --- roles
 
 
-def test_the_indexers_role_is_enough_for_all_that_the_commands_do(keyed: Any) -> None:
+def test_the_indexers_role_is_sufficient_for_all_commands(keyed: Any) -> None:
     catalog = keyed("indexer")
     before = contents(catalog)
     write(catalog, change("a", "another river"), change("c", "a third file"))
@@ -176,7 +176,7 @@ def test_the_indexers_role_is_enough_for_all_that_the_commands_do(keyed: Any) ->
     assert contents(catalog) == before
 
 
-def test_the_readers_role_is_enough_to_answer_and_to_describe(keyed: Any) -> None:
+def test_the_readers_role_is_sufficient_to_answer_and_describe(keyed: Any) -> None:
     catalog = keyed("reader")
     with closing(catalog.open("c")) as store:
         vectors = ENCODER.encode_queries(["river"])
@@ -194,7 +194,7 @@ def test_the_readers_role_is_enough_to_answer_and_to_describe(keyed: Any) -> Non
     assert catalog.verify("c") == []
 
 
-def test_the_readers_role_changes_nothing(secured: Secured, keyed: Any) -> None:
+def test_the_readers_role_cannot_change_anything(secured: Secured, keyed: Any) -> None:
     catalog = keyed("reader")
     with catalog_on(secured.address, PREFIX) as everything:
         before = contents(everything)
@@ -242,7 +242,7 @@ def test_neither_role_reaches_anything_else(secured: Secured, role: str) -> None
         {"cluster": ["monitor"], "indices": [{"names": [f"{PREFIX}.*"], "privileges": ["read"]}]},
     ],
 )
-def test_a_key_that_is_too_weak_names_what_it_lacks_and_the_role(keyed: Any, weaker: dict[str, Any]) -> None:
+def test_a_missing_privilege_is_named_with_the_role(keyed: Any, weaker: dict[str, Any]) -> None:
     catalog = keyed(weaker)
     with pytest.raises(BackendUnavailable) as caught:
         catalog.open("c")
@@ -280,7 +280,7 @@ def test_every_privilege_of_the_roles_is_needed(secured: Secured, keyed: Any) ->
         write(catalog, change("a", "a river in Vienna"), change("b", "an engine in Osaka"), rebuild=True)
 
 
-def test_without_credentials_the_server_says_nothing(secured: Secured) -> None:
+def test_without_credentials_the_server_refuses(secured: Secured) -> None:
     with replace(secured.address, username=None).http() as http:
         assert http.get("/").status_code == 401
     with pytest.raises(httpx.ConnectError):

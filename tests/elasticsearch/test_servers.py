@@ -27,7 +27,7 @@ def client(proxy: Proxy) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_what_passes_the_proxy_is_what_the_server_says(
+def test_the_proxy_passes_responses_unchanged(
     proxy: Proxy, client: httpx.Client, elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     document = {"text": "Grüße 東京 " * 2000}
@@ -41,7 +41,7 @@ def test_what_passes_the_proxy_is_what_the_server_says(
     assert [request.split()[0] for request in proxy.requests] == ["PUT", "GET", "HEAD"]
 
 
-def test_faults_are_what_a_client_meets(proxy: Proxy, client: httpx.Client, elasticsearch_prefix: str) -> None:
+def test_the_proxy_produces_the_faults(proxy: Proxy, client: httpx.Client, elasticsearch_prefix: str) -> None:
     with proxy.failing(answered(429, retry_after=3), times=1):
         busy = client.get("/")
         assert (busy.status_code, busy.headers["Retry-After"]) == (429, "3")
@@ -66,7 +66,7 @@ def test_faults_are_what_a_client_meets(proxy: Proxy, client: httpx.Client, elas
     assert client.get("/").status_code == 200
 
 
-def test_only_what_has_the_prefix_is_removed(elasticsearch: Address, elasticsearch_prefix: str) -> None:
+def test_only_indices_with_the_prefix_are_removed(elasticsearch: Address, elasticsearch_prefix: str) -> None:
     with elasticsearch.http() as http:
         for name in (f"{elasticsearch_prefix}.a", f"{elasticsearch_prefix}-b", f"other-{elasticsearch_prefix}"):
             assert http.put(f"/{name}").status_code == 200
@@ -77,7 +77,7 @@ def test_only_what_has_the_prefix_is_removed(elasticsearch: Address, elasticsear
 
 
 @pytest.mark.skipif(bool(missing()), reason=missing())
-def test_a_killed_server_comes_back_with_what_it_had(tmp_path: Path) -> None:
+def test_a_killed_server_keeps_its_data(tmp_path: Path) -> None:
     authority = Authority(tmp_path / "ca")
     with Cluster(certificate=authority.sign("server"), ca=authority.ca, password="correct horse") as cluster:
         address = cluster.address()

@@ -106,9 +106,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[list[int], list[int]]:
 
 
 @pytest.mark.skipif(bool(Address.given()), reason="the processes know no password")
-def test_three_processes_one_of_them_killed_make_what_one_makes(
-    elasticsearch: Address, elasticsearch_prefix: str
-) -> None:
+def test_three_processes_with_one_killed_equal_one_process(elasticsearch: Address, elasticsearch_prefix: str) -> None:
     with catalog_on(elasticsearch, elasticsearch_prefix) as catalog:
         write(catalog, *(file(number) for number in range(30)))
         before = contents(catalog)
@@ -145,7 +143,7 @@ def test_three_processes_one_of_them_killed_make_what_one_makes(
         np.testing.assert_allclose(vector, expected[id][1], atol=1e-5)
 
 
-def test_a_shard_that_comes_while_another_makes_the_build_does_not_take_it_away(
+def test_a_shard_does_not_delete_the_version_that_another_is_creating(
     catalog: ElasticsearchCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(catalog, *(file(number) for number in range(5)))
@@ -180,7 +178,7 @@ WORDS = ["river", "glacier", "treaty", "engine", "comet", "Vienna", "Osaka", "Pe
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(bool(Address.given()), reason="the processes know no password")
-def test_the_command_in_three_shards_with_one_killed_makes_what_it_makes_alone(
+def test_the_command_in_three_shards_with_one_killed_equals_one_job(
     elasticsearch: Address, elasticsearch_prefix: str, tmp_path: Path
 ) -> None:
     model, docs = make_checkpoint("bert", tmp_path / "model", reader=False), tmp_path / "docs"
@@ -235,7 +233,7 @@ def test_the_command_in_three_shards_with_one_killed_makes_what_it_makes_alone(
 # --- what they agree on
 
 
-def test_nothing_is_seen_before_the_last_shard_and_rollback_takes_all_of_them_back(
+def test_the_last_shard_publishes_and_rollback_undoes_all(
     catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     write(catalog, change("old", "as it was"))
@@ -251,7 +249,7 @@ def test_nothing_is_seen_before_the_last_shard_and_rollback_takes_all_of_them_ba
     assert contents(catalog) == before
 
 
-def test_the_first_index_and_a_rebuild_by_shards(catalog: ElasticsearchCatalog) -> None:
+def test_shards_create_and_rebuild_an_index(catalog: ElasticsearchCatalog) -> None:
     assert shard(catalog, "1/2", change("a", "one")) == (2,)
     assert catalog.names() == []
     assert shard(catalog, "2/2", change("b", "two")) == ()
@@ -261,7 +259,7 @@ def test_the_first_index_and_a_rebuild_by_shards(catalog: ElasticsearchCatalog) 
     assert list(contents(catalog)) == ["docs/c"]
 
 
-def test_shards_that_find_nothing_to_do_publish_nothing(
+def test_shards_without_changes_publish_nothing(
     catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     write(catalog, change("a", "one"))
@@ -272,7 +270,7 @@ def test_shards_that_find_nothing_to_do_publish_nothing(
     assert left_beside_the_leases(elasticsearch, elasticsearch_prefix) == []
 
 
-def test_a_shard_that_is_done_may_run_again_and_is_not_done_meanwhile(catalog: ElasticsearchCatalog) -> None:
+def test_a_finished_shard_can_run_again_and_is_unfinished_meanwhile(catalog: ElasticsearchCatalog) -> None:
     assert shard(catalog, "1/2", change("a", "one")) == (2,)
     with catalog.shard_writer("c", MANIFEST, (1, 2)) as again:
         assert [record.source for record in again.files()] == ["docs/a"]
@@ -282,7 +280,7 @@ def test_a_shard_that_is_done_may_run_again_and_is_not_done_meanwhile(catalog: E
     assert contents(catalog)["docs/a"] == ["a-0-another one: another one"]
 
 
-def test_the_same_shard_twice_at_once_is_refused_and_told_where_the_other_is(
+def test_the_same_shard_twice_is_refused_with_the_other_process(
     catalog: ElasticsearchCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.2)
@@ -293,13 +291,15 @@ def test_the_same_shard_twice_at_once_is_refused_and_told_where_the_other_is(
         catalog.shard_writer("c", MANIFEST, (1, 2))
 
 
-def test_an_ordinary_job_keeps_shards_out(catalog: ElasticsearchCatalog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_are_refused_during_an_ordinary_job(
+    catalog: ElasticsearchCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.2)
     with catalog.writer("c", MANIFEST), pytest.raises(IndexBusy, match="is writing to collection 'c'"):
         catalog.shard_writer("c", MANIFEST, (1, 2))
 
 
-def test_shards_that_disagree_are_told_what_about(catalog: ElasticsearchCatalog) -> None:
+def test_shards_with_different_settings_are_refused(catalog: ElasticsearchCatalog) -> None:
     assert shard(catalog, "1/3", change("a", "one")) == (2, 3)
     other = Manifest(ENCODER.stamp, "v1 32/4", "auto")
     for shards, manifest, rebuild, told in (
@@ -313,7 +313,7 @@ def test_shards_that_disagree_are_told_what_about(catalog: ElasticsearchCatalog)
         catalog.writer("c", MANIFEST, rebuild=True)
 
 
-def test_a_set_that_was_given_up_is_ended_by_one_job_that_goes_on_with_it(
+def test_one_job_finishes_an_abandoned_set(
     catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -336,7 +336,7 @@ def test_a_set_that_was_given_up_is_ended_by_one_job_that_goes_on_with_it(
     write(catalog, change("d", "an ordinary job again"))
 
 
-def test_the_limit_of_fields_holds_for_all_shards_together(elasticsearch: Address, elasticsearch_prefix: str) -> None:
+def test_the_field_limit_counts_all_shards(elasticsearch: Address, elasticsearch_prefix: str) -> None:
     def fields(first: int) -> dict[str, int]:
         return {f"k{number}": 1 for number in range(first, first + 6)}
 
@@ -368,7 +368,7 @@ SLOW = pytest.mark.slow
         pytest.param("DELETE .*shards", reset, marks=SLOW),
     ],
 )
-def test_the_last_shard_cut_off_while_it_publishes_is_run_again_and_all_is_published_once(
+def test_the_last_shard_killed_while_publishing_can_run_again(
     elasticsearch: Address, elasticsearch_prefix: str, step: str, fault: Fault
 ) -> None:
     with catalog_on(elasticsearch, elasticsearch_prefix) as catalog, Proxy(elasticsearch) as proxy:
@@ -396,7 +396,7 @@ def test_the_last_shard_cut_off_while_it_publishes_is_run_again_and_all_is_publi
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(bool(Address.given()), reason="the processes know no password")
 @pytest.mark.parametrize("round_", range(ROUNDS))
-def test_a_shard_killed_at_any_of_its_requests_loses_and_doubles_nothing(
+def test_a_shard_killed_at_any_request_loses_and_duplicates_nothing(
     elasticsearch: Address, elasticsearch_prefix: str, round_: int
 ) -> None:
     seed = secrets.randbits(32)

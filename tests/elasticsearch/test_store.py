@@ -64,7 +64,7 @@ def words(catalog: ElasticsearchCatalog, question: str, **options: Any) -> list[
 # --- publishing
 
 
-def test_nothing_of_a_job_is_seen_before_it_ends(catalog: ElasticsearchCatalog) -> None:
+def test_a_job_is_invisible_until_it_ends(catalog: ElasticsearchCatalog) -> None:
     write(catalog, change("a", "the old text"))
     before = contents(catalog)
     with catalog.writer("c", MANIFEST) as writer:
@@ -75,7 +75,7 @@ def test_nothing_of_a_job_is_seen_before_it_ends(catalog: ElasticsearchCatalog) 
     assert list(contents(catalog)) == ["docs/b"]
 
 
-def test_a_job_that_was_killed_is_gone_on_with(
+def test_a_killed_job_is_continued(
     catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     write(catalog, change("a", "the first text"))
@@ -98,7 +98,7 @@ def test_a_job_that_was_killed_is_gone_on_with(
     assert catalog.verify("c") == []
 
 
-def test_a_build_that_was_begun_on_another_index_is_thrown_away(
+def test_an_unfinished_version_of_another_index_is_deleted(
     catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     write(catalog, change("a", "one"))
@@ -110,7 +110,7 @@ def test_a_build_that_was_begun_on_another_index_is_thrown_away(
     assert len(indices(elasticsearch, elasticsearch_prefix)) == 2
 
 
-def test_a_file_of_several_parts_replaces_what_was_there(catalog: ElasticsearchCatalog) -> None:
+def test_a_file_of_several_parts_replaces_its_old_content(catalog: ElasticsearchCatalog) -> None:
     write(catalog, change("a", "old one", "old two", "old three"))
     with catalog.writer("c", MANIFEST) as writer:
         writer.write([change("a", "new one", last=False)])
@@ -122,7 +122,7 @@ def test_a_file_of_several_parts_replaces_what_was_there(catalog: ElasticsearchC
     assert [record.digest for record in catalog.open("c").files()] == ["digest of ('new three', 'new four')"]
 
 
-def test_a_file_that_is_written_twice_by_one_job_is_there_once(catalog: ElasticsearchCatalog) -> None:
+def test_a_file_written_twice_by_one_job_exists_once(catalog: ElasticsearchCatalog) -> None:
     with catalog.writer("c", MANIFEST) as writer:
         writer.write([change("a", "one", "two")])
         writer.write([change("a", "three")])
@@ -130,7 +130,7 @@ def test_a_file_that_is_written_twice_by_one_job_is_there_once(catalog: Elastics
     assert contents(catalog) == {"docs/a": ["a-0-three: three"]}
 
 
-def test_rollback_serves_the_index_before_and_a_second_one_undoes_it(
+def test_rollback_restores_the_previous_index_and_a_second_one_undoes_it(
     catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     write(catalog, change("a", "one"))
@@ -148,7 +148,7 @@ def test_rollback_serves_the_index_before_and_a_second_one_undoes_it(
         catalog.rollback("other")
 
 
-def test_a_job_without_work_makes_no_index(
+def test_a_job_without_changes_creates_no_index(
     catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     write(catalog, change("a", "one"))
@@ -169,13 +169,13 @@ def test_a_published_index_takes_no_writes(
     assert "index write (api)" in refused.text
 
 
-def test_a_second_writer_is_refused_and_told_of_the_first(catalog: ElasticsearchCatalog) -> None:
+def test_a_second_writer_is_refused_with_the_first_ones_process(catalog: ElasticsearchCatalog) -> None:
     with catalog.writer("c", MANIFEST), pytest.raises(IndexBusy, match=r"process \d+ on "):
         catalog.writer("c", MANIFEST)
     catalog.writer("c", MANIFEST).__exit__(None, None, None)
 
 
-def test_collections_are_apart_and_keep_the_case_of_their_names(catalog: ElasticsearchCatalog) -> None:
+def test_collections_are_separate_and_keep_the_case_of_their_names(catalog: ElasticsearchCatalog) -> None:
     for name in ("Law", "law", "law-2026", "a_b"):
         with catalog.writer(name, MANIFEST) as writer:
             writer.write([change(name, f"text of {name}")])
@@ -202,7 +202,7 @@ def test_another_encoder_is_refused_until_a_rebuild(catalog: ElasticsearchCatalo
         store.search_dense(ENCODER.encode_queries(["one"]), k=1)
 
 
-def test_the_stamp_of_the_encoder_stands_in_the_index_itself(
+def test_the_index_records_its_encoder(
     catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     write(catalog, change("a", "one"))
@@ -212,7 +212,7 @@ def test_the_stamp_of_the_encoder_stands_in_the_index_itself(
     assert (about["state"], about["generation"]) == ("ready", 1)
 
 
-def test_vectors_are_known_by_the_text_that_was_encoded(catalog: ElasticsearchCatalog) -> None:
+def test_vectors_are_found_by_the_encoded_text(catalog: ElasticsearchCatalog) -> None:
     from search_app.manifest import vector_key
 
     write(catalog, change("a", "one", "one", "two"))
@@ -314,14 +314,14 @@ def test_elasticsearch_and_python_agree_on_every_filter_and_every_document(popul
     assert {hit.passage.document_id for hit in found.keyword} == expected
 
 
-def test_texts_that_differ_far_beyond_the_length_of_a_term_are_different(catalog: ElasticsearchCatalog) -> None:
+def test_long_texts_that_differ_late_are_different(catalog: ElasticsearchCatalog) -> None:
     long = "z" * 9000
     write(catalog, change("a", "text", "text too", metas=[{"note": long + "a"}, {"note": long + "b"}]))
     where = {"field": "meta.note", "operator": "==", "value": long + "b"}
     assert words(catalog, "text", where=where) == ["a-1"]
 
 
-def test_the_deepest_filter_that_is_allowed_works(catalog: ElasticsearchCatalog) -> None:
+def test_the_deepest_allowed_filter_works(catalog: ElasticsearchCatalog) -> None:
     write(catalog, change("a", "text", meta={"size": 3}))
     where: dict[str, Any] = {"field": "meta.size", "operator": "not in", "value": [1, 2]}
     for number in range(20):
@@ -330,7 +330,7 @@ def test_the_deepest_filter_that_is_allowed_works(catalog: ElasticsearchCatalog)
     assert words(catalog, "text", where=where) == expected
 
 
-def test_metadata_comes_back_as_it_was(catalog: ElasticsearchCatalog) -> None:
+def test_metadata_is_returned_unchanged(catalog: ElasticsearchCatalog) -> None:
     meta = {"a": 1, "b": 1.0, "c": True, "d": ["x", "y"], "e.f": "2026-01-01", "g": 2**70, "Größe": 0.1, "": "empty"}
     write(catalog, change("a", "text", meta=meta))
     (hits,) = catalog.open("c").search_keyword(["text"], k=1)
@@ -338,7 +338,7 @@ def test_metadata_comes_back_as_it_was(catalog: ElasticsearchCatalog) -> None:
     assert catalog.open("c").fields()["e.f"] == "text"
 
 
-def test_too_many_metadata_fields_are_refused_by_file_and_the_rest_goes_in(
+def test_a_file_with_too_many_metadata_fields_is_rejected_and_the_rest_indexed(
     elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     wild = change(
@@ -356,7 +356,7 @@ def test_too_many_metadata_fields_are_refused_by_file_and_the_rest_goes_in(
         assert list(catalog.open("c").fields()) == ["size"]
 
 
-def test_ten_thousand_metadata_fields_leave_the_server_as_it_was(
+def test_ten_thousand_metadata_fields_do_not_reach_the_server(
     catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     with catalog.writer("c", MANIFEST) as writer:
@@ -368,7 +368,7 @@ def test_ten_thousand_metadata_fields_leave_the_server_as_it_was(
     assert "properties" not in index["mappings"]["properties"]["m"]
 
 
-def test_what_elasticsearch_itself_refuses_is_told_one_by_one(catalog: ElasticsearchCatalog) -> None:
+def test_rejections_of_elasticsearch_are_reported_one_by_one(catalog: ElasticsearchCatalog) -> None:
     good = change("a", "one", "two", "three")
     vectors = good.batch.embeddings.copy()
     vectors[1] *= 3  # not of unit length
@@ -386,7 +386,7 @@ def test_what_elasticsearch_itself_refuses_is_told_one_by_one(catalog: Elasticse
 # --- texts
 
 
-def test_a_very_long_document_comes_back_whole(catalog: ElasticsearchCatalog) -> None:
+def test_a_very_long_document_is_returned_completely(catalog: ElasticsearchCatalog) -> None:
     text = "Grüße 🚀 " * 400_000
     long = change("a", "short")
     document = Document("a-0", "Long", text, "docs/a", {}, "en")
@@ -411,7 +411,7 @@ def test_a_very_long_document_comes_back_whole(catalog: ElasticsearchCatalog) ->
         "<script>text",
     ],
 )
-def test_a_question_is_data_whatever_it_looks_like(catalog: ElasticsearchCatalog, question: str) -> None:
+def test_query_syntax_in_a_question_is_only_data(catalog: ElasticsearchCatalog, question: str) -> None:
     write(catalog, change("a", "a text", "nothing"))
     assert words(catalog, question)[:1] == ["a-0"]
 
@@ -434,7 +434,7 @@ def test_words_are_analysed_by_language(catalog: ElasticsearchCatalog, language:
     assert words(catalog, question) == ["a-0"]
 
 
-def test_a_filter_by_an_unknown_field_names_the_known_ones(catalog: ElasticsearchCatalog) -> None:
+def test_a_filter_on_an_unknown_field_lists_the_known_ones(catalog: ElasticsearchCatalog) -> None:
     write(catalog, change("a", "text", meta={"size": 1, "author": "Ada"}))
     with pytest.raises(InvalidQuery, match="the fields are: author, size"):
         words(catalog, "text", where=filters.parse_where("colour = red"))
@@ -443,7 +443,7 @@ def test_a_filter_by_an_unknown_field_names_the_known_ones(catalog: Elasticsearc
 # --- removing, merging and building anew
 
 
-def test_removed_documents_leave_the_rest_of_their_file(catalog: ElasticsearchCatalog) -> None:
+def test_removing_documents_keeps_the_rest_of_their_file(catalog: ElasticsearchCatalog) -> None:
     write(catalog, change("a", "the first", "the second", "the third"), change("b", "the fourth"))
     with catalog.writer("c", MANIFEST) as writer:
         assert writer.remove_documents(["a-1", "b-0", "a-1", "nobody"]) == 2
@@ -457,7 +457,7 @@ def test_removed_documents_leave_the_rest_of_their_file(catalog: ElasticsearchCa
     assert catalog.verify("c") == []
 
 
-def test_a_document_that_the_same_job_wrote_can_be_removed(catalog: ElasticsearchCatalog) -> None:
+def test_a_document_of_the_same_job_can_be_removed(catalog: ElasticsearchCatalog) -> None:
     with catalog.writer("c", MANIFEST) as writer:
         writer.write([change("a", "the first", "the second")])
         assert writer.remove_documents(["a-0"]) == 1
@@ -467,7 +467,7 @@ def test_a_document_that_the_same_job_wrote_can_be_removed(catalog: Elasticsearc
     assert catalog.verify("c") == []
 
 
-def test_a_removal_that_was_killed_is_seen_by_nobody(
+def test_a_killed_removal_is_never_published(
     catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     write(catalog, change("a", "the first", "the second"))
@@ -494,7 +494,7 @@ def test_passages_without_a_vector_are_exported_and_verified(catalog: Elasticsea
     assert not np.isnan(exported["docs/b"]).any()
 
 
-def test_compacting_merges_the_live_index_and_changes_no_answer(
+def test_compacting_merges_segments_and_changes_no_answer(
     catalog: ElasticsearchCatalog, elasticsearch: Address
 ) -> None:
     for number in range(3):
@@ -514,7 +514,7 @@ def test_compacting_merges_the_live_index_and_changes_no_answer(
     assert contents(catalog) == before
 
 
-def test_an_index_is_built_anew_from_itself_and_taken_back(
+def test_an_index_is_rebuilt_from_itself_and_rolled_back(
     elasticsearch: Address, elasticsearch_prefix: str, tmp_path: Path
 ) -> None:
     docs = tmp_path / "docs"
@@ -542,7 +542,7 @@ def test_an_index_is_built_anew_from_itself_and_taken_back(
 # --- verify
 
 
-def test_verify_finds_what_was_done_to_an_index_by_hand(
+def test_verify_finds_manual_changes(
     catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     write(catalog, *(change(f"f{n}", f"the text number {n}") for n in range(30)))
@@ -570,9 +570,7 @@ def test_describe_names_the_index_and_its_size(catalog: ElasticsearchCatalog, tm
     assert about["bytes"] > 0  # type: ignore[operator]
 
 
-def test_the_replica_holds_what_the_server_holds(
-    elasticsearch: Address, elasticsearch_prefix: str, tmp_path: Path
-) -> None:
+def test_the_replica_equals_the_server(elasticsearch: Address, elasticsearch_prefix: str, tmp_path: Path) -> None:
     settings = settings_for(elasticsearch, elasticsearch_prefix, fallback=True).model_copy(update={"home": tmp_path})
     with closing(open_catalog(settings)) as catalog:
         text = "Grüße 🚀 " * 300_000
@@ -591,9 +589,7 @@ def test_the_replica_holds_what_the_server_holds(
                 assert [hit.score for hit in ours] == pytest.approx([hit.score for hit in theirs], abs=1e-6)
 
 
-def test_bm25_settings_are_those_of_the_time_when_an_index_was_created(
-    elasticsearch: Address, elasticsearch_prefix: str
-) -> None:
+def test_bm25_settings_apply_to_new_indexes(elasticsearch: Address, elasticsearch_prefix: str) -> None:
     def scores(catalog: ElasticsearchCatalog) -> dict[str, float]:
         (hits,) = catalog.open("c").search_keyword(["river"], k=10)
         return {hit.passage.document_id: hit.score for hit in hits}
@@ -613,7 +609,7 @@ def test_bm25_settings_are_those_of_the_time_when_an_index_was_created(
         assert scores(catalog)["a-0"] == scores(catalog)["b-0"]
 
 
-def test_any_number_of_questions_is_one_request(elasticsearch: Address, elasticsearch_prefix: str) -> None:
+def test_several_questions_are_one_request(elasticsearch: Address, elasticsearch_prefix: str) -> None:
     with Proxy(elasticsearch) as proxy, catalog_on(proxy.address, elasticsearch_prefix) as catalog:
         write(catalog, change("a", "one", "two", meta={"size": 1}))
         store = catalog.open("c")
@@ -626,7 +622,7 @@ def test_any_number_of_questions_is_one_request(elasticsearch: Address, elastics
         assert proxy.seen("POST") - before == proxy.seen("POST /_msearch") == 1
 
 
-def test_a_dropped_collection_leaves_no_index_and_the_others_alone(
+def test_a_dropped_collection_leaves_no_index_and_other_collections_unchanged(
     catalog: ElasticsearchCatalog, elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     write(catalog, change("a", "the first text"))
@@ -639,7 +635,7 @@ def test_a_dropped_collection_leaves_no_index_and_the_others_alone(
     assert all(name.startswith(f"{elasticsearch_prefix}.c2.") for name in indices(elasticsearch, elasticsearch_prefix))
 
 
-def test_a_rename_that_stops_at_any_request_leaves_one_name_and_can_be_run_again(
+def test_a_rename_interrupted_at_any_request_leaves_one_name_and_can_be_repeated(
     elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
     def refused_from(first: int) -> Fault:

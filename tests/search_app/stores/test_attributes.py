@@ -94,7 +94,7 @@ def at(name: str, operator: str, value: object) -> dict[str, object]:
 @example(at("size", "<", 2**64), [{"size": 2**63}, {"size": 1e300}, {"size": -(10**400)}], set())
 @example(at("size", "==", 2**63), [{"size": 2.0**63}, {"size": 2**63 + 1}], set())
 @example(at("size", ">=", float("-inf")), [{"size": -(10**400)}, {"size": float("-inf")}], set())
-def test_documents_found_are_those_that_match(where: dict[str, Any], metas: list[Any], gone: set[int]) -> None:
+def test_a_filter_finds_exactly_the_matching_documents(where: dict[str, Any], metas: list[Any], gone: set[int]) -> None:
     db = tables()
     for row, meta in enumerate(metas, start=1):
         put(db, row, meta)
@@ -105,7 +105,7 @@ def test_documents_found_are_those_that_match(where: dict[str, Any], metas: list
     assert db.execute("SELECT count(*) FROM attributes WHERE document NOT IN (SELECT rowid FROM documents)").get == 0
 
 
-def test_text_has_the_order_of_its_characters() -> None:
+def test_text_is_ordered_by_code_point() -> None:
     texts = ["", "\0", "a", "a\0", "ab", "ß", "\ud800", "\udfff", "\ue000", "\uffff", "\U00010000", "\U0010ffff"]
     db = tables()
     for row, text in enumerate(texts, start=1):
@@ -115,7 +115,7 @@ def test_text_has_the_order_of_its_characters() -> None:
         assert found(db, at("x", "==", text)) == [row]
 
 
-def test_whole_numbers_beyond_64_bits_have_their_order() -> None:
+def test_integers_beyond_64_bits_are_ordered() -> None:
     numbers = [-(16**20), -(16**20) + 1, -(2**64) - 1, -(2**64), -(2**63) - 1, -(2**63), -1, 0, 1, 2**63 - 1, 2**63,
                2**64, 2**64 + 1, 16**20 - 1, 16**20]  # fmt: skip
     db = tables()
@@ -127,7 +127,7 @@ def test_whole_numbers_beyond_64_bits_have_their_order() -> None:
         assert found(db, at("x", "==", number)) == [row]
 
 
-def test_a_document_is_found_once_however_many_of_its_values_match() -> None:
+def test_a_document_with_several_matching_values_is_found_once() -> None:
     db = tables()
     put(db, 7, {"tags": ["b", "a", "b", "c"], "mixed": [1, 1.0, True, "1"]})
     assert found(db, at("tags", ">=", "a")) == [7]
@@ -135,7 +135,7 @@ def test_a_document_is_found_once_however_many_of_its_values_match() -> None:
     assert db.execute("SELECT count(*) FROM attributes").get == 3 + 3
 
 
-def test_names_and_kinds_of_fields_stay_when_their_documents_go() -> None:
+def test_field_names_and_kinds_outlive_their_documents() -> None:
     db = tables()
     put(db, 1, {"size": 3, "tags": [], 'q"': True, "": 1.5})
     attributes.remove(db, np.array([1]))
@@ -148,7 +148,7 @@ def test_names_and_kinds_of_fields_stay_when_their_documents_go() -> None:
     ["size < 3", "size = 3 or size >= 7.5", f"size > {2**64}", "author in [a, b]", "not (flag = true)", "author exists",
      "author missing", "not (size != 3)", "size <= inf"],
 )  # fmt: skip
-def test_a_comparison_is_a_range_of_an_index_and_reads_no_document(text: str) -> None:
+def test_a_comparison_is_an_index_range_scan(text: str) -> None:
     db = tables()
     put(db, 1, {"size": 3, "author": "a", "flag": True})
     statements: list[tuple[str, Any]] = []
@@ -168,7 +168,7 @@ def test_a_comparison_is_a_range_of_an_index_and_reads_no_document(text: str) ->
             assert ("value" in plan[0]) == ("value" in sql.split("WHERE")[1] and "IS NOT" not in sql)
 
 
-def test_what_is_negated_within_a_conjunction_reads_no_list_of_all_documents() -> None:
+def test_a_negation_in_a_conjunction_does_not_list_all_documents() -> None:
     db = tables()
     for row in range(1, 5):
         put(db, row, {"size": row, "author": "a" if row % 2 else "b"})

@@ -50,23 +50,21 @@ def test_five_failures_within_ten_seconds_open_it(breaker: CircuitBreaker, clock
     assert breaker.state == "open"
 
 
-def test_failures_further_apart_do_not(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_failures_further_apart_do_not_open_it(breaker: CircuitBreaker, clock: Clock) -> None:
     for _ in range(40):
         fail(breaker)
         clock.now += 2.6
     assert breaker.state == "closed"
 
 
-def test_successes_between_do_not_hide_the_failures(breaker: CircuitBreaker) -> None:
+def test_successes_in_between_do_not_reset_the_count(breaker: CircuitBreaker) -> None:
     for _ in range(5):
         succeed(breaker)
         fail(breaker)
     assert breaker.state == "open"
 
 
-def test_while_open_nothing_is_called_and_the_error_says_since_when_until_when_and_why(
-    breaker: CircuitBreaker, clock: Clock
-) -> None:
+def test_while_open_no_call_is_made_and_the_error_gives_times_and_reason(breaker: CircuitBreaker, clock: Clock) -> None:
     for _ in range(5):
         fail(breaker)
         clock.now += 1
@@ -81,7 +79,7 @@ def test_while_open_nothing_is_called_and_the_error_says_since_when_until_when_a
     assert caught.value.hint == "start it"
 
 
-def test_refusals_do_not_prolong_it(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_refused_calls_do_not_extend_the_pause(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker, 5)
     for _ in range(14):
         clock.now += 1
@@ -92,7 +90,7 @@ def test_refusals_do_not_prolong_it(breaker: CircuitBreaker, clock: Clock) -> No
     assert breaker.state == "closed"
 
 
-def test_after_the_pause_one_call_tries_and_its_failure_opens_it_again(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_after_the_pause_a_failing_trial_call_reopens_it(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker, 5)
     clock.now += 15
     fail(breaker)
@@ -104,7 +102,7 @@ def test_after_the_pause_one_call_tries_and_its_failure_opens_it_again(breaker: 
     assert breaker.state == "closed"
 
 
-def test_once_closed_it_takes_as_many_failures_as_before(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_after_closing_the_failure_count_starts_at_zero(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker, 5)
     clock.now += 15
     succeed(breaker)
@@ -114,7 +112,7 @@ def test_once_closed_it_takes_as_many_failures_as_before(breaker: CircuitBreaker
     assert breaker.state == "open"
 
 
-def test_of_many_threads_exactly_one_tries(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_only_one_of_many_threads_makes_the_trial_call(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker, 5)
     clock.now += 15
     threads = 16
@@ -141,7 +139,7 @@ def test_of_many_threads_exactly_one_tries(breaker: CircuitBreaker, clock: Clock
     assert breaker.state == "closed"
 
 
-def test_calls_run_beside_each_other_while_it_is_closed(breaker: CircuitBreaker) -> None:
+def test_calls_run_concurrently_while_it_is_closed(breaker: CircuitBreaker) -> None:
     meet = threading.Barrier(4)
 
     def call(_: int) -> None:
@@ -152,7 +150,7 @@ def test_calls_run_beside_each_other_while_it_is_closed(breaker: CircuitBreaker)
         list(pool.map(call, range(4)))
 
 
-def test_what_is_not_the_servers_fault_neither_counts_nor_closes_it(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_other_errors_count_neither_as_failure_nor_as_success(breaker: CircuitBreaker, clock: Clock) -> None:
     def refuse() -> None:
         with pytest.raises(InvalidQuery), breaker.guard():
             raise InvalidQuery("no such field")
@@ -168,7 +166,7 @@ def test_what_is_not_the_servers_fault_neither_counts_nor_closes_it(breaker: Cir
     assert breaker.state == "closed"
 
 
-def test_an_interrupted_try_leaves_the_way_free_for_the_next(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_an_interrupted_trial_call_allows_the_next_one(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker, 5)
     clock.now += 15
     with pytest.raises(KeyboardInterrupt), breaker.guard():
@@ -178,7 +176,7 @@ def test_an_interrupted_try_leaves_the_way_free_for_the_next(breaker: CircuitBre
 
 
 @pytest.mark.parametrize("late", [None, BackendUnavailable("an old request timed out")])
-def test_a_call_from_before_it_opened_decides_nothing(
+def test_a_call_that_began_before_it_opened_is_ignored(
     breaker: CircuitBreaker, clock: Clock, late: BackendUnavailable | None
 ) -> None:
     early = breaker.guard()

@@ -51,7 +51,7 @@ def save(tmp_path: Path, db: apsw.Connection, arrays: Any = ARRAYS, files: Files
     return tmp_path / str(db.execute("SELECT file FROM caches WHERE kind = 'vectors'").fetchall()[0][0])
 
 
-def test_arrays_come_back_as_they_were_with_what_they_hold(tmp_path: Path, db: apsw.Connection) -> None:
+def test_arrays_are_restored_with_their_generation(tmp_path: Path, db: apsw.Connection) -> None:
     save(tmp_path, db)
     found = caches.load(db, tmp_path, "vectors")
     assert found is not None
@@ -64,12 +64,12 @@ def test_arrays_come_back_as_they_were_with_what_they_hold(tmp_path: Path, db: a
         assert not found.arrays[name].flags.writeable
 
 
-def test_the_file_is_one_that_safetensors_reads(tmp_path: Path, db: apsw.Connection) -> None:
+def test_safetensors_can_read_the_file(tmp_path: Path, db: apsw.Connection) -> None:
     for name, array in load_file(save(tmp_path, db)).items():
         np.testing.assert_array_equal(array, ARRAYS[name])
 
 
-def test_a_new_cache_takes_the_place_of_the_old_file(tmp_path: Path, db: apsw.Connection) -> None:
+def test_a_new_cache_replaces_the_old_file(tmp_path: Path, db: apsw.Connection) -> None:
     old = save(tmp_path, db)
     held = caches.load(db, tmp_path, "vectors")
     new = save(tmp_path, db, {"rows": np.arange(3)})
@@ -79,7 +79,7 @@ def test_a_new_cache_takes_the_place_of_the_old_file(tmp_path: Path, db: apsw.Co
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "longer", "gone", "swapped"])
-def test_a_cache_that_is_not_what_was_written_is_never_used(
+def test_a_changed_cache_is_never_used(
     tmp_path: Path, db: apsw.Connection, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = save(tmp_path, db)
@@ -102,7 +102,7 @@ def test_a_cache_that_is_not_what_was_written_is_never_used(
     assert "search-index verify --repair" in caplog.text
 
 
-def test_no_cache_is_none_without_a_warning(
+def test_a_missing_cache_gives_none_without_a_warning(
     tmp_path: Path, db: apsw.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert caches.load(db, tmp_path, "vectors") is None
@@ -110,9 +110,7 @@ def test_no_cache_is_none_without_a_warning(
 
 
 @pytest.mark.parametrize("operation", ["create", "append", "sync_file", "rename", "sync_folder"])
-def test_a_cache_that_cannot_be_written_leaves_the_one_before(
-    tmp_path: Path, db: apsw.Connection, operation: str
-) -> None:
+def test_a_failed_write_keeps_the_old_cache(tmp_path: Path, db: apsw.Connection, operation: str) -> None:
     old = save(tmp_path, db)
     with pytest.raises(SearchAppError, match=str(tmp_path)):
         save(tmp_path, db, {"rows": np.arange(3)}, Failing(operation, errno.EIO))
@@ -123,13 +121,13 @@ def test_a_cache_that_cannot_be_written_leaves_the_one_before(
     assert not list(tmp_path.glob("*.new"))
 
 
-def test_a_full_disk_names_the_path_and_the_bytes_that_were_needed(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_with_path_and_size(tmp_path: Path) -> None:
     with pytest.raises(SearchAppError, match=r"no space left for .*/name: 3 bytes were needed"):
         Failing("append", errno.ENOSPC).write(tmp_path / "name", [b"ab", b"c"])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_sync_that_failed_is_not_tried_again(tmp_path: Path) -> None:
+def test_a_failed_sync_is_not_retried(tmp_path: Path) -> None:
     class Counting(Files):
         syncs = 0
 
@@ -144,12 +142,12 @@ def test_a_sync_that_failed_is_not_tried_again(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_may_not_be_written_is_a_matter_of_configuration(tmp_path: Path) -> None:
+def test_a_write_protected_folder_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"name cannot be written; check the folder's permissions"):
         Failing("create", errno.EROFS).write(tmp_path / "name", [b"ab"])
 
 
-def test_short_writes_are_gone_on_with(tmp_path: Path) -> None:
+def test_short_writes_are_completed(tmp_path: Path) -> None:
     class Short(Files):
         def append(self, descriptor: int, data: bytes | memoryview, path: Path) -> int:
             return super().append(descriptor, data[:3], path)
@@ -158,21 +156,21 @@ def test_short_writes_are_gone_on_with(tmp_path: Path) -> None:
     assert (tmp_path / "name").read_bytes() == b"abcdefghij"
 
 
-def test_what_a_killed_job_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+def test_only_files_of_killed_jobs_are_removed(tmp_path: Path) -> None:
     for name in ("vectors-1.cache.new", "index.db", "previous.db.new", "previous.db.new-journal", "a.cache"):
         (tmp_path / name).touch()
     Files().clear(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.cache", "index.db"]
 
 
-def test_caches_that_nobody_knows_are_removed(tmp_path: Path, db: apsw.Connection) -> None:
+def test_unregistered_caches_are_removed(tmp_path: Path, db: apsw.Connection) -> None:
     known = save(tmp_path, db)
     (tmp_path / "vectors-0000.cache").touch()
     caches.remove_orphans(Files(), db, tmp_path)
     assert list(tmp_path.glob("*.cache")) == [known]
 
 
-def test_the_recorded_generation_tells_of_lost_commits(tmp_path: Path) -> None:
+def test_the_recorded_generation_reveals_lost_commits(tmp_path: Path) -> None:
     assert generation.read(tmp_path) is None
     generation.record(Files(), tmp_path, "abc", 7)
     recorded = generation.read(tmp_path)

@@ -59,7 +59,7 @@ def ids(folder: Path) -> list[str]:
         store.close()
 
 
-def test_no_index_names_the_command_that_makes_one(tmp_path: Path) -> None:
+def test_a_missing_index_names_the_command_that_creates_it(tmp_path: Path) -> None:
     with pytest.raises(IndexNotFound, match=r"run: search-index apply --collection notes PATH"):
         SqliteStore.open(tmp_path, collection="notes")
 
@@ -78,7 +78,7 @@ def test_a_second_writer_is_refused_with_the_firsts_process_id(tmp_path: Path) -
     SqliteWriter(tmp_path, MANIFEST, collection="c").close()
 
 
-def test_the_lock_of_a_killed_writer_is_taken_over(tmp_path: Path) -> None:
+def test_the_lock_of_a_killed_writer_is_free(tmp_path: Path) -> None:
     code = f"""
 from test_embedded import *
 writer = SqliteWriter(Path({str(tmp_path)!r}), MANIFEST, collection="c")
@@ -94,7 +94,7 @@ signal.pause()
         assert [record.path for record in writer.files()] == ["/1.txt"]
 
 
-def test_a_kill_in_the_middle_loses_nothing_that_was_committed(tmp_path: Path) -> None:
+def test_a_kill_during_a_write_loses_no_commit(tmp_path: Path) -> None:
     code = f"""
 from test_embedded import *
 writer = SqliteWriter(Path({str(tmp_path)!r}), MANIFEST, collection="c")
@@ -170,7 +170,7 @@ def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
         ("UPDATE manifest SET generation = 0", "has lost commits: it is at generation 0 and was at 1"),
     ],
 )
-def test_what_disagrees_is_found_where_every_page_is_sound(tmp_path: Path, tampering: str, message: str) -> None:
+def test_inconsistent_rows_on_sound_pages_are_found(tmp_path: Path, tampering: str, message: str) -> None:
     folder = build(tmp_path, 12)
     with closing(connect_writing(folder / INDEX_FILE)) as db:
         db.pragma("foreign_keys", False)
@@ -195,7 +195,7 @@ def _problems(folder: Path) -> list[str]:
         return [str(error)]
 
 
-def test_a_read_only_folder_is_searched_and_not_written(tmp_path: Path) -> None:
+def test_a_read_only_folder_can_be_searched(tmp_path: Path) -> None:
     folder = build(tmp_path / "c")
     build(tmp_path / "warm", 1)
     tmp_path.chmod(0o755)
@@ -227,7 +227,7 @@ except SearchAppError as error:
     assert sorted(path.name for path in folder.iterdir()) == kept
 
 
-def test_an_index_of_another_format_is_refused_with_both_versions(tmp_path: Path) -> None:
+def test_another_format_is_refused_with_both_versions(tmp_path: Path) -> None:
     folder = tmp_path / "c"
     with SqliteWriter(folder, dataclasses.replace(MANIFEST, format=99), collection="c"):
         pass
@@ -251,23 +251,21 @@ def test_an_index_of_another_format_is_refused_with_both_versions(tmp_path: Path
         (Manifest(HashEncoder(dim=32, precision="int8").stamp, "v1 64/8", "auto"), "precision: .*float32.*int8"),
     ],
 )
-def test_other_settings_than_the_indexs_are_refused_with_both_values(
-    tmp_path: Path, other: Manifest, message: str
-) -> None:
+def test_incompatible_settings_are_refused_with_both_values(tmp_path: Path, other: Manifest, message: str) -> None:
     build(tmp_path)
     with pytest.raises(IndexMismatch, match=message) as caught:
         SqliteWriter(tmp_path, other, collection="c")
     assert "search-index apply --rebuild" in caught.value.hint
 
 
-def test_bfloat16_vectors_may_join_a_float32_index(tmp_path: Path) -> None:
+def test_bfloat16_vectors_can_be_added_to_a_float32_index(tmp_path: Path) -> None:
     build(tmp_path)
     SqliteWriter(
         tmp_path, Manifest(HashEncoder(dim=32, precision="bfloat16").stamp, "v1 64/8", "auto"), collection="c"
     ).close()
 
 
-def test_a_rebuild_serves_the_old_index_until_the_new_one_is_whole(tmp_path: Path) -> None:
+def test_a_rebuild_serves_the_old_index_until_the_new_one_is_complete(tmp_path: Path) -> None:
     folder = build(tmp_path)
     reader = SqliteStore.open(folder, collection="c")
     before = reader.generation
@@ -286,7 +284,7 @@ def test_a_rebuild_serves_the_old_index_until_the_new_one_is_whole(tmp_path: Pat
     assert not list(folder.glob("rebuild*"))
 
 
-def test_an_interrupted_rebuild_leaves_the_old_index_and_is_taken_up_again(tmp_path: Path) -> None:
+def test_an_interrupted_rebuild_keeps_the_old_index_and_can_be_continued(tmp_path: Path) -> None:
     folder = build(tmp_path)
     with SqliteWriter(folder, MANIFEST, collection="c", rebuild=True) as writer:
         writer.write([change(100)])
@@ -309,7 +307,7 @@ def test_a_running_reader_refuses_an_index_that_was_rebuilt_with_another_encoder
     reader.close()
 
 
-def test_vectors_are_found_again_by_the_text_that_was_encoded(tmp_path: Path) -> None:
+def test_vectors_are_reused_for_the_same_encoded_text(tmp_path: Path) -> None:
     folder = build(tmp_path, 3)
     key = vector_key(encoded_text(change(1).batch.passages[0]), ENCODER.stamp)
     with SqliteWriter(folder, MANIFEST, collection="c") as writer:
@@ -322,7 +320,7 @@ def test_vectors_are_found_again_by_the_text_that_was_encoded(tmp_path: Path) ->
         assert writer.known_vectors([key]) == {}
 
 
-def test_readers_see_whole_commits_only_while_a_writer_works(tmp_path: Path) -> None:
+def test_readers_see_only_whole_commits(tmp_path: Path) -> None:
     folder = build(tmp_path, 10)
     reader = SqliteStore.open(folder, collection="c")
     stop = threading.Event()
@@ -353,7 +351,7 @@ def test_readers_see_whole_commits_only_while_a_writer_works(tmp_path: Path) -> 
     assert errors == []
 
 
-def test_a_full_disk_is_one_clear_line_and_the_old_state_serves(tmp_path: Path) -> None:
+def test_a_full_disk_is_one_clear_error_and_keeps_the_old_state(tmp_path: Path) -> None:
     folder = build(tmp_path, 30)
     code = f"""
 from test_embedded import *
@@ -383,7 +381,7 @@ def _python(code: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=_environment())
 
 
-def test_a_half_written_file_is_known_as_such_and_can_be_removed(tmp_path: Path) -> None:
+def test_a_partly_written_file_is_marked_and_can_be_removed(tmp_path: Path) -> None:
     whole = change(1)
     with SqliteWriter(tmp_path, MANIFEST, collection="c") as writer:
         writer.write([dataclasses.replace(whole, last=False)])
@@ -400,7 +398,7 @@ def state(folder: Path, sql: str) -> list[Any]:
         return rows(db, sql)
 
 
-def test_a_removed_document_leaves_the_record_of_its_file(tmp_path: Path) -> None:
+def test_removing_a_document_keeps_the_record_of_its_file(tmp_path: Path) -> None:
     one, other = change(1), change(2)
     both = FileChange(
         dataclasses.replace(one.record, documents=2),
@@ -421,7 +419,7 @@ def test_a_removed_document_leaves_the_record_of_its_file(tmp_path: Path) -> Non
     assert state(tmp_path, "SELECT generation FROM manifest") == [2], "what removed nothing is no commit"
 
 
-def test_row_numbers_are_not_used_again_after_the_newest_was_removed(tmp_path: Path) -> None:
+def test_row_numbers_are_not_reused_after_removing_the_newest(tmp_path: Path) -> None:
     build(tmp_path, 3)
     with SqliteWriter(tmp_path, MANIFEST, collection="c") as writer:
         writer.remove_documents(["d2"])
@@ -430,7 +428,7 @@ def test_row_numbers_are_not_used_again_after_the_newest_was_removed(tmp_path: P
     assert state(tmp_path, "SELECT rowid FROM passages ORDER BY rowid") == [1, 2, 4]
 
 
-def test_parts_of_a_file_in_one_batch_and_the_same_file_twice_are_as_in_batches_of_their_own(tmp_path: Path) -> None:
+def test_several_parts_in_one_batch_equal_separate_batches(tmp_path: Path) -> None:
     long = change(1)
     second = Passage("more", "d1", "", long.documents[0].text[:9], 0, 9)
     parts = [
@@ -445,7 +443,7 @@ def test_parts_of_a_file_in_one_batch_and_the_same_file_twice_are_as_in_batches_
                                   " WHERE id = 'd1')")) == sorted([long.batch.passages[0].id, "more"])  # fmt: skip
 
 
-def test_what_was_removed_is_forgotten_once_no_reader_is_a_cache_behind(tmp_path: Path) -> None:
+def test_removals_are_trimmed_when_no_reader_needs_them(tmp_path: Path) -> None:
     settings = VectorSettings(index="compressed", lists=4)
 
     def job(numbers: range, gone: range = range(0)) -> None:
@@ -467,7 +465,7 @@ def test_what_was_removed_is_forgotten_once_no_reader_is_a_cache_behind(tmp_path
 
 
 @pytest.mark.parametrize("operation", ["create", "append", "sync_file", "rename", "sync_folder"])
-def test_a_commit_whose_record_cannot_be_written_is_kept(tmp_path: Path, operation: str) -> None:
+def test_a_commit_is_kept_if_its_generation_cannot_be_recorded(tmp_path: Path, operation: str) -> None:
     build(tmp_path, 3)
 
     class Full(Files):
@@ -488,7 +486,7 @@ def test_a_commit_whose_record_cannot_be_written_is_kept(tmp_path: Path, operati
     assert len(ids(tmp_path)) == 4
 
 
-def test_an_id_that_is_used_twice_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+def test_a_duplicate_id_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     build(tmp_path, 3)
     second = dataclasses.replace(change(2), record=change(9).record)
     with (
@@ -500,7 +498,7 @@ def test_an_id_that_is_used_twice_is_refused_and_nothing_is_written(tmp_path: Pa
     assert state(tmp_path, "SELECT generation FROM manifest") == [1]
 
 
-def test_the_first_jobs_of_two_collections_may_make_the_folder_above_them_at_once(tmp_path: Path) -> None:
+def test_first_jobs_of_two_collections_can_create_their_parent_folder_together(tmp_path: Path) -> None:
     class Late(Files):
         """Each folder was made by another process between the look and the making."""
 

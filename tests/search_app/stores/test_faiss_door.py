@@ -15,7 +15,7 @@ def _serialized() -> np.ndarray:
     return faiss.serialized(index)
 
 
-def test_bytes_become_the_index_again_and_the_limits_are_as_before() -> None:
+def test_an_index_is_restored_from_bytes_and_the_limits_are_reset() -> None:
     library = faiss.library()
     before = library.get_deserialization_vector_byte_limit(), library.get_deserialization_loop_limit()
     assert faiss.restored(_serialized()).ntotal == 8
@@ -25,12 +25,12 @@ def test_bytes_become_the_index_again_and_the_limits_are_as_before() -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 3, 20, 60, 200])
-def test_bytes_that_were_cut_off_are_refused_with_the_command_that_helps(kept: int) -> None:
+def test_truncated_bytes_are_refused_with_the_next_command(kept: int) -> None:
     with pytest.raises(IndexCorrupt, match="search-index verify --repair"):
         faiss.restored(_serialized()[:kept])
 
 
-def test_a_length_that_cannot_be_true_reserves_no_memory() -> None:
+def test_an_impossible_length_allocates_no_memory() -> None:
     data = _serialized()
     length = data.view(np.uint8)[-8 * 8 * 4 - 8 : -8 * 8 * 4]
     assert int.from_bytes(length.tobytes(), "little") in (64, 256)

@@ -61,14 +61,14 @@ def sources(rankings: Rankings) -> set[str]:
     return {hit.passage.source for hit in rankings.dense}
 
 
-def test_the_primary_answers_while_it_can(store: Any) -> None:
+def test_the_primary_answers_while_it_is_available(store: Any) -> None:
     found = ask(store)
     assert sources(found) == {"river.txt", "law.txt", "rain.txt"}
     assert not found.degraded
     assert not store.is_degraded()
 
 
-def test_the_replica_answers_marked_as_such_while_the_primary_is_away_and_no_longer(pair: Pair, store: Any) -> None:
+def test_the_replica_answers_as_degraded_only_while_the_primary_is_down(pair: Pair, store: Any) -> None:
     ask(store)
     pair.server.down = True
     found = ask(store)
@@ -97,7 +97,7 @@ def test_every_call_falls_back(pair: Pair, store: Any) -> None:
             assert found
 
 
-def test_it_opens_while_the_server_is_away_and_goes_over_to_it_later(pair: Pair) -> None:
+def test_it_opens_while_the_server_is_down_and_switches_later(pair: Pair) -> None:
     pair.server.down = True
     assert pair.catalog.names() == ["default"]
     store = pair.catalog.open("default")
@@ -107,7 +107,7 @@ def test_it_opens_while_the_server_is_away_and_goes_over_to_it_later(pair: Pair)
     store.close()
 
 
-def test_without_a_replica_the_servers_error_stands(tmp_path: Path) -> None:
+def test_without_a_replica_the_servers_error_is_raised(tmp_path: Path) -> None:
     pair = Pair(tmp_path)
     index(pair.there, NEW)
     store = pair.catalog.open("default")
@@ -118,7 +118,7 @@ def test_without_a_replica_the_servers_error_stands(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_replica_that_comes_later_serves(tmp_path: Path) -> None:
+def test_a_replica_created_later_is_used(tmp_path: Path) -> None:
     pair = Pair(tmp_path)
     index(pair.there, NEW)
     store = pair.catalog.open("default")
@@ -151,7 +151,7 @@ def test_vectors_of_another_encoder_are_never_compared(pair: Pair, odd: str) -> 
     store.close()
 
 
-def test_only_the_servers_absence_is_a_reason(pair: Pair, store: Any) -> None:
+def test_only_an_unavailable_server_triggers_the_fallback(pair: Pair, store: Any) -> None:
     with pytest.raises(InvalidQuery, match="colour"):
         store.search_keyword(["Danube"], k=3, where=parse_where("colour = red"))
     with pytest.raises(IndexNotFound):
@@ -159,7 +159,7 @@ def test_only_the_servers_absence_is_a_reason(pair: Pair, store: Any) -> None:
     assert not store.is_degraded()
 
 
-def test_writing_verifying_and_describing_stay_with_the_server(pair: Pair, store: Any) -> None:
+def test_writing_verifying_and_describing_use_the_server(pair: Pair, store: Any) -> None:
     assert pair.catalog.verify("default") == []
     assert str(pair.there.home) in str(pair.catalog.describe("default")["folder"])
     with pair.catalog.writer("default", store.manifest) as writer:
@@ -175,7 +175,7 @@ def test_writing_verifying_and_describing_stay_with_the_server(pair: Pair, store
         pair.catalog.writer("default", store.manifest)
 
 
-def test_a_store_is_made_of_two_ways_to_open_one(pair: Pair) -> None:
+def test_stores_are_opened_on_first_use(pair: Pair) -> None:
     opened: list[str] = []
 
     def opener(name: str, settings: Settings) -> Any:

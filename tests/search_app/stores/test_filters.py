@@ -12,12 +12,12 @@ from search_app.stores import filters
 from search_app.stores.filters import parse_where
 
 
-def test_a_value_with_a_space_and_no_quotes_is_refused_with_the_remedy() -> None:
+def test_a_value_with_a_space_needs_quotes() -> None:
     with pytest.raises(InvalidQuery, match="unexpected 'Lovelace'; put quotes around a value with spaces"):
         parse_where("author = Ada Lovelace")
 
 
-def test_text_becomes_haystacks_grammar() -> None:
+def test_text_is_parsed_to_haystacks_grammar() -> None:
     assert parse_where("modified>=2026-01-01") == {
         "field": "meta.modified", "operator": ">=", "value": "2026-01-01",
     }  # fmt: skip
@@ -55,13 +55,13 @@ def test_text_becomes_haystacks_grammar() -> None:
     "text", ["", "size", "size >", "> 3", "size 3", "(size = 3", "size = 3)", "a = 1 b = 2", "a in b", "a not b",
              'a = "', "a in []", "(" * 50 + "a = 1" + ")" * 50],
 )  # fmt: skip
-def test_text_that_does_not_parse_is_an_error_with_an_example(text: str) -> None:
+def test_a_syntax_error_gives_an_example(text: str) -> None:
     with pytest.raises(InvalidQuery, match="filter"):
         parse_where(text)
 
 
 @given(st.text(max_size=60))
-def test_any_text_parses_or_is_an_invalid_query(text: str) -> None:
+def test_any_text_parses_or_raises_invalid_query(text: str) -> None:
     with contextlib.suppress(InvalidQuery):
         filters.check(parse_where(text))
 
@@ -113,17 +113,17 @@ A: dict[str, Any] = {
         ("ghost != 1", True), ("ghost not in [1]", True), ("ghost < 1", False), ("not (ghost < 1)", True),
     ],
 )  # fmt: skip
-def test_a_filter_means_what_the_grammar_says(text: str, expected: bool) -> None:
+def test_a_filter_has_the_documented_semantics(text: str, expected: bool) -> None:
     assert filters.matches(parse_where(text), A) is expected
 
 
 @pytest.mark.parametrize("comparison", ["<", "<=", ">", ">="])
-def test_nothing_has_an_order_with_none(comparison: str) -> None:
+def test_order_comparisons_with_none_never_match(comparison: str) -> None:
     assert not filters.matches({"field": "meta.half", "operator": comparison, "value": None}, A)
     assert not filters.matches({"field": "meta.ghost", "operator": comparison, "value": None}, A)
 
 
-def test_a_list_with_none_is_for_what_is_missing_too() -> None:
+def test_a_list_with_none_matches_missing_values() -> None:
     where = {"field": "meta.half", "operator": "in", "value": [0.5, None]}
     assert filters.matches(where, A)
     assert filters.matches(where, {})
@@ -131,7 +131,7 @@ def test_a_list_with_none_is_for_what_is_missing_too() -> None:
     assert filters.matches({**where, "operator": "not in"}, {"half": 1})
 
 
-def test_a_filter_too_deep_or_too_long_is_refused() -> None:
+def test_a_filter_that_is_too_deep_or_too_long_is_refused() -> None:
     leaf = {"field": "meta.a", "operator": "==", "value": 1}
     deep: dict[str, Any] = leaf
     for _ in range(100):

@@ -25,7 +25,7 @@ class Counting:
 
 
 @pytest.mark.parametrize("k", [1, 10, 100])
-def test_all_vectors_are_passed_over_once_for_each_query(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_query_scans_all_vectors_once(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = np.random.default_rng(1).normal(size=(2_000, 48)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     flat = FlatIndex(48)

@@ -135,9 +135,7 @@ def python(code: str) -> subprocess.Popen[str]:
 @pytest.mark.parametrize(
     ("commits", "pause"), [(100, 0.01), pytest.param(800, 0.03, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
 )
-def test_eight_readers_during_many_commits_never_mix_two_generations(
-    tmp_path: Path, commits: int, pause: float
-) -> None:
+def test_eight_readers_never_mix_generations_during_commits(tmp_path: Path, commits: int, pause: float) -> None:
     with SqliteWriter(tmp_path, MANIFEST, collection="c") as writer:
         writer.write([version(number, 0) for number in range(STARTING)])
     with closing(SqliteStore.open(tmp_path, collection="c")) as store:
@@ -163,7 +161,7 @@ def test_eight_readers_during_many_commits_never_mix_two_generations(
     assert all(report["generations"] > 3 for report in reports), "answers fell between the commits"
 
 
-def test_an_index_that_is_replaced_while_it_is_read_and_opened_answers_as_one_or_the_other(tmp_path: Path) -> None:
+def test_an_index_replaced_during_reads_answers_as_the_old_or_the_new_one(tmp_path: Path) -> None:
     def publish(round_: int) -> None:
         with SqliteWriter(tmp_path, MANIFEST, collection="c", rebuild=True) as writer:
             writer.write([version(number, round_) for number in range(STARTING)])
@@ -250,7 +248,7 @@ def write(folder: Path, changes: list[FileChange], *removed: str) -> None:
         writer.remove_files(removed)
 
 
-def test_what_follows_finds_what_one_that_is_opened_anew_finds(tmp_path: Path) -> None:
+def test_a_following_reader_equals_a_newly_opened_one(tmp_path: Path) -> None:
     build(tmp_path, 30)
     with opened(tmp_path) as store:
         answers(store)
@@ -262,7 +260,7 @@ def test_what_follows_finds_what_one_that_is_opened_anew_finds(tmp_path: Path) -
         same_as_opened_anew(store, tmp_path)
 
 
-def test_one_that_missed_what_is_no_longer_listed_as_removed_starts_anew(tmp_path: Path) -> None:
+def test_a_reader_that_missed_trimmed_removals_starts_over(tmp_path: Path) -> None:
     build(tmp_path, 30)
     with opened(tmp_path) as store:
         answers(store)
@@ -271,7 +269,7 @@ def test_one_that_missed_what_is_no_longer_listed_as_removed_starts_anew(tmp_pat
         same_as_opened_anew(store, tmp_path)
 
 
-def test_a_search_for_words_loads_no_vectors_and_a_search_by_vector_no_words(tmp_path: Path) -> None:
+def test_keyword_search_loads_no_vectors_and_dense_search_no_postings(tmp_path: Path) -> None:
     build(tmp_path, 30)
     shutil.copytree(tmp_path, tmp_path / "other")
     river = ENCODER.encode_queries(["river"])
@@ -287,7 +285,7 @@ def test_a_search_for_words_loads_no_vectors_and_a_search_by_vector_no_words(tmp
             store.search_keyword(["river"], k=3)
 
 
-def test_a_passage_without_a_vector_is_found_by_its_words_only(tmp_path: Path) -> None:
+def test_a_passage_without_a_vector_is_found_by_keywords_only(tmp_path: Path) -> None:
     bare = change(7, "A paragraph that nobody has encoded.")
     unknown = PassageBatch(bare.batch.passages, np.full_like(bare.batch.embeddings, np.nan))
     build(tmp_path, 5)
@@ -347,7 +345,7 @@ def kind(store: SqliteStore) -> str:
     return str(vectors["kind"])
 
 
-def test_a_cache_serves_and_what_came_since_is_taken_in(with_cache: Path) -> None:
+def test_a_cache_is_used_and_updated_with_later_commits(with_cache: Path) -> None:
     write(with_cache, [change(2_000, "A zeppelin over the river."), change(7, "Glaciers calve.")], "/8.txt")
     with opened(with_cache, COMPRESSED) as store:
         (hits,) = store.search_dense(ENCODER.encode_queries(["A zeppelin over the river."]), k=5)
@@ -363,7 +361,7 @@ def test_a_cache_serves_and_what_came_since_is_taken_in(with_cache: Path) -> Non
 
 
 @pytest.mark.parametrize("harm", ["flipped", "cut", "empty", "gone"])
-def test_a_damaged_cache_is_never_used_and_answers_come_from_the_truth(
+def test_a_damaged_cache_is_ignored_and_answers_come_from_the_tables(
     with_cache: Path, caplog: pytest.LogCaptureFixture, harm: str
 ) -> None:
     (path,) = with_cache.glob("vectors-*.cache")
@@ -384,7 +382,7 @@ def test_a_damaged_cache_is_never_used_and_answers_come_from_the_truth(
         assert not caplog.text, "said once"
 
 
-def test_a_reader_takes_up_a_cache_that_is_written_while_it_runs(tmp_path: Path) -> None:
+def test_a_running_reader_uses_a_new_cache(tmp_path: Path) -> None:
     folder = build(tmp_path, 1_100)
     with opened(folder, COMPRESSED) as store:
         before = answers(store)
@@ -395,7 +393,7 @@ def test_a_reader_takes_up_a_cache_that_is_written_while_it_runs(tmp_path: Path)
         assert by_score(after) == by_score(before)
 
 
-def test_a_question_that_began_before_a_cache_was_replaced_is_asked_again(with_cache: Path) -> None:
+def test_a_question_is_repeated_if_a_cache_was_replaced_during_it(with_cache: Path) -> None:
     with closing(connect_reading(with_cache / INDEX_FILE)) as db:
         db.execute("BEGIN")
         before = derived.Commit.read(db)
@@ -408,7 +406,7 @@ def test_a_question_that_began_before_a_cache_was_replaced_is_asked_again(with_c
         assert len(follower.vectors(db, derived.Commit.read(db))) == 1_501
 
 
-def test_vectors_that_a_gpu_cannot_search_are_searched_exactly_here_and_every_answer_says_so(with_cache: Path) -> None:
+def test_without_the_configured_gpu_answers_are_exact_and_degraded(with_cache: Path) -> None:
     with opened(with_cache, VectorSettings(device="cuda:15")) as store:
         assert not store.is_degraded(), "nobody has asked yet"
         (found,) = store.search_both(["river"], ENCODER.encode_queries(["river 3"]), k=5)
@@ -418,13 +416,13 @@ def test_vectors_that_a_gpu_cannot_search_are_searched_exactly_here_and_every_an
         assert kind(store) == "flat"
 
 
-def test_settings_may_want_every_vector_compared_though_there_is_a_cache(with_cache: Path) -> None:
+def test_the_setting_flat_ignores_a_cache(with_cache: Path) -> None:
     with opened(with_cache, VectorSettings(index="flat")) as store:
         store.search_dense(ENCODER.encode_queries(["river"]), k=5)
         assert kind(store) == "flat"
 
 
-def test_caches_are_made_anew_once_a_tenth_has_changed_and_dropped_where_they_help_no_more(with_cache: Path) -> None:
+def test_caches_are_rebuilt_after_changes_to_a_tenth_and_dropped_when_unneeded(with_cache: Path) -> None:
     (before,) = refresh(with_cache).values()
     write(with_cache, [change(number) for number in range(2_000, 2_100)])
     assert list(refresh(with_cache).values()) == [before]
@@ -457,7 +455,7 @@ def test_postings_of_a_large_index_are_cached_and_followed(tmp_path: Path) -> No
         assert store.search_keyword(["zeppelin word5"], k=3) == [hits]
 
 
-def test_info_tells_of_vectors_and_caches_without_loading_them(with_cache: Path) -> None:
+def test_describe_reports_vectors_and_caches_without_loading_them(with_cache: Path) -> None:
     write(with_cache, [change(2_000)], "/8.txt")
     with opened(with_cache, COMPRESSED) as store:
         facts: Any = store.describe()
@@ -498,7 +496,7 @@ def test_info_tells_of_vectors_and_caches_without_loading_them(with_cache: Path)
         ("UPDATE terms SET words = zeroblob(length(words)) WHERE passage = 3", lambda store: answers(store)),
     ],
 )  # fmt: skip
-def test_a_row_that_is_not_what_was_written_is_an_error_with_the_next_command(
+def test_a_damaged_row_is_an_error_with_the_next_command(
     tmp_path: Path, change_rows: str, ask: Callable[[SqliteStore], object]
 ) -> None:
     build(tmp_path, 10)
@@ -509,7 +507,7 @@ def test_a_row_that_is_not_what_was_written_is_an_error_with_the_next_command(
                 ask(store)
 
 
-def test_a_vector_that_is_not_what_was_written_is_not_used_again_for_the_same_text(tmp_path: Path) -> None:
+def test_a_damaged_vector_is_not_reused(tmp_path: Path) -> None:
     build(tmp_path, 10)
     with closing(connect_reading(tmp_path / INDEX_FILE)) as db:
         sound, damaged = (db.execute("SELECT key FROM vectors WHERE rowid = ?", (row,)).get for row in (2, 3))
@@ -520,13 +518,13 @@ def test_a_vector_that_is_not_what_was_written_is_not_used_again_for_the_same_te
             writer.known_vectors([sound, damaged])
 
 
-def test_vectors_that_rank_anew_are_checked_too(with_cache: Path) -> None:
+def test_vectors_read_for_reranking_are_checked(with_cache: Path) -> None:
     damage(with_cache, "UPDATE vectors SET embedding = zeroblob(128) WHERE rowid = 3")
     with opened(with_cache, COMPRESSED) as store, pytest.raises(IndexCorrupt, match="vector 3 of the index"):
         store.search_dense(ENCODER.encode_queries([change(2).documents[0].text]), k=5)
 
 
-def test_exact_vectors_come_in_the_order_asked(tmp_path: Path) -> None:
+def test_exact_vectors_are_returned_in_the_requested_order(tmp_path: Path) -> None:
     build(tmp_path, 20)
     with closing(connect_reading(tmp_path / INDEX_FILE)) as db:
         wanted = np.array([17, 3, 20, 1], dtype=np.int64)
@@ -546,7 +544,7 @@ def test_an_index_that_has_lost_commits_is_refused(tmp_path: Path) -> None:
         SqliteStore.open(tmp_path, collection="c")
 
 
-def test_another_index_in_its_place_is_refused_by_a_running_reader_too(tmp_path: Path) -> None:
+def test_a_running_reader_refuses_a_foreign_index(tmp_path: Path) -> None:
     build(tmp_path / "c", 5)
     build(tmp_path / "other", 7)
     write(tmp_path / "other", [change(8)])
@@ -558,7 +556,7 @@ def test_another_index_in_its_place_is_refused_by_a_running_reader_too(tmp_path:
             answers(store)
 
 
-def test_a_store_that_was_closed_keeps_no_file_open(tmp_path: Path) -> None:
+def test_a_closed_store_keeps_no_file_open(tmp_path: Path) -> None:
     build(tmp_path, 5)
     before = len(list(Path("/proc/self/fd").iterdir()))
     store = SqliteStore.open(tmp_path, collection="c")

@@ -67,7 +67,7 @@ def test_it_gives_the_same_answers_from_the_same_caches(home: Path, caplog: pyte
     assert before == {path.name: path.read_bytes() for path in (home / "collections" / "c").glob("*.*e")}
 
 
-def test_a_job_goes_on_with_it_and_a_rollback_still_works(home: Path) -> None:
+def test_jobs_and_rollback_work_with_it(home: Path) -> None:
     catalog = catalog_of(home)
     with closing(catalog.open("c")) as store:
         manifest = store.manifest
@@ -84,7 +84,7 @@ def test_a_job_goes_on_with_it_and_a_rollback_still_works(home: Path) -> None:
         assert store.count_passages(parse_where("format = html")) == 6
 
 
-def test_it_is_scored_with_the_default_bm25_and_with_other_settings_when_they_change(home: Path) -> None:
+def test_it_uses_the_default_bm25_and_follows_other_settings(home: Path) -> None:
     default, other = catalog_of(home), catalog_of(home, keyword={"k1": 0.4, "b": 0.1})
     require_all(default)
     for ours, theirs in zip(answers(other), EXPECTED["answers"], strict=True):

@@ -94,7 +94,7 @@ def make_scan(request: pytest.FixtureRequest) -> Callable[[], Scan]:
 
 class TestExactByConstruction:
     @pytest.mark.parametrize("kind", SCANS)
-    def test_every_stand_in_passes_the_self_test(self, kind: str) -> None:
+    def test_every_fake_device_passes_the_self_test(self, kind: str) -> None:
         selftest.check(SCANS[kind](selftest.DIM))
 
     @pytest.mark.parametrize("spread", ["replica", "shard"])
@@ -112,7 +112,7 @@ class TestExactByConstruction:
                 truth.check(index, queries, k, np.flatnonzero(np.random.default_rng(k).random(4200) < share) + 1)
 
     @pytest.mark.parametrize("spread", ["replica", "shard"])
-    def test_removed_rows_are_gone_at_once_and_cleaned_out_when_there_are_many(
+    def test_removed_rows_disappear_at_once_and_are_compacted_later(
         self, make_scan: Callable[[], Scan], spread: str
     ) -> None:
         truth = Truth()
@@ -131,9 +131,7 @@ class TestExactByConstruction:
         index.add(*truth.more(truth.unit(500)))
         truth.check(index, queries, 20)
 
-    def test_it_is_exact_among_vectors_that_half_precision_cannot_tell_apart(
-        self, make_scan: Callable[[], Scan]
-    ) -> None:
+    def test_vectors_equal_in_half_precision_are_ranked_exactly(self, make_scan: Callable[[], Scan]) -> None:
         truth = Truth()
         centre = truth.unit(1)
         truth.more(normalised(centre + truth.unit(3000) * np.float32(2e-4)))
@@ -141,7 +139,7 @@ class TestExactByConstruction:
         for k in (1, 10):
             truth.check(index, normalised(centre + truth.unit(3) * np.float32(0.3)), k)
 
-    def test_equal_vectors_come_in_the_order_of_their_rows(self, make_scan: Callable[[], Scan]) -> None:
+    def test_equal_vectors_are_in_row_order(self, make_scan: Callable[[], Scan]) -> None:
         truth = Truth()
         truth.more(np.repeat(truth.unit(2), 700, axis=0))
         index = opened(truth, [make_scan()])
@@ -159,7 +157,7 @@ class TestExactByConstruction:
 
     @settings(max_examples=25, deadline=None)
     @given(data=st.data())
-    def test_any_history_of_additions_and_removals_leaves_it_exact(self, data: st.DataObject) -> None:
+    def test_it_stays_exact_after_any_additions_and_removals(self, data: st.DataObject) -> None:
         truth = Truth(data.draw(st.integers(0, 1000)))
         make = SCANS[data.draw(st.sampled_from(sorted(SCANS)))]
         scans = [make(DIM) for _ in range(data.draw(st.integers(1, 3)))]
@@ -177,7 +175,7 @@ class TestExactByConstruction:
 
 
 class TestSelfTest:
-    def test_a_kernel_that_ignores_filters_is_found_out_and_used_without_them(self) -> None:
+    def test_a_kernel_that_ignores_selectors_is_used_without_them(self) -> None:
         with pytest.raises(DeviceFailure, match="a filter was ignored"):
             selftest.check(faiss_scan(selftest.DIM, selectors=True))
         result = selftest.run_checks(
@@ -186,7 +184,7 @@ class TestSelfTest:
         assert (result.library, result.devices, result.selectors) == ("faiss", ("cuda:0",), False)
         assert "a filter was ignored" in result.why
 
-    def test_a_kernel_that_obeys_them_is_trusted_with_them(self) -> None:
+    def test_a_kernel_that_obeys_selectors_is_used_with_them(self) -> None:
         result = selftest.run_checks(
             "faiss",
             2,
@@ -204,7 +202,7 @@ class TestSelfTest:
             ("worst", "a better vector was missed"),
         ],
     )
-    def test_a_kernel_that_is_wrong_in_any_way_is_not_used(self, fault: str, message: str) -> None:
+    def test_a_wrong_kernel_fails_the_self_test(self, fault: str, message: str) -> None:
         class Wrong(PlainKernel):
             def search(self, queries: Matrix, k: int, params: object = None) -> Found:
                 if fault == "worst":
@@ -223,14 +221,14 @@ class TestSelfTest:
         assert result.library == ""
         assert message in result.why
 
-    def test_a_process_that_hangs_is_given_up(self) -> None:
+    def test_a_hanging_process_times_out(self) -> None:
         assert "no answer within" in selftest.in_own_process("torch", timeout=0.01).why
 
-    def test_a_process_that_dies_says_why(self) -> None:
+    def test_a_crashed_process_reports_its_error(self) -> None:
         assert "KeyError" in selftest.in_own_process("nothing of that name").why
 
     @pytest.mark.skipif(hardware.cuda_devices() > 0, reason="there is a GPU")
-    def test_without_a_gpu_it_says_so_and_the_cpu_answers(self) -> None:
+    def test_without_a_gpu_the_cpu_answers_with_the_reason(self) -> None:
         result = selftest.run()
         assert result.library == ""
         assert "torch finds no GPU" in result.why
@@ -245,7 +243,7 @@ class TestFailingDevices:
     @pytest.mark.parametrize("at", range(9))
     @pytest.mark.parametrize("error", [DeviceFailure, OutOfMemory])
     @pytest.mark.parametrize("spread", ["replica", "shard"])
-    def test_a_device_that_fails_at_any_call_costs_no_hit_and_is_named(
+    def test_a_failing_device_loses_no_hit_and_is_named(
         self, at: int, error: type[DeviceFailure], spread: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         truth = Truth()
@@ -289,7 +287,7 @@ class TestFailingDevices:
         truth.check(index, truth.unit(2), 10)
         assert index.describe()["kind"] == "flat"
 
-    def test_questions_that_do_not_fit_together_are_asked_in_smaller_batches(self) -> None:
+    def test_a_batch_that_does_not_fit_is_halved(self) -> None:
         asked: list[int] = []
 
         class Small(Failing):
@@ -332,9 +330,7 @@ class TestFailingDevices:
             ("CUDA error: unspecified launch failure", DeviceFailure),
         ],
     )
-    def test_what_cuda_reports_through_the_libraries_is_a_failure_of_the_device(
-        self, said: str, error: type[DeviceFailure]
-    ) -> None:
+    def test_cuda_errors_become_device_failures(self, said: str, error: type[DeviceFailure]) -> None:
         class Lost(PlainKernel):
             def search(self, queries: Matrix, k: int, params: object = None) -> Found:
                 raise RuntimeError(said)
@@ -348,7 +344,7 @@ class TestFailingDevices:
 
 
 class TestChoosing:
-    def test_auto_takes_no_gpu_where_there_is_none_and_asks_no_library(self) -> None:
+    def test_auto_without_a_gpu_loads_no_library(self) -> None:
         code = (
             "import sys; from search_app.settings import VectorSettings; from search_app.stores.vectors import gpu;"
             "gpu.wanted(VectorSettings(device='auto'), 10**7); print('torch' in sys.modules)"
@@ -358,7 +354,7 @@ class TestChoosing:
             pytest.skip("there is a GPU")
         assert done.stdout.strip() == "False"
 
-    def test_auto_leaves_small_indexes_on_the_cpu_and_the_settings_have_the_last_word(self) -> None:
+    def test_auto_keeps_small_indexes_on_the_cpu_and_settings_override_it(self) -> None:
         assert not gpu.wanted(VectorSettings(device="auto"), 100)
         assert not gpu.wanted(VectorSettings(device="cpu"), 10**9)
         assert gpu.wanted(VectorSettings(device="cuda:1"), 1)
@@ -370,17 +366,17 @@ class TestChoosing:
 
 
 class TestBuildsOfFaiss:
-    def test_two_builds_at_once_are_refused_with_the_command_that_helps(self) -> None:
+    def test_two_faiss_packages_are_refused_with_the_fix(self) -> None:
         with pytest.raises(ConfigurationError) as caught:
             packages.check({"faiss-cpu": "1.15.1", "faiss-gpu": "1.15.1"})
         assert "faiss-cpu 1.15.1 and faiss-gpu 1.15.1" in caught.value.message
         assert caught.value.hint == "run: pip uninstall --yes faiss-cpu faiss-gpu && pip install 'faiss-gpu>=1.15'"
 
-    def test_one_or_none_is_fine(self) -> None:
+    def test_one_package_or_none_is_fine(self) -> None:
         packages.check({})
         packages.check({"faiss-gpu-cuvs": "1.15.1"})
 
-    def test_every_use_of_faiss_is_refused_where_two_are_installed(self, tmp_path: Path) -> None:
+    def test_every_use_of_faiss_is_refused_with_two_packages(self, tmp_path: Path) -> None:
         for name in ("faiss_cpu-1.15.1", "faiss_gpu-1.15.1"):
             folder = tmp_path / f"{name}.dist-info"
             folder.mkdir()
@@ -396,7 +392,7 @@ class TestBuildsOfFaiss:
         )
         assert "ConfigurationError: faiss-cpu 1.15.1 and faiss-gpu 1.15.1 are installed" in done.stderr
 
-    def test_it_sees_what_is_installed_here(self) -> None:
+    def test_it_finds_the_installed_package(self) -> None:
         found = packages.installed()
         assert len(found) == 1
         name, version = next(iter(found.items()))
@@ -408,7 +404,7 @@ class TestBuildsOfFaiss:
 class TestOnTheRealThing:
     @pytest.mark.parametrize("float16", [False, True])
     @pytest.mark.parametrize("spread", ["replica", "shard"])
-    def test_what_is_installed_passes_its_self_test_and_is_exact(self, float16: bool, spread: str) -> None:
+    def test_the_installed_library_passes_the_self_test_and_is_exact(self, float16: bool, spread: str) -> None:
         result = selftest.run()
         assert result.library, result.why
         truth = Truth()

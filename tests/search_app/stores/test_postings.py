@@ -113,7 +113,7 @@ def test_scores_are_those_of_fts5_after_any_adds_and_removals(steps: Any, questi
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_larger_collection_has_the_scores_of_fts5_through_its_life(seed: int) -> None:
+def test_a_larger_changing_collection_has_the_scores_of_fts5(seed: int) -> None:
     random = np.random.default_rng(seed)
     postings, fts5 = Postings(), Fts5()
     bags = collection(3000, seed=seed)
@@ -152,7 +152,7 @@ def by_definition(bags: Mapping[int, Bag], question: Bag, *, k1: float = 1.2, b:
 
 
 @pytest.mark.parametrize("step", [1, 3, 2**49], ids=["without gaps", "with gaps", "up to 2**61"])
-def test_among_limits_before_the_cut_and_changes_no_score(step: int) -> None:
+def test_a_filter_applies_before_the_cut_and_changes_no_score(step: int) -> None:
     count = 4000
     rows = [1 + step * i for i in range(count)]
     bags = dict(zip(rows, collection(count, seed=4), strict=True))
@@ -169,7 +169,7 @@ def test_among_limits_before_the_cut_and_changes_no_score(step: int) -> None:
 
 
 @pytest.mark.parametrize(("k1", "b"), [(0, 0), (0, 1), (0.6, 0.3), (1.2, 0), (2, 1), (10, 0.75)])
-def test_scores_follow_k1_and_b_also_over_arrays_made_with_others(k1: float, b: float) -> None:
+def test_scores_follow_k1_and_b_independent_of_the_cached_arrays(k1: float, b: float) -> None:
     bags = dict(enumerate(collection(2000, seed=7), start=1))
     default = Postings()
     add(default, list(bags), list(bags.values()))
@@ -181,7 +181,7 @@ def test_scores_follow_k1_and_b_also_over_arrays_made_with_others(k1: float, b: 
             assert dict(found) != dict(ask(default, question, k=15)[0])
 
 
-def test_equal_passages_stand_in_the_order_of_their_rows() -> None:
+def test_equal_passages_are_in_row_order() -> None:
     postings = Postings()
     for start in (0, 3000, 5000):  # also across what was added apart
         rows = range(start, start + 1000)
@@ -192,7 +192,7 @@ def test_equal_passages_stand_in_the_order_of_their_rows() -> None:
     assert len({score for _, score in found}) == 1
 
 
-def test_restored_from_its_arrays_it_gives_the_very_same_scores() -> None:
+def test_restored_postings_give_identical_scores() -> None:
     bags = collection(3000, seed=6)
     pieces, whole = Postings(), Postings()
     for start in range(0, 3000, 300):
@@ -214,7 +214,7 @@ def test_restored_from_its_arrays_it_gives_the_very_same_scores() -> None:
     assert ask(restored, *questions, k=25) == ask(pieces, *questions, k=25)
 
 
-def test_nothing_is_found_by_no_words_unknown_words_or_in_an_empty_collection() -> None:
+def test_no_words_unknown_words_and_an_empty_collection_find_nothing() -> None:
     postings = Postings()
     assert ask(postings, ["a"], [], k=5) == [[], []]
     assert ask(Postings(postings.to_arrays()), ["a"], k=5) == [[]]
@@ -250,7 +250,7 @@ def test_a_thousand_words_in_a_question() -> None:
     require_best(ask(postings, question, k=50)[0], by_definition(bags, question), 50)
 
 
-def test_a_word_that_is_there_more_often_than_can_be_counted_scores_as_far_as_it_is() -> None:
+def test_a_count_beyond_16_bits_is_clipped() -> None:
     words, counts = hash_terms(["a"] * 70_000 + ["b"])
     assert sorted(counts.tolist()) == [1, 65_535]
     assert words.tolist() == sorted(words.tolist())
@@ -261,7 +261,7 @@ def test_a_word_that_is_there_more_often_than_can_be_counted_scores_as_far_as_it
     assert 0 < score < 3e-6
 
 
-def test_common_words_are_looked_up_for_the_few_passages_that_they_can_decide_on() -> None:
+def test_common_words_are_only_looked_up_for_candidates() -> None:
     count = 20_000
     bags = collection(count, seed=8, vocabulary=1000)
     postings = Postings()
@@ -273,7 +273,7 @@ def test_common_words_are_looked_up_for_the_few_passages_that_they_can_decide_on
         assert postings.touched - before < 0.3 * sum(lists[word] for word in asked)
 
 
-def test_a_hash_is_part_of_the_format() -> None:
+def test_the_hash_is_part_of_the_format() -> None:
     words, counts = hash_terms(["river", "of", "river", "\ud800"])
     assert words.dtype == np.uint64
     assert counts.dtype == np.uint16

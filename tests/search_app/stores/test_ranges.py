@@ -39,7 +39,7 @@ def terms(bags: list[list[int]], *, at_once: int) -> Iterator[ranges.Terms]:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 96), max_size=9), min_size=1, max_size=30), st.integers(1, 9))
-def test_any_number_of_ranges_makes_the_arrays_that_one_makes(bags: list[list[int]], count: int) -> None:
+def test_any_number_of_ranges_gives_the_same_arrays(bags: list[list[int]], count: int) -> None:
     at_once = Postings()
     for batch in terms(bags, at_once=7):
         at_once.add(*batch)
@@ -72,7 +72,7 @@ def refreshed(folder: Path, files: Files | None = None) -> list[Path]:
     return sorted(folder.glob("*.cache"))
 
 
-def test_the_cache_of_an_index_is_the_same_file_and_no_piece_is_left(
+def test_the_cache_file_is_the_same_and_no_temporary_file_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build(tmp_path, 60)
@@ -87,7 +87,7 @@ def test_the_cache_of_an_index_is_the_same_file_and_no_piece_is_left(
         assert answers(store)
 
 
-def test_pieces_are_cleared_away_when_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_files_are_deleted_when_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build(tmp_path, 60)
     monkeypatch.setattr(maintenance, "_MIN_PASSAGES", 0)
     monkeypatch.setattr(maintenance, "_MAX_POSTINGS", 100)

@@ -99,7 +99,7 @@ def write(folder: Path, *numbers: int, settings: VectorSettings | None = None) -
         writer.finish()
 
 
-def test_it_answers_from_what_a_writer_elsewhere_has_committed(folder: Path, reader: Callable[[], Ask]) -> None:
+def test_it_sees_the_commits_of_a_writer_elsewhere(folder: Path, reader: Callable[[], Ask]) -> None:
     write(folder, 1)
     ask = reader()
     assert documents(ask()) == ["d1"]
@@ -127,7 +127,7 @@ def test_it_follows_a_rebuild(folder: Path, reader: Callable[[], Ask]) -> None:
     assert documents(ask()) == ["d7"]
 
 
-def test_it_reads_what_a_killed_writer_has_committed(folder: Path, reader: Callable[[], Ask]) -> None:
+def test_it_reads_the_commits_of_a_killed_writer(folder: Path, reader: Callable[[], Ask]) -> None:
     write(folder, 1)
     before = reader()
     assert documents(before()) == ["d1"]
@@ -151,9 +151,7 @@ signal.pause()
     assert documents(before()) == ["d1", "d2", "d3"]
 
 
-def test_an_index_without_a_log_is_read_and_its_first_writer_is_noticed(
-    folder: Path, reader: Callable[[], Ask]
-) -> None:
+def test_an_index_without_a_log_is_read_until_a_writer_appears(folder: Path, reader: Callable[[], Ask]) -> None:
     write(folder, 1)
     for suffix in ("-wal", "-shm"):  # as in a copy of the index file alone
         (folder / f"{INDEX_FILE}{suffix}").unlink()
@@ -165,9 +163,7 @@ def test_an_index_without_a_log_is_read_and_its_first_writer_is_noticed(
     assert documents(ask()) == ["d1", "d2", "d3"]
 
 
-def test_it_takes_up_caches_that_are_written_elsewhere_and_what_came_since(
-    folder: Path, reader: Callable[..., Ask]
-) -> None:
+def test_it_uses_caches_written_elsewhere_and_later_commits(folder: Path, reader: Callable[..., Ask]) -> None:
     build(folder, 1_050)
     ask, other = reader(index="compressed"), reader(index="compressed")
     assert len(documents(ask())) == 1_050
@@ -179,7 +175,7 @@ def test_it_takes_up_caches_that_are_written_elsewhere_and_what_came_since(
         assert one()["vectors"] == "compressed"
 
 
-def test_a_folder_that_gets_its_first_index_is_seen(folder: Path, reader: Callable[[], Ask]) -> None:
+def test_the_first_index_of_a_folder_is_noticed(folder: Path, reader: Callable[[], Ask]) -> None:
     ask = reader()
     assert ask()["error"] == "IndexNotFound"
     write(folder, 1)
@@ -187,7 +183,7 @@ def test_a_folder_that_gets_its_first_index_is_seen(folder: Path, reader: Callab
 
 
 @pytest.mark.parametrize("log", ["kept", "missing"])
-def test_every_answer_is_one_commit_while_writers_come_and_go(
+def test_every_answer_sees_one_commit_while_writers_come_and_go(
     folder: Path, reader: Callable[[], Ask], log: str
 ) -> None:
     build(folder, 5)

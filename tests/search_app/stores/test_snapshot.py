@@ -79,7 +79,7 @@ def documents(catalog: Catalog, name: str = "c") -> set[str]:
         return {document.id for document in store.documents(limit=10_000)}
 
 
-def test_a_restored_snapshot_gives_the_same_scores_to_the_bit(catalog: Catalog, tmp_path: Path) -> None:
+def test_a_restored_snapshot_gives_bitwise_equal_scores(catalog: Catalog, tmp_path: Path) -> None:
     fill(catalog)
     with catalog.writer("c", MANIFEST) as writer:
         writer.remove_files([f"/{number}.txt" for number in range(0, 60, 3)])
@@ -96,7 +96,7 @@ def test_a_restored_snapshot_gives_the_same_scores_to_the_bit(catalog: Catalog, 
     assert len(documents(catalog, "other")) == 1190
 
 
-def test_a_compressed_index_takes_its_caches_along(tmp_path: Path) -> None:
+def test_a_snapshot_includes_the_caches_of_a_compressed_index(tmp_path: Path) -> None:
     catalog = Catalog(load_settings(home=tmp_path / "home", vectors={"index": "compressed", "lists": 4}))
     fill(catalog)
     catalog.snapshot("c", tmp_path / "snapshot")
@@ -107,7 +107,7 @@ def test_a_compressed_index_takes_its_caches_along(tmp_path: Path) -> None:
     assert facts["vectors"] == {"bytes": cache.stat().st_size, "passages_behind": 0, "there": True}
 
 
-def test_a_snapshot_taken_while_a_writer_works_is_of_one_generation(plain: Catalog, tmp_path: Path) -> None:
+def test_a_snapshot_during_writes_has_one_generation(plain: Catalog, tmp_path: Path) -> None:
     fill(plain, range(10))
     stop = threading.Event()
 
@@ -170,7 +170,7 @@ def test_a_damaged_snapshot_touches_nothing(plain: Catalog, tmp_path: Path, dama
     assert {path.name: path.read_bytes() for path in plain.folder().iterdir()} == before
 
 
-def test_an_index_with_tables_of_somebody_elses_making_is_not_restored(plain: Catalog, tmp_path: Path) -> None:
+def test_an_index_with_foreign_tables_is_not_restored(plain: Catalog, tmp_path: Path) -> None:
     fill(plain, range(3))
     taken = tmp_path / "s"
     plain.snapshot("c", taken)
@@ -185,7 +185,7 @@ def test_an_index_with_tables_of_somebody_elses_making_is_not_restored(plain: Ca
     assert len(documents(plain)) == 3
 
 
-def test_restoring_over_a_collection_must_be_asked_for_and_can_be_undone(catalog: Catalog, tmp_path: Path) -> None:
+def test_replacing_a_collection_needs_a_flag_and_can_be_undone(catalog: Catalog, tmp_path: Path) -> None:
     fill(catalog, range(100))
     catalog.snapshot("c", tmp_path / "s")
     first = answers(catalog)
@@ -209,7 +209,7 @@ def test_restoring_over_a_collection_must_be_asked_for_and_can_be_undone(catalog
     assert catalog.describe("c")["previous"]
 
 
-def test_a_rebuild_keeps_what_was_served_for_one_command(catalog: Catalog) -> None:
+def test_a_rebuild_keeps_the_previous_index_for_rollback(catalog: Catalog) -> None:
     fill(catalog, range(100))
     fill(catalog, range(50, 60), rebuild=True)
     assert documents(catalog) == {f"d{number}" for number in range(50, 60)}
@@ -223,7 +223,7 @@ def test_a_rebuild_keeps_what_was_served_for_one_command(catalog: Catalog) -> No
     assert catalog.verify("c") == []
 
 
-def test_without_an_earlier_index_the_error_says_what_keeps_one(plain: Catalog) -> None:
+def test_rollback_without_a_previous_index_names_the_commands_that_keep_one(plain: Catalog) -> None:
     fill(plain, range(2))
     with pytest.raises(ConfigurationError, match=r"no previous index.*apply --rebuild"):
         plain.rollback("c")
@@ -253,9 +253,7 @@ class Killing(Files):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("job", ["rebuild", "rollback", "restore", "compact"])
-def test_a_job_that_dies_at_any_file_operation_leaves_the_old_or_the_new_index_and_a_way_back(
-    job: str, tmp_path: Path
-) -> None:
+def test_a_kill_at_any_file_operation_leaves_the_old_or_the_new_index_and_a_rollback(job: str, tmp_path: Path) -> None:
     settings = load_settings(home=tmp_path / "home", vectors={"index": "compressed", "lists": 4})
     sound = Catalog(settings)
     fill(sound, range(1000))
@@ -297,7 +295,7 @@ def test_a_job_that_dies_at_any_file_operation_leaves_the_old_or_the_new_index_a
     assert point > 5
 
 
-def test_a_rebuild_that_was_left_with_its_caches_made_is_ended_with_caches(tmp_path: Path) -> None:
+def test_a_rebuild_killed_after_writing_caches_is_finished_with_them(tmp_path: Path) -> None:
     settings = load_settings(home=tmp_path / "home", vectors={"index": "compressed", "lists": 4})
     sound = Catalog(settings)
     fill(sound, range(10))
@@ -337,7 +335,7 @@ def test_a_snapshot_that_cannot_be_written_leaves_nothing(plain: Catalog, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
-def test_repair_makes_a_damaged_cache_anew(tmp_path: Path) -> None:
+def test_repair_rebuilds_a_damaged_cache(tmp_path: Path) -> None:
     catalog = Catalog(load_settings(home=tmp_path / "home", vectors={"index": "compressed", "lists": 4}))
     fill(catalog)
     before = answers(catalog)
@@ -355,7 +353,7 @@ def test_repair_makes_a_damaged_cache_anew(tmp_path: Path) -> None:
         (cache,) = catalog.folder().glob("vectors-*.cache")
 
 
-def test_repair_writes_a_damaged_generation_file_anew(plain: Catalog) -> None:
+def test_repair_rewrites_a_damaged_generation_file(plain: Catalog) -> None:
     fill(plain, range(3))
     path = plain.folder() / generation.GENERATION_FILE
     for content in (b"", b"nonsense", None):
@@ -368,7 +366,7 @@ def test_repair_writes_a_damaged_generation_file_anew(plain: Catalog) -> None:
         assert plain.verify("c") == []
 
 
-def test_commits_that_a_damaged_log_lost_are_noticed_and_named(plain: Catalog) -> None:
+def test_commits_lost_by_a_damaged_log_are_listed(plain: Catalog) -> None:
     fill(plain, range(3))
     folder = plain.folder()
     earlier = (folder / INDEX_FILE).read_bytes()
@@ -408,7 +406,7 @@ def test_repair_derives_a_damaged_bm25_index_from_the_texts(plain: Catalog) -> N
     assert answers(plain) == before
 
 
-def test_a_damaged_truth_is_reported_with_the_commands_that_bring_it_back(plain: Catalog, tmp_path: Path) -> None:
+def test_damaged_source_data_is_reported_with_the_commands_that_restore_it(plain: Catalog, tmp_path: Path) -> None:
     fill(plain)
     plain.snapshot("c", tmp_path / "s")
     before = answers(plain)
@@ -429,7 +427,7 @@ def test_a_damaged_truth_is_reported_with_the_commands_that_bring_it_back(plain:
         assert answers(plain) == before
 
 
-def test_a_reader_of_a_damaged_index_finds_the_one_that_took_its_place(plain: Catalog, tmp_path: Path) -> None:
+def test_a_reader_of_a_damaged_index_sees_its_replacement(plain: Catalog, tmp_path: Path) -> None:
     fill(plain, range(50))
     plain.snapshot("c", tmp_path / "s")
     fill(plain, range(50, 60))
@@ -442,7 +440,7 @@ def test_a_reader_of_a_damaged_index_finds_the_one_that_took_its_place(plain: Ca
         assert len(reader.search_dense(ENCODER.encode_queries(["river"]), k=100)[0]) == 50
 
 
-def test_a_rebuild_takes_the_place_of_a_damaged_index(plain: Catalog) -> None:
+def test_a_rebuild_replaces_a_damaged_index(plain: Catalog) -> None:
     fill(plain)
     path = plain.folder() / INDEX_FILE
     content = bytearray(path.read_bytes())
@@ -454,7 +452,7 @@ def test_a_rebuild_takes_the_place_of_a_damaged_index(plain: Catalog) -> None:
     assert len(documents(plain)) == 1200
 
 
-def test_compacting_gives_space_back_while_readers_go_on(catalog: Catalog) -> None:
+def test_compacting_frees_space_while_readers_continue(catalog: Catalog) -> None:
     fill(catalog)
     with catalog.writer("c", MANIFEST) as writer:
         writer.remove_files([f"/{number}.txt" for number in range(1150)])
@@ -474,7 +472,7 @@ def test_compacting_gives_space_back_while_readers_go_on(catalog: Catalog) -> No
         assert reader.counts() == {"files": 50, "documents": 50, "passages": 50, "vectors": 50}
 
 
-def test_a_job_elsewhere_is_waited_for_by_none_of_them(plain: Catalog, tmp_path: Path) -> None:
+def test_maintenance_is_refused_while_a_job_writes(plain: Catalog, tmp_path: Path) -> None:
     fill(plain, range(3))
     plain.snapshot("c", tmp_path / "s")
     with plain.writer("c", MANIFEST):

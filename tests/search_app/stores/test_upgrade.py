@@ -68,14 +68,14 @@ def require_all(catalog: EmbeddedCatalog) -> None:
             assert json.loads(json.dumps(dataclasses.asdict(kept))) == document
 
 
-def test_a_reader_names_the_command_that_brings_the_index_up_to_date(catalog: EmbeddedCatalog) -> None:
+def test_a_reader_names_the_command_that_upgrades_the_index(catalog: EmbeddedCatalog) -> None:
     with pytest.raises(IndexMismatch, match=r"has format 1, this program reads format 2.*search-index compact"):
         catalog.open("c")
     with pytest.raises(IndexMismatch, match="search-index compact"):
         catalog.verify("c")
 
 
-def test_compacting_brings_it_up_to_date_with_all_that_it_held(catalog: EmbeddedCatalog) -> None:
+def test_compacting_upgrades_it_without_loss(catalog: EmbeddedCatalog) -> None:
     catalog.compact("c")
     assert catalog.verify("c") == []
     require_all(catalog)
@@ -83,7 +83,7 @@ def test_compacting_brings_it_up_to_date_with_all_that_it_held(catalog: Embedded
     assert {id for id, _ in found(catalog, where)[0]["dense"]} == {"p1-0", "p1-40"}
 
 
-def test_a_job_brings_it_up_to_date_and_goes_on(catalog: EmbeddedCatalog) -> None:
+def test_a_job_upgrades_it_and_continues(catalog: EmbeddedCatalog) -> None:
     with catalog.writer("c", MANIFEST) as writer:
         assert [record.path for record in writer.files()] == ["/1.txt", "/2.txt", "/3.txt", "/4.txt"]
         require_all(catalog)
@@ -96,7 +96,7 @@ def test_a_job_brings_it_up_to_date_and_goes_on(catalog: EmbeddedCatalog) -> Non
         assert store.search_keyword(["Kündigungsfrist"], k=5) == [[]]
 
 
-def test_row_numbers_of_removed_passages_are_not_used_again(path: Path) -> None:
+def test_row_numbers_of_removed_passages_are_not_reused(path: Path) -> None:
     with closing(connect_writing(path)) as db:
         sql = "SELECT seq FROM sqlite_sequence WHERE name = 'passages'"
         before = db.execute(sql).get
@@ -106,7 +106,7 @@ def test_row_numbers_of_removed_passages_are_not_used_again(path: Path) -> None:
         assert db.execute("SELECT max(rowid) FROM passages").get == 8
 
 
-def test_an_upgrade_that_fails_leaves_the_index_as_it_was(catalog: EmbeddedCatalog, path: Path) -> None:
+def test_a_failed_upgrade_leaves_the_index_unchanged(catalog: EmbeddedCatalog, path: Path) -> None:
     with closing(connect_writing(path)) as db:
         db.set_authorizer(lambda action, table, *_: int(action == apsw.SQLITE_DROP_TABLE and table == "old_manifest"))
         with pytest.raises(apsw.AuthError):
@@ -117,7 +117,7 @@ def test_an_upgrade_that_fails_leaves_the_index_as_it_was(catalog: EmbeddedCatal
     require_all(catalog)
 
 
-def test_other_settings_are_refused_before_anything_is_changed(catalog: EmbeddedCatalog) -> None:
+def test_incompatible_settings_are_refused_before_the_upgrade(catalog: EmbeddedCatalog) -> None:
     other = dataclasses.replace(MANIFEST, splitter="v9")
     with pytest.raises(IndexMismatch, match="splitter"):
         catalog.writer("c", other)
@@ -135,9 +135,7 @@ def test_a_rebuild_over_it_can_be_undone(catalog: EmbeddedCatalog) -> None:
 
 
 @pytest.mark.parametrize("version", [99, 0, "2", None])
-def test_an_unknown_format_is_refused_with_its_number_and_left_alone(
-    catalog: EmbeddedCatalog, path: Path, version: Any
-) -> None:
+def test_an_unknown_format_is_refused_and_left_unchanged(catalog: EmbeddedCatalog, path: Path, version: Any) -> None:
     with closing(connect_writing(path)) as db:
         text = json.loads(str(db.execute("SELECT json FROM manifest").get))
         db.execute("UPDATE manifest SET json = ?", (json.dumps({**text, "format": version}),))

@@ -39,30 +39,30 @@ def test_lists_follow_the_square_root_of_the_count(count: int, lists: int) -> No
         (1_000_000, VectorSettings(memory_mb=300), "8-bit codes do not fit into vectors.memory_mb, 300"),
     ],
 )
-def test_a_sentence_says_why(count: int, settings: VectorSettings, words: str) -> None:
+def test_the_plan_explains_itself(count: int, settings: VectorSettings, words: str) -> None:
     assert words in plan_index(count, 384, settings).why
 
 
-def test_memory_that_is_short_takes_the_full_vectors_then_the_8_bit_codes_away() -> None:
+def test_short_memory_drops_full_vectors_then_8_bit_codes() -> None:
     assert [
         (found.kind, found.parameters.get("codes"))
         for found in (plan_index(50_000, 384, VectorSettings(memory_mb=mb)) for mb in (100, 40, 10))
     ] == [("flat", None), ("compressed", 1), ("compressed", 0)]
 
 
-def test_settings_go_before_the_rule() -> None:
+def test_settings_override_the_rule() -> None:
     settings = VectorSettings(flat_limit=10_000, lists=100, probes=7)
     chosen = plan_index(20_000, 384, settings)
     assert chosen.kind == "compressed"
     assert (chosen.parameters["lists"], chosen.parameters["probes"]) == (100, 7)
 
 
-def test_no_more_lists_than_passages_and_no_more_probes_than_lists() -> None:
+def test_there_are_at_most_as_many_lists_as_passages_and_probes_as_lists() -> None:
     chosen = plan_index(2_000, 384, VectorSettings(index="compressed", lists=60_000, probes=60_000))
     assert chosen.parameters["lists"] == chosen.parameters["probes"] == chosen.parameters["sample"] == 2_000
 
 
-def test_one_who_may_not_train_gets_a_flat_index_and_the_reason() -> None:
+def test_without_training_the_index_is_flat_and_says_why() -> None:
     vectors = np.eye(8, dtype=np.float32)[np.arange(2_000) % 8]
 
     def batches() -> Iterator[tuple[Rows, Matrix]]:
