@@ -1,4 +1,4 @@
-"""Speed and quality of this program, and of others beside it; each command writes its tables into docs/."""
+"""Benchmarks of this program and of others beside it; each command writes its tables to docs/."""
 
 import os
 

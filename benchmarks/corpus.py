@@ -19,20 +19,20 @@ class Asked:
     gold: tuple[str, ...]
 
     def score(self, prediction: str) -> tuple[float, float]:
-        """Exact match and F1, 0 or 1 and 0..1."""
+        """Exact match (0 or 1) and F1 (0 to 1)."""
         return exact(prediction, self.gold), f1(prediction, self.gold)
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """`paragraphs` are the corpus, each one document without a title; `asked` is a seeded sample of its questions."""
+    """`paragraphs` are the corpus, one document each, without titles; `asked` is a seeded sample of the questions."""
 
     paragraphs: tuple[str, ...]
     asked: tuple[Asked, ...]
 
 
 def load(path: Path, *, questions: int, paragraphs: int | None, seed: int) -> Benchmark:
-    """With `paragraphs`, only so many of them and questions to those: for a quick look, not for a table."""
+    """`paragraphs` limits the corpus and its questions, for a quick look."""
     every = list(load_squad(path).paragraphs)[:paragraphs]
     asked = [
         Asked(question.id, question.text, tuple(question.gold))

@@ -25,7 +25,7 @@ TASKS = {
 
 
 def run(task: str, data: Path, *, limit: int | None, seed: int, **environment: str) -> dict[str, Any]:
-    """What `search-app evaluate TASK` prints as JSON."""
+    """Run `search-app evaluate TASK --json` and return its output."""
     command = [sys.executable, "-m", "search_app.cli", "evaluate", task, "--data", str(data), "--json"]
     command += ["--limit", str(limit), "--seed", str(seed)] if limit else []
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
@@ -78,7 +78,7 @@ How often the first answer is exactly right, by the confidence shown with it: ex
 
 @click.command(help=__doc__)
 @squad
-@click.option("--limit", type=int, help="Only a sample of so many questions; nothing is written.")
+@click.option("--limit", type=int, help="Only a sample of this many questions; writes no page.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("docs/evaluation.md"), show_default=True)
 def main(data: Path, limit: int | None, seed: int, out: Path) -> None:

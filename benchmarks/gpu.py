@@ -1,7 +1,7 @@
-"""Vectors on a GPU beside the CPU's two indexes and an exact scan, in one run, into docs/benchmarks.md.
+"""Compare vector search on a GPU with both CPU indexes and an exact scan, for docs/benchmarks.md.
 
-Real sentences with the bundled encoder's vectors come first, the others are derived from them. Exact vectors are looked
-up in memory. Where there is no GPU, --device cpu measures the CPU's indexes alone and writes nothing.
+Real sentences with the bundled encoder's vectors come first, then derived ones. Exact vectors are in memory. Without a
+GPU, --device cpu measures only the CPU's indexes and writes nothing.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def measure(
     *,
     seconds: float = 5.0,
 ) -> Row:
-    """Seconds to build, recall@10, and for each size of batch the queries a second; alone also p50 and p95.
+    """Seconds to build, recall@10, and queries per second by batch size; p50 and p95 for single queries.
 
-    `seconds` of each measurement, but at least one batch.
+    Each measurement takes `seconds`, or one batch if that is longer.
     """
     start = time.perf_counter()
     index = make()

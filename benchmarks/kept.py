@@ -1,4 +1,4 @@
-"""Measurements in a file of JSON lines, kept as soon as they are made; the first line says what they belong to."""
+"""Measurements in a file of JSON lines, saved one by one; the first line describes machine and code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 
 class Kept:
-    """Rows are told apart by the values that `add` is given first."""
+    """Measurements as rows; any fields of a row identify it."""
 
     def __init__(self, path: Path, about: dict[str, Any], *, fresh: bool) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""What a table was measured on, and the state of the code that it belongs to."""
+"""Description of the machine and the code that a table was measured on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from search_app.hardware import detect, set_threads
 
 
 def measured_line(command: str) -> str:
-    """For the top of a generated page."""
+    """The first line of a generated page or section."""
     hardware = detect()
     return (
         f"Generated on {date.today().isoformat()} by `{command}` on {hardware.processor}, {set_threads()} threads, "
@@ -19,7 +19,7 @@ def measured_line(command: str) -> str:
 
 
 def code_digest() -> str:
-    """Of the code that is committed and of what differs from it."""
+    """A digest of the committed code and of uncommitted changes."""
     parts = ("search_app", "indexing", "benchmarks")
 
     def git(*arguments: str) -> str:

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md, section by section: each command writes its own and leaves the others as they are."""
+"""Pages of benchmarks: each command replaces its own section and keeps the others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def put_section(page: Path, title: str, text: str, *, top: str = "# Benchmarks") -> None:
-    """Replaces the section with that title, or adds it at the end; a new page begins with `top`."""
+    """Replace the section with that title, or append it; a new page begins with `top`."""
     before = page.read_text(encoding="utf-8") if page.exists() else f"{top}\n\n"
     top, *sections = re.split(r"^## ", before, flags=re.MULTILINE)
     kept = {section.split("\n", 1)[0]: section for section in sections}

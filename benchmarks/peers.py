@@ -1,7 +1,7 @@
-"""Ours beside Haystack and txtai: the same weights, the same SQuAD paragraphs and questions, the same run.
+"""Compare this program with Haystack and txtai: the same weights, SQuAD paragraphs and questions, in one run.
 
-Each measurement is kept as soon as it is made, and a run that was stopped goes on from there. The systems take turns,
-round by round and question by question, so that whatever else the machine does meets all of them.
+Every measurement is saved at once; an interrupted run resumes. The systems take turns, so
+that other load on the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def summarise(name: str, label: str, data: corpus.Benchmark, results: Kept) -> S
 
 
 def table(summaries: dict[str, Summary]) -> str:
-    """Markdown; ratios are to Haystack, where it was measured."""
+    """A Markdown table; ratios are to Haystack, if it was measured."""
     base = summaries.get("haystack")
     lines = [
         "| | EM | F1 | encoding, passages/s | ratio | question to answer, median ms | ratio |",
@@ -125,7 +125,7 @@ tokens. The others run as their documentation builds them, in float32; ours in t
 
 @click.command(help=__doc__)
 @squad
-@click.option("--systems", default=",".join(SYSTEMS), show_default=True, help="Which, comma-separated.")
+@click.option("--systems", default=",".join(SYSTEMS), show_default=True, help="Systems to measure, comma-separated.")
 @click.option("--questions", default=600, show_default=True, help="Size of the sample.")
 @click.option("--rounds", default=3, show_default=True, help="Rounds of encoding.")
 @click.option("--seed", default=7, show_default=True)

@@ -1,4 +1,4 @@
-"""A command as a real process: its wall time, and the memory of it and of those that it started."""
+"""Run a command as a process and measure its wall time and memory, children included."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _EVERY_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """`seconds` from its start to its end; memory in bytes.
+    """Wall time in seconds; memory in bytes.
 
-    `peak` is the most that the main process ever held (VmHWM), `peak_tree` the most that it and its children held at
-    one look, twenty a second, pages that they share counted for each.
+    `peak` is the peak memory of the main process (VmHWM), `peak_tree` that of it and its children, sampled twenty times
+    a second, with shared pages counted for each process.
     """
 
     seconds: float
@@ -57,7 +57,7 @@ def run(
     environment: Mapping[str, str] | None = None,
     kill_when: Callable[[], bool] | None = None,
 ) -> Ran:
-    """This Python with the arguments; with `kill_when` it is killed, as kill -9 does it, as soon as that holds."""
+    """Run this Python with the arguments; send SIGKILL as soon as `kill_when` returns true."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SEARCH_APP_")}
     began = time.perf_counter()
     with tempfile.TemporaryFile("w+") as said:

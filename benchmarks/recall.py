@@ -1,4 +1,4 @@
-"""How much of the exact answer was found."""
+"""Recall against exact nearest neighbours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TIE = 1e-5
 
 
 def recall(vectors: Matrix, asked: Matrix, found: Sequence[Sequence[int]], products: Matrix) -> float:
-    """Recall@k; what is as near as the last of the k exact `products` counts as one of them."""
+    """Recall@k; a hit as near as the last of the k exact `products` counts as found."""
     near = [
         int((vectors[list(rows)] @ question >= values[-1] - _TIE).sum())
         for rows, question, values in zip(found, asked, products, strict=True)
@@ -22,7 +22,7 @@ def recall(vectors: Matrix, asked: Matrix, found: Sequence[Sequence[int]], produ
 
 
 def recall_on(chosen: range, found: Sequence[Sequence[int]], exact: NDArray[np.int64]) -> float:
-    """Of those among the exact ones that are in `chosen`, the share that was found."""
+    """Recall of the exact neighbours that are in `chosen`."""
     wanted = [{int(row) for row in truth if row in chosen} for truth in exact]
     hits = sum(len(rows & set(got)) for rows, got in zip(wanted, found, strict=True))
     return hits / sum(map(len, wanted))

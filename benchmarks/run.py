@@ -1,4 +1,4 @@
-"""What the commands of the benchmarks share: their options, where measurements are kept, the page they write to."""
+"""What all benchmark commands share: options, saved measurements, the page they write."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ squad = click.option("--data", type=click.Path(path_type=Path, exists=True, dir_
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """`command` is the make target. With `limit` everything is small, and no page is written."""
+    """The options of a run; `command` is the make target. A run with a `limit` is small and writes no page."""
 
     command: str
     folder: Path
@@ -33,13 +33,13 @@ class Run:
 
     @property
     def work(self) -> Path:
-        """The folder for what is measured and made on the way."""
+        """The folder for measurements and temporary files."""
         folder = self.folder / ("quick" if self.limit else "full")
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def kept(self, name: str, *packages: str, **state: Any) -> Kept:
-        """The measurements of that name; they belong to this machine, code, versions and `state`."""
+        """Saved measurements of that name, valid for this machine, code, versions and `state`."""
         installed = {item.metadata["Name"]: item.version for item in importlib.metadata.distributions()}
         about = {
             "processor": detect().processor,
@@ -54,7 +54,7 @@ class Run:
         return measured_line(f"{self.command} PART={part}" if part else self.command)
 
     def write(self, title: str, text: str, *, top: str = "# Benchmarks", write: bool = True) -> None:
-        """Prints the section; puts it into the page, unless this was a quick look."""
+        """Print the section, and write it to the page unless the run has a limit."""
         click.echo(f"\n{text}\n")
         if write and not self.limit:
             put_section(self.out, title, text, top=top)
@@ -62,7 +62,7 @@ class Run:
 
 
 def options(folder: str, out: str = "docs/benchmarks.md", *, limit: str = "passages") -> Callable[[F], F]:
-    """--limit, --folder, --out and --fresh, the fields of Run; `limit` says what --limit counts."""
+    """Add --limit, --folder, --out and --fresh, the fields of Run; `limit` names what --limit counts."""
 
     def decorate(command: F) -> F:
         for option in (
@@ -78,7 +78,7 @@ def options(folder: str, out: str = "docs/benchmarks.md", *, limit: str = "passa
 
 
 def run_parts(titles: Iterable[str], part: str, measures: dict[str, Callable[[], None]]) -> None:
-    """The part of that name, or "all" of them."""
+    """Run one part, or "all"."""
     for name in titles if part == "all" else [part]:
         click.echo(f"{name} …", err=True)
         measures[name]()

@@ -1,4 +1,4 @@
-"""Real sentences with the bundled encoder's vectors, each a passage of the paragraph that it stands in."""
+"""Real sentences with the bundled encoder's vectors; each is a passage of its paragraph."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PART = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Sentences:
-    """`vectors` of the passages and `asked` of the questions, row by row; each text is there once."""
+    """`vectors` belong to the passages and `asked` to the questions, row by row; no text is repeated."""
 
     documents: tuple[Document, ...]
     passages: tuple[Passage, ...]
@@ -34,7 +34,7 @@ class Sentences:
     asked: Matrix
 
     def first(self, passages: int) -> Sentences:
-        """Of whole documents, at least so many passages, or all."""
+        """The first documents with at least that many passages, or all."""
         last = self.passages[min(passages, len(self.passages)) - 1].document_id
         end = max(row for row, passage in enumerate(self.passages) if passage.document_id == last) + 1
         used = {passage.document_id for passage in self.passages[:end]}
@@ -45,7 +45,7 @@ class Sentences:
 def load(
     encoder: Encoder, cache: Path, *, folder: Path = TRAIN, sentences: int | None = None, questions: int = 500
 ) -> Sentences:
-    """Paragraphs in a seeded random order; vectors that `cache` holds are not encoded again."""
+    """Load paragraphs in a seeded random order; vectors in `cache` are reused."""
     datasets = [load_squad(path) for path in sorted(folder.glob("*.json"))]
     paragraphs = list(dict.fromkeys(paragraph.text for dataset in datasets for paragraph in dataset.paragraphs))
     asked = list(dict.fromkeys(question.text.strip() for dataset in datasets for _, question in dataset.questions))

@@ -1,4 +1,4 @@
-"""More passages than there are real ones: vectors as near to each other as real ones, texts with their words.
+"""Synthetic passages for large benchmarks: vectors as near to each other as real ones, texts of real words.
 
 A vector is a real one turned towards its ten nearest neighbours, weighted at random, and into a random direction, by
 as much as that real vector lies away from its own nearest neighbour. The share of the random direction was chosen so
@@ -34,7 +34,7 @@ _WORD = re.compile(r"\w+")
 
 
 def extended(data: Sentences, passages: int, *, seed: int = 5) -> Sentences:
-    """The real ones first, then derived ones up to so many."""
+    """The real passages, then derived ones up to that number."""
     wanted = passages - len(data.passages)
     if wanted <= 0:
         return data
@@ -71,7 +71,7 @@ def derived_vectors(real: Matrix, count: int, seed: int) -> Matrix:
 
 
 def nearest(vectors: Matrix, among: Matrix, k: int) -> tuple[Matrix, NDArray[np.int64]]:
-    """Inner products and rows of the k nearest, exactly."""
+    """Inner products and rows of the k exact nearest neighbours."""
     products, rows = faiss.knn(
         np.ascontiguousarray(vectors), np.ascontiguousarray(among), k, metric=faiss.METRIC_INNER_PRODUCT
     )
@@ -79,7 +79,7 @@ def nearest(vectors: Matrix, among: Matrix, k: int) -> tuple[Matrix, NDArray[np.
 
 
 def neighbour_quantiles(rows: Sequence[int], among: Matrix, *, sample: int = 2_000) -> tuple[list[float], list[float]]:
-    """Cosine distances from some of these rows to the nearest other one and to the tenth, at QUANTILES."""
+    """QUANTILES of the cosine distances from a sample of `rows` to their nearest and tenth neighbours."""
     chosen = np.random.default_rng(1).choice(np.asarray(rows), min(sample, len(rows)), replace=False)
     distances = 1 - nearest(among[chosen], among, 11)[0][:, 1:]
     first, tenth = np.percentile(distances[:, 0], QUANTILES), np.percentile(distances[:, -1], QUANTILES)
@@ -88,7 +88,7 @@ def neighbour_quantiles(rows: Sequence[int], among: Matrix, *, sample: int = 2_0
 
 @dataclass(frozen=True, slots=True)
 class TermStatistics:
-    """`common` is the share of all words that the hundred commonest make up; `once` that of words that come once."""
+    """`common` is the share of the hundred most frequent words, `once` the share of distinct words that occur once."""
 
     words: float
     characters: float
@@ -98,7 +98,7 @@ class TermStatistics:
 
 
 def term_statistics(texts: Sequence[str]) -> TermStatistics:
-    """Words and characters are means of a text."""
+    """Words and characters are means per text."""
     counts = Counter(word for text in texts for word in _WORD.findall(text.lower()))
     total = counts.total()
     return TermStatistics(
@@ -140,7 +140,7 @@ def _passages(texts: Iterator[str]) -> Iterator[tuple[Document, list[Passage]]]:
 
 
 def _beside(vectors: NDArray[np.floating[Any]], base: Matrix) -> Matrix:
-    """What of them is at a right angle to `base`, at unit length."""
+    """The components orthogonal to `base`, at unit length."""
     return _unit(vectors - (vectors * base).sum(axis=1, keepdims=True) * base)
 
 

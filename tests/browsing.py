@@ -1,4 +1,4 @@
-"""API, UI and others as processes of their own, and a real Chromium to look at them with."""
+"""Start the API, the page and workers as processes, and open the page in a real Chromium."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def free_port() -> int:
 def processes(
     started: Mapping[str, tuple[Sequence[str], str | None]], *, folder: Path, environment: Mapping[str, str]
 ) -> Iterator[None]:
-    """`started`: (arguments of python -m, address that answers 200 once it is ready or None) by name of the log."""
+    """`started` maps the name of a log to arguments of python -m and a URL that answers 200 when ready, or None."""
     with ExitStack() as stack:
         waiting = []
         for name, (arguments, url) in started.items():
@@ -71,14 +71,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def patient(playwright: Any) -> Any:
-    """playwright's `expect`: Streamlit draws piece by piece, with pieces of the page before still between them."""
+    """Playwright's `expect` with a long timeout: Streamlit replaces a page element by element."""
     playwright.expect.set_options(timeout=30_000)
     return playwright.expect
 
 
 @contextmanager
 def chromium(playwright: Any) -> Iterator[Any]:
-    # Chromium's own sandbox does not start for root.
+    # Chromium's sandbox does not work for root.
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(
@@ -90,7 +90,7 @@ def chromium(playwright: Any) -> Iterator[Any]:
 
 @contextmanager
 def window(browser: Any) -> Iterator[Any]:
-    """One that may load nothing from other machines and open no dialogs."""
+    """A browser page; fails if it loads anything from another machine or opens a dialog."""
     page = browser.new_page(viewport={"width": 1100, "height": 1000})
     page.set_default_timeout(60_000)
     strangers: list[str] = []

@@ -1,4 +1,4 @@
-"""Tiny random checkpoints of every BERT-family architecture, made on the spot with tokenizers of their kind."""
+"""Tiny random checkpoints of every BERT-family architecture, with matching tokenizers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any], str]] = {
 
 
 def make_checkpoint(name: str, folder: Path, *, reader: bool) -> Path:
-    """A folder as `save_pretrained` leaves it, with a random body and, for a reader, a random span head."""
+    """Save a model with random weights, and a span head if `reader`, as `save_pretrained` does; returns the folder."""
     kind, sizes, tokens = ARCHITECTURES[name]
     tokenizer = _tokenizer(tokens, has_types=kind in {"bert", "albert", "mobilebert", "electra"})
     config = AutoConfig.for_model(

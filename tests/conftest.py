@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from servers import Address
 
-# Before any library reads them: no network, no telemetry, one compute thread a process.
+# Set before any library reads them: no network, no telemetry, one compute thread per process.
 os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "False")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -23,7 +23,7 @@ pytest_plugins = ["tiers"]
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of training and evaluation data beside the checkout."""
+    """The folder of training and evaluation data next to the checkout."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not folder.is_dir():
         pytest.skip(f"no data folder at {folder}")
@@ -32,7 +32,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def elasticsearch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
-    """One real node without security, or the server that ELASTICSEARCH_URL names; skips where there is neither."""
+    """A real server without security, or the one at ELASTICSEARCH_URL; skips if neither is available."""
     from servers import Address, missing, shared_cluster
 
     if given := Address.given():
@@ -40,7 +40,7 @@ def elasticsearch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]
         return
     if reason := missing():
         pytest.skip(reason)
-    # Below the folder of the run, not of the worker.
+    # All workers share the folder of the run.
     folder = tmp_path_factory.getbasetemp()
     with shared_cluster(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) as address:
         yield address
@@ -53,7 +53,7 @@ def elasticsearch_url(elasticsearch: Address) -> str:
 
 @pytest.fixture
 def elasticsearch_prefix(elasticsearch: Address) -> Iterator[str]:
-    """For the names of a test's own indices, which are removed afterwards."""
+    """A prefix for the names of a test's indices, which are removed afterwards."""
     from servers import remove_indices
 
     prefix = f"test-{secrets.token_hex(4)}"

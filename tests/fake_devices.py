@@ -1,4 +1,4 @@
-"""What stands where a GPU would: CPU indexes with the limits of GPU ones, and devices that fail when told to."""
+"""Replacements for GPUs: CPU indexes with the limits of GPU indexes, and devices that fail on demand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from search_app.types import Matrix
 
 
 class PlainKernel:
-    """A flat index as FAISS has it on GPUs: it ignores selectors, ends at 2,048 hits and removes nothing."""
+    """A flat index with the limits of FAISS on GPUs: no selectors, at most 2,048 hits, no removal."""
 
     def __init__(self, dim: int, *, float16: bool = False) -> None:
         self._index: Any = faiss.IndexFlatIP(dim)
@@ -47,7 +47,7 @@ class PlainKernel:
 
 
 class ObedientKernel(PlainKernel):
-    """One that looks at the selector."""
+    """A kernel that applies selectors."""
 
     def search(self, queries: Matrix, k: int, params: object = None) -> Found:
         found: Found = self._index.search(queries, k, params=params)
@@ -80,7 +80,7 @@ SCANS: dict[str, Callable[[int], Scan]] = {
 
 
 class Failing:
-    """A scan that raises in its n-th call of anything, and in all after that."""
+    """A scan that raises in its n-th call and in every later call."""
 
     def __init__(
         self, scan: Scan, *, at: int, error: Callable[[str], DeviceFailure] = DeviceFailure, name: str = "cuda:0"

@@ -1,5 +1,5 @@
-"""Stand-ins for the protocols: a deterministic encoder, an exact store, which the real ones are compared with, and a
-catalog whose server can go away."""
+"""Stand-ins for the protocols: a deterministic encoder, an exact store as the reference for real stores, and a
+catalog whose server can be down."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _token_spans() -> TokenSpans:
 
 @dataclass(frozen=True, slots=True)
 class TokenizedTexts:
-    """What HashEncoder takes for tokenised."""
+    """The tokenised texts of HashEncoder."""
 
     texts: tuple[str, ...]
 
@@ -53,7 +53,7 @@ class TokenizedTexts:
 
 
 class HashEncoder:
-    """A bag of hashed words: similar texts get similar vectors, without a model. `encoded` lists what it was given."""
+    """A bag of hashed words: similar texts get similar vectors, without a model. `encoded` lists encoded texts."""
 
     def __init__(
         self, *, dim: int = 64, max_tokens: int = 256, digest: str = "hash", precision: str = "float32"
@@ -94,7 +94,7 @@ class HashEncoder:
 
 
 class ExactStore:
-    """Passages in a list, scores by definition: inner product, and BM25 as in SQLite's FTS5 (k1 1.2, b 0.75)."""
+    """Passages in a list and scores by definition: inner product, and BM25 as in SQLite's FTS5 (k1 1.2, b 0.75)."""
 
     def __init__(self) -> None:
         self.generation = 0
@@ -190,7 +190,7 @@ class ExactStore:
 
 
 class UnreliableCatalog:
-    """Another catalog behind a server: while that is `down`, everything it and its open stores are asked fails."""
+    """A catalog behind a server: while the server is `down`, every call of the catalog and its open stores fails."""
 
     def __init__(self, catalog: Any) -> None:
         self._catalog = catalog
@@ -226,7 +226,7 @@ class _UnreliableStore:
 
 
 class FirstWordReader:
-    """Marks the first word of every passage."""
+    """Answers with the first word of every passage."""
 
     def __init__(self) -> None:
         self.calls: list[int] = []

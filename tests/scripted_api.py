@@ -1,5 +1,4 @@
-"""Documents in a real store behind the real API on a real socket; only the reader is scripted, so that each of its
-outcomes can be called up."""
+"""The real API on a real socket over a real store, with a scripted reader, so that tests can choose the answers."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ Read = Callable[[str, Sequence[Hit]], list[Answer]]
 
 @dataclass
 class Text:
-    """A document to index: paragraphs become passages; `pages` are lengths of its pages in characters."""
+    """A document to index: each paragraph becomes a passage; `pages` are page lengths in characters."""
 
     name: str
     text: str
@@ -39,7 +38,7 @@ class Text:
 
 
 def index(settings: Settings, texts: Sequence[Text], *, collection: str = "default") -> None:
-    """Writes each text as a file below `home` and indexes it."""
+    """Write each text to a file below `home` and index it."""
     _files(settings).mkdir(parents=True, exist_ok=True)
     with _writer(settings, collection) as writer:
         for text in texts:
@@ -98,7 +97,7 @@ def _change(path: Path, text: Text, encoder: HashEncoder) -> FileChange:
 
 
 class ScriptedReader:
-    """A reader that marks a given text where a hit holds it; `confidence` is the same for all."""
+    """A reader that answers with the given texts where a hit contains them, all with the same `confidence`."""
 
     def __init__(self, *answers: str, confidence: float | None = 0.87) -> None:
         self.answers = answers
@@ -121,7 +120,7 @@ def no_answer(question: str, hits: Sequence[Hit]) -> list[Answer]:
 
 
 class ScriptedService:
-    """Retrieval is real, from the catalog's stores; `read` decides the answers. `calls` lists the questions."""
+    """A service with real retrieval; `read` decides the answers, `calls` lists the questions."""
 
     def __init__(self, settings: Settings, read: Read | None = None, *, catalog: Catalog | None = None) -> None:
         self.catalog = catalog or open_catalog(settings)
@@ -173,7 +172,7 @@ class ScriptedService:
 
 @contextmanager
 def running(service: ScriptedService, settings: Settings) -> Iterator[str]:
-    """The API's address while it runs."""
+    """Run the API and yield its address."""
     config = uvicorn.Config(create_app(service, settings), port=0, log_level="critical", access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -1,4 +1,4 @@
-"""From question to answer over Elasticsearch: this program beside Haystack's hybrid retriever and reader."""
+"""Question to answer over Elasticsearch: this program and Haystack's hybrid retriever and reader."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Haystack:
 
 
 def measure(server: Server, systems: dict[str, Answers], data: Benchmark, kept: Kept) -> None:
-    """Question by question in turns."""
+    """Ask the systems in turns, question by question."""
     todo = [(key, asked) for asked in data.asked for key in systems if not kept.has(system=key, item=asked.id)]
     if not todo:
         return

@@ -1,4 +1,4 @@
-"""Bulk indexing of ready vectors: this program's writer beside Haystack's document store, on one server."""
+"""Bulk indexing of ready vectors: this program's writer and Haystack's document store on one server."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from search_app.types import Document, Passage, PassageBatch
 
 PREFIX = "search-app-benchmark"
 FILE_CHARACTERS = 163_840
-"""Of the documents in one file; the indexer hands over about as many at a time."""
+"""Passages per file; the indexer writes about as many at a time."""
 WARM_UP = 8_000
-"""Passages that are not counted."""
+"""Passages written before measuring."""
 
 
 class Writes(Protocol):
-    """Writes everything into a new index; returns when a search would find all of it."""
+    """Write everything to a new index; returns when a search finds all of it."""
 
     name: str
 
     def write(self) -> None: ...
 
     def found(self) -> int:
-        """Passages that a search can find."""
+        """Number of passages that a search finds."""
         ...
 
     def vectors(self) -> str:
-        """How the index keeps them."""
+        """How the index stores the vectors."""
         ...
 
 
 class Ours:
-    """`with catalog.writer(…)`, as the indexer does it; the documents go in beside their passages."""
+    """`with catalog.writer(…)`, like the indexer, documents included."""
 
     def __init__(self, server: Server, data: Sentences, stamp: EncoderStamp, vectors: str) -> None:
         self._settings = load_settings(
@@ -104,7 +104,7 @@ class Haystack:
 
 
 def changes(data: Sentences) -> Iterator[FileChange]:
-    """One file after the other, each of whole documents."""
+    """File changes, each with whole documents."""
     rows: dict[str, list[int]] = {}
     for row, passage in enumerate(data.passages):
         rows.setdefault(passage.document_id, []).append(row)
@@ -130,7 +130,7 @@ def _change(documents: Sequence[Document], rows: dict[str, list[int]], data: Sen
 
 
 def warm_up(server: Server, systems: Iterable[Writes]) -> None:
-    """A Java server compiles itself while it works: its first minute is half as fast as the rest."""
+    """Write until the Java server has compiled its code: its first minute is half as fast."""
     server.remove(PREFIX)
     for system in systems:
         system.write()
@@ -140,7 +140,7 @@ def warm_up(server: Server, systems: Iterable[Writes]) -> None:
 def measure(
     server: Server, data: Sentences, stamp: EncoderStamp, kept: Kept, *, rounds: int, types: Sequence[str]
 ) -> None:
-    """In turns, a fresh index each."""
+    """Measure the systems in turns, each on a new index."""
     systems: dict[str, Writes] = {vectors: Ours(server, data, stamp, vectors) for vectors in types}
     systems["haystack"] = Haystack(server, data, refresh="wait_for")
     systems["haystack-fast"] = Haystack(server, data, refresh=False)
@@ -173,7 +173,7 @@ def measure(
 
 
 def section(kept: Kept) -> str:
-    """Medians of the rounds as Markdown."""
+    """A Markdown table of medians over the rounds."""
     medians: dict[str, dict[str, float]] = {}
     for key in dict.fromkeys(row["system"] for row in kept.rows):
         rows = kept.of(system=key)

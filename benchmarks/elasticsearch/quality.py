@@ -1,4 +1,4 @@
-"""Whether Elasticsearch finds and answers as the embedded store does: the same commands over both."""
+"""Quality with Elasticsearch compared with the embedded store, by the same commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEASURES = {
     "answers": {"em": "EM", "f1": "F1"},
 }
 ALLOWED = 0.5
-"""Points below the embedded store."""
+"""Allowed difference to the embedded store, in points."""
 
 
 def measure(server: Server, data: Path, kept: Kept, *, limits: dict[str, int | None], seed: int) -> None:

@@ -1,4 +1,4 @@
-"""A hundred thousand passages: size, memory, latency and recall of every way to keep vectors."""
+"""Size, memory, latency and recall of every way to store vectors, on a hundred thousand passages."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from search_app.types import Hit, Matrix
 TYPES = ("flat", "hnsw", "int8_hnsw", "int4_hnsw", "bbq_flat", "bbq_hnsw")
 K = 10
 ENOUGH = 0.95
-"""Recall@10 that a recommended type reaches."""
+"""Minimum recall@10 of a recommended type."""
 _WARM_UP = 50
 _LINKS = 16
-"""Of a node in a graph, what Elasticsearch calls m."""
+"""Links per node of a graph; Elasticsearch calls it m."""
 
 
 def measure(
     server: Server, data: Sentences, real: int, stamp: EncoderStamp, kept: Kept, *, types: Sequence[str]
 ) -> None:
-    """One type after the other, each built, asked and removed; the first `real` passages are real ones."""
+    """Build, search and remove one type after another; the first `real` passages are real ones."""
     if not kept.has(what="data"):
         kept.add(what="data", **_describe(data, real))
     todo = [vectors for vectors in types if not kept.has(what="type", vectors=vectors)]
@@ -61,7 +61,7 @@ def measure(
 
 
 def memory_bytes(vectors: str, count: int, dim: int) -> int:
-    """What a search goes through, by the formulas of Elasticsearch's manual (kNN tuning guide)."""
+    """Bytes that a search reads, by the formulas of Elasticsearch's manual (kNN tuning guide)."""
     kind = vectors.split("_")[0]
     each = {"int8": dim + 4, "int4": dim // 2 + 4, "bbq": dim // 8 + 14}.get(kind, 4 * dim)
     return count * (each + (4 * _LINKS if vectors.endswith("hnsw") else 0))

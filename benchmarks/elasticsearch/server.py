@@ -1,4 +1,4 @@
-"""A real Elasticsearch to measure on: a node of its own from ../shared/elasticsearch, or the one at a given URL."""
+"""A real Elasticsearch server: a new one from ../shared/elasticsearch, or the one at a given URL."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ RUN = Path(__file__).resolve().parents[3] / "shared" / "elasticsearch" / "run"
 
 
 class Server:
-    """A context manager; without `url` the node ends with it, and its data, under `folder`, goes.
+    """A context manager; without `url` it starts a node, and at the end stops it and removes its data under `folder`.
 
-    `patience` is for the start, in seconds.
+    `patience` is the limit for the start, in seconds.
     """
 
     def __init__(self, folder: Path, *, url: str | None = None, heap: str = "1g", patience: float = 120) -> None:
@@ -56,24 +56,24 @@ class Server:
         return self._ask("POST", path, parameters)
 
     def remove(self, prefix: str) -> None:
-        """Every index whose name begins with it."""
+        """Remove every index whose name begins with the prefix."""
         for name in self.get(f"/{prefix}*/_alias", expand_wildcards="all"):
             self._ask("DELETE", f"/{name}", {})
 
     def settle(self) -> None:
-        """Until no merge runs any more."""
+        """Wait until no merge is running."""
         while any(
             node["indices"]["merges"]["current"] for node in self.get("/_nodes/stats/indices/merge")["nodes"].values()
         ):
             time.sleep(0.2)
 
     def cpu_seconds(self) -> float:
-        """That the nodes have used since they started."""
+        """CPU seconds that the nodes have used since their start."""
         nodes = self.get("/_nodes/stats/process")["nodes"].values()
         return float(sum(node["process"]["cpu"]["total_in_millis"] for node in nodes)) / 1000
 
     def heap_bytes(self) -> int:
-        """In use now, garbage included, on all nodes."""
+        """Heap in use on all nodes, garbage included, in bytes."""
         nodes = self.get("/_nodes/stats/jvm")["nodes"].values()
         return int(sum(node["jvm"]["mem"]["heap_used_in_bytes"] for node in nodes))
 
@@ -135,7 +135,7 @@ class Server:
 
 
 def _free_port() -> int:
-    """Free as is the one 100 above, which the transport takes."""
+    """A free port; the port 100 above, for transport, is free too."""
     for port in range(21_000, 32_000, 7):
         if all(_is_free(port + offset) for offset in (0, 100)):
             return port

@@ -1,6 +1,6 @@
-"""The indexing job into docs/benchmarks.md: throughput beside Haystack's own pipeline, memory, resuming.
+"""Measure the indexing job for docs/benchmarks.md: throughput beside Haystack's pipeline, memory, resuming.
 
-Each measurement is kept as soon as it is made, and a run that was stopped goes on from there.
+Every measurement is saved at once; an interrupted run resumes.
 """
 
 from __future__ import annotations
@@ -49,12 +49,14 @@ def measure_resume(run: Run, *, documents: int) -> None:
 
 @click.command(help=__doc__)
 @click.argument("part", type=click.Choice(["all", *TITLES]), default="all")
-@click.option("--rounds", default=3, show_default=True, help="throughput: of each system.")
-@click.option("--small", default=2_000, show_default=True, help="memory: documents that others are held to.")
-@click.option("--large", default=200_000, show_default=True, help="memory: documents of the large one.")
-@click.option("--kinds", default=",".join(memory.KINDS), show_default=True, help="memory: how the documents lie there.")
-@click.option("--megabytes", default=1_000, show_default=True, help="memory: size of the one big file, or 0.")
-@click.option("--documents", default=20_000, show_default=True, help="resume: how many.")
+@click.option("--rounds", default=3, show_default=True, help="throughput: rounds of each system.")
+@click.option("--small", default=2_000, show_default=True, help="memory: documents of the small corpus.")
+@click.option("--large", default=200_000, show_default=True, help="memory: documents of the large corpus.")
+@click.option(
+    "--kinds", default=",".join(memory.KINDS), show_default=True, help="memory: documents as files, as lines, or both."
+)
+@click.option("--megabytes", default=1_000, show_default=True, help="memory: size of the big file; 0 for none.")
+@click.option("--documents", default=20_000, show_default=True, help="resume: number of documents.")
 @options(".bench/jobs", limit="files, and documents to match")
 def main(
     part: str, rounds: int, small: int, large: int, kinds: str, megabytes: int, documents: int, **given: Any

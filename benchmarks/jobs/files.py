@@ -39,20 +39,20 @@ _DAY = datetime(2026, 1, 1)
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """What stands in one file."""
+    """The text of one file."""
 
     title: str
     paragraphs: tuple[str, ...]
 
     def sections(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Headings, from the first words below them, and a few paragraphs each."""
+        """Sections: a heading from the first words, and a few paragraphs."""
         for start in range(0, len(self.paragraphs), _UNDER_HEADING):
             below = self.paragraphs[start : start + _UNDER_HEADING]
             yield " ".join(below[0].split()[:5]).rstrip(".,;:!?"), below
 
 
 def make_files(folder: Path, *, files: int = FILES, limit: int | None = None, data: Path = TRAIN) -> Path:
-    """The folder of the first `limit` of `files`; one that is complete is left as it is."""
+    """Write the first `limit` of `files` to a folder and return it; a complete folder is kept."""
     chosen = writings(data, files=files)[:limit]
     target = folder / f"files-{files}-{len(chosen)}"
     complete = target.with_suffix(".complete")
@@ -67,7 +67,7 @@ def make_files(folder: Path, *, files: int = FILES, limit: int | None = None, da
 
 
 def writings(data: Path = TRAIN, *, files: int = FILES) -> list[Writing]:
-    """So many, in a seeded random order; fewer where there are fewer paragraphs."""
+    """That many texts in a seeded random order; fewer if there are not enough paragraphs."""
     articles = list(_articles(data))
     total = sum(len(paragraphs) for _, paragraphs in articles)
     longest = next(
@@ -85,7 +85,7 @@ def writings(data: Path = TRAIN, *, files: int = FILES) -> list[Writing]:
 
 
 def make_sentences(folder: Path, *, documents: int, data: Path = TRAIN) -> Path:
-    """A folder with a text file for each one-sentence document, a thousand in each folder below."""
+    """A folder with one text file per one-sentence document, a thousand per subfolder."""
     target = folder / f"sentences-{documents}"
     complete = target.with_suffix(".complete")
     if not complete.exists():
@@ -105,7 +105,7 @@ def make_sentence_lines(folder: Path, *, documents: int, data: Path = TRAIN) -> 
 
 
 def make_big_lines(folder: Path, *, megabytes: float, data: Path = TRAIN) -> Path:
-    """One file of so many million bytes: the same writings over and over, so that each is encoded but once.
+    """One file of that many million bytes that repeats the same texts, so that each is encoded only once.
 
     `WRITINGS_MB` hold each of them once.
     """
@@ -124,7 +124,7 @@ def make_big_lines(folder: Path, *, megabytes: float, data: Path = TRAIN) -> Pat
 
 
 def sentences(documents: int, data: Path = TRAIN) -> Iterator[str]:
-    """Real sentences; when they have all been there they come again with a number behind, so no two are the same."""
+    """Real sentences; repeats get a number at the end, so that no two are equal."""
     paragraphs = [text for _, paragraphs in _articles(data) for text in paragraphs]
     found = [match.group() for text in paragraphs for match in _SENTENCE.finditer(text)]
     distinct = list(dict.fromkeys(" ".join(text.split()) for text in found if len(text) >= _SHORTEST))

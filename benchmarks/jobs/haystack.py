@@ -1,4 +1,4 @@
-"""Haystack's own indexing pipeline over a folder of files, as its documentation builds it; run as a process of its own.
+"""Haystack's indexing pipeline over a folder of files, as in its documentation; run in its own process.
 
 Prints what it took as JSON, and writes the texts that it embedded, one JSON string a line.
 """
@@ -19,7 +19,7 @@ DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
 
 def pipeline(weights: str, words: int, store: Any) -> Any:
-    """Everything at its defaults but the size of a split."""
+    """The pipeline with defaults, except for the split length."""
     from haystack import Pipeline
     from haystack.components.converters import DOCXToDocument, HTMLToDocument, PyPDFToDocument
     from haystack.components.joiners import DocumentJoiner
@@ -51,7 +51,7 @@ def pipeline(weights: str, words: int, store: Any) -> Any:
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--weights", required=True)
-@click.option("--words", required=True, type=int, help="In a split.")
+@click.option("--words", required=True, type=int, help="Words per split.")
 @click.option("--threads", required=True, type=int)
 @click.option("--texts", required=True, type=click.Path(path_type=Path))
 def main(folder: Path, weights: str, words: int, threads: int, texts: Path) -> None:

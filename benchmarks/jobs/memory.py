@@ -66,7 +66,7 @@ def _indexed(corpus: Path, home: Path, *, again: bool) -> dict[str, Any]:
 
 
 def _vectors_held(home: Path) -> int:
-    """Bytes of the index of vectors that the last job made; 0 where it made none."""
+    """Bytes of the vector index that the last job built; 0 if it built none."""
     with closing(open_catalog(load_settings(home=home))) as catalog:
         caches: Any = catalog.describe("default")["caches"]
     return int(caches.get("vectors", {}).get("bytes", 0))

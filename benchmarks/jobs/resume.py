@@ -1,4 +1,4 @@
-"""A job that is killed at nine tenths of its documents, and what the next one still does."""
+"""A job that is killed at nine tenths of its documents, and the work left for the next one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def measure(folder: Path, kept: Kept, *, documents: int) -> None:
 
 
 def _holds(home: Path, documents: int) -> Callable[[], bool]:
-    """Looks twice a second, so that the job has the machine for itself."""
+    """Checks only twice a second, to leave the machine to the job."""
     looked = 0.0
 
     def holds() -> bool:
@@ -61,7 +61,7 @@ def _holds(home: Path, documents: int) -> Callable[[], bool]:
 
 
 def _documents(home: Path) -> int:
-    """In the index by now; 0 while there is none."""
+    """Documents in the index now; 0 without an index."""
     settings = load_settings(home=home)
     if not settings.collections():
         return 0

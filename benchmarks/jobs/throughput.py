@@ -25,7 +25,7 @@ _BATCH = 1_000
 
 
 def measure(files: Path, folder: Path, kept: Kept, *, rounds: int) -> None:
-    """Ours goes first in each round, for Haystack's splits are as long, on average, as the passages of our first."""
+    """Ours runs first in each round, because Haystack's split length is the mean length of our passages."""
     for number in range(rounds):
         if not kept.has(system="ours", round=number):
             kept.add(system="ours", round=number, **ours(files, folder))
@@ -81,13 +81,13 @@ def weights() -> str:
 
 
 def sentence_limit() -> int:
-    """Tokens that sentence-transformers lets through, from the weights' own folder."""
+    """The encoder's token limit in sentence-transformers, read from the model folder."""
     found: int = json.loads((Path(weights()) / "sentence_bert_config.json").read_text())["max_seq_length"]
     return found
 
 
 def token_counts(texts: Iterable[str], limit: int) -> Iterator[int]:
-    """What the model computes of each text: special tokens and all, up to its limit, no padding."""
+    """Tokens that the model computes per text, with special tokens, up to its limit, without padding."""
     tokenizer = Tokenizer.from_file(str(Path(weights()) / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(limit)
@@ -97,7 +97,7 @@ def token_counts(texts: Iterable[str], limit: int) -> Iterator[int]:
 
 
 def section(kept: Kept, files: int) -> str:
-    """Markdown; medians over the rounds, ratios round by round."""
+    """A Markdown table: medians over the rounds, ratios per round."""
     rows = {system: kept.of(system=system) for system in SYSTEMS}
     first, beside = rows["ours"][0], rows["haystack"][0]
     version = beside["version"]
@@ -145,7 +145,7 @@ padding left out.
 
 
 def stages(rows: list[dict[str, Any]]) -> list[str]:
-    """Where the time went, in the round that took the median time."""
+    """Time by stage in the round with the median duration."""
     row = sorted(rows, key=lambda row: row["seconds"])[len(rows) // 2]
     share, of_process = (computing(row) / row[whole] for whole in ("seconds", "process_seconds"))
     return [
@@ -163,6 +163,6 @@ def stages(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def computing(row: dict[str, Any]) -> float:
-    """Seconds in which the encoder's stage was at work."""
+    """Seconds during which the encoding stage was busy."""
     (seconds,) = (stage["busy"] for stage in row["stages"] if stage["name"] == "encode")
     return float(seconds)

@@ -1,6 +1,6 @@
-"""The same damage to the files of this store and of Haystack's FAISS store, into docs/reliability.md.
+"""Damage the files of this store and of Haystack's FAISS store in the same way, for docs/reliability.md.
 
-Each damaged copy is opened and asked in a process of its own, which may die.
+A separate process, which may crash, opens and searches each damaged copy.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SECONDS = 60
 
 @dataclass
 class Tally:
-    """Outcomes of damage to one store: answers as before, an error, other answers without one, or a dead process."""
+    """Outcomes of damage to one store: same answers, an error, other answers without an error, or a crashed process."""
 
     store: str
     kind: str
@@ -90,7 +90,7 @@ def _same(found: Answers, expected: Answers) -> bool:
 
 
 def page(text: str, tallies: list[Tally], passages: int, command: str) -> str:
-    """`text` with the table between its marks."""
+    """`text` with the new table between BEGIN and END."""
     head, rest = text.split(BEGIN)
     _, tail = rest.split(END)
     lines = [
@@ -106,8 +106,8 @@ def page(text: str, tallies: list[Tally], passages: int, command: str) -> str:
 
 
 @click.command()
-@click.option("--times", default=100, show_default=True, help="Of each kind of damage to each store.")
-@click.option("--topics", default=12, show_default=True, help="Of Python's language reference.")
+@click.option("--times", default=100, show_default=True, help="Number of times for each kind of damage and store.")
+@click.option("--topics", default=12, show_default=True, help="Topics of Python's language reference to index.")
 @click.option("--seed", default=1, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("docs/reliability.md"), show_default=True)
 @click.option("--keep/--write", default=False, help="Only print the table.")

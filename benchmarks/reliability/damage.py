@@ -1,4 +1,4 @@
-"""What disks do to files: bytes in, damaged bytes out."""
+"""Kinds of damage to the bytes of a file."""
 
 from __future__ import annotations
 

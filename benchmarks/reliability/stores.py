@@ -1,4 +1,4 @@
-"""The two stores that are damaged: each saves the same passages into a folder, opens it and answers."""
+"""The two stores to damage: each saves the same passages to a folder, opens it and searches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from search_app.stores.embedded.catalog import EmbeddedCatalog
 from search_app.types import Matrix, Passage
 
 Answers = list[list[tuple[str, str, float]]]
-"""Source, text and score of what was found for each passage's own vector and, here, for its own words."""
+"""Source, text and score of the hits for each passage's vector and, in our store, for its words."""
 K = 5
 
 
@@ -28,11 +28,11 @@ class Store(Protocol):
     def save(self, folder: Path) -> None: ...
 
     def files(self, folder: Path) -> list[Path]:
-        """What may be damaged."""
+        """The files to damage."""
         ...
 
     def answers(self, folder: Path) -> Answers:
-        """Opens what lies there and asks it everything."""
+        """Open the folder and search it for every passage."""
         ...
 
 
@@ -72,7 +72,7 @@ class Ours:
 
 
 class Haystack:
-    """FAISSDocumentStore, as its `save` leaves it."""
+    """FAISSDocumentStore, saved with its `save`."""
 
     name = "Haystack's FAISSDocumentStore"
 
@@ -106,7 +106,7 @@ class Haystack:
 
 
 def write_topics(folder: Path, *, count: int) -> None:
-    """Python's language reference, a file for each topic."""
+    """Write Python's language reference, one file per topic."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in sorted(topics.items())[:count]:
         (folder / f"{re.sub('[^A-Za-z0-9]+', '-', name)}.txt").write_text(text, encoding="utf-8")

@@ -1,7 +1,7 @@
-"""The embedded store from ten thousand to a million passages, into docs/benchmarks.md.
+"""Measure the embedded store from ten thousand to a million passages, for docs/benchmarks.md.
 
-Real sentences with the bundled encoder's vectors come first, then derived ones. Each size is kept as soon as it is
-measured, and a run that was stopped goes on from there. What is compared takes turns in one process.
+Real sentences with the bundled encoder's vectors come first, then derived ones. Every
+measurement is saved at once; an interrupted run resumes. Systems take turns in one process.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from search_app.text import analysis
 
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 _FEW = {"FTS5": 60}
-"""Questions to a rival that takes a quarter of a second for each."""
+"""Number of questions for engines that take a quarter of a second each."""
 _KIND_QUESTIONS = 300
 _KIND_PASSAGES = 300_000
-"""A graph over a million takes a quarter of an hour to build."""
+"""Fewer than a million: building a graph over a million takes a quarter of an hour."""
 
 
 def measure_size(folder: Path, data: Sentences, real: int, stamp: EncoderStamp, questions: list[str],

@@ -1,4 +1,4 @@
-"""Questions to a collection of known vectors: recall against an exact scan, and how long everything takes."""
+"""Searches of a collection with known vectors: recall against an exact scan, and latencies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from search_app.types import Matrix
 
 K = 10
 CANDIDATES = 100
-"""Hits that the hybrid retriever takes from each side by default."""
+"""Default number of hits per retriever before fusion."""
 BATCH = 64
 _WARM_UP = 10
 _FILTERED = 40
@@ -33,7 +33,7 @@ _LIVING = 2_000
 
 
 def dense(store: Index, data: Sentences, real: int, flat: Any) -> dict[str, float]:
-    """One at a time, ours and an exact scan in turns; then in batches of 64."""
+    """Single queries, alternating with an exact scan; then batches of 64."""
     ids = {passage.id: row for row, passage in enumerate(data.passages)}
     products, exact = flat.search(data.asked, K)
     ours, scan = list[float](), list[float]()
@@ -63,7 +63,7 @@ def dense(store: Index, data: Sentences, real: int, flat: Any) -> dict[str, floa
 
 def words(store: Index, questions: Sequence[str], rivals: dict[str, tuple[WordRival, int]],
           analysed: Sequence[Sequence[str]]) -> dict[str, float]:  # fmt: skip
-    """BM25, all engines in turns; a rival that is slow is asked fewer questions."""
+    """BM25, all engines in turns; slow engines get fewer questions."""
     ours = list[float]()
     theirs: dict[str, list[float]] = {name: [] for name in rivals}
     for number, (question, asked) in enumerate(zip(questions, analysed, strict=True)):
@@ -89,7 +89,7 @@ def both(store: Index, data: Sentences) -> dict[str, float]:
 
 
 def filtered(store: Index, data: Sentences) -> dict[str, float]:
-    """At four selectivities: the first question under a filter that is new, those after it, and recall."""
+    """Four selectivities: the first question with a new filter, the following ones, and recall."""
     bucket = {}
     for changes in batches(data):
         for change in changes:
@@ -123,7 +123,7 @@ def filtered(store: Index, data: Sentences) -> dict[str, float]:
 
 
 def living(settings: Settings, store: Index, data: Sentences, stamp: EncoderStamp) -> dict[str, float]:
-    """Passages added and deleted a second, and how long the first question after a commit takes an open reader."""
+    """Passages added and deleted per second, and the latency of an open reader's first question after a commit."""
     part = data.first(_LIVING)
     seen = list[float]()
     with closing(open_catalog(settings)) as catalog, catalog.writer(COLLECTION, manifest(stamp)) as writer:

@@ -1,4 +1,4 @@
-"""A collection of the embedded store from ready vectors, written as an indexing job writes it."""
+"""A collection of the embedded store from ready vectors, written like an indexing job."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from search_app.types import Document, Passage, PassageBatch
 
 COLLECTION = "scale"
 BUCKETS = 1000
-"""Values of each document's field `bucket`, all as frequent: `bucket < 10` is a filter of 1 %."""
+"""Number of equally frequent values of the field `bucket`: `bucket < 10` matches 1 % of the documents."""
 _BATCH = 1000
 
 
 def build(settings: Settings, data: Sentences, stamp: EncoderStamp) -> dict[str, float]:
-    """Seconds to write the truth and to finish (caches included)."""
+    """Seconds to write the passages and to finish, caches included."""
     with closing(open_catalog(settings)) as catalog, catalog.writer(COLLECTION, manifest(stamp)) as writer:
         start = time.perf_counter()
         for changes in batches(data, desc=f"{len(data.passages):,} passages"):
@@ -38,7 +38,7 @@ def manifest(stamp: EncoderStamp) -> Manifest:
 
 
 def batches(data: Sentences, *, desc: str | None = None, prefix: str = "") -> Iterator[list[FileChange]]:
-    """A file for each document, some thousand passages at once; `prefix` makes other documents of the same texts."""
+    """One file per document, a few thousand passages per batch; `prefix` makes new documents of the same texts."""
     buckets = random.Random(3)
     row, pending, count = 0, list[FileChange](), 0
     for document in tqdm(data.documents, desc=desc, unit="document", disable=None if desc else True):

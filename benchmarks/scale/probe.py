@@ -1,4 +1,4 @@
-"""What a process that has just started pays to open a collection: seconds and memory, printed as JSON.
+"""Print as JSON the seconds and memory that a new process needs to open a collection.
 
 python -m benchmarks.scale.probe HOME VECTORS.npy
 """
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def resident() -> int:
-    """Bytes of this process in memory."""
+    """Resident memory of this process in bytes."""
     return int(psutil.Process().memory_info().rss)
 
 

@@ -1,4 +1,4 @@
-"""Tables and cost curves of the sizes that were measured."""
+"""Tables and plots of the measured sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other engines for the same work on the same words: FTS5, bm25s and tantivy for BM25, FAISS's own for vectors."""
+"""Other engines for the same work: FTS5, bm25s and tantivy for BM25, FAISS's indexes for vectors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Words = Sequence[Sequence[str]]
 
 
 class WordRival(Protocol):
-    """Indexes analysed texts; `ask` finds the k best for a question's distinct words and returns how many."""
+    """Indexes analysed texts; `ask` searches the k best for a question's distinct words and returns their number."""
 
     name: str
 
@@ -28,7 +28,7 @@ class WordRival(Protocol):
 
 
 class Fts5:
-    """SQLite's BM25, as plainly as it is used: one table in a file."""
+    """SQLite's BM25 in its simplest form: one table in a file."""
 
     name = "FTS5"
 
@@ -100,7 +100,7 @@ RIVALS: tuple[type[Fts5] | type[Bm25s] | type[Tantivy], ...] = (Fts5, Bm25s, Tan
 
 
 def kinds(dim: int, lists: int) -> Iterator[tuple[str, Any, dict[str, int]]]:
-    """FAISS's own ways to hold a million vectors: name, index, and what to set before a search."""
+    """FAISS's indexes for a million vectors: name, index, and search parameters."""
     product = faiss.METRIC_INNER_PRODUCT
     yield "flat", faiss.IndexFlatIP(dim), {}
     yield "SQ8, scanned", faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_8bit, product), {}
@@ -122,7 +122,7 @@ def kinds(dim: int, lists: int) -> Iterator[tuple[str, Any, dict[str, int]]]:
 def measure_kind(
     index: Any, parameters: dict[str, int], vectors: Matrix, asked: Matrix, exact_rows: Any, *, candidates: int
 ) -> dict[str, float]:
-    """Build, size, and the ten best of `candidates` after exact re-ranking."""
+    """Build time, size, and recall and latency of the ten best of `candidates` after exact re-ranking."""
     start = time.perf_counter()
     sample = vectors[np.random.default_rng(0).choice(len(vectors), min(len(vectors), 100_000), replace=False)]
     index.train(sample)

@@ -1,4 +1,4 @@
-"""What every profile has to keep, seen from outside and from inside of the containers."""
+"""Checks that every profile must pass, from outside and inside the containers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def best(found: dict[str, Any]) -> str:
 
 
 def see_the_answer(page: Any, stack: Stack) -> None:
-    """In the search page, marked in its passage."""
+    """Ask on the search page and wait for the highlighted answer."""
     page.goto(stack.page)
     box = page.get_by_role("textbox", name="Question")
     box.fill(QUESTION)
@@ -79,7 +79,7 @@ def require_locked_down_inside(stack: Stack, service: str, *, writable: Sequence
 
 
 def published(stack: Stack) -> set[tuple[str, str, str]]:
-    """(service, address, port) of everything that the project's containers publish on this machine."""
+    """(service, address, port) of every port that the project's containers publish."""
     label = f"label=com.docker.compose.project={stack.project}"
     found = set()
     for identity in stack.engine.docker("ps", "--quiet", "--filter", label).stdout.split():
@@ -91,7 +91,7 @@ def published(stack: Stack) -> set[tuple[str, str, str]]:
 
 
 def secrets_in_sight(stack: Stack, services: Sequence[str]) -> list[str]:
-    """Services whose settings or logs show the API's key to anyone who may look at containers."""
+    """Services whose settings or logs contain the API key."""
     key = stack.key()
     shown = {name: json.dumps(stack.container(name)) + stack.compose("logs", name).stdout for name in services}
     return [name for name, text in shown.items() if key in text]

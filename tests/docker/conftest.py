@@ -19,7 +19,7 @@ CHOSEN = [*LONG, *(f"packages/{name}.md" for name in ("tokenizers", "httpx", "uv
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
-    """With both images, built from this checkout."""
+    """A Docker engine with both images built from this checkout."""
     if why := missing():
         pytest.skip(why)
     engine = Engine()
@@ -35,7 +35,7 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def start(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Stack]]:
-    """A compose project on real documents; at the end nothing of it may be left."""
+    """Start a compose project on real documents; at the end, it must leave nothing behind."""
     stacks: list[Stack] = []
 
     def build(**settings: str) -> Stack:
@@ -60,7 +60,7 @@ def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[dev]'")
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium")
-    # Chromium's own sandbox does not start for root.
+    # Chromium's sandbox does not work for root.
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     with playwright.sync_playwright() as driver:
         chromium = driver.chromium.launch(
@@ -80,7 +80,7 @@ def page(browser: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def more_documents(tmp_path: Path) -> Path:
-    """Enough to interrupt a job half-way: a part of Python's language reference."""
+    """Enough documents to interrupt a job half-way: a part of Python's language reference."""
     write_documents(tmp_path / "all")
     folder = tmp_path / "more"
     folder.mkdir()

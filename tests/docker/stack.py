@@ -1,4 +1,4 @@
-"""The real thing for tests: a Docker engine, the images built from the Dockerfile, and a compose project of our own."""
+"""A real Docker engine, the images built from the Dockerfile, and a compose project for tests."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ LEASE_S = 4
 
 
 def missing() -> str:
-    """Why no engine can be started here; empty if one can."""
+    """Why no engine can be started here; empty if one can be."""
     if not ENGINE.is_file():
         return f"no Docker engine for tests at {ENGINE}"
     return "" if os.geteuid() == 0 else "a Docker engine for tests needs root"
 
 
 class Engine:
-    """A daemon that was up already is left up."""
+    """A Docker daemon; one that already ran keeps running afterwards."""
 
     def __init__(self) -> None:
         folder = os.environ.get("ENGINE_DIR", "/var/tmp/docker-engine")
@@ -53,11 +53,11 @@ class Engine:
         )
 
     def size(self, target: str) -> int:
-        """Bytes."""
+        """Size of the image in bytes."""
         return int(self.docker("image", "inspect", "--format", "{{.Size}}", IMAGES[target]).stdout)
 
     def close(self) -> None:
-        """What was built stays for a day, so that the next build is quick."""
+        """Stop the daemon if this test run started it; build results are kept for a day."""
         for kind in ("image", "builder"):
             self.docker(kind, "prune", "--force", "--filter", "until=24h")
         if not self.was_up:
@@ -66,7 +66,7 @@ class Engine:
 
 @dataclass
 class Stack:
-    """One compose project with its own ports, volumes and networks, on `documents`; its .env has `settings`."""
+    """A compose project on `documents` with its own ports, volumes and networks; `settings` go into its .env."""
 
     engine: Engine
     folder: Path
@@ -93,7 +93,7 @@ class Stack:
         self.page = f"http://127.0.0.1:{self.ports['ui']}"
 
     def _override(self) -> Path:
-        """The network that .env names has one name for all projects of a machine; here each has its own.
+        """Give the project its own indexer network; the default name is shared by all projects of a machine.
 
         A worker that was killed is missed after seconds here, not after half a minute.
         """
@@ -116,17 +116,17 @@ class Stack:
         self.compose("up", "--detach", "--no-build", *services)
 
     def index(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """As a user does it: docker-compose run --rm indexer …"""
+        """Run docker-compose run --rm indexer … as a user does."""
         return self.compose("run", "--rm", "-T", "indexer", *arguments, check=check)
 
     def container(self, service: str) -> dict[str, Any]:
-        """What `docker inspect` says of the service's container."""
+        """The output of `docker inspect` for the service's container."""
         identity = self.compose("ps", "-q", service).stdout.split()[0]
         (found,) = json.loads(self.engine.docker("inspect", identity).stdout)
         return dict(found)
 
     def python(self, service: str, code: str) -> str:
-        """What the code prints inside the service's container."""
+        """Run Python code in the service's container and return what it prints."""
         return self.compose("exec", "-T", service, "python", "-c", code).stdout
 
     def until_healthy(self, *services: str) -> None:
@@ -145,7 +145,7 @@ class Stack:
         return httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False)
 
     def crash(self, service: str) -> None:
-        """SIGKILL to the container's first process, and waits until the engine has started it again by itself."""
+        """Send SIGKILL to the container's first process and wait until the engine has restarted it."""
         before = self.container(service)
         os.kill(before["State"]["Pid"], 9)
         wait(
@@ -158,11 +158,11 @@ class Stack:
         self.until_healthy(service)
 
     def down(self) -> None:
-        """Containers and networks go, volumes stay."""
+        """Remove containers and networks, keep volumes."""
         self.compose("--profile", "monitoring", "down", "--remove-orphans")
 
     def remove(self) -> list[str]:
-        """Everything goes; what is left nevertheless."""
+        """Remove everything; returns what is left nevertheless."""
         self.compose("--profile", "monitoring", "down", "--volumes", "--remove-orphans", check=False)
         label = f"label=com.docker.compose.project={self.project}"
         left = self.engine.docker("ps", "--all", "--quiet", "--filter", label).stdout.split()

@@ -1,4 +1,4 @@
-"""What can be said of Dockerfile, docker-compose.yml and what lies beside them without running them."""
+"""Static checks of Dockerfile, docker-compose.yml and the files in docker/."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
 
 
 def script(name: str) -> ModuleType:
-    """A program of `docker/`, which is no package."""
+    """Import a script of `docker/`, which is not a package."""
     spec = importlib.util.spec_from_file_location(name, ROOT / "docker" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -245,7 +245,7 @@ class TestImages:
         assert (f"faiss-gpu=={version[1]}" in wanted) == (accelerator == "gpu")
 
     def test_the_ui_image_has_what_the_ui_imports(self) -> None:
-        """Every package that `ui`, and the parts of `search_app` that it loads, import."""
+        """Every package that is imported by `ui` and by the parts of `search_app` that it uses."""
         code = (
             "import sys; import ui.__main__, ui.launch, ui.client, ui.cards, ui.highlight, ui.job_cards, ui.session; "
             "print({name.split('.')[0] for name in sys.modules} & "
@@ -292,7 +292,7 @@ class TestSecrets:
         assert all((tmp_path / name).read_text() == secret for name, secret in made.items())
 
     def test_elasticsearch_reads_its_password_from_a_private_file(self) -> None:
-        """Its official entry point refuses any other mode than 400 and 600."""
+        """Elasticsearch's entry point accepts only modes 400 and 600."""
         assert script("setup").MODES["elasticsearch/elastic"] == 0o400
 
     def test_the_roles_match_the_documentation(self) -> None:
@@ -371,7 +371,7 @@ class TestMonitoring:
 
 
 class TestPinning:
-    """`make pin-images`, with a program in the place of docker that says what a registry would."""
+    """`make pin-images` with a script that stands in for docker."""
 
     DIGEST = "sha256:" + "ab" * 32
 

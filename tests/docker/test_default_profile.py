@@ -1,4 +1,4 @@
-"""`docker compose up` on the embedded index, for real: built, started, indexed, asked, killed, looked into."""
+"""`docker compose up` with the embedded index on a real engine: build, start, index, ask, kill, inspect."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_a_job_whose_worker_is_killed_finishes_when_the_worker_restarts(stack: S
 
 
 def queued(api: httpx.Client, collection: str, **request: Any) -> str:
-    """Where to ask for the new job."""
+    """The URL of the new job."""
     response = api.post(f"/v1/collections/{collection}/jobs", **request)
     assert response.status_code == 202, response.text
     return response.headers["location"]

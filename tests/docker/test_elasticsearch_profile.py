@@ -1,4 +1,4 @@
-"""The `elasticsearch` profile, as its settings in .env switch it on, for real."""
+"""The `elasticsearch` profile on a real engine, switched on by its settings in .env."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ COLLECTIONS = {"default", "more", "uploads"}
 
 @pytest.fixture(scope="module")
 def stack(start: Callable[..., Stack]) -> Stack:
-    """Both the API and the server are only just starting when this returns."""
+    """Returns while the API and Elasticsearch are still starting."""
     stack = start(**SETTINGS)
     stack.up()
     return stack
@@ -65,7 +65,7 @@ def api(stack: Stack) -> Iterator[httpx.Client]:
 
 
 def until_answered(api: httpx.Client) -> dict[str, Any]:
-    """The circuit breaker leaves a server that was away alone for some seconds."""
+    """Wait for the circuit breaker, which does not call a server for some seconds after a failure."""
     wait(lambda: api.get("/health/ready").status_code == 200, "the API to be ready again")
     return ask(api)
 

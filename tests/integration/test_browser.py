@@ -1,4 +1,4 @@
-"""The whole way in a real browser: files on disk, the real models, API and UI as processes, Chromium.
+"""The search page in a real browser: files on disk, real models, API and UI as processes, Chromium.
 
 `SEARCH_APP_SCREENSHOT=docs/images/search.png` keeps the picture that the README shows.
 """

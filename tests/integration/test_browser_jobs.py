@@ -1,4 +1,4 @@
-"""Documents are added on the page in a real browser: API, worker and UI as processes, the real models, Chromium.
+"""Adding documents on the page in a real browser: API, worker and UI as processes, real models, Chromium.
 
 `SEARCH_APP_SCREENSHOT_ADD=docs/images/add.png` keeps the picture that the documentation shows.
 """

@@ -1,4 +1,4 @@
-"""Both command lines as a user runs them: real processes, real models, real files."""
+"""Both command lines as users run them: real processes, models and files."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from search_app.stores.vectors import plan
 
 @pytest.fixture(autouse=True, scope="module")
 def limits_as_they_were() -> Iterator[None]:
-    """The living index lowers some limits, so that little text is treated as much; here only."""
+    """Restore the limits that the changing index lowers so that little text counts as much."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(maintenance, "_MIN_PASSAGES", maintenance._MIN_PASSAGES)
         patch.setattr(maintenance, "_MAX_POSTINGS", maintenance._MAX_POSTINGS)

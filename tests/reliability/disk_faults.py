@@ -26,7 +26,7 @@ CALLS = tuple(_SIGNATURES)
 
 
 class Counter:
-    """Calls of one kind: the n-th fails, and all after it where `lasting`. Not to be taken back: fork first."""
+    """Make the n-th call of one kind fail, and every later one if `lasting`. Cannot be undone, so fork first."""
 
     def __init__(self, call: str, number: int, error: int, *, lasting: bool = False) -> None:
         self.seen = 0
@@ -55,7 +55,7 @@ class Counter:
 
 
 class FailingSyncs(Counter):
-    """From the n-th write on, every fsync of the process fails with EIO: those of SQLite and ours."""
+    """From the n-th write on, every fsync of the process fails with EIO, in SQLite and in our code."""
 
     def __init__(self, number: int) -> None:
         self._refused = False
@@ -85,7 +85,7 @@ def can_refuse_syncs() -> bool:
 
 
 def refuse_syncs(error: int) -> None:
-    """fsync and fdatasync fail for the rest of this process's life."""
+    """Make fsync and fdatasync fail until this process ends."""
     first, second = _SYNCS[os.uname().machine]
     filter = (_Instruction * 5)(
         _Instruction(_LOAD, 0, 0, 0),

@@ -1,4 +1,4 @@
-"""`Files` whose n-th operation fails, ends the process, or is looked at by who wants to know what lay on the disk."""
+"""`Files` whose n-th operation fails or ends the process, or that record what is on the disk before it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ERRORS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EACCES": errno.EACCES}
 
 
 class WatchedFiles(Files):
-    """Tells of each operation, by name and path, before it is done; whoever is told may raise."""
+    """Calls `watch` with the name and path of each operation before it happens; `watch` may raise."""
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
@@ -32,7 +32,7 @@ class WatchedFiles(Files):
         return super().open(path)
 
     def append(self, descriptor: int, data: Data, path: Path) -> int:
-        """Half of it first: what is told of the second half sees a torn file."""
+        """Write only one half, so that `watch` sees a torn file before the second half."""
         self._watch("append", path)
         half = memoryview(data).cast("B")[: max(1, memoryview(data).nbytes // 2)]
         return super().append(descriptor, half, path)
@@ -64,7 +64,7 @@ class WatchedFiles(Files):
 
 @dataclass
 class AtOperation:
-    """Does something at the n-th operation, and counts them all."""
+    """Counts operations and acts on the n-th."""
 
     number: int
     action: Callable[[str, Path], None]
@@ -117,7 +117,7 @@ class PowerLoss:
             self._undo = [(parent, undo) for parent, undo in self._undo if parent != path]
 
     def _freeze(self) -> None:
-        """By a process of its own: closing SQLite's files in this one would drop its locks."""
+        """Runs in its own process, because closing SQLite's files in this one would drop its locks."""
         for _ in range(self._variants):
             state = self._crashes / f"{len(self.states):04}"
             lost = [path for path in self._unsynced if self._chance.random() < 0.7]

@@ -1,4 +1,4 @@
-"""Damage to the files of an index, and what must be true of it: the same answers as before, or none."""
+"""Damage to the files of an index, which must give the same answers as before, or an error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PAGE = 4096
 KINDS = {
     "flipped bit": 12, "truncated": 3, "extended": 1, "zeroed page": 3, "older file": 2, "another collection's file": 2,
 }  # fmt: skip
-"""And how often each comes."""
+"""Kind of damage → weight in the random choice."""
 CRASHED = "ended with"
 _UNTOUCHED = ("writer.lock", "writer.pid")
 
@@ -48,7 +48,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """An index as it should be: at rest, or with commits that are in the log only."""
+    """A sound index: closed cleanly, or with commits that are only in the log."""
 
     name: str
     settings: Settings
@@ -64,7 +64,7 @@ class Sound:
 
 
 class Patients:
-    """Two sound indexes to damage copies of; nothing of them is open between the calls."""
+    """Two sound indexes; tests damage copies of them. No file is open between calls."""
 
     def __init__(self, folder: Path, chance: random.Random) -> None:
         self._folder = folder
@@ -144,7 +144,7 @@ class Patients:
         return ("same" if living_index.same_answers(found, sound.answers) else "SILENT"), None
 
     def _matters(self, settings: Settings, sound: Sound, file: str) -> bool:
-        """Whether somebody who reads everything, without a check, reads something else than what was written."""
+        """Whether reading everything without checks gives something other than what was written."""
         if file.endswith(".cache") or file == "generation":
             return True
         try:
@@ -212,7 +212,7 @@ class Patients:
 
 
 def _many_commits(folder: Path) -> None:
-    """So that its generation is beyond that of the index whose place it takes."""
+    """Raises the generation above that of the index it replaces."""
     with closing(connect_writing(folder / INDEX_FILE)) as db:
         db.execute("UPDATE manifest SET generation = 1000")
         (lineage,) = db.execute("SELECT lineage FROM manifest").fetchone()
@@ -226,7 +226,7 @@ def _compact(settings: Settings) -> None:
 
 
 def _apply_and_die(settings: Settings, docs: Path, encoder: living_index.Encoder, report: Report) -> None:
-    """After the last batch, before the log is folded into the index."""
+    """Stop after the last batch, before the log is merged into the index."""
     from search_app.stores.embedded.writer import SqliteWriter
 
     SqliteWriter.finish = lambda self: os._exit(0)  # type: ignore[method-assign]
@@ -234,7 +234,7 @@ def _apply_and_die(settings: Settings, docs: Path, encoder: living_index.Encoder
 
 
 def _namesake(folder: Path, file: str) -> bytes | None:
-    """The same file in another folder; of caches, whose names differ, the one of the same kind."""
+    """The same file in another folder; for caches, whose names differ, the one of the same kind."""
     path = folder / file
     if file.endswith(".cache"):
         path = next(iter(folder.glob(f"{file.split('-')[0]}-*.cache")), path)

@@ -1,4 +1,4 @@
-"""Rounds of kill -9: a job on a living index dies at a random moment, is looked at, and is run again until it is done.
+"""Rounds of kill -9: a job on an index in use is killed at a random moment, checked, and repeated until it is done.
 
 Beside it lives a twin, on which the same jobs run without a kill.
 """
@@ -30,7 +30,7 @@ _KEPT = {
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """`kills` that struck; one that came after the end struck nothing. `problems` are broken promises."""
+    """`kills` counts processes killed before they ended; `problems` lists broken guarantees."""
 
     job: str
     kills: int
@@ -41,7 +41,7 @@ class Round:
 
 @dataclass
 class Bench:
-    """`index` is killed, `twin` is not."""
+    """Jobs on `index` are killed, the same jobs on `twin` are not."""
 
     folder: Path
     chance: random.Random
@@ -66,7 +66,7 @@ class Bench:
         return found
 
     def play(self, job: str) -> Round:
-        """One job, killed once or more, on the index; whole on the twin."""
+        """Run one job: on the index with one kill or more, on the twin without."""
         chance = self.chance
         if (job == "rollback" and not self.has_previous) or (
             job == "restore" and not self._snapshot(self.index).exists()
@@ -167,7 +167,7 @@ class Bench:
         return problems
 
     def _ended(self, job: str, after: Contents) -> list[str]:
-        """What must hold when the job is done, however often it was killed."""
+        """Check the guarantees after the job is done, however often it was killed."""
         now = self.contents(self.index)
         problems = [f"after {job}: {problem}" for problem in without(now).differences(without(after))]
         if now.generation < self.newest:
@@ -192,7 +192,7 @@ class Bench:
         return problems
 
     def _digest_in_use(self) -> str:
-        """Of the encoder that the index names, which a rollback or restore may have changed."""
+        """The encoder named in the index, which a rollback or restore may have changed."""
         with closing(EmbeddedCatalog(self.index)) as catalog, closing(catalog.open(COLLECTION)) as store:
             self.digest = store.manifest.encoder.digest
         return self.digest
@@ -218,7 +218,7 @@ def _file_is_between(path: str, before: Contents, now: Contents, after: Contents
 
 
 def rounds(folder: Path, seed: int, numbers: range) -> list[Round]:
-    """Each job in turn by chance; every kind comes at least once in ten."""
+    """Jobs in random order; each kind comes at least once in ten."""
     made = Bench(folder, random.Random(seed))
     return [made.play(pick(random.Random(f"{seed}:{number}"), number)) for number in numbers]
 

@@ -1,4 +1,4 @@
-"""A small index of real text that changes, and what is in it by its tables alone, without the store's own code."""
+"""A small index of real text that changes, and its contents read from the tables without the store's code."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from search_app.types import Matrix
 COLLECTION = "default"
 TOLERANCE = 1e-5
 PARAGRAPHS = [text for topic in topics.values() for text in topic.split("\n\n") if 200 < len(text) < 1200]
-"""Of Python's own language reference."""
+"""Topics of Python's language reference."""
 QUESTIONS = ["What does the global statement do?", "how are exceptions raised and caught", "class attribute lookup"]
 NOTE = "\n".join(PARAGRAPHS[:12])
 FILTERS: list[dict[str, object]] = [
@@ -62,7 +62,7 @@ def encoder_of(*, digest: str = "hash") -> HashEncoder:
 
 
 class Texts:
-    """Files of paragraphs in a folder, edited by chance."""
+    """Text files in a folder, edited at random."""
 
     def __init__(self, folder: Path, chance: random.Random, *, count: int = 24) -> None:
         self._folder = folder
@@ -81,7 +81,7 @@ class Texts:
             (self._folder / f"{name}.meta.json").write_text(json.dumps(stated), encoding="utf-8")
 
     def edit(self, chance: random.Random) -> None:
-        """Some change, one or two go, one or two come: never the same number of them for long."""
+        """Change some files, remove one or two, add one or two."""
         names = sorted(path.name for path in self._folder.glob("*.txt"))
         for name in chance.sample(names, min(len(names), chance.randint(1, 6))):
             self.write(name, chance)
@@ -95,7 +95,7 @@ class Texts:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Everything that an index holds, by ids that outlive a rebuild; `files` by path."""
+    """The contents of an index by ids that survive a rebuild; `files` by path."""
 
     lineage: str
     generation: int
@@ -105,13 +105,13 @@ class Contents:
     vectors: Mapping[str, bytes]
     attributes: frozenset[tuple[Any, ...]]
     paths: Mapping[str, str] = field(default_factory=dict)
-    """Of each passage's file."""
+    """Passage id → path of its file."""
 
     def of_file(self, path: str) -> dict[str, tuple[Any, ...]]:
         return {id: values for id, values in self.passages.items() if self.paths[id] == path}
 
     def differences(self, other: Contents) -> list[str]:
-        """From an index that should hold the same, in words; vectors may differ by the tolerance."""
+        """Differences to an index that should have the same contents; vectors may differ by the tolerance."""
         found = []
         for name in ("files", "documents", "passages"):
             ours, theirs = getattr(self, name), getattr(other, name)
@@ -135,7 +135,7 @@ class Contents:
 
 
 def contents(folder: Path, *, file: str = INDEX_FILE, checked: bool = True) -> Contents | None:
-    """None where there is no index yet. Unchecked: as a SQLite without page checksums reads it."""
+    """The contents, or None without an index. Reads without checksums, like a plain SQLite."""
     path = folder / file
     if not path.exists():
         return None
@@ -185,7 +185,7 @@ Answers = list[list[tuple[str, str, float]]]
 
 
 def answers(settings: Settings, encoder: Encoder, *, k: int = 10) -> Answers:
-    """Of the store to a fixed set of questions: dense, BM25, both with a filter, and the text of documents found."""
+    """Answers of a store to fixed questions: dense, BM25, both with a filter, and texts of the documents found."""
     vectors = encoder.encode_queries(QUESTIONS)
     with closing(EmbeddedCatalog(settings)) as catalog, closing(catalog.open(COLLECTION)) as store:
         rankings = [
@@ -209,7 +209,7 @@ def answers(settings: Settings, encoder: Encoder, *, k: int = 10) -> Answers:
 
 
 def same_answers(ours: Answers, theirs: Answers) -> bool:
-    """Exactly, but for the last digits of scores, which depend on the order of a sum, and ties at the cut."""
+    """Equality up to rounding of scores and ties at the cut."""
     return len(ours) == len(theirs) and all(map(_same_ranking, ours, theirs))
 
 
@@ -224,7 +224,7 @@ def _same_ranking(ours: list[tuple[str, str, float]], theirs: list[tuple[str, st
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of an action in a process of its own; `lines` are what it reported before its end, `moments` when, in seconds."""
+    """The result of an action in its own process: the `lines` it reported, and `moments`, their times in seconds."""
 
     killed: bool
     code: int
@@ -239,14 +239,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """So many seconds after the process reported so many lines; 0 lines: after its start."""
+    """Kill the process some seconds after it reported a number of lines; 0 lines means after its start."""
 
     lines: int
     seconds: float
 
     @classmethod
     def within(cls, outcome: Outcome, chance: random.Random) -> Kill:
-        """A moment of a job that took its course as this one: any, or one soon after what it reported.
+        """A random moment of a job that runs like this one, or one soon after a reported line.
 
         Most of a job's time goes by waiting for converters and encoders; much of what matters is done between two
         reports in a few milliseconds.
@@ -262,7 +262,7 @@ Report = Callable[[str], None]
 
 
 def forked(action: Callable[[Report], None], *, kill: Kill | None = None) -> Outcome:
-    """Runs it in a fork of this process, killed with -9 at that moment. No connection may be open here."""
+    """Run an action in a fork of this process, which is killed at that moment. Close all connections first."""
     read, write = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -312,7 +312,7 @@ def _child(action: Callable[[Report], None], write: int) -> None:
 
 
 class Reporting:
-    """An encoder that says when its work is done and the index is to be written."""
+    """An encoder that reports when it is done and the index is about to be written."""
 
     def __init__(self, encoder: Encoder, report: Report) -> None:
         self._encoder, self._report = encoder, report
@@ -327,7 +327,7 @@ class Reporting:
 
 
 def apply(settings: Settings, docs: Path, encoder: Encoder, report: Report, **options: Any) -> None:
-    """The real job, in smaller transactions than it makes by itself; reports before and after each of them."""
+    """The real job with smaller transactions; reports before and after each."""
     job.BATCH_CHARACTERS = _BATCH_CHARACTERS
     encoder = Reporting(encoder, report)
     tempfile.tempdir = str(settings.home)
@@ -340,7 +340,7 @@ def apply(settings: Settings, docs: Path, encoder: Encoder, report: Report, **op
 
 
 def reencode(settings: Settings, encoder: Encoder, report: Report) -> None:
-    """The index made anew from itself."""
+    """Rebuild the index from itself."""
     rebuild.BATCH_CHARACTERS = _BATCH_CHARACTERS
     rebuild.rebuild(
         settings, encoder=Reporting(encoder, report), collection=COLLECTION, progress=lambda size: report("built")
@@ -348,7 +348,7 @@ def reencode(settings: Settings, encoder: Encoder, report: Report) -> None:
 
 
 def warm(folder: Path) -> None:
-    """Loads here what every fork would have to load: languages, libraries."""
+    """Load languages and libraries once, before forking."""
     (folder / "one").mkdir()
     (folder / "one" / "a.txt").write_text(PARAGRAPHS[0], encoding="utf-8")
     settings = settings_of(folder / "warm")
@@ -366,7 +366,7 @@ def warm(folder: Path) -> None:
 
 
 def copied(folder: Path, destination: Path) -> Path:
-    """With what is in the log; the folder must be at rest."""
+    """Copy an index with its log; nothing may write to the folder."""
     shutil.rmtree(destination, ignore_errors=True)
     shutil.copytree(folder, destination)
     return destination
@@ -374,7 +374,7 @@ def copied(folder: Path, destination: Path) -> Path:
 
 @contextlib.contextmanager
 def fast_folder() -> Iterator[Path]:
-    """In memory where there is such a place: a killed process loses nothing there that a disk would keep."""
+    """A folder in memory if possible; a killed process loses nothing there that a disk would keep."""
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=place, prefix="search-app-") as name:
         yield Path(name)
@@ -385,7 +385,7 @@ def without_generation(state: Contents) -> Contents:
 
 
 def caches(index: Path) -> list[str]:
-    """Names of the cache files that the index knows."""
+    """Names of the cache files recorded in the index."""
     connection._load_checksums()
     with contextlib.closing(apsw.Connection(str(index), vfs="cksmvfs", flags=apsw.SQLITE_OPEN_READWRITE)) as db:
         connection._keep_log(db)

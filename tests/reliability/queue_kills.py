@@ -1,4 +1,4 @@
-"""Ten jobs sent to a real API and done by a real worker, both killed with -9 at random moments and started again.
+"""Ten jobs sent to a real API and run by a real worker; both are killed at random moments and restarted.
 
 Beside them a twin does the same jobs without a kill: in the end both must hold the same. As a program it is the API
 or the worker: queue_kills.py api|worker HOME PORT.
@@ -44,7 +44,7 @@ Files = dict[str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """`kills` that struck, jobs that were `interrupted` and begun again; `problems` are broken promises."""
+    """`kills` counts killed processes, `interrupted` jobs that started again; `problems` lists broken guarantees."""
 
     job: str
     kills: int
@@ -55,7 +55,7 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a job is asked for: files to upload, or JSON."""
+    """The request for a job: files to upload, or JSON."""
 
     collection: str
     files: Files = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Task:
 
 
 def tasks(chance: random.Random) -> list[Task]:
-    """Ten of every kind, over two collections; later ones depend on earlier ones."""
+    """Ten jobs of all kinds, in two collections; later jobs depend on earlier ones."""
 
     def text(paragraphs: int = 3) -> bytes:
         return "\n\n".join(chance.sample(PARAGRAPHS, paragraphs)).encode()
@@ -98,7 +98,7 @@ def tasks(chance: random.Random) -> list[Task]:
 
 
 class Place:
-    """A home with its API and its worker, each a process."""
+    """A home folder with an API process and a worker process."""
 
     def __init__(self, home: Path, docs: Path) -> None:
         home.mkdir()
@@ -128,7 +128,7 @@ class Place:
                 self.start(name)
 
     def is_working(self, queue: JobQueue) -> bool:
-        """Has the worker that lives now a job?"""
+        """Whether the current worker runs a job."""
         process = f"-{self._processes['worker'].pid}-"
         return any(job.state is JobState.RUNNING and process in str(job.worker) for job in queue.list(limit=100))
 
@@ -140,7 +140,7 @@ class Place:
         self._log.close()
 
     def send(self, task: Task, number: int) -> None:
-        """The `number`-th job; whether it came in is asked where no answer came."""
+        """Send the `number`-th job; if the response is lost, check whether it arrived."""
         deadline = time.monotonic() + LIMIT_SECONDS
         while time.monotonic() < deadline:
             with suppress(httpx.TransportError):
@@ -164,7 +164,7 @@ class Place:
         return sum(self._client.get(f"/collections/{name}/jobs").json()["total"] for name in COLLECTIONS)
 
     def wait(self, count: int) -> list[str]:
-        """Until so many jobs have ended; what is wrong with them."""
+        """Wait until that many jobs have ended; returns their problems."""
         deadline = time.monotonic() + LIMIT_SECONDS
         with closing(JobQueue.of(self.settings)) as queue:
             while True:
@@ -187,7 +187,7 @@ def settings_of(home: Path, docs: Path) -> Settings:
 
 
 def state(settings: Settings, collections: Sequence[str] = COLLECTIONS) -> dict[str, Any]:
-    """Every document and passage by names that do not depend on the folder, and the originals of uploads."""
+    """All documents and passages by names independent of the folder, and the originals of uploads."""
     found: dict[str, Any] = {}
     for name in collections:
         held = contents(settings.collection_folder(name))
@@ -210,7 +210,7 @@ def state(settings: Settings, collections: Sequence[str] = COLLECTIONS) -> dict[
 
 
 def play(folder: Path, chance: random.Random, kills: int) -> Round:
-    """Ten jobs on a place that is killed so many times, and on its twin."""
+    """Run ten jobs with that many kills, and the same jobs without any."""
     docs = folder / "docs"
     docs.mkdir()
     for number in range(6):
@@ -257,7 +257,7 @@ def _undisturbed(place: Place, wanted: Sequence[Task]) -> list[str]:
 def _strike(
     place: Place, chance: random.Random, kills: int, ended: threading.Event, struck: list[Sequence[str]]
 ) -> None:
-    """Worker, API or both, at any moment of a job that runs, for a worker takes longer to start than a job to end."""
+    """Kill worker, API or both while a job runs, because a worker takes longer to start than a job to finish."""
     with closing(JobQueue.of(place.settings)) as queue:
         for _ in range(kills):
             names = chance.choice([("worker",), ("api",), ("worker", "api")])

@@ -1,4 +1,4 @@
-"""Kills and damage by the thousand: `make soak ROUNDS=1000`. A run that was stopped goes on where it was.
+"""Thousands of kills and damaged files: `make soak ROUNDS=1000`. An interrupted run resumes.
 
 `make soak PARTS=queue ROUNDS=10` kills API and worker while they do ten jobs, three times a round.
 Each round is one line of JSON in .bench/soak; a round that breaks a promise is printed with its seed.
@@ -31,7 +31,7 @@ from living_index import fast_folder
 
 BEGIN, END = "<!-- soak: make soak ARGS='--report docs/reliability.md' -->", "<!-- end of soak -->"
 BLOCK = 50
-"""Rounds on one index; the next ones begin with another."""
+"""Rounds per index."""
 
 
 def kills(seed: int, numbers: range) -> Iterator[dict[str, Any]]:
@@ -57,11 +57,11 @@ def queue(seed: int, numbers: range) -> Iterator[dict[str, Any]]:
 
 PARTS: dict[str, Callable[[int, range], Iterator[dict[str, Any]]]] = {"kills": kills, "damage": damage, "queue": queue}
 BY_DEFAULT = ("kills", "damage")
-"""A round of the queue takes half a minute."""
+"""Without the queue, whose rounds take half a minute each."""
 
 
 def run(part: str, rounds: int, seed: int | None, folder: Path) -> bool:
-    """Whether every round kept every promise."""
+    """Whether every round kept every guarantee."""
     path = folder / f"{part}.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     if seed is None:
@@ -87,7 +87,7 @@ def run(part: str, rounds: int, seed: int | None, folder: Path) -> bool:
 
 
 def tally(part: str, lines: list[dict[str, Any]]) -> str:
-    """By job, or by file and kind of damage."""
+    """Counts by job, or by file and kind of damage."""
     names = ("file", "kind") if part == "damage" else ("job",)
 
     def of(line: dict[str, Any]) -> tuple[str, ...]:
@@ -110,7 +110,7 @@ def tally(part: str, lines: list[dict[str, Any]]) -> str:
 
 
 def tables(folder: Path) -> str:
-    """Of the last run of each part, for a page."""
+    """A table of the last run of each part."""
     parts = []
     for part, names in (("kills", ("job",)), ("damage", ("file",)), ("queue", ("job",))):
         path = folder / f"{part}.jsonl"

@@ -1,4 +1,4 @@
-"""A disk that fails beneath SQLite, is full, or gives no more descriptors: the old state serves, the error names it."""
+"""A failing or full disk, or no more file descriptors: the old state stays readable, the error names the cause."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NEVER = 1 << 60
 
 @dataclass(frozen=True)
 class Made:
-    """An index and files that have changed since; `end` is what the job makes of them."""
+    """An index, changed files, and `end`, the contents after the job."""
 
     folder: Path
     settings: Settings
@@ -45,7 +45,7 @@ class Made:
         living_index.apply(settings, self.docs, living_index.encoder_of(), lambda line: None)
 
     def check(self, settings: Settings, outcome: Outcome, where: str) -> None:
-        """No file is half changed, nothing was lost, the error is ours and names the file, and the job can be done."""
+        """Check that no file is half changed, nothing is lost, our error names the file, and the job can run again."""
         if outcome.code:
             said = outcome.lines[-1] if outcome.lines else "nothing"
             assert any(line.startswith("refused") for line in outcome.lines), f"{where}: {outcome.error or said}"
@@ -117,7 +117,7 @@ def faulty(made: Made, call: str, number: int, error: int, *, lasting: bool = Fa
 
 
 def calls(made: Made, call: str) -> int:
-    """How many of its kind the job takes."""
+    """Number of calls of each kind that the job makes."""
     settings = made.copy("counted")
 
     def action(report: Report) -> None:

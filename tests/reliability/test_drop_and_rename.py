@@ -1,4 +1,4 @@
-"""A drop or rename that is killed, or meets an error, at any file operation leaves the old state or the new one."""
+"""A drop or rename that fails or is killed at any file operation leaves the old state or the new one."""
 
 from __future__ import annotations
 

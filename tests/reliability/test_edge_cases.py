@@ -1,4 +1,4 @@
-"""Corpora and clocks that are out of the ordinary have defined results."""
+"""Unusual corpora and clocks have defined results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from search_app.types import Document, Hit, Matrix
 
 
 class QuickEncoder(HashEncoder):
-    """A vector for each text, as good as any where ten megabytes are to be encoded."""
+    """A cheap vector for each text, for tests that encode ten megabytes."""
 
     def _vectors(self, texts: Sequence[str]) -> Matrix:
         vectors = np.array(

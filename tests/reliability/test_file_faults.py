@@ -1,4 +1,4 @@
-"""A fault at each file operation of ours: either the old or the new state serves, and the next start tidies up."""
+"""A fault at each of our file operations leaves the old or the new state; the next job cleans up."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ JOBS = ("compact", "snapshot", "restore", "rollback", "delete")
 
 @dataclass(frozen=True)
 class Made:
-    """A collection with an earlier index beside it, and a snapshot of another state of it."""
+    """A collection with a previous index and a snapshot of another state."""
 
     folder: Path
     settings: Settings
@@ -44,7 +44,7 @@ class Made:
 
     @property
     def taken(self) -> Path:
-        """Where a snapshot goes."""
+        """The folder for snapshots."""
         return self.folder / f"{self.settings.home.name}-taken"
 
     def contents(self) -> Contents:
@@ -74,14 +74,14 @@ class Made:
             return catalog.verify(COLLECTION)
 
     def start(self) -> None:
-        """As the next job begins."""
+        """Open the index like the next job."""
         with closing(EmbeddedCatalog(self.settings)) as catalog:
             with closing(catalog.open(COLLECTION)) as store:
                 manifest = store.manifest
             catalog.writer(COLLECTION, manifest).close()
 
     def stray(self) -> list[str]:
-        """What no start of a job leaves lying about."""
+        """Files that the start of a job must remove."""
         known = living_index.caches(self.index / "index.db")
         return [
             path.name
@@ -118,7 +118,7 @@ def made() -> Iterator[Made]:
 
 @pytest.fixture(scope="module")
 def ends(made: Made) -> dict[str, tuple[int, Contents]]:
-    """How many operations each job takes, and what it leads to."""
+    """Number of operations of each job and its resulting contents."""
     found = {}
     for job in JOBS:
         copy = made.copy("whole")
@@ -215,7 +215,7 @@ def test_a_kill_at_every_operation_leaves_the_old_or_the_new_state(
 
 
 def lose_power(made: Made, ends: dict[str, tuple[int, Contents]], job: str, *, variants: int, most: int) -> int:
-    """Returns the number of states that were looked at."""
+    """Returns the number of states checked."""
     copy, crashes = made.copy("powered"), made.folder / "crashes"
     shutil.rmtree(crashes, ignore_errors=True)
     crashes.mkdir()

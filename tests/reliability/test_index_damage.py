@@ -1,4 +1,4 @@
-"""Damage to any file of an index is an error or changes no answer; `make soak` does it a thousand times."""
+"""Damage to a file of an index gives an error or changes no answer; `make soak` repeats this a thousand times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job that is killed loses nothing and doubles nothing; `make soak` does it a thousand times."""
+"""A killed job loses and duplicates nothing; `make soak` repeats this a thousand times."""
 
 from __future__ import annotations
 

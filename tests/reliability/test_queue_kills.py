@@ -1,4 +1,4 @@
-"""Jobs end once, whoever is killed while they run: API, worker or both; and a full disk ends no worker."""
+"""Each job runs to its end exactly once, even if API, worker or both are killed; a full disk stops no worker."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def ended(settings: Settings) -> list[Job]:
 
 
 class FullForAWhile(disk_faults.Counter):
-    """From the n-th call on there is no room, for a second."""
+    """From the n-th call on, the disk is full for a second."""
 
     def _fail(self) -> bool:
         if self._number < _NEVER and not hasattr(self, "_timer"):
