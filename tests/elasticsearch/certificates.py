@@ -1,4 +1,4 @@
-"""A private certificate authority and what it signs, as folders that a server can be started with."""
+"""A private certificate authority and certificates, as folders for a server."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def change(
     name: str, *texts: str, meta: Meta | None = None, metas: list[Meta] | None = None, first: bool = True,
     last: bool = True, language: str = "en",
 ) -> FileChange:  # fmt: skip
-    """A file of one document a text, each one passage."""
+    """A file with one document and passage per text."""
     documents, passages = [], []
     for number, text in enumerate(texts):
         id = f"{name}-{number}" if first else f"{name}-more-{number}"
@@ -53,7 +53,7 @@ def write(catalog: ElasticsearchCatalog, *changes: FileChange, rebuild: bool = F
 
 
 def contents(catalog: ElasticsearchCatalog) -> dict[str, list[str]]:
-    """Passage ids and texts by file, as a search for everything finds them."""
+    """Ids and texts of all passages by file, from a search."""
     store = catalog.open("c")
     found: dict[str, list[str]] = {record.source: [] for record in store.files()}
     (hits,) = store.search_dense(ENCODER.encode_queries(["x"]), k=10_000)

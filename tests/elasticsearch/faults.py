@@ -1,4 +1,4 @@
-"""A proxy in front of a real server that delays, refuses, breaks and cuts short what passes, as it is told."""
+"""A proxy in front of a real server that delays, refuses, breaks and truncates requests on demand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host
 
 @dataclass
 class Exchange:
-    """One request on its way, and what a fault may do with it."""
+    """One request, and what a fault can do with it."""
 
     method: str
     path: str
@@ -33,7 +33,7 @@ class Exchange:
     handler: BaseHTTPRequestHandler
 
     def ask(self) -> tuple[int, list[tuple[str, str]], bytes]:
-        """What the real server answers."""
+        """The real server's response."""
         target = urlsplit(self.proxy.upstream)
         if target.scheme == "https":
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
@@ -50,7 +50,7 @@ class Exchange:
             connection.close()
 
     def reply(self, status: int, headers: list[tuple[str, str]], body: bytes, *, send: int | None = None) -> None:
-        """`send`: only so many bytes of the body."""
+        """`send`: send only this many bytes of the body."""
         self.handler.send_response_only(status)
         for name, value in headers:
             self.handler.send_header(name, value)
@@ -60,7 +60,7 @@ class Exchange:
             self.handler.wfile.write(body[:send])
 
     def reset(self) -> None:
-        """The connection ends at once with RST."""
+        """Close the connection with RST."""
         self.handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.handler.close_connection = True
         self.handler.connection.close()
@@ -70,7 +70,7 @@ Fault = Callable[[Exchange], None]
 
 
 def passed(exchange: Exchange) -> None:
-    """The request reaches the server, its answer the client."""
+    """Forward the request and the response."""
     exchange.reply(*exchange.ask())
 
 
@@ -83,7 +83,7 @@ def delayed(seconds: float) -> Fault:
 
 
 def answered(status: int, *, retry_after: int | None = None) -> Fault:
-    """The server never sees it."""
+    """Respond without asking the server."""
     headers = [("Content-Type", "application/json"), ("X-elastic-product", "Elasticsearch")]
     if retry_after is not None:
         headers.append(("Retry-After", str(retry_after)))
@@ -96,13 +96,13 @@ def reset(exchange: Exchange) -> None:
 
 
 def reset_when_done(exchange: Exchange) -> None:
-    """The server does what it was asked; the client never learns."""
+    """Forward the request, then break the connection."""
     exchange.ask()
     exchange.reset()
 
 
 def cut_short(exchange: Exchange) -> None:
-    """Half the answer's body, then the connection breaks."""
+    """Send half of the body, then break the connection."""
     status, headers, body = exchange.ask()
     exchange.reply(status, headers, body, send=len(body) // 2)
     exchange.handler.wfile.flush()
@@ -110,7 +110,7 @@ def cut_short(exchange: Exchange) -> None:
 
 
 def then(action: Callable[[], object], fault: Fault = passed) -> Fault:
-    """Does something the moment the request comes, then lets it meet `fault`."""
+    """Run `action` when a request arrives, then apply `fault`."""
 
     def both(exchange: Exchange) -> None:
         action()
@@ -120,7 +120,7 @@ def then(action: Callable[[], object], fault: Fault = passed) -> Fault:
 
 
 class Proxy:
-    """Listens on a port of its own before a server's first host; `requests` lists what came, as "POST /_msearch"."""
+    """Listens on its own port in front of a server's first host; `requests` lists requests as "POST /_msearch"."""
 
     def __init__(self, server: Address) -> None:
         self.upstream = server.urls[0]
@@ -152,16 +152,16 @@ class Proxy:
 
     @property
     def address(self) -> Address:
-        """The server's, by way of the proxy."""
+        """The server's address through the proxy."""
         return replace(self._server_address, urls=(self.url,), ca=None)
 
     def seen(self, part: str) -> int:
-        """How many of the requests match."""
+        """The number of matching requests."""
         return sum(bool(re.search(part, request)) for request in list(self.requests))
 
     @contextmanager
     def failing(self, fault: Fault, *, times: int | None = None, only: str = "") -> Iterator[None]:
-        """Requests of whose "METHOD /path" a part matches `only` meet the fault: all, or the first `times` of them."""
+        """Apply the fault to requests whose "METHOD /path" matches `only`: all, or the first `times`."""
         with self._lock:
             self._fault, self._times, self._only = fault, times, re.compile(only)
         try:
@@ -172,7 +172,7 @@ class Proxy:
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
-        """Nobody listens, and what was connected is cut off."""
+        """Stop listening and break all connections."""
         self.refuse()
         try:
             yield
@@ -213,7 +213,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away is no error of the proxy's."""
+        """Ignore clients that disconnect."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Three nodes, one of them killed with -9 at the worst moment and brought back: nothing is lost, nothing doubled."""
+"""Three nodes, of which one is killed at critical moments and restarted: nothing is lost or duplicated."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FILES, AT_ONCE = 90, 6
 
 
 class Trio:
-    """The cluster, and a proxy before each node that can tell the moment to strike."""
+    """The cluster, with a proxy in front of each node to time the kill."""
 
     def __init__(self, cluster: Cluster, proxies: list[Proxy]) -> None:
         self.cluster = cluster
@@ -35,7 +35,7 @@ class Trio:
 
     @property
     def address(self) -> Address:
-        """All hosts, by way of the proxies."""
+        """All hosts, through the proxies."""
         return Address(tuple(proxy.url for proxy in self.proxies))
 
     @property
@@ -132,7 +132,7 @@ def second_job(address: Address, prefix: str) -> None:
 
 
 def state(trio: Trio, prefix: str) -> dict[str, list[str]]:
-    """What is there, once it has been counted on the server itself and found sound."""
+    """The contents, after they were counted on the server and verified."""
     with catalog_on(trio.direct, prefix) as catalog:
         found = contents(catalog)
         assert catalog.verify("c") == []

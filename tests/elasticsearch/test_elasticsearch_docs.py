@@ -1,4 +1,4 @@
-"""The first commands of docs/elasticsearch.md, run as they stand but for the address."""
+"""The first commands of docs/elasticsearch.md, run with another address."""
 
 from __future__ import annotations
 

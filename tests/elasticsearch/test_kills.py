@@ -1,4 +1,4 @@
-"""kill -9 of the indexer, of the server, of both, at random points: what is served in the end is what is in the files.
+"""kill -9 of the indexer, the server, or both at random points: the index finally equals the files.
 
 The number of rounds of each kind is KILLS in the environment; the seed of a failed round is in its message.
 """
@@ -70,7 +70,7 @@ class Bench:
     requests: int = 0
 
     def edit(self, chance: random.Random) -> None:
-        """Some files change, some come, some go; the rest stays."""
+        """Change, add and remove some files."""
         names = sorted(path.name for path in self.docs.iterdir())
         for name in chance.sample(names, len(names) // 3):
             self.write(name, chance)
@@ -104,7 +104,7 @@ class Bench:
         return summary
 
     def expected(self) -> Passages:
-        """What an uninterrupted job makes of the same files, in the embedded store."""
+        """The result of an uninterrupted job in the embedded store."""
         encoder = SentenceTransformerEncoder(
             EncoderSettings(model=str(self.model)), Hardware("test", 1, frozenset(), "cpu", "float32")
         )
@@ -117,7 +117,7 @@ class Bench:
         return found
 
     def served(self) -> Passages:
-        """What the server has, asked without our store; nothing where nothing was published yet."""
+        """What the server has, read without our store; None before the first publication."""
         with self.cluster.address().http() as http:
             body = {"size": 10_000, "query": {"term": {"kind": "passage"}}, "_source": ["source", "text"]}
             answer = http.post(f"/{PREFIX}.default/_search", json=body)

@@ -1,4 +1,4 @@
-"""A server that is down, slow, busy or cut off: what a question and a job make of it, through a proxy that breaks."""
+"""Questions and jobs while a server is down, slow, busy or disconnected, through a faulty proxy."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FILES = [change(name, f"a {name} in Vienna", f"the {name} of Osaka") for name in
 
 @pytest.fixture(scope="module")
 def filled(elasticsearch: Address) -> Iterator[str]:
-    """Prefix of a collection "c" that tests only read."""
+    """The prefix of a read-only collection "c"."""
     prefix = f"test-{secrets.token_hex(4)}"
     with catalog_on(elasticsearch, prefix) as catalog:
         write(catalog, *FILES)
@@ -50,7 +50,7 @@ def filled(elasticsearch: Address) -> Iterator[str]:
 
 @pytest.fixture
 def proxies(elasticsearch: Address) -> Iterator[list[Proxy]]:
-    """Two ways to the same server."""
+    """Two proxies to the same server."""
     with Proxy(elasticsearch) as one, Proxy(elasticsearch) as other:
         yield [one, other]
 
@@ -66,7 +66,7 @@ def both_ways(proxies: Sequence[Proxy]) -> Address:
 
 
 def ask(store: Any, question: str = "river") -> set[str]:
-    """Sources of what both halves found; of all three files here, if all is well."""
+    """The sources that both retrievers found."""
     (found,) = store.search_both([question], ENCODER.encode_queries([question]), k=10)
     assert {hit.passage.source for hit in found.keyword} == {f"docs/{question}"}
     return {hit.passage.source for hit in found.dense}
@@ -227,7 +227,7 @@ def test_the_api_answers_503_while_the_server_is_down_and_recovers(proxy: Proxy,
 
 
 def _says_503(api: httpx.Client, why: str) -> None:
-    """Everywhere but where life is asked for, and sooner or later for this reason."""
+    """All endpoints except liveness fail, eventually for this reason."""
     for _ in range(10):
         assert api.get("/health/live").status_code == 200
         responses = [
@@ -245,7 +245,7 @@ def _says_503(api: httpx.Client, why: str) -> None:
 
 
 def _answers(api: httpx.Client) -> None:
-    """The breaker may still be open: it closes by itself, nobody has to do anything."""
+    """Waits until the breaker closes by itself."""
     for _ in range(300):
         if api.get("/health/ready").json() == {"status": "ready"}:
             break
@@ -379,7 +379,7 @@ def test_a_job_survives_a_fault_at_each_request(proxy: Proxy, elasticsearch: Add
 
 
 def _at(number: int, fault: Fault) -> Fault:
-    """Only the request of that number meets it; counted from 1."""
+    """Apply the fault only to the request with this number, from 1."""
     lock, seen = threading.Lock(), 0
 
     def meets(exchange: Any) -> None:
@@ -396,7 +396,7 @@ def _at(number: int, fault: Fault) -> Fault:
 def test_a_clone_with_late_shards_is_waited_for(
     proxy: Proxy, elasticsearch: Address, elasticsearch_prefix: str
 ) -> None:
-    """As where the server dies between making a copy and filling it."""
+    """As if the server died between creating a clone and allocating it."""
 
     def allocate(what: str | None) -> None:
         with elasticsearch.http() as http:
@@ -540,7 +540,7 @@ job(Address((settings["url"],), settings["username"], settings["password"]), set
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("done", [False, True])
 def test_a_job_killed_at_any_request_can_be_continued(proxy: Proxy, elasticsearch: Address, done: bool) -> None:
-    """The server sees that request (`done`) or not, and nothing that the process would have sent after it."""
+    """The server gets this request (`done`) or not, and nothing after it."""
     number, ended = 0, False
     while not ended:
         number += 1

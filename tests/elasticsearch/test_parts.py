@@ -1,4 +1,4 @@
-"""One job whose parts are written from many machines: in any order, twice, and when the job itself dies."""
+"""A job with parts written on several machines: in any order, repeatedly, and when the driver dies."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def driving(catalog: ElasticsearchCatalog) -> Iterator[ElasticsearchWriter]:
 
 
 def hand(address: Address, prefix: str, writer: ElasticsearchWriter, **more: Any) -> PartWriter:
-    """A machine that knows what a driver told it in JSON."""
+    """A writer on another machine, configured with JSON from the driver."""
     return PartWriter(
         settings_for(address, prefix, **more).elasticsearch, json.loads(json.dumps(writer.part_writer_config()))
     )
 
 
 def parts_of(file: FileChange) -> list[FilePart]:
-    """A part a document; the passages of the first one come in two parts."""
+    """One part per document; the passages of the first one come in two parts."""
     rows = list(zip(file.documents, file.batch.passages, file.batch.embeddings, strict=True))
     parts = [
         FilePart(FileChange(file.record, (document,), PassageBatch((passage,), vector[None]), first=order == 0), order)

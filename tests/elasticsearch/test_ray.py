@@ -53,7 +53,7 @@ QUICK = {
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_failure_threshold": "4",
 }
-"""A dead node is noticed within seconds."""
+"""Detect a dead node within seconds."""
 WORDS = [
     "river",
     "crosses",
@@ -89,7 +89,7 @@ class Nodes:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def start(self) -> int:
-        """Returns when it is part of the cluster."""
+        """Returns when the node has joined the cluster."""
         number = len(self._processes)
         head = ["--head", f"--port={free_port()}", "--include-dashboard=false", f"--temp-dir={self._folder}"]
         command = [str(Path(sys.executable).with_name("ray")), "start", "--block"]
@@ -112,7 +112,7 @@ class Nodes:
         return number
 
     def kill(self, number: int) -> None:
-        """As the machine's death: all of its processes at once."""
+        """Kill all processes of the node, as if the machine died."""
         process = self._processes[number]
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -121,7 +121,7 @@ class Nodes:
 
 @dataclass
 class Bench:
-    """The command, the folder that it indexes, and what one process makes of that."""
+    """The command, its folder, and the result of a single process."""
 
     elasticsearch: Address
     prefix: str
@@ -177,13 +177,13 @@ class Bench:
         return contents(settings_for(self.elasticsearch, self.prefix))
 
     def entries_sent(self) -> int:
-        """Documents, passages and records that Elasticsearch was given for builds of the collection, seen or not."""
+        """Entries in all versions of the collection, published or not."""
         with self.elasticsearch.http() as http:
             found = http.get(f"/{self.prefix}.*/_stats/indexing", params={"expand_wildcards": "all"}).json()
         return int(found["_all"].get("primaries", {}).get("indexing", {}).get("index_total", 0))
 
     def interrupt(self, process: subprocess.Popen[str], share: float, act: Callable[[], None]) -> None:
-        """When that share of the passages has arrived."""
+        """Wait for this share of the passages."""
         wait(lambda: self.entries_sent() >= share * len(self.expected) or process.poll() is not None, seconds=400)
         assert process.poll() is None, f"it had ended before: {process.communicate()}"
         act()

@@ -1,4 +1,4 @@
-"""TLS with a private authority, credentials, and the roles that docs/elasticsearch.md gives."""
+"""TLS with a private authority, credentials, and the roles in docs/elasticsearch.md."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Secured:
         return self.cluster.address()
 
     def key(self, role: dict[str, Any]) -> str:
-        """An API key that may do what the role says."""
+        """An API key with a role."""
         with self.address.http() as http:
             body = {"name": f"test-{secrets.token_hex(4)}", "expiration": "1h", "role_descriptors": {"role": role}}
             made = http.post("/_security/api_key", json=body)
@@ -59,7 +59,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
 
 @pytest.fixture
 def keyed(secured: Secured) -> Iterator[Any]:
-    """A catalog with no more than the key of a role, by name as in the document."""
+    """A catalog with an API key of a role from the page."""
     opened: list[ElasticsearchCatalog] = []
 
     def with_key(role: str | dict[str, Any]) -> ElasticsearchCatalog:

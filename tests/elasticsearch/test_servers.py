@@ -1,4 +1,4 @@
-"""The harness itself: servers that start, crash and come back, and a proxy whose faults a client really meets."""
+"""The test servers and the faulty proxy."""
 
 from __future__ import annotations
 

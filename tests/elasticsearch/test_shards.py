@@ -1,4 +1,4 @@
-"""Several jobs that fill one build: what they make, what one that is killed costs, and that it is published once."""
+"""Several jobs that fill one index version, with kills, published once."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def catalog(elasticsearch: Address, elasticsearch_prefix: str) -> Iterator[Elast
 
 
 def shard(catalog: ElasticsearchCatalog, which: str, *changes: FileChange, rebuild: bool = False) -> tuple[int, ...]:
-    """Does what is the shard's of these, and all of it from here; returns what is missing then."""
+    """Write this shard's part of the changes; returns the missing shards."""
     number, count = map(int, which.split("/"))
     with catalog.shard_writer("c", MANIFEST, (number, count), rebuild=rebuild) as writer:
         list(writer.files())
@@ -70,7 +70,7 @@ def left_beside_the_leases(address: Address, prefix: str) -> list[str]:
 
 
 def vectors(catalog: Catalog, name: str = "c") -> dict[str, tuple[str, NDArray[np.float32]]]:
-    """Text and vector by the passage's id."""
+    """Text and vector by passage id."""
     return {
         passage.id: (passage.text, vector)
         for batch in catalog.open(name).passages(vectors=True)
@@ -90,7 +90,7 @@ def process(address: Address, prefix: str, which: str, *, until: int = 60, pause
 
 
 def written_first(process: subprocess.Popen[str], count: int) -> list[int]:
-    """The files, as soon as it has written so many."""
+    """Its files, once it has written this many."""
     assert process.stdout
     lines = list(itertools.islice(process.stdout, count))
     assert len(lines) == count, process.communicate()[1]
@@ -98,7 +98,7 @@ def written_first(process: subprocess.Popen[str], count: int) -> list[int]:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[list[int], list[int]]:
-    """The files that it wrote, and the shards that it says are missing."""
+    """Its files and the missing shards."""
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     *written, last = out.split("\n")[:-1]
@@ -423,7 +423,7 @@ def test_a_shard_killed_at_any_request_loses_and_duplicates_nothing(
 
 
 def _killing(process: subprocess.Popen[str], number: int, fault: Fault) -> Fault:
-    """At its request of that number, counted from 0: with the request done or not."""
+    """Kill the process at this request, from 0, which is performed or not."""
     seen = itertools.count()
 
     def meets(exchange: Exchange) -> None:

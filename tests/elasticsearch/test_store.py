@@ -1,4 +1,4 @@
-"""What is Elasticsearch's own about the store; what all stores share stands in tests/contracts."""
+"""The Elasticsearch store beyond the contract that all stores share."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ NAMES = [
 
 
 def spelled(value: Any) -> Any:
-    """With texts that are longer than a term may be; short in what a failed test prints."""
+    """With texts longer than a term, which print short."""
     text = json.dumps(value).replace('"LONG"', f'"{9000 * "z"}"').replace('"LONGER"', f'"y{9000 * "z"}"')
     return json.loads(text)
 
@@ -293,7 +293,7 @@ class Population:
 
 @pytest.fixture(scope="module")
 def population(elasticsearch: Address) -> Iterator[Population]:
-    """Every name with values of every kind, and documents that lack it."""
+    """Every field with values of every kind, and documents without it."""
     chosen = random.Random(1)
     metas = [spelled({name: chosen.choice(VALUES) for name in chosen.sample(NAMES, 5)}) for _ in range(150)]
     prefix = "test-population"

@@ -1,4 +1,4 @@
-"""Filters over the table of attributes against their definition, and the plans that they run by."""
+"""Filters over the table `attributes` compared with their definition, and their query plans."""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ def test_a_call_that_began_before_it_opened_is_ignored(
 
 
 class Machine(RuleBasedStateMachine):
-    """Any order of calls that begin, end well or badly, and time that passes, against the rules in plain words."""
+    """Any order of calls and pauses, compared with a simple model."""
 
     @initialize(failures=st.integers(1, 4))
     def make(self, failures: int) -> None:
@@ -257,7 +257,7 @@ class Machine(RuleBasedStateMachine):
             assert self.breaker.state == ("open" if self.clock.now < self.opened_at + 15 else "half-open")
 
     def teardown(self) -> None:
-        """From wherever it was left, a pause without calls and one good call bring it back."""
+        """A pause and one successful call close it from any state."""
         for guard, _ in self.running:
             guard.__exit__(None, None, None)
         self.clock.now += 15

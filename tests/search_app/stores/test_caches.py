@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and arrays that are used only where they are those that were written."""
+"""Atomic files, and caches that are used only if they are undamaged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the embedded store promises beyond the contract: crashes, damage, locks, rights, rebuilds."""
+"""The embedded store beyond the contract: crashes, damage, locks, permissions, rebuilds."""
 
 from __future__ import annotations
 
@@ -500,7 +500,7 @@ def test_a_duplicate_id_is_refused_and_nothing_is_written(tmp_path: Path) -> Non
 
 def test_first_jobs_of_two_collections_can_create_their_parent_folder_together(tmp_path: Path) -> None:
     class Late(Files):
-        """Each folder was made by another process between the look and the making."""
+        """Another process creates each folder just before this one does."""
 
         def make(self, path: Path) -> None:
             path.mkdir()

@@ -10,7 +10,7 @@ from search_app.types import Matrix
 
 
 class Counting:
-    """The library's index, with the queries that it is searched with."""
+    """Records the queries of a FAISS index."""
 
     def __init__(self, index: Any) -> None:
         self._index = index

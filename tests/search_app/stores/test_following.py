@@ -1,4 +1,4 @@
-"""A reader follows the commits of a writer: each answer from one generation, out of caches or without them."""
+"""A reader follows the commits of a writer, with and without caches; each answer has one generation."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ def version(number: int, commit: int) -> FileChange:
 
 
 def removal(number: int) -> FileChange:
-    """A file that has nothing in it any more."""
+    """A file without documents."""
     record = FileRecord(f"/{number}.txt", f"{number}.txt", "", 0, 1, 0)
     return FileChange(record, (), PassageBatch((), np.zeros((0, ENCODER.stamp.dim), np.float32)))
 
 
 def numbers_of(commit: int) -> tuple[list[int], list[int]]:
-    """Documents that are written, new ones and others, and those that are removed."""
+    """Documents that are added, changed and removed."""
     newest = STARTING + 3 * commit
     return [newest, newest + 1, newest + 2, newest - 7, newest - 11], [newest - 13, newest - 17, newest - 19]
 
 
 def state_after(commits: int) -> dict[int, int]:
-    """The commit that wrote each document which is there."""
+    """The commit that wrote each document."""
     documents = dict.fromkeys(range(STARTING), 0)
     for commit in range(1, commits + 1):
         written, removed = numbers_of(commit)
@@ -79,7 +79,7 @@ def commit_all(folder: Path, commits: int, pause: float) -> None:
 
 
 def wrong(found: Rankings, first: int, least: int) -> str:
-    """What in this answer is not of the generation that it names."""
+    """Hits that do not belong to the generation of the answer."""
     expected = {
         f"p{number}-{commit}" for number, commit in state_after(found.generation - first).items() if number >= least
     }
@@ -94,7 +94,7 @@ def wrong(found: Rankings, first: int, least: int) -> str:
 
 
 def read_until(folder: Path, first: int, last: int, threads: int) -> dict[str, Any]:
-    """Asks from several threads until the last generation answers."""
+    """Searches from several threads until the last generation answers."""
     store = SqliteStore.open(folder, collection="c")
     vectors = ENCODER.encode_queries(["paragraph"])
     problems: list[str] = []
@@ -238,7 +238,7 @@ def same_as_opened_anew(store: SqliteStore, folder: Path) -> None:
 
 
 def by_score(found: list[Any]) -> list[Any]:
-    """Equal scores may come in any order."""
+    """Hits with equal scores may be in any order."""
     return [[sorted(hits, key=lambda hit: (-hit[1], hit[0])) for hits in both] for both in found]
 
 
@@ -327,7 +327,7 @@ def exact_scores(hits: list[Hit], question: str) -> None:
 
 @pytest.fixture(scope="module")
 def cached(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """1,500 passages with a compressed index of their vectors beside them."""
+    """1,500 passages with a cached compressed vector index."""
     folder = build(tmp_path_factory.mktemp("cached") / "c", 1_500)
     assert set(refresh(folder)) == {"vectors"}, "so few postings need no cache"
     return folder

@@ -1,4 +1,4 @@
-"""Vectors on devices: exact whatever these round, ignore or lose. Stand-ins on the CPU, and GPUs where there are."""
+"""Exact search on devices that round, ignore or lose vectors: fake devices on the CPU, and real GPUs if present."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ON_GPU = VectorSettings(device="cuda")
 
 
 class Truth:
-    """All vectors that ever were, by row, and which of them live."""
+    """All vectors by row, and which of them are not removed."""
 
     def __init__(self, seed: int = 0) -> None:
         self._random = np.random.default_rng(seed)
@@ -63,7 +63,7 @@ class Truth:
         self.live[rows - 1] = False
 
     def check(self, index: gpu.VectorIndex, queries: Matrix, k: int, among: Rows | None = None) -> None:
-        """The k best of those that live, to the last bit of what is certain in float32."""
+        """Checks the best k, as far as float32 can distinguish them."""
         matching = self.rows() if among is None else among[np.isin(among, self.rows())]
         scores, rows = index.search(queries, k, exact=self.exact, among=among)
         expected = queries.astype(np.float64) @ self.vectors[matching - 1].T.astype(np.float64)

@@ -1,4 +1,4 @@
-"""BM25 of our own against SQLite's FTS5, which defines the scores, and against the definition in plain Python."""
+"""BM25 compared with SQLite's FTS5 and with a definition in plain Python."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STEPS = st.lists(
 
 
 class Fts5:
-    """The table that BM25 was defined by."""
+    """The reference: an FTS5 table."""
 
     def __init__(self) -> None:
         self._db = apsw.Connection(":memory:")
@@ -69,7 +69,7 @@ def ask(postings: Postings, *questions: Bag, k: int, among: Any = None) -> list[
 
 
 def require_best(found: list[tuple[int, float]], scores: dict[int, float], k: int) -> None:
-    """The best k of `scores`, best first, ties by row; equal to the precision of their sums."""
+    """Requires the best k of `scores`, best first, ties by row, up to rounding of sums."""
     assert len(found) == min(k, len(scores))
     assert dict(found) == pytest.approx({row: scores[row] for row, _ in found}, rel=1e-12, abs=0)
     assert found == sorted(found, key=lambda hit: (-hit[1], hit[0]))
@@ -79,7 +79,7 @@ def require_best(found: list[tuple[int, float]], scores: dict[int, float], k: in
 
 
 def collection(count: int, *, seed: int, vocabulary: int = 300, longest: int = 40) -> list[list[str]]:
-    """Words as frequent as in a language: the i-th as 1/i; the first is in most passages."""
+    """Words with frequencies as in a language: 1/i for the i-th."""
     random = np.random.default_rng(seed)
     shares = 1 / np.arange(1, vocabulary + 1)
     lengths = random.integers(0, longest, count)

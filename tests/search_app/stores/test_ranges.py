@@ -1,4 +1,4 @@
-"""Postings that are made one range of words at a time are the same, byte by byte."""
+"""Postings built one range of hashes at a time are identical."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from search_app.stores.embedded.postings import Postings
 
 
 def terms(bags: list[list[int]], *, at_once: int) -> Iterator[ranges.Terms]:
-    """Of words that are their own hashes, spread over all 64 bits."""
+    """Words that are their own hashes, spread over all 64 bits."""
     for start in range(0, len(bags), at_once):
         some = bags[start : start + at_once]
         words = [np.array(sorted(set(bag)), dtype=np.uint64) * np.uint64(2**64 // 97) for bag in some]
@@ -54,7 +54,7 @@ def test_any_number_of_ranges_gives_the_same_arrays(bags: list[list[int]], count
 
 
 class Memory(Files):
-    """Files that are nowhere."""
+    """Files in memory."""
 
     def __init__(self) -> None:
         self._held: dict[Path, bytes] = {}
@@ -102,7 +102,7 @@ def test_temporary_files_are_deleted_when_the_disk_is_full(tmp_path: Path, monke
 
 
 class Full(Files):
-    """A disk with room for so many bytes."""
+    """A disk with limited space."""
 
     def __init__(self, room: int) -> None:
         self._room = room

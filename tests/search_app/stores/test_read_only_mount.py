@@ -1,4 +1,4 @@
-"""A reader on a read-only mount of the index while others write: what a container sees beside the one that indexes."""
+"""A reader on a read-only mount while others write, as in a container beside the one that indexes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def reader(folder: Path) -> Iterator[Callable[..., Ask]]:
-    """Starts a process that sees `folder` read-only; each call of what it returns asks it once."""
+    """Starts a process that has `folder` mounted read-only; the result is a function that searches in it."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(index: str = "auto") -> Ask:

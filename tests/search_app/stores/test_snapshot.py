@@ -1,4 +1,4 @@
-"""Snapshots, going back, repairing and compacting: whole indexes put in the place of others, and what a kill leaves."""
+"""Snapshot, restore, rollback, repair and compact, also when they are killed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QUESTIONS = ["river 3", "mountain", "paragraph 12"]
 
 
 class Catalog(EmbeddedCatalog):
-    """One that tells where its collections lie."""
+    """A catalog that returns the folder of a collection."""
 
     def __init__(self, settings: Settings, files: Files | None = None) -> None:
         super().__init__(settings, files)
@@ -38,7 +38,7 @@ class Catalog(EmbeddedCatalog):
 
 @pytest.fixture(params=["exact", "compressed"])
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    """Vectors of either kind; the compressed one has caches at any size."""
+    """With flat and with compressed vectors, which are cached at any size."""
     vectors = {"index": "compressed", "lists": 4} if request.param == "compressed" else {"index": "flat"}
     return load_settings(home=tmp_path / "home", vectors=vectors)
 
@@ -60,7 +60,7 @@ def fill(catalog: Catalog, numbers: range = range(1200), *, rebuild: bool = Fals
 
 
 def answers(catalog: Catalog, name: str = "c") -> Any:
-    """Ids and scores, as they are: equality is that of bits."""
+    """Ids and exact scores."""
     with closing(catalog.open(name)) as store:
         vectors = ENCODER.encode_queries(QUESTIONS)
         return [
@@ -237,7 +237,7 @@ class Killed(BaseException):
 
 
 class Killing(Files):
-    """Every operation is counted; from the n-th on none is done, as if the process were gone."""
+    """Performs no operation from the n-th on, as if the process were killed."""
 
     def __init__(self, at: int) -> None:
         self.left = at

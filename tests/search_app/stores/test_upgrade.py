@@ -1,4 +1,4 @@
-"""An index of format 1, as the program of that time wrote it, opens with all that it held; a future one does not."""
+"""An index of format 1 is upgraded without loss; an index of a later format is refused."""
 
 from __future__ import annotations
 
