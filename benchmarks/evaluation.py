@@ -48,7 +48,8 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 def calibration_table(calibration: dict[str, Any]) -> str:
     lines = ["| confidence from | mean confidence | share right (EM) | answers |", "|---:|---:|---:|---:|"]
     lines += [
-        f"| {edge:.1f} | {said:.2f} | {right:.2f} | {count} |" for edge, said, right, count in calibration["bins"]
+        f"| {edge:.1f} | {confidence:.2f} | {right:.2f} | {count} |"
+        for edge, confidence, right, count in calibration["bins"]
     ]
     return "\n".join(lines)
 
@@ -58,9 +59,9 @@ def page(found: dict[str, dict[str, Any]], data: Path, command: str) -> str:
 
 {measured_line(command)}
 
-Data: `{data.name}`. The corpus of retrieval and answers is the file's paragraphs, each one document without a title; a
-document's passages are folded into it before the cut, and only the paragraph that a question was asked about is
-relevant. EM and F1 are SQuAD's own, in percent, best over the gold answers.
+Data: `{data.name}`. For retrieval and answers, every paragraph of the file is a document without a title. A document
+counts once, at the rank of its best passage; only the paragraph that the question belongs to is relevant. EM and F1 are those
+of SQuAD, in percent, best over the gold answers.
 
 {table(found)}
 """
@@ -68,7 +69,7 @@ relevant. EM and F1 are SQuAD's own, in percent, best over the gold answers.
         text += f"""
 ## Confidence
 
-How often the first answer is exactly right, by the confidence shown with it: expected calibration error
+How often the first answer is exactly right, by its confidence: expected calibration error
 {calibration["ece"]:.3f}, Brier score {calibration["brier"]:.3f}.
 
 {calibration_table(calibration)}

@@ -1,0 +1,1 @@
+"""Reorder hits by reading question and passage together."""

@@ -1,0 +1,1 @@
+"""Find answers in passages: windows, logits, spans, scores."""

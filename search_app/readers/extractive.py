@@ -39,7 +39,7 @@ class ExtractiveReader:
     def extract(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]]) -> list[list[SpanCandidate]]:
         """The best spans in each question's hits, not yet compared with each other; all hits share forward passes."""
         pairs = [(question, hit) for question, found in enumerate(hits) for hit in range(len(found))]
-        windows = self.model.cut(
+        windows = self.model.make_windows(
             [questions[question] for question, _ in pairs],
             [hits[question][hit].passage.text for question, hit in pairs],
         )

@@ -16,7 +16,7 @@ from search_app.hardware import Hardware
 from search_app.models.batching import padded_shape, plan_batches
 from search_app.models.checkpoint import Checkpoint, load_tokenizer, load_transformers
 from search_app.models.execution import Execution
-from search_app.models.fingerprint import fingerprint
+from search_app.models.fingerprint import fingerprint_of
 from search_app.models.positions import longest_input
 from search_app.readers.spans import Floats
 from search_app.readers.windows import Window, WindowMaker, stack, takes_token_types
@@ -39,16 +39,14 @@ class QuestionAnsweringModel:
         self._has_types = takes_token_types(config)
         self.precision = execution.precision
         self.max_tokens = min(settings.max_tokens, longest_input(config), tokenizer.model_max_length)
-        self.cut = WindowMaker(tokenizer, max_tokens=self.max_tokens, stride=settings.stride)
+        self.make_windows = WindowMaker(tokenizer, max_tokens=self.max_tokens, stride=settings.stride)
         self._lock = threading.Lock()
         self.windows = self.tokens = self.forward_passes = 0
 
     @cached_property
     def digest(self) -> str:
-        """The fingerprint of weights and tokenizer, whatever precision the model runs in."""
-        config, tokenizer = load_tokenizer(self._checkpoint)
-        weights = _load(self._checkpoint, config, torch.float32).state_dict()
-        return fingerprint(weights, tokenizer.backend_tokenizer.to_str())
+        """Fingerprint of weights and tokenizer."""
+        return fingerprint_of(AutoModelForQuestionAnswering, self._checkpoint)
 
     def logits(self, windows: Sequence[Window]) -> tuple[list[Floats], list[Floats]]:
         """Start and end logits of each window, (tokens,) without padding, in input order."""

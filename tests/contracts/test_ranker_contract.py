@@ -62,6 +62,12 @@ def test_pairs_of_any_length_need_few_widths(ranker: Any) -> None:
     assert all(width % 8 == 0 or width == ranker._model.max_seq_length for width in widths)
 
 
+def test_the_digest_identifies_the_weights_in_every_precision(ranker: Any) -> None:
+    half = CrossEncoderRanker(RankerSettings(model=ranker._checkpoint.location, precision="bfloat16"), CPU)
+    assert len(ranker.digest) == 64
+    assert half.digest == ranker.digest
+
+
 def test_without_hits_there_is_nothing_to_rank(ranker: Any) -> None:
     assert ranker.rank([], []) == []
     assert ranker.rank(["x"], [[]]) == [[]]
