@@ -60,8 +60,8 @@ def page(found: dict[str, dict[str, Any]], data: Path, command: str) -> str:
 {measured_line(command)}
 
 Data: `{data.name}`. For retrieval and answers, every paragraph of the file is a document without a title. A document
-counts once, at the rank of its best passage; only the paragraph that the question belongs to is relevant. EM and F1 are those
-of SQuAD, in percent, best over the gold answers.
+counts once, at the rank of its best passage; only the paragraph that the question belongs to is relevant. EM and F1 are
+those of SQuAD, in percent, best over the gold answers.
 
 {table(found)}
 """
