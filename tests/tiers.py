@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -18,6 +17,8 @@ from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+from search_app.hardware import cores
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("benchmarks", "docker", "elasticsearch", "integration", "quality", "reliability")
@@ -46,11 +47,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Outcomes(), "outcomes")
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """More workers than cores, because tests of servers and processes mostly wait."""
-    if config.option.markexpr and "not integration" in config.option.markexpr:
-        return None
-    return (os.cpu_count() or 1) * 3 // 2
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """More workers than cores if there are tests with servers and processes, which mostly wait."""
+    is_fast = "not integration" in (config.option.markexpr or "")
+    return cores() if is_fast else cores() * 3 // 2
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -60,11 +60,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, so that no worker begins one when the others are done."""
-    files: dict[str, float] = defaultdict(float)
+    """What takes longest comes first, so that no worker begins it when the others are done."""
+    units: dict[str, float] = defaultdict(float)
     for name, duration in _seconds().items():
-        files[_file(name)] += duration
-    items.sort(key=lambda item: -files[_file(item.nodeid)])
+        units[name] += duration
+        units[_file(name)] += duration
+    items.sort(key=lambda item: -units[_group(_file(item.nodeid)) or _function(item.nodeid)])
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
@@ -84,7 +85,8 @@ def _group(file: str) -> str | None:
     """The Docker engine is shared by all of its tests, a fixture of a module by the tests of that module."""
     if file.startswith("tests/docker/"):
         return "tests/docker"
-    return file if 'fixture(scope="module"' in (ROOT / file).read_text() else None
+    path = ROOT / file
+    return file if path.is_file() and 'fixture(scope="module"' in path.read_text() else None
 
 
 class Outcomes:
@@ -112,7 +114,10 @@ class Outcomes:
         return report
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        self._seconds[_function(report.nodeid)] += getattr(report, "own_s", 0.0)  # a crashed worker makes bare reports
+        if report.when != "teardown":  # which may end what was shared
+            self._seconds[_function(report.nodeid)] += getattr(
+                report, "own_s", 0.0
+            )  # a crashed worker makes bare reports
         folder = self._folders[str(Path(_file(report.nodeid)).parent)]
         folder["seconds"] += report.duration
         if report.failed or report.skipped or report.when == "call":

@@ -56,8 +56,16 @@ def ask(home: Path, *arguments: str, stdin: str | None = None) -> Any:
     return json.loads(done.stdout)
 
 
-def test_json_output_has_the_answer_and_its_position(home: Path) -> None:
-    found = ask(home, "How long is the Danube?")
+@pytest.fixture(scope="module")
+def answered(home: Path) -> list[Any]:
+    """Results of two questions from standard input."""
+    done = run("answer", "-", "--json", home=home, stdin="How long is the Danube?\n\nWhere is Bergen?\n")
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_json_output_has_the_answer_and_its_position(answered: list[Any]) -> None:
+    found = answered[0]
     assert set(found) == {"question", "answers", "hits", "timings", "generation", "degraded"}
     best = found["answers"][0]
     assert "2,850 kilometres" in best["text"]
@@ -86,10 +94,8 @@ def test_a_filter_keeps_only_matching_documents(home: Path) -> None:
     assert "no document has the field 'colour'; the fields are:" in done.stderr
 
 
-def test_questions_from_standard_input_are_answered_line_by_line(home: Path) -> None:
-    done = run("answer", "-", "--json", home=home, stdin="How long is the Danube?\n\nWhere is Bergen?\n")
-    results = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [result["question"] for result in results] == ["How long is the Danube?", "Where is Bergen?"]
+def test_questions_from_standard_input_are_answered_line_by_line(answered: list[Any]) -> None:
+    assert [result["question"] for result in answered] == ["How long is the Danube?", "Where is Bergen?"]
 
 
 def test_the_terminal_shows_the_answer_highlighted_in_its_passage(home: Path) -> None:

@@ -88,20 +88,23 @@ def killing(number: int) -> WatchedFiles:
 
 
 class PowerLoss:
-    """Keeps, before each operation, what would be found after the power went: all that was synced, and of the rest
-    what chance leaves. Renames, new and removed files count as synced with their folder, bytes with their file.
+    """Keeps, before every n-th operation, what a power failure would leave: all that was synced, and a random part of
+    the rest. Renames, new and removed files count as synced with their folder, bytes with their file.
 
     SQLite's own files are as they lie there: with `synchronous=FULL` its commits are synced when it reports them.
     """
 
-    def __init__(self, folder: Path, crashes: Path, chance: random.Random, *, variants: int) -> None:
+    def __init__(self, folder: Path, crashes: Path, chance: random.Random, *, variants: int, every: int = 1) -> None:
         self._folder, self._crashes, self._chance, self._variants = folder, crashes, chance, variants
+        self._every, self._operations = every, 0
         self._unsynced: set[Path] = set()
         self._undo: list[tuple[Path, Callable[[Path], None]]] = []
         self.states: list[Path] = []
 
     def __call__(self, name: str, path: Path) -> None:
-        self._freeze()
+        self._operations += 1
+        if self._operations % self._every == 0:
+            self._freeze()
         if name in ("create", "append"):
             if name == "create" and not path.exists():
                 self._undo.append((path.parent, self._removing(path)))
