@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any
 import documentation
 import httpx
 import pytest
+from ports import free_port
 from pydantic import BaseModel
 
 from indexing.cli import cli as search_index_cli
@@ -128,7 +128,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "SEARCH_APP_HOME": str(folder / "home"),
     }
-    desk = Desk(folder, environment, {"8000": _free_port(), "8501": _free_port()}, [])
+    desk = Desk(folder, environment, {"8000": free_port(), "8501": free_port()}, [])
     yield desk
     for server in desk.servers:
         server.terminate()
@@ -224,9 +224,3 @@ def _names(model: type[BaseModel], prefix: str) -> Iterator[str]:
             yield from _names(field.annotation, f"{prefix}{name.upper()}__")
         else:
             yield prefix + name.upper()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

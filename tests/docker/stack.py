@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT.parent / "shared" / "docker" / "engine"
@@ -176,12 +176,6 @@ def wait(done: Callable[[], bool], what: str, say: Callable[[], str] = str, *, s
     while not done():
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}\n{say()}"
         time.sleep(0.25)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _run(

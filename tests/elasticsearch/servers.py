@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import random
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -23,6 +21,7 @@ from typing import Any, Self
 
 import httpx
 from filelock import FileLock
+from ports import free_ports
 
 RUN = Path(__file__).resolve().parents[3] / "shared" / "elasticsearch" / "run"
 URL_VARIABLE = "ELASTICSEARCH_URL"
@@ -88,7 +87,7 @@ class Cluster:
         self._password = password
         self._folder = Path(tempfile.mkdtemp(prefix="elasticsearch-", dir=_data_folder()))
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        self._port = _free_ports(nodes)
+        self._port = free_ports(nodes, offsets=(0, 100))
 
     def __enter__(self) -> Self:
         try:
@@ -224,20 +223,3 @@ def remove_indices(address: Address, prefix: str) -> None:
         for name in found.json():
             http.delete(f"/{name}")
         http.delete(f"/_index_template/{prefix}*")
-
-
-def _free_ports(nodes: int) -> int:
-    """The first of `nodes` ports in a row that are free, as are those 100 above; below the range of outgoing ones."""
-    for first in random.sample(range(20_000, 32_000), 200):
-        if all(_is_free(first + offset + node) for node in range(nodes) for offset in (0, 100)):
-            return first
-    raise AssertionError("no free ports")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True

@@ -13,7 +13,6 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from checkpoints import make_checkpoint
 from click.testing import CliRunner
 from collections_on import settings_for
 from numpy.typing import NDArray
+from ports import free_port
 from servers import Address
 
 from indexing import job
@@ -192,12 +192,6 @@ class Bench:
         found = self.indexed()
         assert {id: row[:2] for id, row in found.items()} == {id: row[:2] for id, row in self.expected.items()}
         assert max(float(np.abs(found[id][2] - row[2]).max()) for id, row in self.expected.items()) <= 1e-5
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait(condition: Callable[[], bool], *, seconds: float) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from browsing import CHROMIUM, START_S, chromium, free_port, patient, processes, window
+from browsing import CHROMIUM, START_S, chromium, patient, processes, window
+from ports import free_port
 
 from search_app.demo.documents import write_documents
 

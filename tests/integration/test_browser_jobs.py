@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import CHROMIUM, chromium, free_port, patient, processes, window
+from browsing import CHROMIUM, chromium, patient, processes, window
+from ports import free_port
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[dev]'")
 expect = patient(playwright)

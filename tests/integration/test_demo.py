@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from ports import free_port
 
 from search_app.demo.documents import write_documents
 from search_app.demo.processes import Family, require_free
@@ -38,12 +39,6 @@ sys.exit(run_demo(Path(home), ask=ask[0] if ask else None, port=int(port), ui_po
 
 def small_demo(home: Path, port: int = 0, ui_port: int = 1, *ask: str) -> list[str]:
     return [sys.executable, "-c", SMALL_DEMO, str(home), str(port), str(ui_port), *ask]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
