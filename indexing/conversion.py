@@ -1,64 +1,63 @@
-"""Files to parts of bounded size, by way of sandboxed processes; a file that fails is noted and passed over."""
+"""Files to chunks of documents and passages, in sandboxed processes. A file that fails is reported and skipped."""
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import LifoQueue
 from types import TracebackType
 from typing import Self
 
 from indexing import sources
+from indexing.batches import BATCH_CHARACTERS, DOCUMENT_CHARACTERS, FileChunk, FileFailure, in_chunks
 from indexing.converters.content import Content, ConversionError, iso_time
 from indexing.diff import Outcome
-from indexing.pipeline.batching import BATCH_CHARACTERS, PER_DOCUMENT, PartStream, in_parts
-from indexing.pipeline.parts import SplitPart
 from indexing.sandbox import DEFAULT_LIMITS, Limits, Sandbox
-from indexing.sources import Skip, SourceFile
-from indexing.split_config import SplitConfig
-from indexing.splitter import Stretch, passage
+from indexing.sources import SourceFile
+from indexing.splitter import SplitConfig, passage
 from indexing.spool import Spool
 from search_app.protocols import FileRecord
 from search_app.text.analysis import detect_language, normalise_language
-from search_app.types import Document, MetaValue
+from search_app.types import Document, MetaValue, Passage
 
-_MAX_WARNINGS = 10_000
-_LEAST_ROOM = 1 << 18
-"""What a file takes of the spool at least, so that many small ones do not fill the memory with their records."""
-
-SetAside = Callable[[str, Outcome, str], None]
-"""Told of each file of which no passages come its path, what becomes of it, and the reason."""
+_MIN_ROOM = 1 << 18
+"""Bytes of the spool that a file counts at least, so that the records of many small files do not fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """A file that waits in its spool; without one `outcome` and `reason` say why it does not."""
+    """A file that waits in its `spool`, or the `failure` that keeps it from being indexed. Discard it after use."""
 
     file: SourceFile
     record: FileRecord | None = None
     spool: Spool | None = None
-    outcome: Outcome = Outcome.FAILED
-    reason: str = ""
-    warnings: tuple[str, ...] = ()
+    failure: FileFailure | None = None
     language: str = "auto"
 
-    def parts(self, characters: int = BATCH_CHARACTERS) -> Iterator[SplitPart]:
-        """Read piecewise; none for a file that was not converted."""
+    def chunks(self, characters: int = BATCH_CHARACTERS) -> Iterator[FileChunk]:
+        """The file in chunks of about `characters`, read piece by piece; none after a failure."""
         if self.spool is None or self.record is None:
             return iter(())
-        total = self.spool.characters + PER_DOCUMENT * self.spool.documents
-        return in_parts(self.record, self._contents(self.spool), total=total, most=characters)
+        total = self.spool.characters + DOCUMENT_CHARACTERS * self.spool.documents
+        return in_chunks(
+            self.record, self._contents(self.spool), total=total, characters=characters, warnings=self.spool.warnings
+        )
 
     def discard(self) -> None:
+        """Delete the spool file."""
         if self.spool is not None:
             self.spool.discard()
 
-    def _contents(self, spool: Spool) -> Iterator[Document | Stretch]:
-        """Each document, then its stretches."""
+    def _contents(self, spool: Spool) -> Iterator[Document | list[Passage]]:
+        """Each document, followed by its passages in lists."""
         number = 0
         document: Document | None = None
         for line in spool.lines():
@@ -77,30 +76,29 @@ class Converted:
                 number += 1
                 yield document
             elif document is not None:
-                characters, title, page, places = line
-                found = (passage(document, title=title, page=page, start=start, end=end) for start, end in places)
-                yield Stretch(tuple(found), characters)
+                title, page, spans = line
+                yield [passage(document, title=title, page=page, start=start, end=end) for start, end in spans]
 
     def _language(self, content: Content) -> str:
-        """Found out here, for what a process needs for it takes longer to load than many a file to convert."""
+        """Detected here, as a sandboxed process would take longer to load the model than to convert most files."""
         stated = normalise_language(str(content.meta.get("language", "")))
         return stated or (detect_language(content.text) if self.language == "auto" else self.language)
 
 
 class FileSplitter:
-    """Converts and splits one file after the other, in a process of its own; of no use to two threads at once.
+    """Converts and splits one file at a time in a sandboxed process. A context manager; not for two threads at once.
 
-        with FileSplitter(recipe, folder=FOLDER) as splitter:
-            converted = splitter.convert(file, digest)
-            for part in converted.parts(): ...
+        with FileSplitter(config) as splitter:
+            converted = splitter.convert(file, digest="")
+            for chunk in converted.chunks(): ...
             converted.discard()
 
-    Spool files lie in `folder`, or where temporary files go.
+    Spool files go to `folder`, or to the system's folder for temporary files.
     """
 
-    def __init__(self, recipe: SplitConfig, *, folder: Path | None = None, limits: Limits = DEFAULT_LIMITS) -> None:
-        self._sandbox = Sandbox(limits, recipe=recipe, folder=folder)
-        self._language, self._folder = recipe.language, folder
+    def __init__(self, config: SplitConfig, *, folder: Path | None = None, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._sandbox = Sandbox(limits, config=config, folder=folder)
+        self._language, self._folder = config.language, folder
 
     def __enter__(self) -> Self:
         return self
@@ -111,18 +109,18 @@ class FileSplitter:
         self.close()
 
     def convert(self, file: SourceFile, digest: str) -> Converted:
-        """Raises SearchAppError only for what is not the file's fault."""
+        """`digest` is the file's, or "" if not known. Raises SearchAppError for what is not the file's fault."""
         try:
             return self._convert(file, digest)
         except FileNotFoundError:
-            return Converted(file, outcome=Outcome.SKIPPED, reason="it vanished while the job ran")
+            return _failed(file, "it was deleted while the job ran", Outcome.SKIPPED)
         except ConversionError as error:
-            return Converted(file, reason=str(error))
+            return _failed(file, str(error))
         except OSError as error:
-            return Converted(file, reason=sources.in_words(error))
+            return _failed(file, sources.reason_of(error))
 
     def interrupt(self) -> None:
-        """From another thread: `convert` returns soon."""
+        """From another thread: make `convert` return soon."""
         self._sandbox.interrupt()
 
     def close(self) -> None:
@@ -130,75 +128,67 @@ class FileSplitter:
 
     def _convert(self, file: SourceFile, digest: str) -> Converted:
         stated = sources.sidecar_meta(file.sidecar) if file.sidecar else {}
-        spool, digest = self._spooled(file, digest, stated)
+        spool, digest = self._spool(file, digest, stated)
         try:
             now = sources.refreshed(file)
             if now != file:
                 spool.discard()
                 file = now
-                spool, digest = self._spooled(file, "", stated)
+                spool, digest = self._spool(file, "", stated)
                 if sources.refreshed(file) != file:
                     raise ConversionError("it changes while it is being read; run the command again")
         except BaseException:
             spool.discard()
             raise
         record = sources.record_of(file, digest, spool.documents)
-        return Converted(file, record, spool, warnings=spool.warnings, language=self._language)
+        return Converted(file, record, spool, language=self._language)
 
-    def _spooled(self, file: SourceFile, digest: str, stated: Mapping[str, MetaValue]) -> tuple[Spool, str]:
-        """With the digest, where it was not known."""
+    def _spool(self, file: SourceFile, digest: str, stated: Mapping[str, MetaValue]) -> tuple[Spool, str]:
+        """Convert into a spool file; returns the digest too."""
         facts: dict[str, MetaValue] = {"size": file.size, "format": file.format}
-        if file.modified_ns:  # not every web server says when
+        if file.modified_ns:  # some web servers do not send it
             facts["modified"] = iso_time(dt.datetime.fromtimestamp(file.modified_ns / 1e9, dt.UTC))
         with sources.local(file, folder=self._folder) as path:
             digest = digest or sources.digest(file, path)
             spool = self._sandbox.convert(
-                path, file.format, file.size, stem=Path(file.path).stem, over={**stated, **facts}
+                path, file.format, file.size, stem=Path(file.path).stem, overrides={**stated, **facts}
             )
         return spool, digest
 
 
-class Conversions(PartStream):
-    """Files through several processes, which work ahead of their reader; what it reads is in the order of the files.
+class Conversions:
+    """Convert and split files in several processes, and iterate over their chunks and failures in order.
 
-    About `spool_bytes` wait on disk, or one file that is larger. Close it.
+    The processes work ahead of the reader until about `spool_bytes` wait on disk, or one file that is larger.
+    `busy` and `waited_for_room` are seconds summed over the processes, `waited` are seconds of the reader. A context
+    manager; iterate once.
     """
 
     def __init__(
         self,
         files: Iterable[tuple[SourceFile, str]],
-        recipe: SplitConfig,
+        config: SplitConfig,
         *,
         processes: int = 1,
         folder: Path | None = None,
         spool_bytes: int = 512 << 20,
         limits: Limits = DEFAULT_LIMITS,
-        part_characters: int = BATCH_CHARACTERS,
-        set_aside: SetAside = lambda path, outcome, reason: None,
+        chunk_characters: int = BATCH_CHARACTERS,
     ) -> None:
         self._files = iter(files)
-        self._part_characters = part_characters
-        self._set_aside = set_aside
-        self._room = spool_bytes
+        self._next: tuple[SourceFile, str] | None = None
+        self._chunk_characters = chunk_characters
+        self._spool_bytes = spool_bytes
         self._used = 0
-        self._taken = self._read = 0
-        self._ended = self._stopped = False
-        self._results: dict[int, Converted | BaseException] = {}
-        self._changed = threading.Condition()
-        self._pulling = threading.Lock()
+        self._lock = threading.Lock()
+        self._pending: deque[Future[Converted]] = deque()
+        self._splitters = [FileSplitter(config, folder=folder, limits=limits) for _ in range(processes)]
+        self._idle: LifoQueue[tuple[FileSplitter, float]] = LifoQueue()
+        for splitter in self._splitters:
+            self._idle.put((splitter, math.inf))
+        self._pool = ThreadPoolExecutor(processes, thread_name_prefix="convert")
         self.processes = processes
-        self.converting = self.held_up = 0.0
-        """Seconds of all processes together: at work, and waiting for room in the spool."""
-        self._warnings: list[Skip] = []
-        self._more_warnings = 0
-        self._splitters = [FileSplitter(recipe, folder=folder, limits=limits) for _ in range(processes)]
-        self._threads = [
-            threading.Thread(target=self._work, args=(splitter,), name=f"convert-{number}", daemon=True)
-            for number, splitter in enumerate(self._splitters, 1)
-        ]
-        super().__init__(self._all())
-        for thread in self._threads:
-            thread.start()
+        self.busy = self.waited_for_room = self.waited = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -208,117 +198,90 @@ class Conversions(PartStream):
     ) -> None:
         self.close()
 
-    @property
-    def warnings(self) -> tuple[Skip, ...]:
-        """So far; beyond a limit they are counted in the last one."""
-        more = (Skip("…", f"and {self._more_warnings} warnings more"),) if self._more_warnings else ()
-        return (*self._warnings, *more)
+    def __iter__(self) -> Iterator[FileChunk | FileFailure]:
+        while self._submit():
+            began = time.perf_counter()
+            converted = self._pending.popleft().result()
+            self.waited += time.perf_counter() - began
+            yield from self._chunks(converted)
 
     def stop(self) -> None:
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
+        """From another thread: end soon, with any error."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
         for splitter in self._splitters:
             splitter.interrupt()
 
     def close(self) -> None:
         self.stop()
-        for thread in self._threads:
-            thread.join()
+        self._pool.shutdown()
         for splitter in self._splitters:
             splitter.close()
 
-    def _all(self) -> Iterator[SplitPart]:
-        while (converted := self._next()) is not None:
-            file = converted.file
-            kept = converted.warnings[: _MAX_WARNINGS - len(self._warnings)]
-            self._warnings += (Skip(file.source, warning) for warning in kept)
-            self._more_warnings += len(converted.warnings) - len(kept)
-            room = _room(converted.spool.bytes if converted.spool is not None else 0)
-            if converted.spool is None:
-                self._set_aside(file.path, converted.outcome, converted.reason)
-                self.pass_over(file.size)
-            left = room
-            try:
-                for part in converted.parts(self._part_characters):
-                    yield part
-                    read = min(left, room * part.bytes // max(1, file.size))
-                    left -= read
-                    self._give_back(read)  # or the next file would be converted when the last of a huge one is read
-            finally:
-                converted.discard()
-                self._give_back(left)
+    def _chunks(self, converted: Converted) -> Iterator[FileChunk | FileFailure]:
+        left = room = _room(converted.spool.bytes if converted.spool is not None else 0)
+        try:
+            if converted.failure is not None:
+                yield converted.failure
+            for chunk in converted.chunks(self._chunk_characters):
+                yield chunk
+                read = min(left, room * chunk.bytes // max(1, chunk.record.size))
+                left -= read
+                self._use(-read)  # at once: the next files are converted while a huge one is being read
+                self._submit()
+        finally:
+            converted.discard()
+            self._use(-left)
 
-    def _next(self) -> Converted | None:
-        """The next file in order; None at the end."""
-        began = time.perf_counter()
-        with self._changed:
-            while self._read not in self._results:
-                if self._stopped or (self._ended and self._read == self._taken):
-                    return None
-                self._changed.wait()
-            result = self._results.pop(self._read)
-            self._read += 1
-        self.waited += time.perf_counter() - began
-        if isinstance(result, BaseException):
-            raise result
-        return result
-
-    def _work(self, splitter: FileSplitter) -> None:
-        while (task := self._pull()) is not None:
-            number, file, digest = task
-            began = time.perf_counter()
-            result: Converted | BaseException
-            try:
-                result = splitter.convert(file, digest)
-            except BaseException as error:  # raised again where the file's turn comes
-                result = error
-            size = result.spool.bytes if isinstance(result, Converted) and result.spool is not None else 0
-            with self._changed:
-                self.converting += time.perf_counter() - began
-                self._used += _room(size) - _room(file.size)
-                self._results[number] = result
-                self._changed.notify_all()
-
-    def _pull(self) -> tuple[int, SourceFile, str] | None:
-        """The next file and its number, once there is room for it: what it will take is not known before."""
-        with self._pulling:  # one at a time, and in order
-            try:
-                found = next(self._files, None)
-            except BaseException as error:
-                with self._changed:
-                    self._results[self._taken] = error
-                    self._taken += 1
-                    self._ended = True
-                    self._changed.notify_all()
-                return None
-            began = time.perf_counter()
-            with self._changed:
-                if found is None:
-                    self._ended = True
-                    self._changed.notify_all()
-                    return None
-                room = _room(found[0].size)
-                while self._used and self._used + room > self._room and not self._stopped:
-                    self._changed.wait()
-                self.held_up += time.perf_counter() - began
-                if self._stopped:
-                    return None
+    def _submit(self) -> bool:
+        """Start as many files as there is room for, and return whether any is pending."""
+        while self._has_next() and self._next is not None:
+            room = _room(self._next[0].size)  # an estimate until it is converted
+            with self._lock:
+                if self._used and self._used + room > self._spool_bytes:
+                    break
                 self._used += room
-                number = self._taken
-                self._taken += 1
-            return number, *found
+            self._pending.append(self._pool.submit(self._convert, *self._next, time.perf_counter()))
+            self._next = None
+        return bool(self._pending)
 
-    def _give_back(self, room: int) -> None:
-        with self._changed:
-            self._used -= room
-            self._changed.notify_all()
+    def _has_next(self) -> bool:
+        if self._next is None:
+            try:
+                self._next = next(self._files, None)
+            except Exception as error:  # raised again after the files before it
+                failed: Future[Converted] = Future()
+                failed.set_exception(error)
+                self._pending.append(failed)
+                self._files = iter(())
+        return self._next is not None
+
+    def _convert(self, file: SourceFile, digest: str, submitted: float) -> Converted:
+        splitter, idle_since = self._idle.get()
+        began = time.perf_counter()
+        try:
+            converted = splitter.convert(file, digest)
+        finally:
+            self._idle.put((splitter, time.perf_counter()))
+        size = converted.spool.bytes if converted.spool is not None else 0
+        with self._lock:
+            self.busy += time.perf_counter() - began
+            self.waited_for_room += max(0.0, submitted - idle_since)
+            self._used += _room(size) - _room(file.size)
+        return converted
+
+    def _use(self, room: int) -> None:
+        with self._lock:
+            self._used += room
+
+
+def _failed(file: SourceFile, reason: str, outcome: Outcome = Outcome.FAILED) -> Converted:
+    return Converted(file, failure=FileFailure(file.path, file.source, outcome, reason, file.size))
 
 
 def _room(size: int) -> int:
-    return max(size, _LEAST_ROOM)
+    return max(size, _MIN_ROOM)
 
 
 def document_id(path: str, number: int) -> str:
-    """By the file's place and the document's number in it, not by content: an edited document keeps its id."""
+    """From the file's path and the document's number in it, not from the content: an edited document keeps its id."""
     return hashlib.sha256(f"{path}\0{number}".encode()).hexdigest()[:32]

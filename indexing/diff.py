@@ -1,4 +1,4 @@
-"""What a job has to do: the files that were found, against what the index knows. It is kept on disk, not in memory."""
+"""Compare the files that a scan finds with those in the index. The result is kept on disk, not in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any, Self
 import apsw
 
 from indexing import objects, sources
-from indexing.sources import LeftOut, Present, Scan, Skip, SourceFile
+from indexing.sources import OtherObject, Scan, Skip, SkippedFile, SourceFile
 from search_app.errors import ConfigurationError
 from search_app.protocols import FileRecord
 
@@ -40,7 +40,7 @@ _FILE = "path, source, format, size, changed_ns, modified_ns, sidecar"
 
 
 class Outcome(StrEnum):
-    """What becomes of a file."""
+    """What a job does with a file."""
 
     ADDED = "added"
     CHANGED = "changed"
@@ -64,7 +64,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Part `index` of `count`, from 1 on: by a hash of the path or URL, so every machine shares them out alike."""
+    """Shard `index` of `count`, from 1. A hash of its path or URL assigns each file, alike on every machine."""
 
     index: int
     count: int
@@ -72,27 +72,27 @@ class Shard:
     def __post_init__(self) -> None:
         if not 1 <= self.index <= self.count:
             raise ConfigurationError(
-                f"--shard {self.index}/{self.count}: there is no such shard",
+                f"--shard {self.index}/{self.count}: no such shard",
                 hint=f"give 1/{max(1, self.count)} to {max(1, self.count)}/{max(1, self.count)}",
                 field="shard",
             )
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From "2/3"."""
+        """Parse "2/3"."""
         found = re.fullmatch(r"\s*(\d{1,6})\s*/\s*(\d{1,6})\s*", text)
         if found is None:
             raise ConfigurationError(
-                f"--shard {text}: not a shard", hint="give it as 2/3, the second of three", field="shard"
+                f"--shard {text}: not a shard", hint="write it as 2/3 for the second of three", field="shard"
             )
         return cls(int(found[1]), int(found[2]))
 
-    def takes(self, path: str) -> bool:
-        """Is the file of this absolute path, or URL, one of this shard's?"""
-        return self.taker(path) == self.index
+    def contains(self, path: str) -> bool:
+        """Whether the file at this absolute path or URL belongs to this shard."""
+        return self.shard_of(path) == self.index
 
-    def taker(self, path: str) -> int:
-        """The index of the shard that takes it."""
+    def shard_of(self, path: str) -> int:
+        """Index of the shard that the file belongs to."""
         number = int.from_bytes(hashlib.sha256(path.encode("utf-8", "surrogateescape")).digest()[:8])
         return number % self.count + 1
 
@@ -101,8 +101,8 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """What a shard takes of all that was found, whether there is something to do or not."""
+class ShardSize:
+    """Files that the scan found for one shard, unchanged ones included."""
 
     shard: str
     files: int = 0
@@ -110,9 +110,9 @@ class Share:
 
 
 class IndexDiff:
-    """Files by what is to be done with them, in a scratch database that goes with `close`, or with the process.
+    """Files by outcome, in a temporary database that is deleted on `close` or when the process ends. Thread-safe.
 
-    May be read from any thread, one statement at a time.
+    `bytes` is the size of the files to index. `shard_sizes` lists all shards where the job is for one of them.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -121,13 +121,11 @@ class IndexDiff:
         self._lock = threading.Lock()
         self._counts: Counter[Outcome] = Counter()
         self.bytes = 0
-        """Of the files to index as they were found."""
-        self.shares: list[Share] = []
-        """Of each shard in order, where the work is one shard's."""
-        with tempfile.TemporaryDirectory(prefix="work-", dir=folder) as place:
-            self._db = apsw.Connection(str(Path(place, "work.db")))
+        self.shard_sizes: list[ShardSize] = []
+        with tempfile.TemporaryDirectory(prefix="diff-", dir=folder) as temporary:
+            self._db = apsw.Connection(str(Path(temporary, "diff.db")))
             self._db.execute(_SCHEMA).fetchall()
-        # The name is gone, the open file is not: a process that is killed leaves nothing behind.
+        # The file is unlinked but still open: a process that is killed leaves nothing behind.
 
     def __enter__(self) -> Self:
         return self
@@ -147,21 +145,21 @@ class IndexDiff:
             return Counts(**{outcome.value: self._counts[outcome] for outcome in Outcome})
 
     def to_index(self) -> Iterator[tuple[SourceFile, str]]:
-        """Added, then changed files in the order of the scan, with the digest of their bytes.
+        """Added files, then changed ones, in scan order, each with the digest of its bytes.
 
-        The digest of an object in a store is empty where it was not read: see `sources.local`.
+        The digest of an object in a store is empty unless it has been read.
         """
         for outcome in (Outcome.ADDED, Outcome.CHANGED):
             for *file, digest in self._found(f"{_FILE}, digest", outcome):
                 yield SourceFile(*file), digest
 
     def removed(self) -> Iterator[str]:
-        """Absolute paths, or URLs, as the index knows them."""
+        """Absolute paths or URLs of files to remove from the index."""
         for _, path in self._pages("SELECT id, path FROM removed WHERE id > ? ORDER BY id LIMIT ?"):
             yield path
 
     def sources(self, outcome: Outcome) -> Iterator[str]:
-        """Names as they were given; of what is removed the paths."""
+        """Files of one outcome, named as given; removed ones by path."""
         if outcome is Outcome.REMOVED:
             yield from self.removed()
         else:
@@ -169,23 +167,47 @@ class IndexDiff:
                 yield source
 
     def reasons(self, outcome: Outcome) -> Iterator[Skip]:
-        """Of what is skipped or failed."""
+        """Skipped or failed files, with the reason."""
         for source, reason in self._found("source, reason", outcome):
             yield Skip(source, reason)
 
-    def knows(self, digest: str) -> bool:
-        """Is a file of these bytes in the index, at whatever path?"""
+    def has_content(self, digest: str) -> bool:
+        """Whether a file of these bytes is in the index, at any path."""
         with self._lock:
             self._db.execute("CREATE INDEX IF NOT EXISTS by_digest ON known (digest)")
             return bool(list(self._db.execute("SELECT 1 FROM known WHERE digest = ? LIMIT 1", (digest,))))
 
-    def set_aside(self, path: str, outcome: Outcome, reason: str) -> None:
-        """A file that was to be indexed and turned out to be skipped or to fail."""
+    def mark(self, path: str, outcome: Outcome, reason: str) -> None:
+        """Change the outcome of a file that could not be indexed."""
         with self._lock:
             for (before,) in list(self._db.execute("SELECT outcome FROM found WHERE path = ?", (path,))):
                 self._db.execute("UPDATE found SET outcome = ?, reason = ? WHERE path = ?", (outcome, reason, path))
                 self._counts[Outcome(before)] -= 1
                 self._counts[outcome] += 1
+
+    def _fill(self, found: Scan, known: Iterable[FileRecord], shard: Shard | None) -> None:
+        if shard is not None:
+            self.shard_sizes = [ShardSize(str(Shard(number, shard.count))) for number in range(1, shard.count + 1)]
+        self._add_known(record for record in known if shard is None or shard.contains(record.path))
+        for item in found:
+            if shard is not None and isinstance(item, SourceFile):
+                index = shard.shard_of(item.path) - 1
+                size = self.shard_sizes[index]
+                self.shard_sizes[index] = replace(size, files=size.files + 1, bytes=size.bytes + item.size)
+            if self._is_found(item.path):
+                continue
+            if isinstance(item, OtherObject):
+                self._add_other(item)
+            elif shard is not None and not shard.contains(item.path):
+                continue
+            elif isinstance(item, SkippedFile):
+                self._add_skipped(item)
+            elif objects.is_url(item.path):
+                self._add_file(item, None)  # its metadata may come later in the listing
+            else:
+                self._add_file(item, *_classify(item, self._known(item.path)))
+        self._classify_objects()
+        self._find_removed(found)
 
     def _found(self, columns: str, outcome: Outcome) -> Iterator[tuple[Any, ...]]:
         sql = f"SELECT id, {columns} FROM found WHERE outcome = '{outcome}' AND id > ? ORDER BY id LIMIT ?"
@@ -193,7 +215,7 @@ class IndexDiff:
             yield tuple(row)
 
     def _pages(self, sql: str) -> Iterator[tuple[Any, ...]]:
-        """Rows that begin with their id, a page at a time: what is written in between does no harm."""
+        """Rows that begin with their id, a page at a time, so that others may write in between."""
         last = 0
         while True:
             with self._lock:
@@ -210,7 +232,7 @@ class IndexDiff:
         rows = list(self._db.execute("SELECT * FROM known WHERE path = ?", (path,)))
         return FileRecord(*rows[0]) if rows else None
 
-    def _is_there(self, path: str) -> bool:
+    def _is_found(self, path: str) -> bool:
         return bool(list(self._db.execute("SELECT 1 FROM found WHERE path = ?", (path,))))
 
     def _add_file(self, file: SourceFile, outcome: Outcome | None, digest: str = "", reason: str = "") -> None:
@@ -221,13 +243,13 @@ class IndexDiff:
         if outcome is not None:
             self._count(outcome, file.size)
 
-    def _add_present(self, item: Present) -> None:
+    def _add_other(self, item: OtherObject) -> None:
         self._db.execute(
             "INSERT INTO found (path, changed_ns, format, is_file) VALUES (?, ?, ?, 1)",
             (item.path, item.version, _SIDECAR if item.is_sidecar else None),
         )
 
-    def _judge_objects(self) -> None:
+    def _classify_objects(self) -> None:
         sql = f"SELECT id, {_FILE} FROM found WHERE source NOT NULL AND outcome IS NULL AND id > ? ORDER BY id LIMIT ?"
         for number, *columns in self._pages(sql):
             file = SourceFile(*columns)
@@ -238,7 +260,7 @@ class IndexDiff:
                 if version is not None:
                     file = sources.with_sidecar(file, name, version)
                     break
-            outcome, digest, reason = _judged(file, self._known(file.path))
+            outcome, digest, reason = _classify(file, self._known(file.path))
             self._db.execute(
                 "UPDATE found SET changed_ns = ?, sidecar = ?, digest = ?, outcome = ?, reason = ? WHERE id = ?",
                 (file.changed_ns, file.sidecar, digest, outcome, reason, number),
@@ -250,7 +272,7 @@ class IndexDiff:
         if outcome in (Outcome.ADDED, Outcome.CHANGED):
             self.bytes += size
 
-    def _add_left_out(self, item: LeftOut) -> None:
+    def _add_skipped(self, item: SkippedFile) -> None:
         outcome = Outcome.FAILED if item.failed else Outcome.SKIPPED
         self._db.execute(
             "INSERT INTO found (path, source, outcome, reason, is_empty) VALUES (?, ?, ?, ?, ?)",
@@ -258,8 +280,8 @@ class IndexDiff:
         )
         self._counts[outcome] += 1
 
-    def _remove_what_is_gone(self, found: Scan) -> None:
-        """A file counts as removed only where it is clearly gone, or empty now."""
+    def _find_removed(self, found: Scan) -> None:
+        """A file counts as removed only if it has certainly been deleted, or is empty now."""
         sql = (
             "SELECT k.path, ifnull(f.is_empty, 0) FROM known k LEFT JOIN found f ON f.path = k.path"
             " WHERE f.is_file IS NULL AND k.path > ? ORDER BY k.path LIMIT ?"
@@ -267,63 +289,43 @@ class IndexDiff:
         last = ""
         while page := list(self._db.execute(sql, (last, _PAGE))):
             for path, is_empty in page:
-                if is_empty or found.lost(path):
+                if is_empty or found.is_deleted(path):
                     self._db.execute("INSERT INTO removed (path) VALUES (?)", (path,))
                     self._counts[Outcome.REMOVED] += 1
             last = page[-1][0]
 
 
-def compare(
+def diff(
     found: Scan, known: Iterable[FileRecord], *, shard: Shard | None = None, folder: Path | None = None
 ) -> IndexDiff:
-    """The scan against what the index knows, each gone through once. Close what is returned.
+    """Compare a scan with the files in the index; both are iterated once. Close the result.
 
-    `shard` leaves out what another one takes, of what is there and of what is gone alike; `folder` is for scratch.
+    With `shard`, files of other shards are ignored. The temporary database goes to `folder`.
     """
-    work = IndexDiff(folder)
-    if shard is not None:
-        work.shares = [Share(str(Shard(number, shard.count))) for number in range(1, shard.count + 1)]
+    changes = IndexDiff(folder)
     try:
-        work._add_known(record for record in known if shard is None or shard.takes(record.path))
-        for item in found:
-            if shard is not None and isinstance(item, SourceFile):
-                share = work.shares[taker := shard.taker(item.path) - 1]
-                work.shares[taker] = replace(share, files=share.files + 1, bytes=share.bytes + item.size)
-            if work._is_there(item.path):
-                continue
-            if isinstance(item, Present):
-                work._add_present(item)
-            elif shard is not None and not shard.takes(item.path):
-                continue
-            elif isinstance(item, LeftOut):
-                work._add_left_out(item)
-            elif objects.is_url(item.path):
-                work._add_file(item, None)  # its metadata may come later in the listing
-            else:
-                work._add_file(item, *_judged(item, work._known(item.path)))
-        work._judge_objects()
-        work._remove_what_is_gone(found)
+        changes._fill(found, known, shard)
     except BaseException:
-        work.close()
+        changes.close()
         raise
-    return work
+    return changes
 
 
-def _judged(file: SourceFile, record: FileRecord | None) -> tuple[Outcome, str, str]:
-    """Outcome, digest and reason."""
-    if record is not None and sources.surely_unchanged(file, record):
+def _classify(file: SourceFile, record: FileRecord | None) -> tuple[Outcome, str, str]:
+    """The outcome, the digest and the reason."""
+    if record is not None and sources.is_unchanged(file, record):
         return Outcome.UNCHANGED, record.digest, ""
     if objects.is_url(file.path):
         if record is None:
             return Outcome.ADDED, "", ""
-        if not record.digest or file.changed_ns:  # to see whether its bytes are others would be to fetch it twice
+        if not record.digest or file.changed_ns:  # comparing its bytes would fetch it twice
             return Outcome.CHANGED, "", ""
     try:
         digest = sources.digest(file)
     except FileNotFoundError:
-        return Outcome.SKIPPED, "", "it vanished while the job ran"
+        return Outcome.SKIPPED, "", "it was deleted while the job ran"
     except OSError as error:
-        return Outcome.FAILED, "", sources.in_words(error)
+        return Outcome.FAILED, "", sources.reason_of(error)
     if record is None:
         return Outcome.ADDED, digest, ""
     return (Outcome.UNCHANGED if record.digest == digest else Outcome.CHANGED), digest, ""

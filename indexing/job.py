@@ -1,48 +1,49 @@
-"""An indexing job: what a run would do, and doing it."""
+"""An indexing job: `apply` scans, diffs, converts, encodes and writes; `plan` estimates what that would take."""
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from indexing import sources, splitter
+from indexing.batches import BatchReport, in_batches
 from indexing.conversion import Conversions
-from indexing.diff import IndexDiff, Outcome, Shard, compare
-from indexing.pipeline.batching import BATCH_CHARACTERS
-from indexing.pipeline.stages import StageTime
+from indexing.diff import IndexDiff, Outcome, Shard, diff
+from indexing.runner import IndexingTask, LocalRunner, Runner, conversions
 from indexing.sandbox import DEFAULT_LIMITS, Limits
 from indexing.sources import Skip
-from indexing.split_config import SplitConfig
-from indexing.splitter import Splitter
+from indexing.splitter import SplitConfig, Splitter
 from indexing.spool import spool_folder
-from search_app import hardware
+from indexing.stages import StageTime
 from search_app.errors import IndexNotFound
 from search_app.manifest import Manifest, encoded_text
-from search_app.protocols import Encoder
+from search_app.protocols import Encoder, IndexWriter
 from search_app.settings import Settings, check_collection_name
 from search_app.stores.catalog import open_catalog, require_shard_writers
+from search_app.stores.index import Catalog
 
 _SAMPLE = 48
-_MOST_SAMPLED = 1000
-_REMOVED_AT_ONCE = 10_000
-_MOST_REASONS = 10_000
-"""Files that are named with the reason why they are not indexed; beyond these they are only counted."""
+_MAX_SAMPLE = 1000
+_REMOVE_FILES = 10_000
+_MAX_REASONS = 10_000
+"""Files that a summary lists with a reason; the others are only counted."""
 
 Progress = Callable[[int], None]
-"""Told of each batch how many bytes of files it dealt with."""
+"""Called after each batch with the bytes of files that it covered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Files counted by outcome, passages written, those of them that went through the encoder, and wall-clock time.
+    """What a job did: files by outcome, passages written, passages encoded, and wall-clock seconds.
 
-    `tokens` are those that the encoder computed, `encoder_share` is the part of the time that it did. Problems,
-    warnings and skips are the first of them. Nothing is seen before the `shards_missing` are done.
+    `tokens` went through the encoder, which cut off `truncated_tokens` and was busy for `encoder_share` of the time.
+    `problems`, `warnings` and `skips` list at most the first 10,000 each. Readers see nothing of a sharded job before
+    the `shards_missing` are done too.
     """
 
     added: int
@@ -64,17 +65,18 @@ class Summary:
     shards_missing: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What `apply` would do; `seconds` is an estimate from a sample of its own passages, `tokens` includes titles.
+    """What `apply` would do. Close its `diff`.
 
-    Close its `work`.
+    `tokens` include titles; `seconds` are estimated from a sample of the passages.
     """
 
-    work: IndexDiff
+    diff: IndexDiff
     passages: int
     tokens: int
     passages_to_encode: int
@@ -82,34 +84,36 @@ class Plan:
     warnings: tuple[Skip, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
+        """As JSON values, with the files of each outcome."""
         names = {
-            outcome.value: list(self.work.sources(outcome))
+            outcome.value: list(self.diff.sources(outcome))
             for outcome in (Outcome.ADDED, Outcome.CHANGED, Outcome.UNCHANGED, Outcome.REMOVED)
         }
         reasons = {
-            "skipped": list(map(asdict, self.work.reasons(Outcome.SKIPPED))),
-            "failed": list(map(asdict, self.work.reasons(Outcome.FAILED))),
+            "skipped": list(map(asdict, self.diff.reasons(Outcome.SKIPPED))),
+            "failed": list(map(asdict, self.diff.reasons(Outcome.FAILED))),
             "warnings": list(map(asdict, self.warnings)),
         }
         return {
-            **asdict(self.work.counts),
+            **asdict(self.diff.counts),
             "passages": self.passages,
             "tokens": self.tokens,
             "passages_to_encode": self.passages_to_encode,
             "seconds": round(self.seconds, 1),
-            **({"shards": list(map(asdict, self.work.shares))} if self.work.shares else {}),
+            **({"shards": list(map(asdict, self.diff.shard_sizes))} if self.diff.shard_sizes else {}),
             "files": {**names, **reasons},
         }
 
 
 def manifest_of(settings: Settings, encoder: Encoder) -> Manifest:
+    """The manifest of an index that these settings and this encoder make."""
     sizes = settings.splitter
     version = splitter.version(sizes.passage_tokens, sizes.overlap_tokens)
     return Manifest(encoder.stamp, version, settings.analysis.language)
 
 
 def split_config_of(settings: Settings, encoder: Encoder) -> SplitConfig:
-    """Leaves room for the special tokens (two, if the encoder does not say) and the prefix that the encoder adds."""
+    """How to split for this encoder, with room for its special tokens (two, unless it states them) and its prefix."""
     reserved: int = getattr(encoder, "special_tokens", 2)
     if settings.encoder.passage_prefix:
         reserved += len(encoder.token_spans([settings.encoder.passage_prefix])[0])
@@ -123,6 +127,7 @@ def split_config_of(settings: Settings, encoder: Encoder) -> SplitConfig:
 
 
 def splitter_of(settings: Settings, encoder: Encoder) -> Splitter:
+    """The splitter for this encoder."""
     return split_config_of(settings, encoder).splitter()
 
 
@@ -138,74 +143,45 @@ def apply(
     base: Path | None = None,
     shard: Shard | None = None,
     limits: Limits = DEFAULT_LIMITS,
-    start: Callable[[IndexDiff], None] = lambda work: None,
+    runner: Runner | None = None,
+    start: Callable[[IndexDiff], None] = lambda diff: None,
     progress: Progress = lambda size: None,
 ) -> Summary:
-    """Brings the collection up to date with the PATHs.
+    """Bring the collection up to date with the files under PATHs. `runner` defaults to a `LocalRunner`.
 
-    A job that is killed has kept the batches that it finished, and the next one goes on there.
-    Additions come before removals: the passages of a renamed folder find their vectors still in the index.
+    A job that is killed keeps the batches it has written, and the next one continues there. Files are added before
+    others are removed, so a renamed folder finds the vectors of its passages in the index.
     """
-    from indexing.pipeline.pipeline import indexing_pipeline, overlapping
-
     began = time.perf_counter()
+    runner = runner or LocalRunner()
     check_collection_name(collection)
+    runner.check(settings)
     found = sources.scan(paths, include=include, exclude=exclude, base=base)
-    truncated = encoder.truncated_tokens
-    passages = encoded = tokens = 0
     manifest = manifest_of(settings, encoder)
     with (
         closing(open_catalog(settings)) as catalog,
-        (
-            require_shard_writers(catalog).shard_writer(
-                collection, manifest, (shard.index, shard.count), rebuild=rebuild
-            )
-            if shard
-            else catalog.writer(collection, manifest, rebuild=rebuild)
-        ) as writer,
+        _writer(catalog, collection, manifest, shard, rebuild) as writer,
         spool_folder(settings.home) as folder,
-        compare(found, writer.files(), shard=shard, folder=folder) as work,
+        diff(found, writer.files(), shard=shard, folder=folder) as changes,
     ):
-        start(work)
+        start(changes)
         compared = time.perf_counter()
-        with (
-            _conversions(work, settings, encoder, folder, limits) as conversions,
-            overlapping(indexing_pipeline(conversions, encoder, writer), BATCH_CHARACTERS) as batches,
-        ):
-            for changes in batches:
-                passages += sum(len(change.batch.passages) for change in changes.items)
-                encoded += changes.encoded
-                tokens += changes.tokens
-                for rejection in changes.rejected:
-                    work.set_aside(rejection.path, Outcome.FAILED, rejection.reason)
-                progress(changes.bytes)
+        totals = _Totals()
+        task = IndexingTask(changes, writer, settings, encoder, split_config_of(settings, encoder), limits, folder)
+        with closing(runner.run(task)) as reports:
+            for report in reports:
+                totals.add(report)
+                for failure in report.failures:
+                    changes.mark(failure.path, failure.outcome, failure.reason)
+                progress(report.bytes)
         written = time.perf_counter()
-        removed = work.removed()
-        while batch := list(itertools.islice(removed, _REMOVED_AT_ONCE)):
+        removed = changes.removed()
+        while batch := list(islice(removed, _REMOVE_FILES)):
             writer.remove_files(batch)
         shards_missing = writer.finish()
         ended = time.perf_counter()
-        stages = (
-            StageTime("compare", compared - began),
-            StageTime("convert", conversions.converting, 0.0, conversions.held_up, conversions.processes),
-            *batches.times(),
-            StageTime("finish", ended - written),
-        )
-        [encoding] = [stage.busy for stage in stages if stage.name == "encode"]
-        return Summary(
-            **asdict(work.counts),
-            passages=passages,
-            passages_encoded=encoded,
-            truncated_tokens=encoder.truncated_tokens - truncated,
-            seconds=round(ended - began, 3),
-            problems=_first(work.reasons(Outcome.FAILED)),
-            warnings=conversions.warnings,
-            skips=_first(work.reasons(Outcome.SKIPPED)),
-            tokens=tokens,
-            encoder_share=round(encoding / (ended - began), 3),
-            stages=tuple(stage.rounded() for stage in stages),
-            shards_missing=shards_missing,
-        )
+        compare, finish = StageTime("compare", compared - began), StageTime("finish", ended - written)
+        return totals.summary(changes, ended - began, (compare, *runner.stage_times, finish), shards_missing)
 
 
 def plan(
@@ -218,72 +194,118 @@ def plan(
     exclude: Sequence[str] = (),
     shard: Shard | None = None,
     limits: Limits = DEFAULT_LIMITS,
-    start: Callable[[IndexDiff], None] = lambda work: None,
+    start: Callable[[IndexDiff], None] = lambda diff: None,
     progress: Progress = lambda size: None,
 ) -> Plan:
-    """Converts and splits what `apply` would, writes nothing, and encodes a sample to estimate the time."""
+    """Convert and split what `apply` would, write nothing, and encode a sample to estimate the time."""
     began = time.perf_counter()
     found = sources.scan(paths, include=include, exclude=exclude)
     with closing(open_catalog(settings)) as catalog, spool_folder(settings.home) as folder:
         try:
             store = catalog.open(check_collection_name(collection))
         except IndexNotFound:
-            work = compare(found, (), shard=shard, folder=folder)
+            changes = diff(found, (), shard=shard, folder=folder)
         else:
             with closing(store):
                 store.manifest.require(manifest_of(settings, encoder))
-                work = compare(found, store.files(), shard=shard, folder=folder)
+                changes = diff(found, store.files(), shard=shard, folder=folder)
         try:
-            start(work)
-            with _conversions(work, settings, encoder, folder, limits) as conversions:
-                return _planned(work, conversions, encoder, began, progress)
+            start(changes)
+            with conversions(changes, settings, split_config_of(settings, encoder), folder, limits) as files:
+                return _estimate(changes, files, encoder, began, progress)
         except BaseException:
-            work.close()
+            changes.close()
             raise
 
 
-def _planned(work: IndexDiff, conversions: Conversions, encoder: Encoder, began: float, progress: Progress) -> Plan:
-    passages = tokens = fresh = fresh_tokens = 0
+@dataclass(slots=True)
+class _Totals:
+    """The reports of a job, added up."""
+
+    passages: int = 0
+    encoded: int = 0
+    tokens: int = 0
+    truncated: int = 0
+    warnings: dict[Skip, None] = field(default_factory=dict)  # a file that is converted again repeats its warnings
+    more_warnings: int = 0
+
+    def add(self, report: BatchReport) -> None:
+        self.passages += report.passages
+        self.encoded += report.encoded
+        self.tokens += report.tokens
+        self.truncated += report.truncated
+        self.warn(report.warnings)
+
+    def warn(self, warnings: Iterable[Skip]) -> None:
+        for warning in warnings:
+            if len(self.warnings) < _MAX_REASONS:
+                self.warnings[warning] = None
+            elif warning not in self.warnings:
+                self.more_warnings += 1
+
+    def first_warnings(self) -> tuple[Skip, ...]:
+        more = (Skip("…", f"and {self.more_warnings} warnings more"),) if self.more_warnings else ()
+        return (*self.warnings, *more)
+
+    def summary(
+        self, changes: IndexDiff, seconds: float, stages: Sequence[StageTime], shards_missing: tuple[int, ...]
+    ) -> Summary:
+        [encode] = [stage for stage in stages if stage.name == "encode"]
+        return Summary(
+            **asdict(changes.counts),
+            passages=self.passages,
+            passages_encoded=self.encoded,
+            truncated_tokens=self.truncated,
+            seconds=round(seconds, 3),
+            problems=_first(changes.reasons(Outcome.FAILED)),
+            warnings=self.first_warnings(),
+            skips=_first(changes.reasons(Outcome.SKIPPED)),
+            tokens=self.tokens,
+            encoder_share=round(encode.busy / (seconds * encode.processes), 3),
+            stages=tuple(stage.rounded() for stage in stages),
+            shards_missing=shards_missing,
+        )
+
+
+def _writer(catalog: Catalog, collection: str, manifest: Manifest, shard: Shard | None, rebuild: bool) -> IndexWriter:
+    if shard is None:
+        return catalog.writer(collection, manifest, rebuild=rebuild)
+    writers = require_shard_writers(catalog)
+    return writers.shard_writer(collection, manifest, (shard.index, shard.count), rebuild=rebuild)
+
+
+def _estimate(changes: IndexDiff, files: Conversions, encoder: Encoder, began: float, progress: Progress) -> Plan:
+    totals = _Totals()
+    passages = tokens = new = new_tokens = 0
     sample: list[str] = []
-    while not conversions.exhausted:
-        parts = conversions.take(BATCH_CHARACTERS)
-        for part in parts.items:
-            texts = list(map(encoded_text, part.passages))
+    for batch in in_batches(files):
+        for failure in batch.failures:
+            changes.mark(failure.path, failure.outcome, failure.reason)
+        for chunk in batch.chunks:
+            texts = list(map(encoded_text, chunk.passages))
             count = sum(map(len, encoder.token_spans(texts))) if texts else 0
             passages, tokens = passages + len(texts), tokens + count
-            if not work.knows(part.record.digest):  # else it is a file that moved, and its vectors are known
-                fresh, fresh_tokens = fresh + len(texts), fresh_tokens + count
+            if not changes.has_content(chunk.record.digest):  # or the file has moved, and its vectors are known
+                new, new_tokens = new + len(texts), new_tokens + count
                 sample.extend(texts[: max(1, _SAMPLE // 8)])
-                if len(sample) > _MOST_SAMPLED:
+                if len(sample) > _MAX_SAMPLE:
                     del sample[::2]
-        progress(parts.bytes)
+        totals.warn(batch.warnings)
+        progress(batch.bytes)
     reading = time.perf_counter() - began
-    seconds = max(reading, fresh_tokens * _seconds_per_token(encoder, sample))  # they overlap
-    return Plan(work, passages, tokens, fresh, seconds, conversions.warnings)
-
-
-def _conversions(work: IndexDiff, settings: Settings, encoder: Encoder, folder: Path, limits: Limits) -> Conversions:
-    return Conversions(
-        work.to_index(),
-        split_config_of(settings, encoder),
-        processes=settings.indexing.converters or max(1, hardware.cores() - 1),
-        folder=folder,
-        spool_bytes=settings.indexing.spool_mb << 20,
-        limits=limits,
-        part_characters=BATCH_CHARACTERS,
-        set_aside=work.set_aside,
-    )
+    seconds = max(reading, new_tokens * _seconds_per_token(encoder, sample))  # both at the same time
+    return Plan(changes, passages, tokens, new, seconds, totals.first_warnings())
 
 
 def _first(reasons: Iterator[Skip]) -> tuple[Skip, ...]:
-    return tuple(itertools.islice(reasons, _MOST_REASONS))
+    return tuple(islice(reasons, _MAX_REASONS))
 
 
 def _seconds_per_token(encoder: Encoder, sample: list[str]) -> float:
     if not sample:
         return 0.0
     sample = sample[:: max(1, len(sample) // _SAMPLE)][:_SAMPLE]
-    encoder.encode_passages(sample[:4])  # the first pass of a model is slower than all the others
+    encoder.encode_passages(sample[:4])  # the first pass of a model is slower than the others
     began = time.perf_counter()
     encoder.encode_passages(sample)
     return (time.perf_counter() - began) / max(1, sum(map(len, encoder.token_spans(sample))))

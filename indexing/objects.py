@@ -45,7 +45,7 @@ class Object:
     modified_ns: int
 
 
-class Place:
+class Location:
     """A URL that was given: an object, all below a prefix, or what a glob matches; `*` stays within a folder."""
 
     def __init__(self, url: str) -> None:

@@ -1,4 +1,4 @@
-"""An index made anew from itself, by another encoder or splitter: no file is needed."""
+"""Rebuild an index from its own documents with another encoder or splitter; the files are not needed."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from indexing.batches import BATCH_CHARACTERS, DOCUMENT_CHARACTERS, FileChunk, in_batches, in_chunks
 from indexing.job import Progress, manifest_of, splitter_of
-from indexing.pipeline.batching import BATCH_CHARACTERS, PER_DOCUMENT, PartStream, in_parts
-from indexing.pipeline.parts import SplitPart
-from indexing.splitter import Splitter, Stretch
+from indexing.runner import encode_and_write
+from indexing.splitter import Splitter
 from search_app.errors import IndexCorrupt, SearchAppError
 from search_app.protocols import Encoder, EncoderStamp, FileRecord
 from search_app.settings import Settings, check_collection_name
 from search_app.stores.catalog import open_catalog
 from search_app.stores.index import Index
-from search_app.types import Document
+from search_app.types import Document, Passage
 
 _PAGE = 10_000
-_Owned = list[tuple[FileRecord, list[str]]]
-"""Files and the ids of their documents."""
+_FileDocuments = list[tuple[FileRecord, list[str]]]
+"""Files, each with the ids of its documents."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
-    """What is to be done: an earlier rebuild that was interrupted may have done the other `done` files."""
+class RebuildPlan:
+    """Files and their bytes to rebuild; an interrupted rebuild has finished `done` others."""
 
     files: int
     done: int
@@ -34,8 +34,8 @@ class Rest:
 
 
 @dataclass(frozen=True, slots=True)
-class Rebuilt:
-    """Counts of the new index; `encoded` of its passages went through the encoder in this run."""
+class RebuildResult:
+    """Counts of the new index; `passages_encoded` went through the encoder in this run."""
 
     files: int
     documents: int
@@ -47,6 +47,7 @@ class Rebuilt:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
         return asdict(self)
 
 
@@ -56,53 +57,48 @@ def rebuild(
     encoder: Encoder,
     collection: str = "default",
     batch_characters: int = BATCH_CHARACTERS,
-    start: Callable[[Rest], None] = lambda rest: None,
+    start: Callable[[RebuildPlan], None] = lambda plan: None,
     progress: Progress = lambda size: None,
-) -> Rebuilt:
-    """Splits and encodes the index's documents beside it, and puts the new index in its place at the end.
+) -> RebuildResult:
+    """Split and encode the index's documents into a new index, which replaces it at the end.
 
-    Until then the old one serves, and `rollback` brings it back. A rebuild that was killed has lost a batch at most,
-    and the same call goes on there. Files keep their records, so the next `apply` finds nothing changed; what was
-    deleted stays deleted.
+    Until then the old index serves, and `rollback` brings it back. A killed rebuild loses one batch at most, and the
+    same call continues it. Files keep their records, so the next `apply` finds nothing changed; deleted documents stay
+    deleted.
     """
-    from indexing.pipeline.pipeline import indexing_pipeline, overlapping
-
     began = time.perf_counter()
-    truncated = encoder.truncated_tokens
-    encoded = 0
+    truncated = encoded = 0
     with (
         closing(open_catalog(settings)) as catalog,
         closing(catalog.open(check_collection_name(collection))) as old,
         catalog.writer(collection, manifest_of(settings, encoder), rebuild=True) as writer,
     ):
         records = {record.path: record for record in old.files()}
-        there = {record.path: record for record in writer.files()}
-        done = {path for path, record in there.items() if record.digest and records.get(path) == record}
-        todo = _owned(old, [record for path, record in records.items() if path not in done])
-        start(Rest(len(todo), len(done), sum(record.size for record, _ in todo)))
-        writer.remove_files([path for path in there if path not in records])
-        split = splitter_of(settings, encoder)
-        parts = PartStream(_parts(old, todo, split))
+        written = {record.path: record for record in writer.files()}
+        done = {path for path, record in written.items() if record.digest and records.get(path) == record}
+        todo = _with_documents(old, [record for path, record in records.items() if path not in done])
+        start(RebuildPlan(len(todo), len(done), sum(record.size for record, _ in todo)))
+        writer.remove_files([path for path in written if path not in records])
+        chunks = _chunks(old, todo, splitter_of(settings, encoder))
         earlier = old if _same_vectors(old.manifest.encoder, encoder.stamp) else None
-        with overlapping(indexing_pipeline(parts, encoder, writer, earlier=earlier), batch_characters) as batches:
-            for changes in batches:
-                if changes.rejected:
-                    refused = changes.rejected[0]
-                    raise SearchAppError(
-                        f"{refused.source}: {refused.reason}", hint="the index that was there goes on serving"
-                    )
-                encoded += changes.encoded
-                progress(changes.bytes)
+        batches = in_batches(chunks, characters=batch_characters)
+        with encode_and_write(batches, encoder, writer, earlier=earlier) as reports:
+            for report in reports:
+                for failure in report.failures:
+                    raise SearchAppError(f"{failure.source}: {failure.reason}", hint="the old index still serves")
+                encoded += report.encoded
+                truncated += report.truncated
+                progress(report.bytes)
         writer.finish()
         with closing(catalog.open(collection)) as new:
             counts = new.counts()
-            return Rebuilt(
+            return RebuildResult(
                 counts["files"],
                 counts["documents"],
                 counts["passages"],
                 encoded,
                 len(done),
-                encoder.truncated_tokens - truncated,
+                truncated,
                 new.generation,
                 round(time.perf_counter() - began, 3),
             )
@@ -112,8 +108,8 @@ def _same_vectors(ours: EncoderStamp, theirs: EncoderStamp) -> bool:
     return (ours.digest, ours.dim, ours.max_tokens) == (theirs.digest, theirs.dim, theirs.max_tokens)
 
 
-def _owned(index: Index, records: Sequence[FileRecord]) -> _Owned:
-    """Each file with its documents; files that were named alike from different folders are told apart one by one."""
+def _with_documents(index: Index, records: Sequence[FileRecord]) -> _FileDocuments:
+    """Each file with its documents. Files of the same source from different folders are looked up one by one."""
     ids: dict[str, list[str]] = {record.path: [] for record in records}
     by_source: dict[str, list[FileRecord]] = {}
     for record in index.files():
@@ -129,16 +125,16 @@ def _owned(index: Index, records: Sequence[FileRecord]) -> _Owned:
     return [(record, ids[record.path]) for record in records]
 
 
-def _parts(index: Index, files: _Owned, split: Splitter) -> Iterator[SplitPart]:
+def _chunks(index: Index, files: _FileDocuments, splitter: Splitter) -> Iterator[FileChunk]:
     for record, ids in files:
-        total = record.size + PER_DOCUMENT * len(ids)
-        yield from in_parts(record, _contents(index, ids, split), total=total)
+        total = record.size + DOCUMENT_CHARACTERS * len(ids)
+        yield from in_chunks(record, _contents(index, ids, splitter), total=total)
 
 
-def _contents(index: Index, ids: Sequence[str], split: Splitter) -> Iterator[Document | Stretch]:
+def _contents(index: Index, ids: Sequence[str], splitter: Splitter) -> Iterator[Document | list[Passage]]:
     for id in ids:
         document = index.document(id)
         if document is None:
-            raise IndexCorrupt(f"document '{id}' is listed and is not there", hint="run: search-index verify")
+            raise IndexCorrupt(f"document '{id}' is listed but missing", hint="run: search-index verify")
         yield document
-        yield from split.stretches(document)
+        yield from splitter.passage_lists(document)

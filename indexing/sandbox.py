@@ -22,7 +22,7 @@ from indexing.spool import Spool
 from search_app.errors import SearchAppError
 
 if TYPE_CHECKING:
-    from indexing.split_config import SplitConfig
+    from indexing.splitter import SplitConfig
     from search_app.types import MetaValue
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -51,14 +51,14 @@ DEFAULT_LIMITS = Limits()
 class Sandbox:
     """Converts one file at a time. Documents wait in a spool file, so a file that fails leaves nothing half done.
 
-    With a `recipe` they are split as well. Spool files lie in `folder`, or in one of its own.
+    With a `config` they are split as well. Spool files lie in `folder`, or in one of its own.
     """
 
     def __init__(
-        self, limits: Limits = DEFAULT_LIMITS, *, recipe: SplitConfig | None = None, folder: Path | None = None
+        self, limits: Limits = DEFAULT_LIMITS, *, config: SplitConfig | None = None, folder: Path | None = None
     ) -> None:
         self._limits = limits
-        self._recipe = recipe
+        self._config = config
         self._process: subprocess.Popen[bytes] | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="search-index-", dir=folder)
         self._count = 0
@@ -73,9 +73,9 @@ class Sandbox:
         self.close()
 
     def convert(
-        self, path: Path, kind: str, size: int, *, stem: str = "", over: Mapping[str, MetaValue] | None = None
+        self, path: Path, kind: str, size: int, *, stem: str = "", overrides: Mapping[str, MetaValue] | None = None
     ) -> Spool:
-        """`stem` and `over` are for the recipe.
+        """`stem` and `overrides` are for the config.
 
         Raises ConversionError with the reason; FileNotFoundError where the file is gone.
         """
@@ -84,7 +84,7 @@ class Sandbox:
         seconds = self._limits.for_size(size)
         request = {
             "path": str(path.absolute()), "format": kind, "spool": str(spool), "seconds": int(seconds) or 1,
-            "stem": stem, "over": dict(over or {}),
+            "stem": stem, "overrides": dict(overrides or {}),
         }  # fmt: skip
         try:
             reply = self._ask(request, wall=2 * seconds)
@@ -156,8 +156,8 @@ class Sandbox:
                 process.kill()
             assert process.stdin is not None
             with contextlib.suppress(BrokenPipeError):
-                recipe = asdict(self._recipe) if self._recipe is not None else None
-                process.stdin.write(json.dumps(recipe).encode() + b"\n")
+                config = asdict(self._config) if self._config is not None else None
+                process.stdin.write(json.dumps(config).encode() + b"\n")
                 process.stdin.flush()
         return self._process
 

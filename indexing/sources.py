@@ -1,4 +1,4 @@
-"""PATHs to files: what is there, what is left out and why, and whether it changed."""
+"""Find the files under PATHs: which to index, which to skip and why, and whether one has changed."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from search_app.types import MetaValue
 
 SIDECAR = ".meta.json"
 _MAX_SIDECAR_BYTES = 1 << 20
-_SETTLED_NS = 2_000_000_000
-"""A file changed this recently may change again within the same tick of the file system's clock."""
+_CLOCK_TICK_NS = 2_000_000_000
+"""A file changed this recently may change again without a change of its time."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file to index: `path` absolute, `source` as given, `sidecar` the `NAME.meta.json` beside it.
+    """A file to index: `path` is absolute, `source` as given, `sidecar` the `NAME.meta.json` beside it.
 
-    Of an object in a store `path` is the URL, `changed_ns` a fingerprint of its version, 0 where the store names none.
+    For an object in a store, `path` is its URL and `changed_ns` a fingerprint of its version, 0 if the store has none.
     """
 
     path: str
@@ -47,15 +47,15 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A file that is not indexed, or was not converted whole, and the reason."""
+    """A file that is not indexed, or only in part, and the reason."""
 
     source: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
-    """Something at an absolute path that is not indexed: left out on purpose, or because it `failed`."""
+class SkippedFile:
+    """A file or folder that is not indexed: skipped on purpose, or because reading it `failed`."""
 
     path: str
     source: str
@@ -65,8 +65,8 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
-    """An object that is there and is no document of this job; `version` is as `SourceFile.changed_ns`."""
+class OtherObject:
+    """An object that exists and is no document of this job; `version` is like `SourceFile.changed_ns`."""
 
     path: str
     version: int
@@ -74,9 +74,9 @@ class Present:
 
 
 class Scan:
-    """A walk over the PATHs, done anew and lazily by each iteration; what two PATHs hold comes twice.
+    """A lazy walk over the PATHs, repeated by each iteration. A file under two PATHs comes twice.
 
-    Files are named as they were given, or relative to `base`.
+    Files are named as given, or relative to `base`.
     """
 
     def __init__(
@@ -87,40 +87,40 @@ class Scan:
         base: Path | None = None,
     ) -> None:
         self._paths, self._include, self._exclude, self._base = paths, include, exclude, base
-        self._places = [objects.Place(os.fspath(given)) for given in paths if objects.is_url(os.fspath(given))]
+        self._locations = [objects.Location(os.fspath(given)) for given in paths if objects.is_url(os.fspath(given))]
         self._roots = {os.path.abspath(given) for given in paths if not objects.is_url(os.fspath(given))}
 
-    def __iter__(self) -> Iterator[SourceFile | LeftOut | Present]:
+    def __iter__(self) -> Iterator[SourceFile | SkippedFile | OtherObject]:
         if self._base is None:
             return self._found()
         return (
-            item if isinstance(item, Present) else replace(item, source=os.path.relpath(item.path, self._base))
+            item if isinstance(item, OtherObject) else replace(item, source=os.path.relpath(item.path, self._base))
             for item in self._found()
         )
 
-    def _found(self) -> Iterator[SourceFile | LeftOut | Present]:
-        places = iter(self._places)
+    def _found(self) -> Iterator[SourceFile | SkippedFile | OtherObject]:
+        locations = iter(self._locations)
         for given in self._paths:
             source = os.fspath(given)
             if objects.is_url(source):
-                yield from self._stored(next(places))
+                yield from self._stored(next(locations))
             elif os.path.isdir(source):
                 for item in _walk(source, self._exclude):
-                    if isinstance(item, LeftOut):
+                    if isinstance(item, SkippedFile):
                         yield item
                     elif self._wants(item[1]):
-                        yield from _looked_at(item[0])
+                        yield from _inspected(item[0])
             elif self._wants(os.path.basename(source)):
-                yield from _looked_at(source)
+                yield from _inspected(source)
 
     def files(self) -> Iterator[SourceFile]:
         return (item for item in self if isinstance(item, SourceFile))
 
-    def _stored(self, place: objects.Place) -> Iterator[SourceFile | LeftOut | Present]:
-        for found in place.objects():
-            relative = found.url.removeprefix(place.prefix).lstrip("/") or objects.name_of(found.url)
+    def _stored(self, location: objects.Location) -> Iterator[SourceFile | SkippedFile | OtherObject]:
+        for found in location.objects():
+            relative = found.url.removeprefix(location.prefix).lstrip("/") or objects.name_of(found.url)
             if found.url.endswith(SIDECAR) or not self._wants(relative):
-                yield Present(found.url, found.version, found.url.endswith(SIDECAR))
+                yield OtherObject(found.url, found.version, found.url.endswith(SIDECAR))
             else:
                 yield _stored(found, relative)
 
@@ -128,20 +128,20 @@ class Scan:
         return (not self._include or matches(relative, self._include)) and not matches(relative, self._exclude)
 
     def covers(self, path: str) -> bool:
-        """Is the absolute path, or URL, at or under one of the given PATHs?"""
+        """Whether the absolute path or URL is one of the PATHs or under one."""
         if objects.is_url(path):
-            return any(place.covers(path) for place in self._places)
-        while path not in self._roots:  # upwards: an upload has thousands of PATHs, each of them a file
+            return any(location.covers(path) for location in self._locations)
+        while path not in self._roots:  # upwards, as an upload has thousands of PATHs, each a file
             parent = os.path.dirname(path)
             if parent == path:
                 return False
             path = parent
         return True
 
-    def lost(self, path: str) -> bool:
-        """Has what was not found, now that all was gone through, clearly vanished from below the given PATHs?"""
-        if any(place.is_certain and place.covers(path) for place in self._places):
-            return True  # a listing that was not whole would have ended the job
+    def is_deleted(self, path: str) -> bool:
+        """Whether a file under the PATHs that the walk did not find has certainly been deleted."""
+        if any(location.is_certain and location.covers(path) for location in self._locations):
+            return True  # an incomplete listing would have ended the job
         return self.covers(path) and has_vanished(path)
 
 
@@ -152,27 +152,27 @@ def scan(
     exclude: Sequence[str] = (),
     base: Path | None = None,
 ) -> Scan:
-    """Walks the PATHs in order of name. Hidden files and folders are left out, links to folders not followed.
+    """Walk the PATHs in order of name. Skips hidden files and folders, and does not follow links to folders.
 
-    Raises ConfigurationError, before anything else is done, for a PATH that does not exist.
+    Raises ConfigurationError at once for a PATH that does not exist.
     """
     require(paths)
     return Scan(paths, include, exclude, base)
 
 
 def require(paths: Sequence[str | Path]) -> None:
-    """Raises ConfigurationError for a PATH that does not exist, BackendUnavailable for one that cannot be reached."""
+    """Raise ConfigurationError for a PATH that does not exist, BackendUnavailable if its server does not answer."""
     for given in paths:
         if objects.is_url(os.fspath(given)):
-            objects.Place(os.fspath(given)).check()
+            objects.Location(os.fspath(given)).check()
         elif not os.path.exists(given):
             raise ConfigurationError(
-                f"no such file or folder: {given}", hint="nothing was changed; check the PATH and run the command again"
+                f"no such file or folder: {given}", hint="nothing was changed; check the PATH and try again"
             )
 
 
 def matches(relative: str, patterns: Sequence[str]) -> bool:
-    """Does a glob match the file's name or its path below PATH? `*` crosses folders, `**/` may stand for none."""
+    """Whether a glob matches the file's name or its path below PATH. `*` crosses folders, `**/` matches none too."""
     relative = relative.replace(os.sep, "/")
     names = (relative, relative.rsplit("/", 1)[-1])
     for pattern in patterns:
@@ -183,8 +183,8 @@ def matches(relative: str, patterns: Sequence[str]) -> bool:
     return False
 
 
-def _walk(root: str, exclude: Sequence[str]) -> Iterator[tuple[str, str] | LeftOut]:
-    """Files with their path below `root`, and what is left out."""
+def _walk(root: str, exclude: Sequence[str]) -> Iterator[tuple[str, str] | SkippedFile]:
+    """Files with their path below `root`, and what is skipped."""
     pending = [root]
     while pending:
         folder = pending.pop()
@@ -192,7 +192,7 @@ def _walk(root: str, exclude: Sequence[str]) -> Iterator[tuple[str, str] | LeftO
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
-            yield _left_out(folder, f"the folder cannot be listed: {error.strerror}", failed=True)
+            yield _skipped(folder, f"the folder cannot be listed: {error.strerror}", failed=True)
             continue
         folders = []
         for entry in entries:
@@ -201,14 +201,14 @@ def _walk(root: str, exclude: Sequence[str]) -> Iterator[tuple[str, str] | LeftO
                 if not entry.name.startswith(".") and not matches(relative, exclude):
                     folders.append(entry.path)
             elif entry.name.startswith("."):
-                yield _left_out(entry.path, "hidden file")
+                yield _skipped(entry.path, "hidden file")
             else:
                 yield entry.path, relative
         pending.extend(reversed(folders))
 
 
 def refreshed(file: SourceFile) -> SourceFile:
-    """The same file as it is now. Raises OSError."""
+    """Describe the file as it is now. Raises OSError."""
     if objects.is_url(file.path):
         now = _stored(objects.describe(file.path), "")
         if not isinstance(now, SourceFile):
@@ -221,12 +221,12 @@ def refreshed(file: SourceFile) -> SourceFile:
 
 @contextmanager
 def local(file: SourceFile, *, folder: Path | None = None) -> Iterator[Path]:
-    """Where its bytes are on this machine, while the block lasts: an object's in `folder`. Raises OSError."""
+    """A local path of the file's bytes; an object is downloaded to `folder` and deleted on exit. Raises OSError."""
     if not objects.is_url(file.path):
         yield Path(file.path)
         return
-    with tempfile.TemporaryDirectory(prefix="object-", dir=folder) as place:
-        target = Path(place, "content")
+    with tempfile.TemporaryDirectory(prefix="object-", dir=folder) as temporary:
+        target = Path(temporary, "content")
         objects.download(file.path, target)
         yield target
 
@@ -236,17 +236,17 @@ def _described(path: str, source: str, kind: str, status: os.stat_result) -> Sou
     return SourceFile(path, source, kind, status.st_size, changed, status.st_mtime_ns, _sidecar_of(path))
 
 
-def _left_out(source: str, reason: str, *, failed: bool = False, empty: bool = False) -> LeftOut:
+def _skipped(source: str, reason: str, *, failed: bool = False, empty: bool = False) -> SkippedFile:
     path = os.path.abspath(source)
-    return LeftOut(path, source, reason, failed, empty) if _encodable(path) else _unnameable(path, source, reason)
+    return SkippedFile(path, source, reason, failed, empty) if _encodable(path) else _unnameable(path, source, reason)
 
 
-def _unnameable(path: str, source: str, reason: str) -> LeftOut:
-    return LeftOut(ascii(path)[1:-1], ascii(source)[1:-1], reason)
+def _unnameable(path: str, source: str, reason: str) -> SkippedFile:
+    return SkippedFile(ascii(path)[1:-1], ascii(source)[1:-1], reason)
 
 
-def _looked_at(source: str) -> Iterator[SourceFile | LeftOut]:
-    """The file as what it is; nothing where it has just gone."""
+def _inspected(source: str) -> Iterator[SourceFile | SkippedFile]:
+    """The file, or why it is skipped; nothing if it has just been deleted."""
     path = os.path.abspath(source)
     name = os.path.basename(path)
     if not _encodable(path):
@@ -256,42 +256,42 @@ def _looked_at(source: str) -> Iterator[SourceFile | LeftOut]:
         status = os.stat(path)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            yield _left_out(source, "a loop of symbolic links")
+            yield _skipped(source, "a loop of symbolic links")
         elif os.path.islink(path) and error.errno == errno.ENOENT:
-            yield _left_out(source, "a broken symbolic link")
+            yield _skipped(source, "a broken symbolic link")
         elif error.errno != errno.ENOENT:
-            yield _left_out(source, in_words(error), failed=True)
+            yield _skipped(source, reason_of(error), failed=True)
         return
     kind = FORMATS.get(os.path.splitext(name)[1].lower())
     if stat.S_ISDIR(status.st_mode):
-        yield _left_out(source, "a symbolic link to a folder; give the folder itself as a PATH")
+        yield _skipped(source, "a symbolic link to a folder; give the folder itself as a PATH")
     elif not stat.S_ISREG(status.st_mode):
-        yield _left_out(source, "not a regular file")
+        yield _skipped(source, "not a regular file")
     elif name.endswith(SIDECAR):
         if not any(os.path.exists(owner) for owner in _owners(path)):
-            yield _left_out(source, "metadata of a file that is not there")
+            yield _skipped(source, "metadata of a file that does not exist")
     elif kind is None:
-        yield _left_out(source, _unknown(os.path.splitext(name)[1]))
+        yield _skipped(source, _unknown(os.path.splitext(name)[1]))
     elif status.st_size == 0:
-        yield _left_out(source, "empty file", empty=True)
+        yield _skipped(source, "empty file", empty=True)
     else:
         yield _described(path, source, kind, status)
 
 
-def _stored(found: objects.Object, relative: str) -> SourceFile | LeftOut:
+def _stored(found: objects.Object, relative: str) -> SourceFile | SkippedFile:
     name = objects.name_of(found.url)
     ending = os.path.splitext(name)[1].lower()
     if any(part.startswith(".") for part in relative.split("/")):
-        return LeftOut(found.url, found.url, "hidden file")
+        return SkippedFile(found.url, found.url, "hidden file")
     if ending not in FORMATS:
-        return LeftOut(found.url, found.url, _unknown(os.path.splitext(name)[1]))
+        return SkippedFile(found.url, found.url, _unknown(os.path.splitext(name)[1]))
     if found.size == 0:
-        return LeftOut(found.url, found.url, "empty file", empty=True)
+        return SkippedFile(found.url, found.url, "empty file", empty=True)
     return SourceFile(found.url, found.url, FORMATS[ending], found.size or 0, found.version, found.modified_ns)
 
 
 def with_sidecar(file: SourceFile, sidecar: str | None, version: int | None) -> SourceFile:
-    """An object with the metadata beside it, whose version becomes part of its own."""
+    """Add a sidecar to an object; the sidecar's version becomes part of the object's."""
     if sidecar is None or version is None:
         return file
     both = hashlib.sha256(f"{file.changed_ns}+{version}".encode()).digest()
@@ -304,9 +304,9 @@ def _unknown(ending: str) -> str:
 
 
 def digest(file: SourceFile, at: Path | None = None) -> str:
-    """SHA-256 of the file's bytes, then "+" and that of its sidecar where it has one. Raises OSError.
+    """SHA-256 of the file's bytes, followed by "+" and that of its sidecar if it has one. Raises OSError.
 
-    `at` is where the bytes are, if they are at hand: an object is downloaded to be read.
+    `at` is a local copy; without one, an object is downloaded.
     """
     if at is None and objects.is_url(file.path):
         with local(file) as at:
@@ -319,7 +319,7 @@ def digest(file: SourceFile, at: Path | None = None) -> str:
 
 
 def _sidecar_bytes(path: str) -> bytes:
-    """Cut off where it is too large to be read as metadata."""
+    """The sidecar's bytes, cut off just above the limit."""
     if objects.is_url(path):
         return objects.read(path, most=_MAX_SIDECAR_BYTES)
     with open(path, "rb") as stream:
@@ -327,13 +327,16 @@ def _sidecar_bytes(path: str) -> bytes:
 
 
 def record_of(file: SourceFile, content_digest: str, documents: int) -> FileRecord:
-    """`modified_ns` keeps the inode's change time, which no program can set back; 0 where it cannot be relied upon."""
-    settled = objects.is_url(file.path) or (file.sidecar is None and file.changed_ns < time.time_ns() - _SETTLED_NS)
-    return FileRecord(file.path, file.source, content_digest, file.size, file.changed_ns if settled else 0, documents)
+    """The file's record for the index.
+
+    `modified_ns` is the inode's change time, which no program can set back, or 0 if it is not reliable.
+    """
+    reliable = objects.is_url(file.path) or (file.sidecar is None and file.changed_ns < time.time_ns() - _CLOCK_TICK_NS)
+    return FileRecord(file.path, file.source, content_digest, file.size, file.changed_ns if reliable else 0, documents)
 
 
-def surely_unchanged(file: SourceFile, known: FileRecord) -> bool:
-    """Without reading it: same size, and nothing has touched it since it was indexed."""
+def is_unchanged(file: SourceFile, known: FileRecord) -> bool:
+    """Whether size and change time prove, without reading the file, that it is as it was indexed."""
     return (
         (file.sidecar is None or objects.is_url(file.path))
         and known.modified_ns != 0
@@ -342,7 +345,7 @@ def surely_unchanged(file: SourceFile, known: FileRecord) -> bool:
 
 
 def has_vanished(path: str) -> bool:
-    """Only a clear "not there" counts: a folder that may not be entered hides its files, it does not delete them."""
+    """Whether the file has certainly been deleted; a folder without permission only hides its files."""
     if objects.is_url(path):
         return objects.is_gone(path)
     try:
@@ -355,7 +358,7 @@ def has_vanished(path: str) -> bool:
 
 
 def sidecar_meta(path: str) -> dict[str, MetaValue]:
-    """Raises ConversionError where it is not a JSON object."""
+    """Metadata from a sidecar file. Raises ConversionError if it is not a JSON object."""
     name = os.path.basename(path)
     try:
         content = _sidecar_bytes(path)
@@ -365,14 +368,14 @@ def sidecar_meta(path: str) -> dict[str, MetaValue]:
     except (ValueError, RecursionError) as error:
         raise ConversionError(f"{name} is not JSON: {error}") from error
     except OSError as error:
-        raise ConversionError(f"{name}: {in_words(error)}") from error
+        raise ConversionError(f"{name}: {reason_of(error)}") from error
     if not isinstance(values, Mapping):
-        raise ConversionError(f"{name} holds no JSON object")
+        raise ConversionError(f"{name} is not a JSON object")
     return plain_meta(values)
 
 
 def sidecar_names(path: str) -> tuple[str, str]:
-    """Where its metadata may be, the first that is there."""
+    """Possible paths of a file's sidecar; the first that exists counts."""
     return path + SIDECAR, os.path.splitext(path)[0] + SIDECAR
 
 
@@ -393,7 +396,8 @@ def _encodable(path: str) -> bool:
     return True
 
 
-def in_words(error: OSError) -> str:
+def reason_of(error: OSError) -> str:
+    """Why a file cannot be read, in words."""
     if isinstance(error, PermissionError):
         return "no permission to read it"
     return error.strerror or str(error)

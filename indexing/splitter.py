@@ -26,7 +26,7 @@ TITLE_SEPARATOR = " › "
 
 TokenSpans = Callable[[Sequence[str]], list[NDArray[np.int64]]]
 
-_PIECE = 65_536
+_SEGMENT = 65_536
 """Characters of a section that are tokenised at once, so that memory does not grow with the document."""
 _MAX_TITLE_TOKENS = 64
 _LONG_TOKEN = 64
@@ -71,8 +71,36 @@ _SPACE = re.compile(r"\s+")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A stretch of one section: passages come from [start, end), overlap may reach back to `lead`."""
+class SplitConfig:
+    """How documents become passages, as plain values that another process or machine can read.
+
+    `tokenizer` is an encoder's `tokenizer_json`; with an empty one documents have no passages. `max_tokens` is what
+    the encoder takes without its special tokens and prefix. `language` is a code, or "auto" to detect it.
+    """
+
+    tokenizer: str
+    passage_tokens: int
+    overlap_tokens: int
+    max_tokens: int
+    language: str
+
+    def splitter(self) -> Splitter:
+        from search_app.text import tokens
+
+        return Splitter(
+            tokens.TokenSpans(self.tokenizer),
+            passage_tokens=self.passage_tokens,
+            overlap_tokens=self.overlap_tokens,
+            max_tokens=self.max_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A range of one section. Passages come from [start, end); their overlap may reach back to `lead`.
+
+    `path` are the titles of the headings above it, outermost first.
+    """
 
     document: Document
     lead: int
@@ -82,21 +110,16 @@ class Piece:
     page: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """The passages of one piece, and how many characters they come from."""
-
-    passages: tuple[Passage, ...]
-    characters: int
-
-
 def version(passage_tokens: int, overlap_tokens: int) -> str:
-    """For the manifest: passages of another version do not belong into one index."""
+    """The splitter's version for the manifest: one index holds passages of one version only."""
     return f"{VERSION} {passage_tokens}/{overlap_tokens}"
 
 
 class Splitter:
-    """`max_tokens` is what the encoder takes without its special tokens and prefix: title and text fit into it."""
+    """Splits documents into passages of at most `passage_tokens`.
+
+    `max_tokens` is what the encoder takes without its special tokens and prefix: title and text fit into it together.
+    """
 
     def __init__(self, token_spans: TokenSpans, *, passage_tokens: int, overlap_tokens: int, max_tokens: int) -> None:
         self._token_spans = token_spans
@@ -108,51 +131,47 @@ class Splitter:
 
     def passages(self, document: Document) -> Iterator[Passage]:
         """All passages of a document in order."""
-        return (passage for stretch in self.stretches(document) for passage in stretch.passages)
+        return (passage for found in self.passage_lists(document) for passage in found)
 
-    def stretches(self, document: Document) -> Iterator[Stretch]:
-        """The document piece by piece, a few of them at a time through the tokenizer."""
-        waiting: list[Piece] = []
+    def passage_lists(self, document: Document) -> Iterator[list[Passage]]:
+        """The passages of one segment after the other; a few segments at a time go through the tokenizer."""
+        waiting: list[Segment] = []
         size = 0
-        for piece in pieces(document, overlap=self._overlap):
-            waiting.append(piece)
-            size += piece.end - piece.start
-            if size >= 4 * _PIECE:
-                yield from self._stretches(waiting)
+        for segment in segments(document, overlap=self._overlap):
+            waiting.append(segment)
+            size += segment.end - segment.start
+            if size >= 4 * _SEGMENT:
+                yield from self.split(waiting)
                 waiting, size = [], 0
-        yield from self._stretches(waiting)
+        yield from self.split(waiting)
 
-    def _stretches(self, pieces: Sequence[Piece]) -> Iterator[Stretch]:
-        for piece, found in zip(pieces, self.split(pieces), strict=True):
-            yield Stretch(tuple(found), piece.end - piece.start)
-
-    def split(self, pieces: Sequence[Piece]) -> list[list[Passage]]:
-        """One list of passages for each piece; the tokenizer is called once or twice for all of them."""
-        texts = [piece.document.text[piece.lead : piece.end] for piece in pieces]
+    def split(self, segments: Sequence[Segment]) -> list[list[Passage]]:
+        """One list of passages per segment; calls the tokenizer once or twice for all of them."""
+        texts = [segment.document.text[segment.lead : segment.end] for segment in segments]
         ranges: list[list[tuple[int, int, int]]] = []
-        for piece, text, spans in zip(pieces, texts, self._token_spans(texts) if texts else [], strict=True):
-            cutter = _Cutter(text, spans, first=piece.start - piece.lead, limit=self._limit, overlap=self._overlap)
+        for segment, text, spans in zip(segments, texts, self._token_spans(texts) if texts else [], strict=True):
+            cutter = _Cutter(text, spans, first=segment.start - segment.lead, limit=self._limit, overlap=self._overlap)
             ranges.append(list(cutter.leaves()))
         return [
             [
-                passage(piece.document, title=self._title(piece.path)[0], page=piece.page, start=start, end=end)
+                passage(segment.document, title=self._title(segment.path)[0], page=segment.page, start=start, end=end)
                 for start, end in found
             ]
-            for piece, found in zip(pieces, self._fit(pieces, ranges), strict=True)
+            for segment, found in zip(segments, self._fit(segments, ranges), strict=True)
         ]
 
     def _fit(
-        self, pieces: Sequence[Piece], ranges: Sequence[Sequence[tuple[int, int, int]]]
+        self, segments: Sequence[Segment], ranges: Sequence[Sequence[tuple[int, int, int]]]
     ) -> Iterator[list[tuple[int, int]]]:
-        """Makes offsets absolute, and halves what has more tokens on its own than it had inside its piece."""
-        for piece, found in zip(pieces, ranges, strict=True):
-            title, title_tokens = self._title(piece.path)
-            text = piece.document.text
+        """Makes offsets absolute, and halves what has more tokens on its own than it had inside its segment."""
+        for segment, found in zip(segments, ranges, strict=True):
+            title, title_tokens = self._title(segment.path)
+            text = segment.document.text
             fitting: list[tuple[int, int]] = []
             doubtful: list[tuple[int, int]] = []
             for start, end, tokens in found:
                 sure = title_tokens + tokens * 5 // 4 + 8 <= self._budget
-                (fitting if sure else doubtful).append((piece.lead + start, piece.lead + end))
+                (fitting if sure else doubtful).append((segment.lead + start, segment.lead + end))
             while doubtful:
                 encoded = [f"{title}\n{text[start:end]}" if title else text[start:end] for start, end in doubtful]
                 halves: list[tuple[int, int]] = []
@@ -203,15 +222,15 @@ def passage(document: Document, *, title: str, page: int | None, start: int, end
     )
 
 
-def pieces(document: Document, *, overlap: int) -> Iterator[Piece]:
-    """Sections between headings and page breaks, the long ones in stretches of at most `_PIECE` characters."""
+def segments(document: Document, *, overlap: int) -> Iterator[Segment]:
+    """Sections between headings and page breaks, the long ones in stretches of at most `_SEGMENT` characters."""
     text = document.text
     for start, end, path, page in _sections(document):
         first = start
         while start < end:
-            stop = _stretch_end(text, start, end)
+            stop = _segment_end(text, start, end)
             lead = start if start == first else max(first, start - 8 * overlap)
-            yield Piece(document, lead, start, stop, path, page)
+            yield Segment(document, lead, start, stop, path, page)
             start = stop
 
 
@@ -249,10 +268,10 @@ def _path(title: str, headings: list[str]) -> tuple[str, ...]:
     return tuple(levels)
 
 
-def _stretch_end(text: str, start: int, end: int) -> int:
-    if end - start <= _PIECE:
+def _segment_end(text: str, start: int, end: int) -> int:
+    if end - start <= _SEGMENT:
         return end
-    low, high = start + _PIECE // 2, start + _PIECE
+    low, high = start + _SEGMENT // 2, start + _SEGMENT
     best = (0, 0, high)
     for match in _BOUNDARY.finditer(text, low, high):
         place = match.end()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +23,7 @@ from indexing.cli.terminal import (
 
 if TYPE_CHECKING:
     from indexing.diff import Shard
+    from indexing.runner import Runner
 
 
 @click.command()
@@ -52,12 +51,12 @@ def plan(
     if as_json:
         print_json(result.to_dict())
     else:
-        work, counts = result.work, result.work.counts
+        diff, counts = result.diff, result.diff.counts
         for name, outcome in (("add", Outcome.ADDED), ("change", Outcome.CHANGED), ("remove", Outcome.REMOVED)):
-            print_list(name, work.sources(outcome))
-        print_reasons("skip", work.reasons(Outcome.SKIPPED))
+            print_list(name, diff.sources(outcome))
+        print_reasons("skip", diff.reasons(Outcome.SKIPPED))
         print_reasons("warning", result.warnings)
-        print_reasons("fail", work.reasons(Outcome.FAILED))
+        print_reasons("fail", diff.reasons(Outcome.FAILED))
         click.echo(
             f"{counts.added} to add, {counts.changed} to change, {counts.unchanged} unchanged, "
             f"{counts.removed} to remove, {counts.skipped} skipped, {counts.failed} failed"
@@ -66,11 +65,11 @@ def plan(
             f"{result.passages} passages, {result.tokens} tokens, {result.passages_to_encode} passages to encode: "
             f"about {duration(result.seconds)}"
         )
-        for share in work.shares:
-            whose = ", the one above" if share.shard == str(shard) else ""
-            click.echo(f"shard {share.shard} takes {share.files} files, {share.bytes} bytes{whose}")
-    failed = result.work.counts.failed
-    result.work.close()
+        for size in diff.shard_sizes:
+            whose = ", the one above" if size.shard == str(shard) else ""
+            click.echo(f"shard {size.shard} takes {size.files} files, {size.bytes} bytes{whose}")
+    failed = result.diff.counts.failed
+    result.diff.close()
     sys.exit(1 if failed else 0)
 
 
@@ -95,12 +94,12 @@ def apply(
         raise click.UsageError("--shard shares out the work without Ray: leave --workers and --ray out")
     settings = options.load(home, collection, model=encoder)
     require(paths)
-    run: Callable[..., job.Summary] = partial(job.apply, shard=shard) if shard else job.apply
+    runner: Runner | None = None
     if workers or ray:
-        from indexing.cluster import driver as cluster
+        from indexing.cluster.driver import RayRunner
 
-        cluster.check(settings, address=ray or "")
-        run = partial(cluster.apply, workers=workers or 0, address=ray or "")
+        runner = RayRunner(workers=workers or 0, address=ray or "")
+        runner.check(settings)
     model = options.load_encoder(settings)
     bar = Progress(as_json, "indexing")
 
@@ -110,9 +109,9 @@ def apply(
 
     try:
         with Interrupt() as interrupt:
-            summary = run(
+            summary = job.apply(
                 paths, settings=settings, encoder=model, collection=collection, include=include, exclude=exclude,
-                rebuild=rebuild, start=bar.start, progress=progress,
+                rebuild=rebuild, shard=shard, runner=runner, start=bar.start, progress=progress,
             )  # fmt: skip
     finally:
         bar.close()

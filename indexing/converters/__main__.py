@@ -1,6 +1,6 @@
 """The converter's own process: one JSON request a line in, one JSON reply a line out, documents into a spool file.
 
-The first line in is the recipe by which documents become passages, or null where they stay whole. Limits are set
+The first line in is the config by which documents become passages, or null where they stay whole. Limits are set
 before the first file is touched. Nothing is pickled, so a file that takes over this process can hand back nothing but
 text.
 """
@@ -53,12 +53,12 @@ def main() -> None:
         replies.flush()
 
 
-def _lines(recipe: dict[str, Any] | None) -> Lines:
-    if recipe is None:
+def _lines(config: dict[str, Any] | None) -> Lines:
+    if config is None:
         return _whole
-    from indexing.split_config import SplitConfig
+    from indexing.splitter import SplitConfig
 
-    return _split(SplitConfig(**recipe).splitter() if recipe["tokenizer"] else None)
+    return _split(SplitConfig(**config).splitter() if config["tokenizer"] else None)
 
 
 def _whole(request: dict[str, Any], content: Content) -> Iterator[object]:
@@ -69,15 +69,14 @@ def _split(splitter: Splitter | None) -> Lines:
     from search_app.types import Document
 
     def lines(request: dict[str, Any], content: Content) -> Iterator[object]:
-        """The document, then of each stretch how many characters it has, its passages' title and page and places."""
-        meta = {**content.meta, **request["over"]}
-        title = str(request["over"].get("title") or content.title or request["stem"])
+        """The document, then for each list of passages their title, page and character ranges."""
+        meta = {**content.meta, **request["overrides"]}
+        title = str(request["overrides"].get("title") or content.title or request["stem"])
         yield content.to_json() | {"title": title, "meta": meta, "warnings": ()}
         document = Document("", title, content.text, "", headings=content.headings, pages=content.pages)
-        for stretch in splitter.stretches(document) if splitter is not None else ():
-            found = stretch.passages
-            path, page = (found[0].title, found[0].page) if found else ("", None)
-            yield stretch.characters, path, page, [(passage.start, passage.end) for passage in found]
+        for found in splitter.passage_lists(document) if splitter is not None else ():
+            if found:
+                yield found[0].title, found[0].page, [(passage.start, passage.end) for passage in found]
 
     return lines
 

@@ -19,8 +19,7 @@ from indexing import sources as files
 from indexing.conversion import FileSplitter
 from indexing.converters.content import Content
 from indexing.job import split_config_of
-from indexing.split_config import SplitConfig
-from indexing.splitter import Splitter
+from indexing.splitter import SplitConfig, Splitter
 from search_app import types
 from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
 from search_app.hardware import detect
@@ -67,14 +66,14 @@ class SearchAppConverter:
         with FileSplitter(documents_only) as splitter:
             for file in files.scan(paths, include=self._include, exclude=self._exclude):
                 if not isinstance(file, files.SourceFile):
-                    if isinstance(file, files.LeftOut):
+                    if isinstance(file, files.SkippedFile):
                         _log.warning("%s: %s", file.source, file.reason)
                     continue
                 converted = splitter.convert(file, "")
-                if converted.spool is None:
-                    _log.warning("%s: %s", file.source, converted.reason)
-                for part in converted.parts():
-                    yield from (_from_document(document, meta) for document in part.documents)
+                if converted.failure is not None:
+                    _log.warning("%s: %s", file.source, converted.failure.reason)
+                for chunk in converted.chunks():
+                    yield from (_from_document(document, meta) for document in chunk.documents)
                 converted.discard()
 
 

@@ -29,11 +29,11 @@ def main(url: str, prefix: str, which: str, first: str, last: str, pause: str = 
         known = {record.path: record.digest for record in writer.files()}
         for number in range(int(first), int(last)):
             one = file(number)
-            if shard.takes(one.record.path) and known.get(one.record.path) != one.record.digest:
+            if shard.contains(one.record.path) and known.get(one.record.path) != one.record.digest:
                 assert writer.write([one]) == []
                 print(number, flush=True)
                 time.sleep(float(pause))
-        gone = [path for path in known if shard.takes(path) and not int(first) <= int(path[-3:]) < int(last)]
+        gone = [path for path in known if shard.contains(path) and not int(first) <= int(path[-3:]) < int(last)]
         writer.remove_files(gone)
         print("missing:", list(writer.finish()), flush=True)
 

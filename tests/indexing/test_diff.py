@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from indexing import sources
-from indexing.diff import Counts, IndexDiff, Outcome, Shard, compare
+from indexing.diff import Counts, IndexDiff, Outcome, Shard, diff
 from indexing.sources import SourceFile, scan
 from search_app.errors import ConfigurationError
 from search_app.protocols import FileRecord
@@ -42,7 +42,7 @@ def test_files_are_sorted_by_what_became_of_them(folder: Path) -> None:
     (folder / "part0" / "4.txt").write_text("another text")
     (folder / "new.txt").write_text("new")
     (folder / "picture.png").write_text("x")
-    with compare(scan([folder]), known) as work:
+    with diff(scan([folder]), known) as work:
         assert work.counts == Counts(added=1, changed=1, unchanged=3, removed=2, skipped=2)
         assert [os.path.basename(file.path) for file, _ in work.to_index()] == ["new.txt", "4.txt"]
         assert [digest for _, digest in work.to_index()] == [sources.digest(file) for file, _ in work.to_index()]
@@ -55,7 +55,7 @@ def test_files_are_sorted_by_what_became_of_them(folder: Path) -> None:
 def test_an_unchanged_file_is_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = records(folder)
     monkeypatch.setattr(sources, "digest", lambda file: pytest.fail(f"{file.path} was read"))
-    with compare(scan([folder]), known) as work:
+    with diff(scan([folder]), known) as work:
         assert work.counts == Counts(unchanged=6)
 
 
@@ -63,15 +63,15 @@ def test_what_no_path_covers_is_left_as_it_is(folder: Path) -> None:
     known = records(folder)
     for path in ("part0/0.txt", "part1/1.txt"):
         (folder / path).unlink()
-    with compare(scan([folder / "part1"]), known) as work:
+    with diff(scan([folder / "part1"]), known) as work:
         assert names(work, Outcome.REMOVED) == ["1.txt"]
 
 
 def test_a_file_that_cannot_be_indexed_after_all_is_counted_as_that(folder: Path) -> None:
-    with compare(scan([folder]), ()) as work:
+    with diff(scan([folder]), ()) as work:
         for file, _ in work.to_index():  # it may be told while the files are gone through
             if file.path.endswith("3.txt"):
-                work.set_aside(file.path, Outcome.FAILED, "broken")
+                work.mark(file.path, Outcome.FAILED, "broken")
         assert work.counts == Counts(added=5, failed=1)
         assert [(os.path.basename(skip.source), skip.reason) for skip in work.reasons(Outcome.FAILED)] == [
             ("3.txt", "broken")
@@ -81,9 +81,9 @@ def test_a_file_that_cannot_be_indexed_after_all_is_counted_as_that(folder: Path
 
 def test_moved_bytes_are_known(folder: Path) -> None:
     known = records(folder)
-    with compare(scan([folder]), known) as work:
-        assert work.knows(known[0].digest)
-        assert not work.knows("0" * 64)
+    with diff(scan([folder]), known) as work:
+        assert work.has_content(known[0].digest)
+        assert not work.has_content("0" * 64)
 
 
 def test_shards_share_out_files_and_removals_without_gaps_or_doubles(folder: Path) -> None:
@@ -97,7 +97,7 @@ def test_shards_share_out_files_and_removals_without_gaps_or_doubles(folder: Pat
     removed: list[str] = []
     unchanged = 0
     for index in (1, 2, 3):
-        with compare(scan([folder]), known, shard=Shard(index, 3)) as work:
+        with diff(scan([folder]), known, shard=Shard(index, 3)) as work:
             assert 0 < work.counts.added < 20
             added += names(work, Outcome.ADDED)
             removed += names(work, Outcome.REMOVED)
@@ -108,7 +108,7 @@ def test_shards_share_out_files_and_removals_without_gaps_or_doubles(folder: Pat
 
 
 def test_a_shard_is_the_same_on_every_machine() -> None:
-    taken = [Shard(index, 4).takes("/srv/handbook/guide.pdf") for index in (1, 2, 3, 4)]
+    taken = [Shard(index, 4).contains("/srv/handbook/guide.pdf") for index in (1, 2, 3, 4)]
     assert taken == [True, False, False, False]
     assert Shard.parse(" 2/4 ") == Shard(2, 4)
     assert str(Shard(2, 4)) == "2/4"
@@ -121,7 +121,7 @@ def test_what_is_no_shard_names_the_option(text: str) -> None:
 
 
 def test_the_scratch_file_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
-    with compare(scan([folder]), (), folder=tmp_path / "spool") as work:
+    with diff(scan([folder]), (), folder=tmp_path / "spool") as work:
         assert list((tmp_path / "spool").iterdir()) == []
         assert len(list(work.to_index())) == 6
 

@@ -1,4 +1,4 @@
-"""Files through several processes: order, the passages of one thread, room on disk, and deaths."""
+"""Converting in several processes: order, the same passages as one thread, bounded spool, killed processes."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ import samples
 from fakes import HashEncoder
 
 from indexing import sources
+from indexing.batches import FileChunk, FileFailure
 from indexing.conversion import Conversions, FileSplitter
 from indexing.converters import convert
 from indexing.diff import Outcome
-from indexing.pipeline.parts import SplitPart
 from indexing.sandbox import Limits
 from indexing.sources import SourceFile
-from indexing.split_config import SplitConfig
+from indexing.splitter import SplitConfig
 from indexing.spool import spool_folder
 from search_app.errors import SearchAppError
 from search_app.types import Passage
 
-RECIPE = SplitConfig(
+CONFIG = SplitConfig(
     HashEncoder().tokenizer_json(), passage_tokens=48, overlap_tokens=8, max_tokens=94, language="auto"
 )
 TEXT = "\n\n".join(
@@ -64,7 +64,7 @@ def through(tmp_path: Path) -> Iterator[Callable[..., Conversions]]:
     opened: list[Conversions] = []
 
     def make(found: Any, **options: Any) -> Conversions:
-        opened.append(Conversions(found, RECIPE, folder=tmp_path, **options))
+        opened.append(Conversions(found, CONFIG, folder=tmp_path, **options))
         return opened[-1]
 
     yield make
@@ -72,22 +72,17 @@ def through(tmp_path: Path) -> Iterator[Callable[..., Conversions]]:
         item.close()
 
 
-def parts(conversions: Conversions, characters: int = 20_000) -> list[SplitPart]:
-    found: list[SplitPart] = []
-    while not conversions.exhausted:
-        found += conversions.take(characters).items
-    return found
+def chunks(conversions: Conversions) -> list[FileChunk]:
+    return [item for item in conversions if isinstance(item, FileChunk)]
 
 
-def test_passages_are_those_of_a_single_thread_in_the_order_of_the_files(
-    docs: Path, through: Callable[..., Conversions]
-) -> None:
-    found = parts(through(files(docs), processes=3, part_characters=5_000))
-    names = [name for name, _ in groupby(os.path.basename(part.record.path) for part in found)]
+def test_passages_are_those_of_a_single_thread_in_file_order(docs: Path, through: Callable[..., Conversions]) -> None:
+    found = chunks(through(files(docs), processes=3, chunk_characters=5_000))
+    names = [name for name, _ in groupby(os.path.basename(chunk.record.path) for chunk in found)]
     assert names == sorted(path.name for path in docs.iterdir() if not path.name.endswith(".meta.json"))
-    documents = [document for part in found for document in part.documents]
-    passages = [passage for part in found for passage in part.passages]
-    splitter = RECIPE.splitter()
+    documents = [document for chunk in found for document in chunk.documents]
+    passages = [passage for chunk in found for passage in chunk.passages]
+    splitter = CONFIG.splitter()
     expected: list[Passage] = [passage for document in documents for passage in splitter.passages(document)]
     assert passages == expected
     assert len(passages) > 200
@@ -97,66 +92,65 @@ def test_passages_are_those_of_a_single_thread_in_the_order_of_the_files(
     assert {document.title for document in records} == {"Records"}
     assert {document.meta["team"] for document in records} == {"search"}
     assert {document.language for document in documents if document.source.endswith(".html")} == {"de"}
-    assert sum(part.bytes for part in found) == sum(file.size for file, _ in files(docs))
+    assert sum(chunk.bytes for chunk in found) == sum(file.size for file, _ in files(docs))
 
 
-def test_a_file_that_kills_its_process_costs_only_itself(docs: Path, through: Callable[..., Conversions]) -> None:
+def test_a_file_that_kills_its_process_is_the_only_one_to_fail(docs: Path, through: Callable[..., Conversions]) -> None:
     (docs / "c2.json").write_text("[" + "[[],[]]," * 2_000_000 + "0]")
     (docs / "c3.pdf").write_bytes(b"no pdf")
-    aside: list[tuple[str, Outcome]] = []
-    conversions = through(
-        files(docs),
-        processes=2,
-        limits=Limits(memory=300 << 20),
-        set_aside=lambda path, outcome, reason: aside.append((os.path.basename(path), outcome)),
-    )
-    whole = {os.path.basename(part.record.path) for part in parts(conversions) if part.last}
-    assert aside == [("c2.json", Outcome.FAILED), ("c3.pdf", Outcome.FAILED)]
+    found = list(through(files(docs), processes=2, limits=Limits(memory=300 << 20)))
+    whole = {os.path.basename(item.record.path) for item in found if isinstance(item, FileChunk) and item.last}
+    failures = [(os.path.basename(item.path), item.outcome) for item in found if isinstance(item, FileFailure)]
+    assert failures == [("c2.json", Outcome.FAILED), ("c3.pdf", Outcome.FAILED)]
     assert whole == {path.name for path in docs.iterdir()} - {"c2.json", "c3.pdf", "e.jsonl.meta.json"}
 
 
-def test_what_waits_on_disk_is_bounded(tmp_path: Path, through: Callable[..., Conversions]) -> None:
+def test_spool_files_on_disk_are_bounded(tmp_path: Path, through: Callable[..., Conversions]) -> None:
     root = tmp_path / "many"
     root.mkdir()
     for number in range(60):
         (root / f"{number:02}.txt").write_text(TEXT * 6)  # some 100 KB
     conversions = through(files(root), processes=2, spool_bytes=500_000)
-    conversions.take(1)
-    deadline = time.monotonic() + 60
-    while conversions.held_up == 0.0 and time.monotonic() < deadline:
-        waiting = sum(path.stat().st_size for path in tmp_path.rglob("*.jsonl"))
-        assert waiting < 1_500_000
-        conversions.take(100_000)
-    assert conversions.held_up > 0
+    count = 0
+    for chunk in conversions:
+        count += isinstance(chunk, FileChunk) and chunk.last
+        time.sleep(0.02)
+        assert sum(path.stat().st_size for path in tmp_path.rglob("*.jsonl")) < 1_500_000
+    assert count == 60
+    assert conversions.waited_for_room > 0
 
 
-def test_one_file_larger_than_the_room_goes_through_alone(tmp_path: Path, through: Callable[..., Conversions]) -> None:
+def test_a_file_larger_than_the_spool_limit_is_converted(tmp_path: Path, through: Callable[..., Conversions]) -> None:
     large = tmp_path / "large.jsonl"
     large.write_text("".join(json.dumps({"text": f"Record {n}. {TEXT[:500]}"}) + "\n" for n in range(600)))
     (tmp_path / "small.txt").write_text("small")
     found = [pair for path in (large, tmp_path / "small.txt") for pair in files(path)]
-    conversions = through(found, spool_bytes=100_000, part_characters=20_000)
-    assert sum(len(part.documents) for part in parts(conversions)) == 601
+    conversions = through(found, spool_bytes=100_000, chunk_characters=20_000)
+    assert sum(len(chunk.documents) for chunk in chunks(conversions)) == 601
 
 
-def test_an_error_of_whoever_names_the_files_comes_out_in_its_place(
+def test_an_error_of_the_file_list_is_raised_after_the_files_before_it(
     docs: Path, through: Callable[..., Conversions]
 ) -> None:
     def broken() -> Iterator[tuple[SourceFile, str]]:
         yield from files(docs)[:3]
         raise SearchAppError("the list is damaged")
 
-    conversions = through(broken(), processes=2)
-    seen = [part for _ in range(3) for part in conversions.take(1).items]
+    found: list[FileChunk | FileFailure] = []
     with pytest.raises(SearchAppError, match="damaged"):
-        conversions.take(1)
-    assert [os.path.basename(part.record.path) for part in seen if part.last] == ["a.txt", "b.pdf", "c.md"]
+        found.extend(through(broken(), processes=2))
+    whole = [os.path.basename(item.record.path) for item in found if isinstance(item, FileChunk) and item.last]
+    assert whole == [
+        "a.txt",
+        "b.pdf",
+        "c.md",
+    ]
 
 
-def test_a_full_disk_is_the_jobs_error_and_not_the_files(
+def test_a_full_disk_fails_the_job_and_not_the_file(
     docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with FileSplitter(RECIPE, folder=tmp_path) as splitter:
+    with FileSplitter(CONFIG, folder=tmp_path) as splitter:
         (folder,) = (path for path in tmp_path.iterdir() if path.name.startswith("search-index-"))
         (folder / "1.jsonl").symlink_to("/dev/full")
         with pytest.raises(SearchAppError, match="no space left"):
@@ -164,7 +158,7 @@ def test_a_full_disk_is_the_jobs_error_and_not_the_files(
         assert splitter.convert(*files(docs)[0]).record is not None
 
 
-def test_folders_of_killed_jobs_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+def test_spool_folders_of_killed_jobs_are_deleted_and_those_of_running_jobs_kept(tmp_path: Path) -> None:
     left = tmp_path / "home" / "spool" / "left"
     left.mkdir(parents=True)
     (left / "1.jsonl").write_text("{}")
@@ -177,8 +171,8 @@ def test_folders_of_killed_jobs_go_and_those_of_living_ones_stay(tmp_path: Path)
     assert not (tmp_path / "home" / "spool").exists()
 
 
-def test_a_process_whose_job_was_killed_ends_in_the_middle_of_a_file(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.txt")  # reading it takes for ever
+def test_a_converter_ends_in_the_middle_of_a_file_when_its_job_is_killed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")  # reading it never ends
     code = textwrap.dedent(f"""
         import threading
         from pathlib import Path
@@ -204,7 +198,7 @@ def test_a_process_whose_job_was_killed_ends_in_the_middle_of_a_file(tmp_path: P
     pytest.fail("it lives on")
 
 
-def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_home_is_named_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file")
     with pytest.raises(SearchAppError, match=r"home/spool: Not a directory"), spool_folder(tmp_path / "home"):
         pass

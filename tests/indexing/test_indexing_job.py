@@ -20,6 +20,7 @@ from fakes import HashEncoder
 
 from indexing import job
 from indexing.job import Summary
+from indexing.runner import LocalRunner
 from indexing.sandbox import Limits
 from search_app.errors import ConfigurationError, IndexBusy, IndexMismatch
 from search_app.manifest import encoded_text
@@ -308,7 +309,7 @@ def test_a_file_that_vanishes_during_the_job_is_named(docs: Path, apply: Apply) 
     (docs / "note.md").write_text("changed")
     summary = apply(docs, start=vanish)
     assert counted(summary) == (0, 0, 4, 0, 2, 0)
-    assert "it vanished while the job ran" in [skip.reason for skip in summary.skips]
+    assert "it was deleted while the job ran" in [skip.reason for skip in summary.skips]
     assert counted(apply(docs))[3] == 1
 
 
@@ -407,9 +408,8 @@ class Slow(HashEncoder):
 
 
 def test_a_text_that_comes_again_before_it_is_written_is_encoded_once(
-    tmp_path: Path, settings: Settings, store: Callable[[], SqliteStore], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, settings: Settings, store: Callable[[], SqliteStore]
 ) -> None:
-    monkeypatch.setattr(job, "BATCH_CHARACTERS", 4000)
     root = tmp_path / "alike"
     root.mkdir()
     for number in range(60):
@@ -417,7 +417,8 @@ def test_a_text_that_comes_again_before_it_is_written_is_encoded_once(
     (root / "settings.json").write_text(json.dumps({"text": PARAGRAPHS[3], "title": "00"}))
     encoder = Slow(max_tokens=96)
     batches: list[int] = []
-    summary = job.apply([root], settings=settings, encoder=encoder, progress=batches.append)
+    runner = LocalRunner(batch_characters=4000)
+    summary = job.apply([root], settings=settings, encoder=encoder, runner=runner, progress=batches.append)
     assert len(batches) > 5
     assert summary.added == 61
     assert len(encoder.encoded) == len(set(encoder.encoded)) == summary.passages_encoded < summary.passages

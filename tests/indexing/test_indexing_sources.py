@@ -9,8 +9,8 @@ import pytest
 
 from indexing import sources
 from indexing.converters.content import ConversionError
-from indexing.diff import Counts, compare
-from indexing.sources import LeftOut, scan
+from indexing.diff import Counts, diff
+from indexing.sources import SkippedFile, scan
 from search_app.errors import ConfigurationError
 
 
@@ -32,7 +32,7 @@ def names(found: sources.Scan, root: Path) -> list[str]:
 
 
 def reasons(found: sources.Scan) -> dict[str, str]:
-    return {os.path.basename(item.source): item.reason for item in found if isinstance(item, LeftOut)}
+    return {os.path.basename(item.source): item.reason for item in found if isinstance(item, SkippedFile)}
 
 
 def test_a_walk_finds_the_known_formats_in_order_and_says_why_it_leaves_others_out(folder: Path) -> None:
@@ -56,7 +56,7 @@ def test_source_is_the_path_as_given_and_path_is_absolute(folder: Path, monkeypa
 
 
 def test_a_file_reached_through_two_paths_comes_once(folder: Path) -> None:
-    with compare(scan([folder, folder / "sub", folder / "b.txt"]), ()) as work:
+    with diff(scan([folder, folder / "sub", folder / "b.txt"]), ()) as work:
         assert work.counts == Counts(added=4, skipped=4)
 
 
@@ -110,7 +110,7 @@ def test_a_name_that_is_not_utf8_is_left_out(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
     [left_out] = scan([tmp_path])
-    assert isinstance(left_out, LeftOut)
+    assert isinstance(left_out, SkippedFile)
     assert "UTF-8" in left_out.reason
     left_out.source.encode()
 
@@ -130,7 +130,7 @@ def test_a_sidecar_belongs_to_its_file_and_changes_its_digest(folder: Path) -> N
 
 def test_a_sidecar_without_its_file_is_reported(folder: Path) -> None:
     (folder / "gone.md.meta.json").write_text("{}")
-    assert reasons(scan([folder]))["gone.md.meta.json"] == "metadata of a file that is not there"
+    assert reasons(scan([folder]))["gone.md.meta.json"] == "metadata of a file that does not exist"
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "\xff"])
@@ -148,13 +148,13 @@ def test_an_old_mtime_with_new_content_does_not_pass_as_unchanged(folder: Path) 
     time.sleep(2.1)
     [before] = scan([path]).files()
     record = sources.record_of(before, sources.digest(before), 1)
-    assert sources.surely_unchanged(before, record)
+    assert sources.is_unchanged(before, record)
     times = path.stat()
     path.write_text("c")
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     [after] = scan([path]).files()
     assert (after.size, after.modified_ns) == (before.size, before.modified_ns)
-    assert not sources.surely_unchanged(after, record)
+    assert not sources.is_unchanged(after, record)
 
 
 def test_only_what_is_clearly_gone_has_vanished(folder: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from indexing.splitter import Splitter, pieces, version
+from indexing.splitter import Splitter, segments, version
 from search_app.manifest import encoded_text
 from search_app.types import Document, Heading, Page, Passage
 
@@ -267,13 +267,13 @@ def test_a_text_of_50_mb_takes_linear_time_and_no_more_memory_than_it_needs() ->
 
     def seconds(text: str) -> float:
         began = time.process_time()
-        longest = max(piece.end - piece.lead for piece in pieces(document(text), overlap=32))
+        longest = max(segment.end - segment.lead for segment in segments(document(text), overlap=32))
         assert longest < 70_000
         return time.process_time() - began
 
     assert seconds(large) < 8 * 3 * seconds(small) + 1
     doc = document("".join([unit] * (50_000_000 // len(unit))))
-    found = list(pieces(doc, overlap=32))
+    found = list(segments(doc, overlap=32))
     assert found[0].start == 0
     assert found[-1].end == len(doc.text) > 49_000_000
     assert all(left.end == right.start for left, right in pairwise(found))

@@ -55,7 +55,7 @@ def test_an_index_that_holds_what_its_files_say_has_no_differences(settings: Set
 def test_a_document_with_another_text_than_its_file_is_named(settings: Settings) -> None:
     rewritten(settings, "3.md", text="another")
     (problem,) = found(settings)
-    assert "3.md is not in the index as it is read today: document 'Heading' has another text" in problem
+    assert "3.md differs from the index: document 'Heading' has another text" in problem
 
 
 def test_a_document_that_is_missing_is_named(settings: Settings) -> None:

@@ -18,7 +18,7 @@ from fakes import HashEncoder
 
 from indexing import job, objects, sources
 from indexing.job import Summary
-from indexing.sources import LeftOut, scan
+from indexing.sources import SkippedFile, scan
 from indexing.verification import differences
 from search_app.errors import BackendUnavailable, ConfigurationError, MissingExtra
 from search_app.settings import Settings
@@ -171,7 +171,7 @@ def test_a_prefix_a_glob_and_patterns_select(bucket: Any) -> None:
     assert names("s3://docs/other.txt") == ["s3://docs/other.txt"]
     assert names("s3://docs/guide/", exclude=["deep/*", "*.md"]) == ["s3://docs/guide/a.txt"]
     assert names("s3://docs", include=["*.txt"]) == ["s3://docs/guide/a.txt", "s3://docs/other.txt"]
-    assert {item.source: item.reason for item in scan(["s3://docs/guide"]) if isinstance(item, LeftOut)} == {
+    assert {item.source: item.reason for item in scan(["s3://docs/guide"]) if isinstance(item, SkippedFile)} == {
         "s3://docs/guide/.cache/d.txt": "hidden file",
         "s3://docs/guide/empty.txt": "empty file",
         "s3://docs/guide/picture.png": "unknown type .png",
@@ -213,7 +213,9 @@ def test_an_object_that_fails_costs_only_itself(bucket: Any, apply: Apply, store
     summary = apply("s3://docs/guide", start=vanish)
     assert (summary.added, summary.failed) == (2, 1)
     assert [problem.source for problem in summary.problems] == ["s3://docs/guide/broken.pdf"]
-    assert ("s3://docs/guide/a.txt", "it vanished while the job ran") in [(s.source, s.reason) for s in summary.skips]
+    assert ("s3://docs/guide/a.txt", "it was deleted while the job ran") in [
+        (s.source, s.reason) for s in summary.skips
+    ]
 
 
 def test_where_nothing_is_the_url_is_named_and_nothing_changes(bucket: Any, tmp_path: Path, apply: Apply) -> None:

@@ -20,7 +20,7 @@ from fakes import HashEncoder
 from indexing import job
 from indexing.cli import cli
 from indexing.deletion import delete
-from indexing.rebuild import Rebuilt, Rest, rebuild
+from indexing.rebuild import RebuildPlan, RebuildResult, rebuild
 from search_app.errors import IndexMismatch, IndexNotFound
 from search_app.protocols import FileRecord
 from search_app.settings import Settings
@@ -86,7 +86,7 @@ def test_another_encoder_gives_the_index_that_it_would_have_given_from_the_files
 
 
 def test_it_tells_how_far_it_is(settings: Settings) -> None:
-    began: list[Rest] = []
+    began: list[RebuildPlan] = []
     sizes: list[int] = []
     encoder = HashEncoder(**OTHER)
     rebuild(settings, encoder=encoder, batch_characters=4000, start=began.append, progress=sizes.append)
@@ -234,8 +234,8 @@ def stopped(settings: Settings) -> Settings:
     return settings
 
 
-def resumed(settings: Settings, encoder: HashEncoder) -> tuple[Rebuilt, Rest]:
-    began: list[Rest] = []
+def resumed(settings: Settings, encoder: HashEncoder) -> tuple[RebuildResult, RebuildPlan]:
+    began: list[RebuildPlan] = []
     return rebuild(settings, encoder=encoder, start=began.append), began[0]
 
 
