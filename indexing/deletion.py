@@ -1,4 +1,4 @@
-"""Taking documents out of an index by their ids, their source or a filter."""
+"""Delete documents from an index by id, source or filter."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PAGE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Documents, without their texts, and the ids that were asked for and are not in the index."""
+    """Documents to delete, without their texts, and the given ids that are not in the index."""
 
     documents: tuple[Document, ...]
     missing: tuple[str, ...] = ()
@@ -27,7 +27,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """How many documents were taken out, the ids that were not there, and the generation without them."""
+    """The number of deleted documents, the ids that were missing, and the index's generation afterwards."""
 
     deleted: int
     missing: tuple[str, ...]
@@ -42,9 +42,9 @@ def delete(
     sources: Sequence[str] = (),
     where: Filter | None = None,
 ) -> Deletion:
-    """Takes out the documents that `select` finds, all at once; readers see it with their next question.
+    """Delete the documents that `select` finds, in one transaction. Readers see it with their next question.
 
-    What is deleted stays deleted until its file changes or moves, or the index is built anew from the files.
+    A deleted document stays deleted until its file changes or moves, or until `apply` rebuilds the index.
     """
     found = select(settings, collection=collection, documents=documents, sources=sources, where=where)
     return remove(settings, found, collection=collection)
@@ -58,12 +58,12 @@ def select(
     sources: Sequence[str] = (),
     where: Filter | None = None,
 ) -> Selection:
-    """Documents with one of the ids, of a source that one of the globs matches, and that the filter holds for.
+    """Find documents by ids, globs of their source, and a filter; all that is given must match.
 
-    Of what is given, all must hold; nothing given is a ConfigurationError, as it would mean every document.
+    Raises ConfigurationError if nothing is given, as that would select every document.
     """
     if not documents and not sources and where is None:
-        raise ConfigurationError("nothing says which documents to delete", hint="give an id, a source or a filter")
+        raise ConfigurationError("no documents selected", hint="give an id, a source or a filter")
     with closing(open_catalog(settings)) as catalog, closing(catalog.open(check_collection_name(collection))) as index:
         if where is not None:
             filters.check(where, index.fields() or None)
@@ -79,7 +79,7 @@ def select(
 
 
 def remove(settings: Settings, selection: Selection, *, collection: str = "default") -> Deletion:
-    """Takes the selected documents out of the index; what is no longer there counts as missing."""
+    """Delete the selected documents. One that has been deleted since then is not counted."""
     with closing(open_catalog(settings)) as catalog, closing(catalog.open(check_collection_name(collection))) as index:
         deleted = 0
         if selection.documents:

@@ -1,6 +1,6 @@
-"""Objects in stores that are no folders of this machine, by their URL: the one place that knows fsspec.
+"""Files in object stores and on web servers, by URL. The one module that imports fsspec.
 
-Credentials and endpoints are the stores' own business: their libraries take them from the environment or a profile.
+The stores' own libraries take credentials and endpoints from the environment or a profile.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "
 _WEB = ("http", "https")
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "DefaultCredentialsError")
 _SECONDS = 60
-_SETTLED = 2
-"""Seconds; an object that was changed this recently may change again within the same second of its time."""
+_CLOCK_TICK = 2
+"""An object changed this recently, in seconds, may change again without a change of its time."""
 _UNCHANGED = "nothing was changed"
 
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """`version` is a fingerprint of what the store says of its content, `size` in bytes: 0 and None where it does not.
+    """An object in a store. `size` is in bytes, None if unknown; `version` a fingerprint of its content, 0 if unknown.
 
-    `modified_ns` is in whole seconds, which all answers of a store agree upon.
+    `modified_ns` is rounded to seconds, as some answers of a store are.
     """
 
     url: str
@@ -46,7 +46,7 @@ class Object:
 
 
 class Location:
-    """A URL that was given: an object, all below a prefix, or what a glob matches; `*` stays within a folder."""
+    """A URL given as PATH: an object, a prefix, or a glob, in which `*` does not cross folders."""
 
     def __init__(self, url: str) -> None:
         require(url)
@@ -56,17 +56,18 @@ class Location:
         self._pattern = re.compile(_fsspec().utils.glob_translate(url)) if glob else None
 
     def covers(self, url: str) -> bool:
+        """Whether the URL is at, under, or matched by this one."""
         if self._pattern is not None:
             return self._pattern.match(url) is not None
         return url == self.url or url.startswith(self.url.rstrip("/") + "/")
 
     def check(self) -> None:
-        """Asks once. Raises SearchAppError where nothing is there, or nobody may see it."""
+        """Raise SearchAppError if nothing is found or listing is not permitted."""
         with _listing(self.prefix):
             _info(_filesystem(scheme_of(self.prefix), os.getpid()), self.prefix)
 
     def objects(self) -> Iterator[Object]:
-        """All that it covers. Raises SearchAppError where the listing is not whole."""
+        """List all objects. Raises SearchAppError if the listing is not complete."""
         with _listing(self.prefix):
             for found in _objects(_filesystem(scheme_of(self.prefix), os.getpid()), self.prefix):
                 if self.covers(found.url):
@@ -74,27 +75,29 @@ class Location:
 
     @property
     def is_certain(self) -> bool:
-        """Is what a listing leaves out not there? A web server's page is no such listing."""
+        """Whether an object missing from a listing does not exist. A web server's page proves nothing."""
         return scheme_of(self.url) not in _WEB
 
 
 def is_url(path: str) -> bool:
+    """Whether the PATH has a scheme, such as s3://."""
     return _URL.match(path) is not None
 
 
 def scheme_of(url: str) -> str:
+    """The URL's scheme in lower case."""
     found = _URL.match(url)
     return found[1].lower() if found else ""
 
 
 def name_of(url: str) -> str:
-    """The last part, without what a web address asks."""
+    """The last part of the path, without a web address's query."""
     path = urlsplit(url).path if scheme_of(url) in _WEB else url
     return path.rstrip("/").rsplit("/", 1)[-1]
 
 
 def require(url: str) -> None:
-    """Raises MissingExtra, or ConfigurationError for a scheme that nobody knows; asks no server."""
+    """Raise MissingExtra, or ConfigurationError for an unknown scheme. Contacts no server."""
     scheme = scheme_of(url)
     utils = _fsspec(scheme)
     try:
@@ -105,12 +108,12 @@ def require(url: str) -> None:
         raise MissingExtra(f"what reads {scheme}://", _EXTRAS[scheme]) from error
     except ValueError as error:
         raise ConfigurationError(
-            f"no such kind of PATH: {url}", hint="give a folder, a file, or a URL as s3://BUCKET/PREFIX"
+            f"unknown kind of PATH: {url}", hint="give a folder, a file, or a URL such as s3://BUCKET/PREFIX"
         ) from error
 
 
 def describe(url: str) -> Object:
-    """Raises OSError: FileNotFoundError only where it is clearly not there."""
+    """Raises OSError; FileNotFoundError only if the object certainly does not exist."""
     require(url)
     with _as_os_errors():
         info = _info(_filesystem(scheme_of(url), os.getpid()), url)
@@ -120,6 +123,7 @@ def describe(url: str) -> Object:
 
 
 def is_gone(url: str) -> bool:
+    """Whether the object certainly does not exist."""
     try:
         describe(url)
     except FileNotFoundError:
@@ -130,14 +134,14 @@ def is_gone(url: str) -> bool:
 
 
 def download(url: str, to: Path) -> None:
-    """Raises OSError. Blocks of some megabytes are in memory."""
+    """Download in blocks of some megabytes. Raises OSError."""
     require(url)
     with _as_os_errors():
         _filesystem(scheme_of(url), os.getpid()).get_file(url, str(to))
 
 
 def read(url: str, *, most: int) -> bytes:
-    """All of it. Raises OSError, as where it is larger than `most` bytes."""
+    """Read the whole object. Raises OSError, also if it is larger than `most` bytes."""
     if (describe(url).size or 0) > most:
         raise OSError(errno.EFBIG, f"larger than {most >> 20} MB")
     with _as_os_errors():
@@ -146,7 +150,7 @@ def read(url: str, *, most: int) -> bytes:
 
 
 def close() -> None:
-    """Ends all connections; what comes later opens them anew."""
+    """Close all connections; they are reopened when needed."""
     _filesystem.cache_clear()
 
 
@@ -160,10 +164,10 @@ def _fsspec(scheme: str = "") -> Any:
 
 @functools.cache
 def _filesystem(scheme: str, process: int) -> Any:
-    """One for all threads; what one process has opened is of no use to its child."""
+    """One for all threads of a process; a child process cannot use its parent's."""
     options: dict[str, Any] = {}
     if _EXTRAS.get(scheme) == "s3":
-        options["max_concurrency"] = 1  # several parts of one object at once would be held in memory
+        options["max_concurrency"] = 1  # parallel parts of an object would be kept in memory
     if scheme in _WEB:
         import aiohttp
 
@@ -187,7 +191,7 @@ def _objects(filesystem: Any, url: str) -> Iterator[Object]:
 
 
 def _pages(filesystem: Any, url: str) -> Iterator[Object]:
-    """S3's own listing, a thousand keys at a time: `find` and `walk` would hold all of them."""
+    """S3's own listing, a thousand keys at a time; `find` and `walk` would keep all in memory."""
     bucket, key, _ = filesystem.split_path(url)
     request = {"Bucket": bucket, "Prefix": key.rstrip("/") + "/" if key else ""}
     while True:
@@ -201,7 +205,7 @@ def _pages(filesystem: Any, url: str) -> Iterator[Object]:
 
 
 def _walk(filesystem: Any, url: str) -> Iterator[Object]:
-    """Folder by folder, each in order of name."""
+    """All objects, folder by folder, in order of name."""
     is_web = scheme_of(url) in _WEB
     root = url.rstrip("/")
     stripped = root if is_web else filesystem._strip_protocol(url).rstrip("/")
@@ -213,7 +217,7 @@ def _walk(filesystem: Any, url: str) -> Iterator[Object]:
         for name in sorted(entries):
             found = root + name[len(stripped) :]
             if is_web and re.search(r"[?#]|/\.\./", found):
-                continue  # a page's own links, as those that sort it
+                continue  # the page's own links, such as those that sort it
             if entries[name]["type"] == "directory":
                 folders.append(found.rstrip("/"))
             else:
@@ -226,7 +230,7 @@ def _info(filesystem: Any, url: str) -> dict[str, Any]:
         info: dict[str, Any] = filesystem.info(url)
         return info
     except FileNotFoundError as error:
-        if scheme_of(url) in _WEB and error.__cause__ is not None:  # whatever went wrong there is "not found"
+        if scheme_of(url) in _WEB and error.__cause__ is not None:  # which reports every error as "not found"
             raise error.__cause__ from None
         raise
 
@@ -236,10 +240,10 @@ def _object(url: str, info: dict[str, Any]) -> Object:
                                                     "created") if info.get(name)), None))  # fmt: skip
     named = next((info[name] for name in ("ETag", "etag", "md5Hash", "Content-MD5", "Digest") if info.get(name)), None)
     seconds = int(modified.timestamp()) if modified else 0
-    says = named or (seconds if seconds < time.time() - _SETTLED else 0)
+    content = named or (seconds if seconds < time.time() - _CLOCK_TICK else 0)
     version = 0
-    if says and info.get("size") is not None:
-        digest = hashlib.sha256(f"{says}".encode()).digest()
+    if content and info.get("size") is not None:
+        digest = hashlib.sha256(f"{content}".encode()).digest()
         version = int.from_bytes(digest[:8]) >> 2 or 1
     return Object(url, info.get("size"), version, seconds * 1_000_000_000)
 
@@ -261,7 +265,7 @@ def _as_os_errors() -> Iterator[None]:
         yield
     except (OSError, SearchAppError):
         raise
-    except Exception as error:  # each store's library has exceptions of its own
+    except Exception as error:  # each store's library has its own exceptions
         status = getattr(error, "status", None)
         if status in (404, 410):
             raise FileNotFoundError(_in_a_line(error)) from error
@@ -277,17 +281,17 @@ def _listing(url: str) -> Iterator[None]:
             yield
     except FileNotFoundError as error:
         raise ConfigurationError(
-            f"nothing is there: {url}", hint=f"{_UNCHANGED}; check the PATH and run the command again"
+            f"no such object or prefix: {url}", hint=f"{_UNCHANGED}; check the PATH and try again"
         ) from error
     except PermissionError as error:
         raise ConfigurationError(
             f"no permission to list {url} ({_in_a_line(error)})",
-            hint=f"{_UNCHANGED}; check the credentials that the environment or a profile gives, as AWS_PROFILE",
+            hint=f"{_UNCHANGED}; check the credentials in the environment or profile, such as AWS_PROFILE",
         ) from error
     except OSError as error:
         raise BackendUnavailable(
             f"cannot list {url} ({_in_a_line(error)})",
-            hint=f"{_UNCHANGED}; check the network and the endpoint, as AWS_ENDPOINT_URL, and run the command again",
+            hint=f"{_UNCHANGED}; check the network and the endpoint, such as AWS_ENDPOINT_URL, and try again",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The converter's process, from outside: started when needed, limited, and replaced when a file kills or hangs it."""
+"""Run converters in a separate process with limits, and replace it when a file kills or hangs it."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).resolve().parents[1]
 _IDLE = 0.02
-"""A process that took less than this share of its wall clock hangs; others only have to wait for a busy machine."""
+"""A process with a smaller share of processor time hangs; one with more is only slowed by a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """For one file: bytes of address space, seconds of processor time plus some a megabyte.
+    """Limits per file: `memory` in bytes of address space; processor time in seconds, plus more per megabyte.
 
-    A process that does nothing is stopped after double that by the clock.
+    A process that hangs is stopped after twice that time on the clock.
     """
 
     memory: int = 2 << 30
@@ -42,6 +42,7 @@ class Limits:
     seconds_per_megabyte: float = 3
 
     def for_size(self, size: int) -> float:
+        """Seconds of processor time for a file of `size` bytes."""
         return self.seconds + self.seconds_per_megabyte * size / (1 << 20)
 
 
@@ -49,9 +50,9 @@ DEFAULT_LIMITS = Limits()
 
 
 class Sandbox:
-    """Converts one file at a time. Documents wait in a spool file, so a file that fails leaves nothing half done.
+    """Converts one file at a time into a spool file, and with a `config` splits it into passages too.
 
-    With a `config` they are split as well. Spool files lie in `folder`, or in one of its own.
+    Spool files go to `folder`, or to a temporary one. A context manager.
     """
 
     def __init__(
@@ -75,9 +76,10 @@ class Sandbox:
     def convert(
         self, path: Path, kind: str, size: int, *, stem: str = "", overrides: Mapping[str, MetaValue] | None = None
     ) -> Spool:
-        """`stem` and `overrides` are for the config.
+        """Convert the file of format `kind` and `size` bytes.
 
-        Raises ConversionError with the reason; FileNotFoundError where the file is gone.
+        When it is split, `stem` is the fallback for its title and `overrides` replaces metadata. Raises ConversionError
+        with the reason, FileNotFoundError if the file has been deleted, SearchAppError if the disk is full.
         """
         self._count += 1
         spool = Path(self._folder.name, f"{self._count}.jsonl")
@@ -89,11 +91,11 @@ class Sandbox:
         try:
             reply = self._ask(request, wall=2 * seconds)
             if reply.get("exhausted"):
-                self._stop()  # what is left of its memory may not do for the next file
+                self._stop()  # its remaining memory may not be enough for the next file
             if reply.get("full"):
                 raise SearchAppError(
                     f"no space left for converted files in {spool.parent.parent}",
-                    hint="free some, or lower indexing.spool_mb, and run the same command again",
+                    hint="free some space or lower indexing.spool_mb, then run the same command again",
                 )
             if reply.get("vanished"):
                 raise FileNotFoundError(path)
@@ -105,7 +107,7 @@ class Sandbox:
         return Spool(spool, int(reply["documents"]), int(reply["characters"]), tuple(map(str, reply["warnings"])))
 
     def interrupt(self) -> None:
-        """From another thread: the file that is being converted fails, and no other is begun."""
+        """From another thread: make the current file fail, and start no other."""
         self._closed = True
         if (process := self._process) is not None:
             process.kill()
@@ -137,11 +139,10 @@ class Sandbox:
             self._stop()
         if self._process is None:
             path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
-            # Many processes beside the encoder: threads of their own would only get into its way, and each one
-            # costs address space, which is limited.
+            # One thread each: more would slow down the encoder and use up the limited address space.
             single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
             self._process = process = subprocess.Popen(
-                # -P: a document folder's own lxml.py must not be imported because someone stands in that folder.
+                # -P: do not import an lxml.py from the current folder.
                 [sys.executable, "-P", "-m", "indexing.converters", str(self._limits.memory)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -150,7 +151,7 @@ class Sandbox:
                     **os.environ, **single, "TOKENIZERS_PARALLELISM": "false", "MALLOC_ARENA_MAX": "1",
                     "PYTHONPATH": path, "PYTHONUTF8": "1",
                 },
-                process_group=0,  # Ctrl-C goes to the job, which then ends this process
+                process_group=0,  # Ctrl-C goes to the job only, which then ends this process
             )  # fmt: skip
             if self._closed:
                 process.kill()
@@ -168,7 +169,7 @@ class Sandbox:
         _close_pipes(process)
         if code == -signal.SIGXCPU:
             return f"converting it took more than {seconds} s of processor time"
-        return f"the converter died of it ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
+        return f"the converter died ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
 
     def _stop(self) -> None:
         process, self._process = self._process, None
@@ -179,7 +180,7 @@ class Sandbox:
 
 
 def _read_line(descriptor: int, *, wall: float, pid: int) -> bytes:
-    """A line, or b"" where the other end closed; TimeoutError where the process does nothing for `wall` seconds."""
+    """Read a line, or b"" at the end. Raises TimeoutError if the process is idle for `wall` seconds."""
     line = b""
     deadline = time.monotonic() + wall
     worked = _processor_seconds(pid)
@@ -199,7 +200,7 @@ def _read_line(descriptor: int, *, wall: float, pid: int) -> bytes:
 
 
 def _processor_seconds(pid: int) -> float:
-    """What a process has used; 0 where the system does not say."""
+    """Processor time of a process; 0 if unknown."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -210,5 +211,5 @@ def _processor_seconds(pid: int) -> float:
 def _close_pipes(process: subprocess.Popen[bytes]) -> None:
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
-            with contextlib.suppress(OSError):  # what was not flushed was meant for a process that is gone
+            with contextlib.suppress(OSError):  # unflushed data was for a process that has ended
                 pipe.close()

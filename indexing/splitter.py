@@ -1,10 +1,10 @@
-"""Documents to passages, on the encoder's own tokens.
+"""Split documents into passages, measured in the encoder's own tokens.
 
-A section (from one heading to the next, within one page) that is too long is cut at a boundary inside it, and its
-halves again. Among boundaries of the same kind the one whose surrounding characters hash highest is taken, so where
-the cuts fall is decided by the text around them and not by a count from the top: editing a paragraph leaves the
-passages before and after it as they were. (The idea of content-defined chunking, e.g. Muthitacharoen et al., LBFS,
-SOSP 2001, applied top-down.) Every non-whitespace character ends up in at least one passage.
+A section goes from one heading to the next within one page. If it is too long, it is cut at a boundary, and its parts
+again. Of several boundaries of the best kind, the one with the highest hash of its surrounding characters is the cut.
+So the text around it decides, not a count from the top: editing a paragraph leaves the passages before and after it
+unchanged. This is content-defined chunking (Muthitacharoen et al., LBFS, SOSP 2001), applied top-down. Every
+non-whitespace character is in at least one passage.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ TITLE_SEPARATOR = " › "
 TokenSpans = Callable[[Sequence[str]], list[NDArray[np.int64]]]
 
 _SEGMENT = 65_536
-"""Characters of a section that are tokenised at once, so that memory does not grow with the document."""
+"""Characters that are tokenised at once, so that memory does not grow with the document."""
 _MAX_TITLE_TOKENS = 64
 _LONG_TOKEN = 64
 _LONG_TOKEN_STEP = 32
-"""WordPiece makes one [UNK] of a word of any length: characters beyond `_LONG_TOKEN` count one token every step."""
+"""WordPiece makes one [UNK] of a long word: beyond `_LONG_TOKEN`, it counts one token per so many characters."""
 _LINE, _SENTENCE, _ITEM, _PARAGRAPH = 1, 2, 3, 4
 
 _ABBREVIATIONS = (
@@ -57,7 +57,7 @@ _NO_END = "".join(rf"(?<!\b{word}\.)" for word in [*_ABBREVIATIONS, r"e\.g", r"i
 _WIDE = "。！？｡．؟۔।॥։።။។"
 _MARKER = r"(?:[-*•‣–]|\d{1,3}[.)]|[a-z]\))[ \t]"
 _BREAK = rf"\n(?![^\S\n]*(?:\n|{_MARKER}))"
-# One set of characters in front, so that the search skips all others at the speed of a scan.
+# One set of characters in front makes the search as fast as a scan.
 _BOUNDARY = re.compile(
     rf"[\n.!?…{_WIDE}](?:"
     rf"(?<=\n)(?:(?P<paragraph>[^\S\n]*\n\s*)|(?P<item>(?=[ \t]*{_MARKER}))|(?P<line>))"
@@ -185,7 +185,7 @@ class Splitter:
             yield list(_distinct(_trimmed(text, start, end) for start, end in fitting))
 
     def _title(self, path: tuple[str, ...]) -> tuple[str, int]:
-        """The path and its tokens; outer levels are dropped first, the innermost is cut."""
+        """A heading path as a title, and its number of tokens. Outer levels are dropped first, the innermost is cut."""
         if (known := self._titles.get(path)) is not None:
             return known
         if len(self._titles) > 10_000:
@@ -206,7 +206,7 @@ class Splitter:
 
 
 def passage(document: Document, *, title: str, page: int | None, start: int, end: int) -> Passage:
-    """The document's stretch of text as a passage; its id changes with its place and its text."""
+    """Make a passage of [start, end) of the document. Its id depends on its place and its text."""
     text = document.text[start:end]
     identity = f"{document.id}\0{start}\0{end}\0{text}".encode("utf-8", "surrogatepass")
     return Passage(
@@ -223,7 +223,7 @@ def passage(document: Document, *, title: str, page: int | None, start: int, end
 
 
 def segments(document: Document, *, overlap: int) -> Iterator[Segment]:
-    """Sections between headings and page breaks, the long ones in stretches of at most `_SEGMENT` characters."""
+    """Sections between headings and page breaks, cut into segments of at most `_SEGMENT` characters."""
     text = document.text
     for start, end, path, page in _sections(document):
         first = start
@@ -255,7 +255,7 @@ def _sections(document: Document) -> Iterator[tuple[int, int, tuple[str, ...], i
         begin = start if waiting is None else waiting
         waiting = None
         if body > start and end not in breaks and not text[body:end].strip():
-            waiting = begin  # a heading straight above the next one stays with it
+            waiting = begin  # keep a heading without text with the next one
             continue
         page = pages[next_page].number if next_page < len(pages) and pages[next_page].start <= start else None
         yield begin, end, _path(document.title, [title for _, title in stack]), page
@@ -276,7 +276,7 @@ def _segment_end(text: str, start: int, end: int) -> int:
     for match in _BOUNDARY.finditer(text, low, high):
         place = match.end()
         if place >= high:
-            continue  # it may go on behind the window
+            continue  # it may continue after the window
         around = text[max(0, place - 16) : place + 16].encode("utf-8", "surrogatepass")
         best = max(best, (_KINDS[str(match.lastgroup)], zlib.crc32(around), place))
     if best[0] == 0 and (space := max(text.rfind(" ", low, high), text.rfind("\n", low, high))) > 0:
@@ -285,7 +285,7 @@ def _segment_end(text: str, start: int, end: int) -> int:
 
 
 class _Cutter:
-    """Cuts one piece; offsets count from the beginning of `text`, tokens before `first` serve as overlap only."""
+    """Cuts one segment. Offsets count from the start of `text`; tokens before `first` serve as overlap only."""
 
     def __init__(self, text: str, spans: NDArray[np.int64], *, first: int, limit: int, overlap: int) -> None:
         self._text, self._first, self._limit, self._overlap = text, first, limit, overlap
@@ -300,7 +300,7 @@ class _Cutter:
         self._paragraphs = self._places[self._kinds == _PARAGRAPH]
 
     def leaves(self) -> Iterator[tuple[int, int, int]]:
-        """(start, end, tokens) in order, overlap included."""
+        """Yield (start, end, tokens) in order, overlap included."""
         pending = [(self._first, len(self._text))]
         while pending:
             start, end = pending.pop()
@@ -327,10 +327,10 @@ class _Cutter:
             low, high = inner_low, inner_high
         keys = self._keys[low:high]
         best = np.flatnonzero(keys == keys.max())
-        return int(self._places[low + best[len(best) // 2]])  # the middle one, where a text repeats itself
+        return int(self._places[low + best[len(best) // 2]])  # the middle one if the text repeats itself
 
     def _even(self, start: int, end: int, first: int, last: int) -> Iterator[tuple[int, int, int]]:
-        """A stretch without any boundary, in parts of about the same length, between words where there are any."""
+        """Cut text without a boundary into parts of about the same length, between words if possible."""
         room = max(1, self._limit - self._overlap)
         parts = max(2, -(-(last - first) // room))
         places = [start]
@@ -350,11 +350,11 @@ class _Cutter:
     def _leaf(self, start: int, end: int) -> tuple[int, int, int]:
         tokens = self._count_one(end) - self._count_one(start)
         low, high = np.searchsorted(self._extra, [start, end])
-        # A part of a word that was one [UNK] as a whole may have as many tokens as characters.
+        # Part of a word that is one [UNK] as a whole may have as many tokens as characters.
         return start, end, tokens + (end - start if low < high else 0)
 
     def _overlap_start(self, start: int) -> int:
-        """Where a passage that begins at `start` begins with its overlap: not across a paragraph's end."""
+        """Start of the overlap before `start`; it does not cross the end of a paragraph."""
         if self._overlap == 0 or start == 0:
             return start
         units = self._count_one(start)
@@ -381,7 +381,7 @@ class _Cutter:
 
 
 def _extra_units(starts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """Points inside stretches that the tokenizer makes one token of, or none."""
+    """Extra token positions inside long tokens and gaps without tokens."""
     bounds = np.concatenate(([0], starts, [length]))
     gaps = np.flatnonzero(np.diff(bounds) > _LONG_TOKEN)
     extra = [np.arange(bounds[gap] + _LONG_TOKEN_STEP, bounds[gap + 1], _LONG_TOKEN_STEP) for gap in gaps]
@@ -389,7 +389,7 @@ def _extra_units(starts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
 
 
 def _hashes(text: str, places: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """32 bits from the eight characters before and the sixteen after each place."""
+    """32-bit hashes of the 8 characters before and the 16 after each place."""
     if not len(places):
         return np.zeros(0, dtype=np.uint64)
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
@@ -418,7 +418,7 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _distinct(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """In order, without empty ones and those that stand inside another: halving may leave a bare overlap."""
+    """In order, without empty ranges and ranges inside another: halving may leave nothing but overlap."""
     reached = -1
     for start, end in sorted(ranges, key=lambda span: (span[0], -span[1])):
         if start < end and end > reached:

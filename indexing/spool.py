@@ -1,4 +1,4 @@
-"""Where converted files wait for the encoder: on disk, below the home folder, for a container's /tmp is small."""
+"""Converted files wait on disk for the encoder: under the home folder, as a container's /tmp is small."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _LOCK = "lock"
 
 @contextmanager
 def spool_folder(home: Path) -> Iterator[Path]:
-    """A folder of this job's own; those of jobs that were killed go, those of jobs that live stay."""
+    """Create a folder for this job, and delete the folders of killed jobs. Deleted on exit."""
     root = home / "spool"
     is_new = not home.exists()
     try:
-        with _locked(root):  # nobody clears a folder that is not locked yet
+        with _locked(root):  # so that no other job deletes a folder before it is locked
             for left in root.iterdir():
                 _clear(left)
             folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=root))
@@ -34,8 +34,8 @@ def spool_folder(home: Path) -> Iterator[Path]:
             held.acquire()
     except OSError as error:
         raise SearchAppError(
-            f"converted files cannot be kept in {root}: {error.strerror or error}",
-            hint="nothing was changed; the folder must have room, and this user must be allowed to write there",
+            f"cannot write converted files to {root}: {error.strerror or error}",
+            hint="nothing was changed; free some space there, or make the folder writable",
         ) from error
     try:
         yield folder
@@ -54,7 +54,7 @@ def _locked(root: Path) -> Iterator[None]:
     held = FileLock(root / _LOCK, thread_local=False)
     while not held.is_locked:
         root.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):  # the last job before has just removed the folder
+        with suppress(FileNotFoundError):  # another job has just removed the folder
             held.acquire()
     try:
         yield
@@ -74,7 +74,7 @@ def _clear(left: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Spool:
-    """A converted file: its documents, and where their passages are, wait on disk and are read line by line."""
+    """A converted file on disk, read line by line: its documents, each followed by the ranges of its passages."""
 
     path: Path
     documents: int

@@ -1,4 +1,4 @@
-"""Files to text. Which format goes where; each converter loads its library only when it is needed."""
+"""Files to text, with one module per format. A converter's library is imported only when it is needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FORMATS = {
     ".html": "html", ".htm": "html", ".xhtml": "html", ".pdf": "pdf", ".docx": "docx", ".pptx": "pptx",
     ".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl",
 }  # fmt: skip
-"""File name endings, lower case, and the format that a document's metadata names."""
+"""Formats by file name ending, in lower case. The format is part of a document's metadata."""
 
 _CONVERTERS = {
     "txt": "text:convert",
@@ -30,7 +30,7 @@ _CONVERTERS = {
 
 
 def convert(path: Path, kind: str) -> Iterator[Content]:
-    """The file's documents in order; raises ConversionError or OSError, at any point of the iteration."""
+    """Yield the file's documents in order. Raises ConversionError or OSError, also in the middle of the iteration."""
     module, _, name = _CONVERTERS[kind].partition(":")
     converter: Callable[[Path], Iterator[Content]] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
     return converter(path)

@@ -1,8 +1,7 @@
-"""The converter's own process: one JSON request a line in, one JSON reply a line out, documents into a spool file.
+"""The sandboxed converter process: reads one JSON request per line, and writes one JSON reply per line.
 
-The first line in is the config by which documents become passages, or null where they stay whole. Limits are set
-before the first file is touched. Nothing is pickled, so a file that takes over this process can hand back nothing but
-text.
+Documents go to a spool file. The first line is the `SplitConfig`, or null to keep documents whole. Limits are set
+before the first file is opened. Nothing is pickled: a file that takes over this process can return only text.
 """
 
 from __future__ import annotations
@@ -28,22 +27,23 @@ if TYPE_CHECKING:
 _MAX_SPOOL_BYTES = 8 << 30
 _MAX_WARNINGS = 1000
 _NICE = 10
-"""Beside the encoder's threads, which it must not slow down."""
+"""Lower priority than the encoder's threads."""
 
 Lines = Callable[[dict[str, Any], Content], Iterator[object]]
-"""A request and one of its file's documents, to what is written for it."""
+"""From a request and a document of its file, makes the JSON values for the spool file."""
 
 
 def main() -> None:
+    """Serve requests until the standard input is closed."""
     memory = int(sys.argv[1])
     with contextlib.suppress(OSError):
         os.nice(_NICE)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_SPOOL_BYTES, _MAX_SPOOL_BYTES))
-    threading.Thread(target=_end_with_the_job, daemon=True).start()
+    threading.Thread(target=_exit_with_the_job, daemon=True).start()
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # a library that prints must not write between the replies
+    os.dup2(2, 1)  # keep what libraries print apart from the replies
     lines = _lines(json.loads(sys.stdin.readline() or "null"))
     for line in sys.stdin:
         request = json.loads(line)
@@ -89,7 +89,7 @@ def _answer(request: dict[str, Any], lines: Lines, memory: int) -> dict[str, Any
         with Path(request["spool"]).open("w", encoding="utf-8") as file:
             for content in convert(Path(request["path"]), request["format"]):
                 for line in lines(request, content):
-                    _write(file, json.dumps(line) + "\n")  # json.dump would take the slow way through Python
+                    _write(file, json.dumps(line) + "\n")  # faster than json.dump
                 documents += 1
                 characters += len(content.text)
                 warned += len(content.warnings)
@@ -107,22 +107,22 @@ def _answer(request: dict[str, Any], lines: Lines, memory: int) -> dict[str, Any
     except MemoryError:
         return {"error": f"converting it needs more than {memory >> 20} MB of memory", "exhausted": True}
     except RecursionError:
-        return {"error": "its parts are nested too deeply"}
-    except Exception as error:  # a hostile file may trip a library anywhere; the job goes on without this file
+        return {"error": "it is nested too deeply"}
+    except Exception as error:  # hostile files raise anything; the job continues without this one
         return {"error": f"{type(error).__name__}: {error}"[:500]}
     if warned > len(warnings):
         warnings.append(f"and {warned - len(warnings)} warnings more")
     if empty and not warnings:
-        warnings.append("there is no text in it")
+        warnings.append("it contains no text")
     return {"documents": documents, "characters": characters, "warnings": warnings}
 
 
 class _NoSpace(Exception):
-    """The disk of the spool is full, which is no fault of the file's."""
+    """The spool's disk is full, which is not the file's fault."""
 
 
 def _write(file: Any, text: str) -> None:
-    """An empty text writes what waits."""
+    """Write text; an empty one flushes the file."""
     try:
         file.write(text)
         if not text:
@@ -133,16 +133,16 @@ def _write(file: Any, text: str) -> None:
         raise
 
 
-def _end_with_the_job() -> None:
-    """A job that was killed closes its end; a file that takes minutes must not keep this process for so long."""
+def _exit_with_the_job() -> None:
+    """Exit when the job is killed and closes its end of the pipe, even in the middle of a file."""
     poll = select.poll()
-    poll.register(0, 0)  # hang-ups are always told
+    poll.register(0, 0)  # hang-ups are always reported
     poll.poll()
     os._exit(1)
 
 
 def _limit_cpu(seconds: int) -> None:
-    """RLIMIT_CPU counts since the process began, so each file's limit begins at what is used already."""
+    """RLIMIT_CPU counts from the start of the process, so add the file's limit to the time already used."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + seconds + 1, hard))

@@ -1,4 +1,4 @@
-"""What a converter hands on: text with headings and pages, and typed plain metadata."""
+"""What a converter returns: text with headings and pages, and metadata of plain types."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _PDF_DATE = re.compile(r"D:(\d{4})(\d{2})?(\d{2})?(?:(\d{2})(\d{2})(\d{2})?)?(Z|
 
 
 class ConversionError(Exception):
-    """Why a file cannot be converted, in words for its owner."""
+    """A file cannot be converted; the message tells its owner why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A document before it has an id; `title` is empty where the file names none."""
+    """A document before it has an id. `title` is empty if the file has none."""
 
     text: str
     title: str = ""
@@ -57,7 +57,7 @@ class Content:
 
 
 class TextBuilder:
-    """Collects a document's text block by block, a blank line between two, and remembers headings and pages."""
+    """Builds a document's text from blocks, with a blank line between two, and records headings and pages."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
@@ -68,7 +68,7 @@ class TextBuilder:
         self.pages: list[Page] = []
 
     def block(self, text: str, *, group: str = "") -> int:
-        """Appends and returns where the block starts; blocks of one group (list items, rows) stand line under line."""
+        """Append a block and return its start. Blocks of one group, such as rows, have no blank line in between."""
         text = clean(text).strip("\n").rstrip()
         if not text.strip():
             return self._length
@@ -86,7 +86,7 @@ class TextBuilder:
             self.headings.append(Heading(level, title, start, self._length))
 
     def end_page(self, number: int) -> None:
-        """What was appended since the last page's end is page `number`."""
+        """Make everything since the end of the last page page `number`."""
         if self._length > self._page_start:
             self._append("\n\n")
         self.pages.append(Page(number, self._page_start, self._length))
@@ -101,12 +101,12 @@ class TextBuilder:
 
 
 def clean(text: str) -> str:
-    """One kind of line end; NULs and lone surrogates, which no store keeps, become U+FFFD."""
+    """Normalise line ends, and replace NULs and lone surrogates, which no store keeps, by U+FFFD."""
     return _UNUSABLE.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def plain_meta(values: Mapping[Any, Any]) -> dict[str, MetaValue]:
-    """Typed plain values: nested objects become `outer.inner`, dates ISO text; what is empty is left out."""
+    """Metadata of plain types: nested objects become `outer.inner`, dates ISO text. Empty values are left out."""
     return dict(_flat_meta(values, "", 0))
 
 
@@ -144,14 +144,14 @@ def _plain(value: object) -> str | int | float | bool | None:
 
 
 def iso_time(moment: dt.datetime) -> str:
-    """Seconds in UTC, `2026-01-31T12:00:00Z`, so that text order is time order; a naive time is taken as UTC."""
+    """Format as `2026-01-31T12:00:00Z`, so that text order is time order. A naive time is taken as UTC."""
     if moment.tzinfo is not None:
         moment = moment.astimezone(dt.UTC)
     return moment.replace(tzinfo=None, microsecond=0).isoformat() + "Z"
 
 
 def pdf_date(text: str) -> str:
-    """`D:20260131120000+01'00'` in ISO form, to the day where it has no time; empty where it is none."""
+    """Convert `D:20260131120000+01'00'` to ISO form, or just its date if it has no time. "" if it is not a date."""
     match = _PDF_DATE.match(text.strip())
     if match is None:
         return ""

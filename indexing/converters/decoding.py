@@ -1,4 +1,4 @@
-"""Bytes to text. A byte order mark decides, else UTF-8 where it is valid, else what charset-normalizer finds."""
+"""Bytes to text: by byte order mark, else as UTF-8 if valid, else as charset-normalizer detects."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 def read_text(path: Path, *, declared: str = "") -> str:
-    """The whole file; `declared` is an encoding that the file itself names, believed if it is not UTF-8."""
+    """Read the whole file. `declared` is the encoding that the file names; it counts only if the file is not UTF-8."""
     encoding = file_encoding(path, declared=declared)
     return path.read_bytes().decode(encoding, "replace")
 
 
 def file_encoding(path: Path, *, declared: str = "") -> str:
-    """The encoding to read the file with, bytes that do not fit it replaced; raises ConversionError for binary data.
+    """Detect the encoding to read the file with, replacing bad bytes. Raises ConversionError for binary data.
 
-    A text in UTF-8 with a few bad bytes stays UTF-8: only where valid sequences are the exception is it another one.
+    UTF-8 with a few bad bytes is still UTF-8, unless valid multi-byte sequences are the exception.
     """
     with path.open("rb") as file:
         head = file.read(_SAMPLE)
@@ -41,7 +41,7 @@ def file_encoding(path: Path, *, declared: str = "") -> str:
         if (wide := _wide(head)) is not None:
             return wide
         if len(_CONTROL.findall(head)) > len(head) // 10:
-            raise ConversionError("it holds binary data, not text")
+            raise ConversionError("it contains binary data, not text")
         file.seek(0)
         bad = _first_bad_byte(file.read)
         if bad is None:
@@ -59,7 +59,7 @@ def file_encoding(path: Path, *, declared: str = "") -> str:
 
 
 def _wide(head: bytes) -> str | None:
-    """UTF-16 without a mark: nearly every second byte of a western text is zero."""
+    """Detect UTF-16 without a mark: nearly every second byte of a western text is zero."""
     even, odd = head[0::2], head[1::2]
     if len(odd) < 4:
         return None

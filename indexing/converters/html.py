@@ -1,4 +1,4 @@
-"""HTML: the main content by trafilatura; where it finds little, all of the page's text. Text only, nothing runs."""
+"""HTML: the main content by trafilatura, or all of the page's text if that finds little. No scripts run."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ _BLOCKS = frozenset(
 )  # fmt: skip
 _MAX_TREE = 100_000
 _ENOUGH = 0.4
-"""Share of the page's text (menus and footers left out) below which trafilatura is taken to have lost content."""
+"""Minimum share of the page's text, without menus and footers, for which trafilatura's result is used."""
 
 
 def convert(path: Path) -> Iterator[Content]:
+    """Yield one document."""
     with path.open("rb") as file:
         declared = _DECLARED.search(file.read(4096))
     text = clean(read_text(path, declared=declared[1].decode() if declared else ""))
@@ -52,7 +53,7 @@ def convert(path: Path) -> Iterator[Content]:
 
 
 def text_of(fragment: str) -> str:
-    """The visible text of a piece of HTML inside another format."""
+    """The visible text of HTML inside another format."""
     builder = TextBuilder()
     try:
         _walk(parse(fragment), builder, skip=_UNSEEN)
@@ -62,7 +63,7 @@ def text_of(fragment: str) -> str:
 
 
 def parse(text: str) -> Any:
-    """The element tree; markup too deep or too big for the parser is cut off there by the parser itself."""
+    """The element tree. The parser cuts off markup that is too deep or too big. Raises ConversionError."""
     text = re.sub(r"^\s*<\?xml[^>]*\?>", "", text)
     if not text.strip():
         return lxml_html.document_fromstring("<html><body></body></html>")
@@ -83,7 +84,7 @@ def _main_content(tree: Any) -> TextBuilder | None:
             tree, favor_recall=True, include_formatting=True, with_metadata=False, date_extraction_params={}
         )
     except (ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError, etree.LxmlError):
-        return None  # the whole page's text is still there
+        return None  # fall back to the whole page's text
     body = getattr(found, "body", None)
     if body is None:
         return None
@@ -93,7 +94,7 @@ def _main_content(tree: Any) -> TextBuilder | None:
 
 
 def _walk(root: Any, builder: TextBuilder, *, skip: frozenset[str]) -> None:
-    """Blocks of text in order, without recursion: a tree may be as deep as the parser allows."""
+    """Append the blocks of text in order. No recursion, as a tree may be very deep."""
     inline: list[str] = []
     cells: list[str] | None = None
     prefix = ""
@@ -157,7 +158,7 @@ def _level(element: Any, tag: str) -> int:
 
 
 def _meta(tree: Any) -> dict[str, str]:
-    """What the page states about itself, in the order of trust."""
+    """The page's metadata; the most reliable source of each value comes first."""
     named: dict[str, str] = {}
     for element in tree.iter("meta"):
         name = (element.get("name") or element.get("property") or element.get("itemprop") or "").strip().lower()

@@ -1,4 +1,4 @@
-"""Markdown by markdown-it: the text as it reads, headings, and the front matter as metadata."""
+"""Markdown by markdown-it: plain text, headings, and the front matter as metadata."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from search_app.types import Heading, MetaValue
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.{0,65536}?)^(?:---|\.\.\.)[ \t]*$\n?", re.DOTALL | re.MULTILINE)
 _ATX = re.compile(r"^(#{1,6})[ \t]+(.{1,200}?)[ \t#]*$", re.MULTILINE)
 _MAX_PARSED = 4_000_000
-"""Characters above which the markup is left as it is: the parser needs some 300 bytes a character."""
+"""Longer texts keep their markup, as the parser needs about 300 bytes per character."""
 
 
 def convert(path: Path) -> Iterator[Content]:
+    """Yield one document."""
     text = clean(read_text(path))
     meta, text, warnings = _front_matter(text)
     if len(text) > _MAX_PARSED:
@@ -41,7 +42,7 @@ def _front_matter(text: str) -> tuple[dict[str, MetaValue], str, tuple[str, ...]
     try:
         values = yaml.safe_load(match[1])
     except (yaml.YAMLError, ValueError, RecursionError):
-        return {}, text, ("its front matter is not YAML and was taken as text",)
+        return {}, text, ("its front matter is not valid YAML and became part of the text",)
     if not isinstance(values, Mapping):
         return {}, text, ()
     meta = plain_meta({str(key).lower(): value for key, value in values.items()})

@@ -1,4 +1,4 @@
-"""Word and PowerPoint: headings, tables, notes; a slide is a page. Zip bombs are refused before they are opened."""
+"""Word and PowerPoint: headings, tables, notes; a slide is a page. Zip bombs are rejected before they are opened."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ _WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 
 
 def convert_docx(path: Path) -> Iterator[Content]:
+    """Yield one document."""
     require_harmless_zip(path, "docx")
     import docx
     from docx.table import Table
@@ -51,6 +52,7 @@ def convert_docx(path: Path) -> Iterator[Content]:
 
 
 def convert_pptx(path: Path) -> Iterator[Content]:
+    """Yield one document with a page per slide."""
     require_harmless_zip(path, "pptx")
     import pptx
 
@@ -80,7 +82,7 @@ def convert_pptx(path: Path) -> Iterator[Content]:
 
 
 def require_harmless_zip(path: Path, kind: str) -> None:
-    """Counts what the members really decompress to; the sizes that they declare are not believed."""
+    """Raise ConversionError for a zip bomb. Measures the decompressed data, not the declared sizes."""
     packed = path.stat().st_size
     total = 0
     try:
@@ -92,7 +94,7 @@ def require_harmless_zip(path: Path, kind: str) -> None:
                         if total > _HARD_MAX_BYTES or (total > _MAX_BYTES and total > _MAX_RATIO * packed):
                             raise ConversionError(
                                 f"it decompresses to more than {total >> 20} MB from {max(1, packed >> 20)} MB: "
-                                "a zip bomb, refused"
+                                "a zip bomb"
                             )
     except RuntimeError as error:
         raise ConversionError("it is encrypted; save a copy without a password") from error
@@ -125,7 +127,7 @@ def _table(table: Any, builder: TextBuilder) -> None:
         seen: list[Any] = []
         for cell in row.cells:
             element = cell._tc
-            if element not in seen:  # a merged cell comes once for each column that it covers
+            if element not in seen:  # a merged cell is repeated for each column it covers
                 seen.append(element)
                 cells.append(
                     " ".join(cell.text_frame.text.split() if hasattr(cell, "text_frame") else cell.text.split())
@@ -143,5 +145,5 @@ def _core_meta(properties: Any) -> dict[str, object]:
         "language": properties.language,
         "date": date,
     }
-    # "python-docx" and the like are what an empty template says.
+    # Empty templates contain values such as "python-docx".
     return {key: value for key, value in found.items() if value and value not in ("python-docx", "python-pptx")}

@@ -1,4 +1,4 @@
-"""PDF by PDFium: pages, and for each a map from the document's characters back to the page's own."""
+"""PDF by PDFium: pages, each with a map from the document's characters to the page's own."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import pypdfium2.raw as pdfium
 from indexing.converters.content import Content, ConversionError, pdf_date, plain_meta
 from search_app.types import Heading, Page, Run
 
-_SOFT_HYPHEN_MARK = 0x02  # PDFium's own sign for a hyphen that only the line break made
+_SOFT_HYPHEN_MARK = 0x02  # PDFium's mark for a hyphen at a line break
 _MAX_LISTED = 10
 
 
 def convert(path: Path) -> Iterator[Content]:
+    """Yield one document."""
     _require_pdf(path)
     try:
         pdf = pypdfium2.PdfDocument(path)
@@ -38,7 +39,7 @@ def _require_pdf(path: Path) -> None:
 
 
 def _why(path: Path) -> str:
-    """Why PDFium refused it; its own error code may be the one of an earlier file."""
+    """Why PDFium rejected the file; its own error code may be that of an earlier file."""
     data = path.read_bytes()
     if b"/Encrypt" in data:
         return "it is encrypted; save a copy without a password"
@@ -70,7 +71,7 @@ def _content(pdf: pypdfium2.PdfDocument) -> Content:
         raise ConversionError("none of its pages can be read")
     warnings = []
     if scanned:
-        warnings.append(f"no text on {_listed(scanned)} of {len(pages)}: scanned or only pictures; run it through OCR")
+        warnings.append(f"no text on {_listed(scanned)} of {len(pages)}: scanned or only pictures; run OCR on it")
     if broken:
         warnings.append(f"{_listed(broken)} of {len(pages)} cannot be read")
     meta = _meta(pdf)
@@ -80,7 +81,7 @@ def _content(pdf: pypdfium2.PdfDocument) -> Content:
 
 
 def _page(pdf: pypdfium2.PdfDocument, index: int) -> tuple[str, list[Run]]:
-    """The page's text with `\\n` line ends and words joined that a line break divided, and where its characters are."""
+    """The page's text with `\\n` line ends and without hyphenation, and the map to its characters."""
     page = pdf[index]
     text_page = page.get_textpage()
     try:
@@ -130,7 +131,7 @@ def _runs(places: list[int]) -> list[Run]:
 
 
 def _outline(pdf: pypdfium2.PdfDocument, text: str, pages: list[Page]) -> Iterator[Heading]:
-    """Bookmarks whose title stands on the page that they lead to; the others say nothing about a place."""
+    """Bookmarks with a title that occurs on their page, as only these have a position in the text."""
     position = 0
     try:
         for bookmark in pdf.get_toc(max_depth=6):

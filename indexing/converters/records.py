@@ -1,4 +1,4 @@
-"""CSV, JSON and JSON lines: a record is a document. Only one record is in memory at a time, save for a JSON file."""
+"""CSV, JSON and JSON lines: each record is a document. All but JSON are read one record at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SAMPLE = 1 << 16
 
 
 def convert_csv(path: Path) -> Iterator[Content]:
-    """One document a row: `header: value`, a line each; the first row is the header."""
+    """Yield one document per row, with a line `header: value` per cell. The first row is the header."""
     csv.field_size_limit(_MAX_CELL)
     with path.open(encoding=_without_mark(file_encoding(path)), errors="replace", newline="") as file:
         sample = file.read(_SAMPLE)
@@ -38,7 +38,7 @@ def convert_csv(path: Path) -> Iterator[Content]:
 
 
 def convert_json(path: Path) -> Iterator[Content]:
-    """A SQuAD file: its paragraphs; a list: its items; else one document."""
+    """Yield the paragraphs of a SQuAD file, the items of a list, or else one document."""
     try:
         data = json.loads(read_text(path).removeprefix("\ufeff"))
     except ValueError as error:
@@ -54,7 +54,7 @@ def convert_json(path: Path) -> Iterator[Content]:
 
 
 def convert_jsonl(path: Path) -> Iterator[Content]:
-    """One document a line."""
+    """Yield one document per line."""
     with path.open(encoding=_without_mark(file_encoding(path)), errors="replace", newline="\n") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
@@ -75,7 +75,7 @@ def _dialect(sample: str, path: Path) -> type[csv.Dialect]:
     if path.suffix.lower() == ".tsv":
         return csv.excel_tab
     first = sample.split("\n", 1)[0]
-    delimiter = max(",;\t|", key=first.count)  # the header names it; the first of them where none occurs
+    delimiter = max(",;\t|", key=first.count)  # the most frequent in the header, or a comma
 
     class Found(csv.excel):
         pass
@@ -111,7 +111,7 @@ def _record(item: Any) -> Content:
 
 
 def _lines(name: str, value: Any) -> Iterator[str]:
-    """Nested objects as `outer.inner: value`, lists of plain values in one line."""
+    """Nested objects as `outer.inner: value`, a list of plain values on one line."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _lines(f"{name}.{key}" if name else str(key), inner)

@@ -1,4 +1,4 @@
-"""Plain text and reStructuredText: underlined lines are headings."""
+"""Plain text and reStructuredText. Underlined lines are headings."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ _UNDERLINED = re.compile(
 
 
 def convert(path: Path) -> Iterator[Content]:
+    """Yield one document."""
     text = clean(read_text(path))
     headings = underlined_headings(text)
     title = headings[0].title if headings and not text[: headings[0].start].strip(" \n\t=-~^\"*+#`'_") else ""
@@ -23,7 +24,7 @@ def convert(path: Path) -> Iterator[Content]:
 
 
 def underlined_headings(text: str) -> list[Heading]:
-    """A line of its own with a rule beneath at least as long; levels in the order in which the kinds of rule appear."""
+    """Find lines with a rule below that is at least as long. Kinds of rules get levels in order of appearance."""
     kinds: list[str] = []
     headings: list[Heading] = []
     for match in _UNDERLINED.finditer(text):

@@ -220,9 +220,9 @@ def test_an_object_that_fails_costs_only_itself(bucket: Any, apply: Apply, store
 
 def test_where_nothing_is_the_url_is_named_and_nothing_changes(bucket: Any, tmp_path: Path, apply: Apply) -> None:
     for url in ("s3://nowhere/prefix", "s3://docs/nowhere", "s3://docs/nowhere/*.pdf"):
-        with pytest.raises(ConfigurationError, match=r"nothing is there: s3://.*nothing was changed"):
+        with pytest.raises(ConfigurationError, match=r"no such object or prefix: s3://.*nothing was changed"):
             scan([url])
-    with pytest.raises(ConfigurationError, match="nothing is there: s3://nowhere"):
+    with pytest.raises(ConfigurationError, match="no such object or prefix: s3://nowhere"):
         apply("s3://nowhere")
     assert not (tmp_path / "home" / "collections").exists()
 
@@ -252,7 +252,7 @@ def test_missing_credentials_are_named(bucket: Any, apply: Apply, monkeypatch: p
     ("url", "error", "message"),
     [
         ("gs://docs/guide", MissingExtra, "pip install 'gcsfs>=2025.9'"),
-        ("nothing://docs", ConfigurationError, "no such kind of PATH: nothing://docs"),
+        ("nothing://docs", ConfigurationError, "unknown kind of PATH: nothing://docs"),
     ],
 )
 def test_a_store_that_needs_something_says_what(url: str, error: type[Exception], message: str) -> None:
@@ -314,5 +314,5 @@ def test_files_of_a_web_server_are_indexed_by_their_address(
     (folder / "dir" / "index.html").write_text("<title>Sign in</title><p>Please sign in.</p>")
     assert apply(f"{url}/dir/").removed == 1  # what such a page does not list, and is there, stays
     assert len(texts(store())) == 2
-    with pytest.raises(ConfigurationError, match="nothing is there"):
+    with pytest.raises(ConfigurationError, match="no such object or prefix"):
         scan([f"{url}/dir/two.txt"])
