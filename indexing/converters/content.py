@@ -157,20 +157,11 @@ def pdf_date(text: str) -> str:
         return ""
     year, month, day, hour, minute, second, zone, zone_minutes = match.groups()
     try:
+        date = dt.date(int(year), int(month or 1), int(day or 1))
         if hour is None:
-            return dt.date(int(year), int(month or 1), int(day or 1)).isoformat()
-        shift = (
-            dt.timedelta(hours=int(zone), minutes=int(zone_minutes or 0)) if zone and zone != "Z" else dt.timedelta()
-        )
-        moment = dt.datetime(
-            int(year),
-            int(month or 1),
-            int(day or 1),
-            int(hour),
-            int(minute),
-            int(second or 0),
-            tzinfo=dt.timezone(shift),
-        )
-        return iso_time(moment)
+            return date.isoformat()
+        hours, minutes = (int(zone), int(zone_minutes or 0)) if zone and zone != "Z" else (0, 0)
+        shift = dt.timezone(dt.timedelta(hours=hours, minutes=minutes))
+        return iso_time(dt.datetime.combine(date, dt.time(int(hour), int(minute), int(second or 0), tzinfo=shift)))
     except (ValueError, OverflowError):
         return ""

@@ -77,7 +77,7 @@ def run(settings: Settings, *arguments: str, answer: str | None = None) -> Resul
         ({"sources": ["nothing.*"]}, set()),
     ],
 )
-def test_what_is_selected_is_gone_and_nothing_else(
+def test_only_selected_documents_are_deleted(
     settings: Settings, reader: Index, selection: dict[str, Any], gone: set[str]
 ) -> None:
     assert names(reader) == ALL
@@ -88,7 +88,7 @@ def test_what_is_selected_is_gone_and_nothing_else(
     assert done.generation == reader.generation == before + bool(gone)
 
 
-def test_a_document_is_named_by_its_id_and_an_unknown_one_is_told(settings: Settings, reader: Index) -> None:
+def test_an_unknown_id_is_reported_as_missing(settings: Settings, reader: Index) -> None:
     known = next(document for document in reader.documents(limit=100) if document.title == "Leave")
     done = delete(settings, documents=[known.id, "nobody", known.id])
     assert (done.deleted, done.missing) == (1, ("nobody",))
@@ -96,7 +96,7 @@ def test_a_document_is_named_by_its_id_and_an_unknown_one_is_told(settings: Sett
     assert delete(settings, documents=[known.id]).missing == (known.id,)
 
 
-def test_what_says_nothing_deletes_nothing(settings: Settings, reader: Index) -> None:
+def test_an_empty_selection_is_an_error(settings: Settings, reader: Index) -> None:
     with pytest.raises(ConfigurationError, match="which documents"):
         delete(settings)
     with pytest.raises(InvalidQuery, match="no document has the field 'authr'"):
@@ -119,14 +119,14 @@ def test_deleted_documents_stay_deleted_until_their_file_changes(settings: Setti
     assert names(reader) == ALL
 
 
-def test_verify_knows_a_deletion_from_a_loss(settings: Settings, reader: Index) -> None:
+def test_verify_tells_a_deletion_from_a_loss(settings: Settings, reader: Index) -> None:
     delete(settings, sources=["travel.txt"])
     delete(settings, where=parse_where("row = 3"))
     assert differences(reader, sample=100) == []
     assert run(settings, "verify").stdout == "collection 'default' is sound\n"
 
 
-def test_an_open_reader_finds_no_trace_of_it(settings: Settings, reader: Index) -> None:
+def test_an_open_reader_no_longer_finds_deleted_documents(settings: Settings, reader: Index) -> None:
     encoder = HashEncoder()
     question = ["Who elected a chair?"]
     vectors = encoder.encode_queries(question)
@@ -140,7 +140,7 @@ def test_an_open_reader_finds_no_trace_of_it(settings: Settings, reader: Index) 
     assert len(after.dense) == len(before.dense) - 1
 
 
-def test_the_command_shows_what_it_would_delete_and_asks(settings: Settings, reader: Index) -> None:
+def test_the_command_lists_documents_and_asks(settings: Settings, reader: Index) -> None:
     refused = run(settings, "delete", "--source", "*/minutes/*", answer="n\n")
     assert refused.exit_code == 1
     assert refused.stdout.count("minutes/") == 3
@@ -157,7 +157,7 @@ def test_the_command_shows_what_it_would_delete_and_asks(settings: Settings, rea
     assert names(reader) == {name for name in ALL if not name.startswith("20")}
 
 
-def test_the_command_speaks_json(settings: Settings, reader: Index) -> None:
+def test_the_command_prints_json(settings: Settings, reader: Index) -> None:
     assert run(settings, "delete", "--source", "*", "--json").exit_code == 2
     dry = json.loads(run(settings, "delete", "--where", "author exists", "--json", "--dry-run").stdout)
     assert (dry["deleted"], dry["generation"], len(dry["documents"])) == (0, None, 1)
@@ -168,7 +168,7 @@ def test_the_command_speaks_json(settings: Settings, reader: Index) -> None:
     assert names(reader) == ALL - {"leave.md"}
 
 
-def test_the_command_deletes_nothing_where_nothing_is_named(settings: Settings, reader: Index) -> None:
+def test_the_command_without_a_selection_deletes_nothing(settings: Settings, reader: Index) -> None:
     done = run(settings, "delete", "--yes")
     assert (done.exit_code, "give an id, a source or a filter" in done.stderr) == (2, True)
     assert run(settings, "delete", "--where", "author ~ Ada", "--yes").exit_code == 2
@@ -176,12 +176,12 @@ def test_the_command_deletes_nothing_where_nothing_is_named(settings: Settings, 
     assert names(reader) == ALL
 
 
-def test_documents_of_a_selection_come_without_their_texts(settings: Settings) -> None:
+def test_a_selection_has_no_texts(settings: Settings) -> None:
     found = select(settings, sources=["leave.md"]).documents
     assert [(document.title, document.text) for document in found] == [("Leave", "")]
 
 
-def test_compacting_leaves_no_byte_of_a_deleted_text_behind(settings: Settings) -> None:
+def test_compaction_erases_deleted_text(settings: Settings) -> None:
     def kept() -> bool:
         folder = settings.collection_folder("default")
         return any(b"second class" in path.read_bytes() for path in folder.iterdir() if path.is_file())

@@ -35,7 +35,7 @@ def names(work: IndexDiff, outcome: Outcome) -> list[str]:
     return [os.path.basename(source) for source in work.sources(outcome)]
 
 
-def test_files_are_sorted_by_what_became_of_them(folder: Path) -> None:
+def test_files_are_sorted_by_outcome(folder: Path) -> None:
     known = records(folder)
     (folder / "part0" / "0.txt").unlink()
     (folder / "part0" / "2.txt").write_text("")
@@ -59,7 +59,7 @@ def test_an_unchanged_file_is_not_read(folder: Path, monkeypatch: pytest.MonkeyP
         assert work.counts == Counts(unchanged=6)
 
 
-def test_what_no_path_covers_is_left_as_it_is(folder: Path) -> None:
+def test_files_outside_the_paths_are_ignored(folder: Path) -> None:
     known = records(folder)
     for path in ("part0/0.txt", "part1/1.txt"):
         (folder / path).unlink()
@@ -67,7 +67,7 @@ def test_what_no_path_covers_is_left_as_it_is(folder: Path) -> None:
         assert names(work, Outcome.REMOVED) == ["1.txt"]
 
 
-def test_a_file_that_cannot_be_indexed_after_all_is_counted_as_that(folder: Path) -> None:
+def test_a_file_that_fails_later_is_counted_as_failed(folder: Path) -> None:
     with diff(scan([folder]), ()) as work:
         for file, _ in work.to_index():  # it may be told while the files are gone through
             if file.path.endswith("3.txt"):
@@ -79,14 +79,14 @@ def test_a_file_that_cannot_be_indexed_after_all_is_counted_as_that(folder: Path
         assert "3.txt" not in names(work, Outcome.ADDED)
 
 
-def test_moved_bytes_are_known(folder: Path) -> None:
+def test_content_of_a_moved_file_is_found(folder: Path) -> None:
     known = records(folder)
     with diff(scan([folder]), known) as work:
         assert work.has_content(known[0].digest)
         assert not work.has_content("0" * 64)
 
 
-def test_shards_share_out_files_and_removals_without_gaps_or_doubles(folder: Path) -> None:
+def test_shards_partition_files_and_removals(folder: Path) -> None:
     for number in range(40):
         (folder / f"{number}.md").write_text(f"# {number}")
     known = records(folder)
@@ -115,18 +115,18 @@ def test_a_shard_is_the_same_on_every_machine() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "2", "0/3", "4/3", "1/0", "a/b", "-1/3", "1/3/3"])
-def test_what_is_no_shard_names_the_option(text: str) -> None:
+def test_an_invalid_shard_names_the_option(text: str) -> None:
     with pytest.raises(ConfigurationError, match="--shard"):
         Shard.parse(text)
 
 
-def test_the_scratch_file_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
+def test_the_temporary_database_leaves_no_file(folder: Path, tmp_path: Path) -> None:
     with diff(scan([folder]), (), folder=tmp_path / "spool") as work:
         assert list((tmp_path / "spool").iterdir()) == []
         assert len(list(work.to_index())) == 6
 
 
-def test_many_files_are_gone_through_in_order(tmp_path: Path) -> None:
+def test_many_files_come_in_order(tmp_path: Path) -> None:
     now = time.time_ns()
     files = [SourceFile(f"/x/{number:05}.txt", f"{number:05}.txt", "txt", 1, now, now) for number in range(2500)]
     with IndexDiff(tmp_path) as work:

@@ -42,17 +42,17 @@ def titled(content: Content) -> list[tuple[int, str]]:
         "Grüße, 世界".encode("utf-32"),
     ],
 )
-def test_text_is_read_in_the_encoding_that_its_mark_names(tmp_path: Path, data: bytes) -> None:
+def test_a_byte_order_mark_decides_the_encoding(tmp_path: Path, data: bytes) -> None:
     assert one(written(tmp_path / "a.txt", data)).text == "Grüße, 世界"
 
 
-def test_text_in_an_old_encoding_is_recognised(tmp_path: Path) -> None:
+def test_legacy_encodings_are_detected(tmp_path: Path) -> None:
     text = "Die Straße führt über die Brücke. Später hörte man Gelächter aus dem großen Gebäude. " * 5
     assert one(written(tmp_path / "a.txt", text.encode("cp1252"))).text.strip() == text.strip()
     assert "plain ascii" in one(written(tmp_path / "b.txt", "plain ascii".encode("utf-16-le"))).text
 
 
-def test_a_few_invalid_bytes_do_not_turn_a_utf8_text_into_another_encoding(tmp_path: Path) -> None:
+def test_utf8_with_a_few_bad_bytes_is_read_as_utf8(tmp_path: Path) -> None:
     data = "Übung macht den Meister, größer wird’s nicht. ".encode() * 4 + b"\xff\xfe bad" + b" Ende"
     assert one(written(tmp_path / "a.txt", data)).text.endswith("nicht. \ufffd\ufffd bad Ende")
 
@@ -62,7 +62,7 @@ def test_nuls_and_lone_surrogates_become_replacement_characters(tmp_path: Path) 
     assert one(written(tmp_path / "a.json", b'{"text": "a \\ud800 b\\u0000c"}')).text == "a \ufffd b\ufffdc"
 
 
-def test_binary_data_under_a_text_name_is_refused(tmp_path: Path) -> None:
+def test_binary_data_with_a_text_ending_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="binary"):
         one(written(tmp_path / "a.txt", bytes(range(32)) * 100))
 
@@ -72,7 +72,7 @@ def test_binary_data_under_a_text_name_is_refused(tmp_path: Path) -> None:
     st.sampled_from([".txt", ".md", ".html", ".json", ".jsonl", ".csv", ".pdf", ".docx", ".pptx"]),
     st.binary(max_size=300),
 )
-def test_no_bytes_make_a_converter_raise_anything_but_a_reason(tmp_path: Path, suffix: str, data: bytes) -> None:
+def test_converters_raise_only_conversion_errors(tmp_path: Path, suffix: str, data: bytes) -> None:
     with contextlib.suppress(ConversionError):
         for content in convert(written(tmp_path / f"a{suffix}", data), FORMATS[suffix]):
             content.text.encode()
@@ -123,7 +123,7 @@ Setext
 """
 
 
-def test_markdown_becomes_the_text_as_it_reads(tmp_path: Path) -> None:
+def test_markdown_becomes_plain_text(tmp_path: Path) -> None:
     content = one(written(tmp_path / "a.md", MARKDOWN))
     assert titled(content) == [(1, "Building bridges"), (2, "JobHandlers"), (2, "Setext")]
     assert "Steel is strong and cheap; code stays, as do tags' words." in content.text
@@ -139,7 +139,7 @@ def test_markdown_becomes_the_text_as_it_reads(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_broken_front_matter_is_taken_as_text_and_reported(tmp_path: Path) -> None:
+def test_broken_front_matter_becomes_text_with_a_warning(tmp_path: Path) -> None:
     content = one(written(tmp_path / "a.md", "---\na: [\n---\nBody"))
     assert "Body" in content.text
     assert "a: [" in content.text
@@ -163,7 +163,7 @@ HTML = """<!DOCTYPE html><html lang="de"><head><title>Die Brücke</title><meta n
 <footer>Impressum</footer></body></html>"""
 
 
-def test_html_becomes_text_with_headings_and_what_the_page_says_of_itself(tmp_path: Path) -> None:
+def test_html_becomes_text_with_headings_and_metadata(tmp_path: Path) -> None:
     content = one(written(tmp_path / "a.html", HTML))
     assert titled(content) == [(1, "Die Brücke"), (2, "Bau")]
     assert "Ein Bogen trägt die Last & leitet" in content.text
@@ -187,7 +187,7 @@ def test_html_without_a_main_content_loses_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("charset", ["iso-8859-1", "windows-1252", "utf-8", "klingon"])
-def test_html_is_read_in_its_declared_encoding_unless_that_is_a_lie(tmp_path: Path, charset: str) -> None:
+def test_html_uses_its_declared_encoding_unless_it_is_utf8(tmp_path: Path, charset: str) -> None:
     real = "utf-8" if charset in ("utf-8", "klingon") else charset
     data = f'<html><head><meta charset="{charset}"></head><body><p>Übergröße café</p></body></html>'.encode(real)
     assert one(written(tmp_path / "a.html", data)).text == "Übergröße café"
@@ -223,7 +223,7 @@ def test_pdf_pages_headings_and_properties(tmp_path: Path) -> None:
     assert str(content.meta["date"]).endswith("Z")
 
 
-def test_every_character_of_a_pdf_leads_back_to_its_place_on_the_page(tmp_path: Path) -> None:
+def test_characters_of_a_pdf_map_to_those_of_its_pages(tmp_path: Path) -> None:
     lines = ["Grüße from page one,", "a second line - with a dash", "and a third: 1234."]
     content = one(samples.pdf(tmp_path / "a.pdf", [lines, ["Another page."]]))
     mapped = 0
@@ -252,7 +252,7 @@ def test_a_page_without_text_is_reported(tmp_path: Path) -> None:
     assert [page.number for page in content.pages] == [1, 2, 3, 4]
 
 
-def test_pdfs_that_cannot_be_read_say_why(tmp_path: Path) -> None:
+def test_unreadable_pdfs_give_a_reason(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "zip.pdf", "w") as archive:
         archive.writestr("a", "b")
     whole = samples.pdf(tmp_path / "whole.pdf", [["x"]]).read_bytes()
@@ -285,7 +285,7 @@ def test_slides_are_pages(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".docx", ".pptx"])
-def test_damaged_office_files_say_so(tmp_path: Path, suffix: str) -> None:
+def test_damaged_office_files_give_a_reason(tmp_path: Path, suffix: str) -> None:
     good = {".docx": samples.docx, ".pptx": samples.pptx}[suffix](tmp_path / f"good{suffix}").read_bytes()
     with zipfile.ZipFile(tmp_path / f"other{suffix}", "w") as archive:
         archive.writestr("hello.txt", "not an office file")
@@ -298,7 +298,7 @@ def test_damaged_office_files_say_so(tmp_path: Path, suffix: str) -> None:
             one(path)
 
 
-def test_a_zip_bomb_is_refused_by_counting_what_comes_out(tmp_path: Path) -> None:
+def test_a_zip_bomb_is_detected_by_its_decompressed_size(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="zip bomb"):
         one(samples.zip_bomb(tmp_path / "a.docx", 250))
 
@@ -313,7 +313,7 @@ def test_a_csv_row_is_a_document(tmp_path: Path, suffix: str, delimiter: str) ->
     assert second.text == 'name: A "quoted"\nlong one\nprice: 7'
 
 
-def test_json_objects_with_a_text_are_documents_and_others_are_listed(tmp_path: Path) -> None:
+def test_json_objects_with_text_are_documents_and_others_become_lines(tmp_path: Path) -> None:
     items: list[Any] = [
         {"text": "Body one", "title": "One", "author": "Ada", "year": 1843, "tags": ["a", "b"], "nested": {"x": 1.5}},
         {"size": {"h": 2, "w": 3}, "parts": ["cog", "axle"], "rows": [{"a": 1}, {"a": 2}], "none": None},
@@ -344,7 +344,7 @@ def test_a_squad_file_is_its_paragraphs(tmp_path: Path) -> None:
         ("a.json", json.dumps({"data": [{"title": "x", "paragraphs": [{}]}]}), "no context"),
     ],
 )
-def test_broken_records_name_the_place(tmp_path: Path, name: str, data: str, reason: str) -> None:
+def test_errors_in_records_name_the_line(tmp_path: Path, name: str, data: str, reason: str) -> None:
     path = written(tmp_path / name, data)
     with pytest.raises(ConversionError, match=reason):
         list(convert(path, FORMATS[path.suffix]))

@@ -99,7 +99,7 @@ def passages(store: SqliteStore, encoder: HashEncoder) -> list[Passage]:
     return [hit.passage for hit in hits]
 
 
-def test_every_format_is_indexed_with_its_places_and_metadata(
+def test_every_format_is_indexed_with_offsets_and_metadata(
     docs: Path, apply: Apply, store: Callable[[], SqliteStore], encoder: HashEncoder, settings: Settings
 ) -> None:
     (docs / "note.md.meta.json").write_text('{"reviewer": "Grace", "priority": 2}')
@@ -168,7 +168,7 @@ def test_a_touched_file_is_unchanged_and_a_rewritten_one_is_not(docs: Path, appl
     assert counted(apply(docs))[:3] == (0, 1, 4)
 
 
-def test_an_edited_paragraph_costs_only_its_own_passages(
+def test_an_edited_paragraph_encodes_only_its_own_passages(
     docs: Path, apply: Apply, store: Callable[[], SqliteStore], encoder: HashEncoder
 ) -> None:
     apply(docs)
@@ -186,7 +186,7 @@ def test_an_edited_paragraph_costs_only_its_own_passages(
     assert all("Sentence 3 of part 5 " not in text for text in after)
 
 
-def test_a_renamed_folder_costs_no_forward_pass(
+def test_a_renamed_folder_needs_no_forward_pass(
     docs: Path, apply: Apply, store: Callable[[], SqliteStore], encoder: HashEncoder
 ) -> None:
     first = apply(docs)
@@ -199,7 +199,7 @@ def test_a_renamed_folder_costs_no_forward_pass(
     assert {document.source for document in documents(store()).values()} >= {str(docs / "handbook" / "long.txt")}
 
 
-def test_only_files_from_under_the_given_paths_are_removed(
+def test_only_files_under_the_given_paths_are_removed(
     docs: Path, tmp_path: Path, apply: Apply, store: Callable[[], SqliteStore]
 ) -> None:
     other = tmp_path / "docs2"  # its name begins with the other's
@@ -215,9 +215,7 @@ def test_only_files_from_under_the_given_paths_are_removed(
     assert {"a.txt:", "note.md:"}.isdisjoint(documents(store()))
 
 
-def test_a_narrower_run_removes_nothing_that_is_still_there(
-    docs: Path, apply: Apply, store: Callable[[], SqliteStore]
-) -> None:
+def test_a_narrower_run_removes_no_existing_file(docs: Path, apply: Apply, store: Callable[[], SqliteStore]) -> None:
     apply(docs)
     everything = set(documents(store()))
     assert counted(apply(docs, include=["*.md"]))[3] == 0
@@ -234,7 +232,7 @@ def test_a_path_that_does_not_exist_removes_nothing(docs: Path, apply: Apply, st
     assert store().generation == generation
 
 
-def test_an_emptied_file_leaves_the_index(docs: Path, apply: Apply, store: Callable[[], SqliteStore]) -> None:
+def test_an_emptied_file_is_removed_from_the_index(docs: Path, apply: Apply, store: Callable[[], SqliteStore]) -> None:
     apply(docs)
     (docs / "note.md").write_text("")
     assert counted(apply(docs)) == (0, 0, 4, 1, 2, 0)
@@ -249,7 +247,7 @@ def test_an_empty_folder_makes_an_empty_index(tmp_path: Path, apply: Apply, stor
     assert store().search_keyword(["anything"], k=10) == [[]]
 
 
-def test_a_file_that_fails_keeps_its_old_passages_and_the_rest_goes_on(
+def test_a_failed_file_keeps_its_old_passages_and_the_job_continues(
     docs: Path, apply: Apply, store: Callable[[], SqliteStore]
 ) -> None:
     apply(docs)
@@ -268,7 +266,7 @@ def test_a_file_that_fails_keeps_its_old_passages_and_the_rest_goes_on(
     assert counted(apply(docs))[5] == 2  # it is tried again each time
 
 
-def test_a_stream_that_breaks_late_keeps_the_old_passages_too(
+def test_a_file_that_fails_late_keeps_its_old_passages_too(
     tmp_path: Path, apply: Apply, store: Callable[[], SqliteStore]
 ) -> None:
     path = tmp_path / "items.jsonl"
@@ -300,7 +298,7 @@ def test_a_changed_sidecar_changes_its_file_without_encoding(
     assert documents(store())["note.md:"].meta["author"] == "Ada"
 
 
-def test_a_file_that_vanishes_during_the_job_is_named(docs: Path, apply: Apply) -> None:
+def test_a_file_deleted_during_the_job_is_reported(docs: Path, apply: Apply) -> None:
     apply(docs)
 
     def vanish(work: job.IndexDiff) -> None:
@@ -313,7 +311,7 @@ def test_a_file_that_vanishes_during_the_job_is_named(docs: Path, apply: Apply) 
     assert counted(apply(docs))[3] == 1
 
 
-def test_a_file_that_changes_during_the_job_is_indexed_as_it_is_in_the_end(
+def test_a_file_that_changes_during_the_job_is_indexed_in_its_last_state(
     docs: Path, apply: Apply, store: Callable[[], SqliteStore]
 ) -> None:
     def rewrite(work: job.IndexDiff) -> None:
@@ -331,7 +329,7 @@ def test_a_scanned_page_is_reported_and_its_file_is_indexed(tmp_path: Path, appl
     assert "page 2 of 2" in summary.warnings[0].reason
 
 
-def test_a_hostile_file_cannot_hurt_the_job(docs: Path, apply: Apply) -> None:
+def test_hostile_files_fail_without_ending_the_job(docs: Path, apply: Apply) -> None:
     (docs / "hungry.json").write_text("[" + "[[],[]]," * 3_000_000 + "0]")
     samples.zip_bomb(docs / "bomb.docx", 210)
     summary = apply(docs, limits=Limits(memory=300 << 20))
@@ -341,7 +339,7 @@ def test_a_hostile_file_cannot_hurt_the_job(docs: Path, apply: Apply) -> None:
     assert "memory" in reasons["hungry.json"] or "died" in reasons["hungry.json"]
 
 
-def test_a_large_file_comes_in_parts_and_is_whole_in_the_end(
+def test_a_large_file_is_indexed_in_chunks(
     tmp_path: Path, apply: Apply, store: Callable[[], SqliteStore], encoder: HashEncoder
 ) -> None:
     text = "\n\n".join(f"Paragraph {number}. " + PARAGRAPHS[number % 12] for number in range(2500))
@@ -379,7 +377,7 @@ class Stopping(HashEncoder):
         return super().encode_passages(texts)
 
 
-def test_a_job_that_stops_half_way_is_resumed_where_it_stopped(
+def test_an_interrupted_job_is_resumed(
     tmp_path: Path, settings: Settings, apply: Apply, store: Callable[[], SqliteStore], encoder: HashEncoder
 ) -> None:
     root = tmp_path / "many"
@@ -407,7 +405,7 @@ class Slow(HashEncoder):
         return super().encode_passages(texts)
 
 
-def test_a_text_that_comes_again_before_it_is_written_is_encoded_once(
+def test_a_repeated_text_in_flight_is_encoded_once(
     tmp_path: Path, settings: Settings, store: Callable[[], SqliteStore]
 ) -> None:
     root = tmp_path / "alike"
@@ -432,7 +430,7 @@ class Broken(HashEncoder):
         raise ValueError("no such token")
 
 
-def test_an_error_in_any_stage_leaves_no_thread_and_no_process(docs: Path, settings: Settings) -> None:
+def test_an_error_in_any_stage_leaves_no_thread_or_process(docs: Path, settings: Settings) -> None:
     def begun() -> tuple[set[threading.Thread], str]:
         tasks = Path("/proc/self/task")
         children = "".join((task / "children").read_text() for task in tasks.iterdir()) if tasks.exists() else ""
@@ -455,7 +453,7 @@ def test_an_error_in_any_stage_leaves_no_thread_and_no_process(docs: Path, setti
     assert not (settings.home / "spool").exists()
 
 
-def test_the_summary_says_what_each_stage_did(docs: Path, apply: Apply) -> None:
+def test_the_summary_times_each_stage(docs: Path, apply: Apply) -> None:
     summary = apply(docs)
     names = ["compare", "convert", "read", "tokenise", "encode", "write", "finish"]
     assert [stage.name for stage in summary.stages] == names
@@ -466,7 +464,7 @@ def test_the_summary_says_what_each_stage_did(docs: Path, apply: Apply) -> None:
     assert apply(docs).tokens == 0
 
 
-def test_collections_are_apart(docs: Path, apply: Apply, store: Callable[..., SqliteStore]) -> None:
+def test_collections_are_separate(docs: Path, apply: Apply, store: Callable[..., SqliteStore]) -> None:
     apply(docs / "note.md", collection="one")
     apply(docs / "rows.csv", collection="two")
     assert set(documents(store("one"))) == {"note.md:"}
@@ -475,7 +473,7 @@ def test_collections_are_apart(docs: Path, apply: Apply, store: Callable[..., Sq
         apply(docs, collection="../x")
 
 
-def test_other_settings_are_refused_until_a_rebuild(docs: Path, settings: Settings, apply: Apply) -> None:
+def test_other_settings_need_a_rebuild(docs: Path, settings: Settings, apply: Apply) -> None:
     apply(docs)
     other = settings.model_copy(update={"splitter": settings.splitter.model_copy(update={"passage_tokens": 32})})
     with pytest.raises(IndexMismatch, match=r"v1 64/8.*v1 32/8.*--rebuild"):
@@ -487,7 +485,7 @@ def test_other_settings_are_refused_until_a_rebuild(docs: Path, settings: Settin
     assert counted(job.apply([docs], settings=other, encoder=HashEncoder(max_tokens=96)))[:3] == (0, 0, 5)
 
 
-def test_a_second_job_on_the_collection_is_refused(docs: Path, apply: Apply) -> None:
+def test_a_second_job_on_the_collection_is_rejected(docs: Path, apply: Apply) -> None:
     refused: list[str] = []
 
     def meanwhile(work: job.IndexDiff) -> None:
@@ -509,7 +507,7 @@ def test_a_second_job_on_the_collection_is_refused(docs: Path, apply: Apply) -> 
     assert f"process {os.getpid()}" in refused[0]
 
 
-def test_the_plan_says_what_apply_then_does(
+def test_the_plan_matches_apply(
     docs: Path, settings: Settings, apply: Apply, encoder: HashEncoder, store: Callable[[], SqliteStore]
 ) -> None:
     first = job.plan([docs], settings=settings, encoder=encoder).to_dict()
@@ -545,7 +543,7 @@ def unprivileged(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root can become somebody else")
-def test_an_unreadable_file_is_named_and_loses_nothing() -> None:
+def test_an_unreadable_file_is_reported_and_stays_in_the_index() -> None:
     with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to other users
         root = Path(name)
         root.chmod(0o777)

@@ -76,7 +76,7 @@ def test_a_converter_that_dies_is_replaced(good: Path) -> None:
         assert text(sandbox, good) == "all is well"
 
 
-def test_death_in_the_middle_of_a_file_names_the_signal(tmp_path: Path, good: Path) -> None:
+def test_a_killed_converter_names_the_signal(tmp_path: Path, good: Path) -> None:
     os.mkfifo(tmp_path / "pipe.txt")
     with Sandbox() as sandbox:
         text(sandbox, good)
@@ -102,12 +102,12 @@ def test_a_failed_file_leaves_no_spool_behind(tmp_path: Path, good: Path) -> Non
     assert not folder.exists()
 
 
-def test_a_vanished_file_is_told_apart_from_a_broken_one(tmp_path: Path) -> None:
+def test_a_deleted_file_is_not_reported_as_broken(tmp_path: Path) -> None:
     with Sandbox() as sandbox, pytest.raises(FileNotFoundError):
         sandbox.convert(tmp_path / "gone.txt", "txt", 1)
 
 
-def test_a_folder_with_modules_of_its_own_is_only_read(
+def test_modules_in_the_current_folder_are_not_imported(
     tmp_path: Path, good: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("lxml", "json", "indexing", "trafilatura"):
@@ -121,7 +121,7 @@ def test_a_folder_with_modules_of_its_own_is_only_read(
         assert content.text == "words in a page"
 
 
-def test_pages_and_their_maps_come_through_unharmed(tmp_path: Path) -> None:
+def test_pages_and_their_maps_survive_the_spool(tmp_path: Path) -> None:
     from indexing.converters import convert
 
     path = samples.pdf(tmp_path / "a.pdf", [["one", "two"], [], ["three"]], outline=True)
@@ -141,7 +141,7 @@ def test_jsonl_is_converted_in_bounded_memory(tmp_path: Path) -> None:
         assert next(iter(spool)).text.startswith("record 0 ")
 
 
-def test_a_thousand_damaged_pdfs_hurt_nobody(tmp_path: Path, good: Path) -> None:
+def test_a_thousand_damaged_pdfs_end_no_job(tmp_path: Path, good: Path) -> None:
     whole = samples.pdf(tmp_path / "whole.pdf", [["one", "two"], ["three"]], outline=True).read_bytes()
     rng = random.Random(4)
     path = tmp_path / "damaged.pdf"

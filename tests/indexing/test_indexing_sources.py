@@ -35,7 +35,7 @@ def reasons(found: sources.Scan) -> dict[str, str]:
     return {os.path.basename(item.source): item.reason for item in found if isinstance(item, SkippedFile)}
 
 
-def test_a_walk_finds_the_known_formats_in_order_and_says_why_it_leaves_others_out(folder: Path) -> None:
+def test_a_scan_finds_known_formats_in_order_and_gives_reasons_for_others(folder: Path) -> None:
     found = scan([folder])
     assert names(found, folder) == ["a.md", "b.txt", "sub/c.HTML", "sub/deep/d.txt"]
     assert [file.format for file in found.files()] == ["markdown", "txt", "html", "txt"]
@@ -86,7 +86,7 @@ def test_an_empty_folder_is_an_empty_scan(tmp_path: Path) -> None:
     assert list(found) == []
 
 
-def test_links_and_special_files_are_named_and_never_followed_in_circles(folder: Path) -> None:
+def test_links_and_special_files_are_reported_without_loops(folder: Path) -> None:
     (folder / "loop").symlink_to(folder)
     (folder / "x.txt").symlink_to(folder / "y.txt")
     (folder / "y.txt").symlink_to(folder / "x.txt")
@@ -104,7 +104,7 @@ def test_links_and_special_files_are_named_and_never_followed_in_circles(folder:
     } == reasons(found)
 
 
-def test_a_name_that_is_not_utf8_is_left_out(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_is_skipped(tmp_path: Path) -> None:
     try:
         (tmp_path / os.fsdecode(b"bad\xff.txt")).write_text("x")
     except OSError:
@@ -134,7 +134,7 @@ def test_a_sidecar_without_its_file_is_reported(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "\xff"])
-def test_a_broken_sidecar_says_so(tmp_path: Path, text: str) -> None:
+def test_a_broken_sidecar_gives_a_reason(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.md.meta.json").write_text(text, encoding="latin-1")
     with pytest.raises(ConversionError, match=r"a\.md\.meta\.json"):
         sources.sidecar_meta(str(tmp_path / "a.md.meta.json"))
@@ -157,7 +157,7 @@ def test_an_old_mtime_with_new_content_does_not_pass_as_unchanged(folder: Path) 
     assert not sources.is_unchanged(after, record)
 
 
-def test_only_what_is_clearly_gone_has_vanished(folder: Path) -> None:
+def test_only_a_certainly_deleted_file_has_vanished(folder: Path) -> None:
     assert sources.has_vanished(str(folder / "nowhere.txt"))
     assert sources.has_vanished(str(folder / "b.txt" / "below.txt"))
     assert not sources.has_vanished(str(folder / "b.txt"))

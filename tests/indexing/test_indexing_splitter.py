@@ -140,7 +140,7 @@ def document(text: str, **fields: object) -> Document:
 @pytest.mark.parametrize("spans", TOKENIZERS)
 @settings(max_examples=150, deadline=None)
 @given(doc=documents(), size=st.integers(8, 80), overlap=st.integers(0, 20), room=st.integers(-40, 40))
-def test_passages_stand_at_their_place_cover_everything_and_fit_the_model(
+def test_passages_have_right_offsets_cover_the_text_and_fit_the_model(
     spans: Callable[..., list[NDArray[np.int64]]], doc: Document, size: int, overlap: int, room: int
 ) -> None:
     limit = max(4, size + room)
@@ -172,7 +172,7 @@ def test_a_short_document_is_one_passage() -> None:
 
 
 @pytest.mark.parametrize("text", ["", " \n\t\n", "\u3000"])
-def test_a_text_of_nothing_has_no_passages(text: str) -> None:
+def test_blank_text_has_no_passages(text: str) -> None:
     assert split(document(text)) == []
 
 
@@ -193,14 +193,14 @@ def test_passages_end_at_the_ends_of_sentences() -> None:
         "Dr. Smith met Mr. J. Brown, e.g. here. ",
     ],
 )
-def test_sentences_end_where_their_script_ends_them(sentence: str) -> None:
+def test_sentence_ends_of_other_scripts_are_found(sentence: str) -> None:
     passages = split(document(sentence * 60), by_character, passage_tokens=80, overlap_tokens=0, max_tokens=90)
     assert len(passages) > 3
     assert all(passage.text.endswith(sentence.strip()) for passage in passages)
     assert all(passage.text.startswith(sentence[:5]) for passage in passages)
 
 
-def test_neighbours_within_a_paragraph_overlap_by_whole_sentences() -> None:
+def test_neighbouring_passages_overlap_by_whole_sentences() -> None:
     passages = split(document(prose(100, paragraph=100)), overlap_tokens=20)
     for left, right in pairwise(passages):
         shared = left.text[right.start - left.start :]
@@ -210,7 +210,7 @@ def test_neighbours_within_a_paragraph_overlap_by_whole_sentences() -> None:
         assert len(by_word([shared])[0]) <= 20
 
 
-def test_a_heading_begins_a_passage_and_its_path_is_the_title() -> None:
+def test_a_heading_starts_a_passage_with_the_heading_path_as_title() -> None:
     text = "Guide\n\nHello.\n\nInstall\n\nLinux\n\nRun it.\n\nUse\n\nType it."
     places = [(1, "Guide"), (2, "Install"), (3, "Linux"), (2, "Use")]
     headings = tuple(Heading(level, t, text.index(t), text.index(t) + len(t)) for level, t in places)

@@ -45,27 +45,27 @@ def rewritten(settings: Settings, name: str, **changes: Any) -> None:
             writer.write([FileChange(record, (replace(document, **changes),), nothing)])
 
 
-def test_an_index_that_holds_what_its_files_say_has_no_differences(settings: Settings, tmp_path: Path) -> None:
+def test_an_index_that_matches_its_files_has_no_differences(settings: Settings, tmp_path: Path) -> None:
     assert found(settings) == []
     (tmp_path / "docs" / "1.md").write_text("changed since")
     (tmp_path / "docs" / "2.md").unlink()
     assert found(settings) == []
 
 
-def test_a_document_with_another_text_than_its_file_is_named(settings: Settings) -> None:
+def test_a_document_that_differs_from_its_file_is_reported(settings: Settings) -> None:
     rewritten(settings, "3.md", text="another")
     (problem,) = found(settings)
     assert "3.md differs from the index: document 'Heading' has another text" in problem
 
 
-def test_a_document_that_is_missing_is_named(settings: Settings) -> None:
+def test_a_missing_document_is_reported(settings: Settings) -> None:
     rewritten(settings, "0.md", id="elsewhere")
     (problem,) = found(settings)
     assert "0.md" in problem
     assert "is missing" in problem
 
 
-def test_the_sample_bounds_the_work(settings: Settings) -> None:
+def test_the_sample_limits_the_files_compared(settings: Settings) -> None:
     for number in range(4):
         rewritten(settings, f"{number}.md", text="another")
     assert len(found(settings, sample=2)) == 2

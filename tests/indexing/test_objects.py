@@ -138,7 +138,7 @@ def names(*paths: str, **globs: list[str]) -> list[str]:
     return [file.path for file in scan(paths, **globs).files()]
 
 
-def test_a_bucket_is_indexed_followed_and_not_read_again(
+def test_a_bucket_is_indexed_and_unchanged_objects_are_not_read_again(
     bucket: Any, server: Server, apply: Apply, store: Callable[[], SqliteStore]
 ) -> None:
     assert counted(apply("s3://docs/guide")) == (3, 0, 0, 0, 3, 0)
@@ -178,7 +178,7 @@ def test_a_prefix_a_glob_and_patterns_select(bucket: Any) -> None:
     }
 
 
-def test_only_what_the_path_covers_is_removed(bucket: Any, apply: Apply, store: Callable[[], SqliteStore]) -> None:
+def test_only_objects_under_the_path_are_removed(bucket: Any, apply: Apply, store: Callable[[], SqliteStore]) -> None:
     apply("s3://docs")
     for key in ("guide/a.txt", "guide/b.md", "other.txt"):
         bucket.Object(key).delete()
@@ -190,7 +190,7 @@ def test_only_what_the_path_covers_is_removed(bucket: Any, apply: Apply, store: 
     assert texts(store()) == {}
 
 
-def test_metadata_beside_an_object_belong_to_it(
+def test_a_sidecar_object_gives_metadata(
     bucket: Any, server: Server, apply: Apply, store: Callable[[], SqliteStore]
 ) -> None:
     bucket.put_object(Key="guide/a.txt.meta.json", Body=json.dumps({"reviewer": "Ada"}).encode())
@@ -204,7 +204,7 @@ def test_metadata_beside_an_object_belong_to_it(
     assert document.meta["reviewer"] == "Grace"
 
 
-def test_an_object_that_fails_costs_only_itself(bucket: Any, apply: Apply, store: Callable[[], SqliteStore]) -> None:
+def test_a_failed_object_does_not_end_the_job(bucket: Any, apply: Apply, store: Callable[[], SqliteStore]) -> None:
     bucket.put_object(Key="guide/broken.pdf", Body=b"no pdf")
 
     def vanish(work: object) -> None:
@@ -218,7 +218,7 @@ def test_an_object_that_fails_costs_only_itself(bucket: Any, apply: Apply, store
     ]
 
 
-def test_where_nothing_is_the_url_is_named_and_nothing_changes(bucket: Any, tmp_path: Path, apply: Apply) -> None:
+def test_an_empty_prefix_is_an_error_and_changes_nothing(bucket: Any, tmp_path: Path, apply: Apply) -> None:
     for url in ("s3://nowhere/prefix", "s3://docs/nowhere", "s3://docs/nowhere/*.pdf"):
         with pytest.raises(ConfigurationError, match=r"no such object or prefix: s3://.*nothing was changed"):
             scan([url])
@@ -227,7 +227,7 @@ def test_where_nothing_is_the_url_is_named_and_nothing_changes(bucket: Any, tmp_
     assert not (tmp_path / "home" / "collections").exists()
 
 
-def test_a_server_that_is_away_changes_nothing(
+def test_an_unreachable_server_is_an_error_and_changes_nothing(
     bucket: Any, apply: Apply, store: Callable[[], SqliteStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apply("s3://docs/guide")
@@ -240,7 +240,7 @@ def test_a_server_that_is_away_changes_nothing(
     assert differences(store(), sample=10) == []
 
 
-def test_missing_credentials_are_named(bucket: Any, apply: Apply, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_reported(bucket: Any, apply: Apply, monkeypatch: pytest.MonkeyPatch) -> None:
     objects.close()
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
@@ -255,7 +255,7 @@ def test_missing_credentials_are_named(bucket: Any, apply: Apply, monkeypatch: p
         ("nothing://docs", ConfigurationError, "unknown kind of PATH: nothing://docs"),
     ],
 )
-def test_a_store_that_needs_something_says_what(url: str, error: type[Exception], message: str) -> None:
+def test_a_missing_library_or_scheme_is_reported(url: str, error: type[Exception], message: str) -> None:
     if url.startswith("gs") and pytest.importorskip("importlib.util").find_spec("gcsfs"):
         pytest.skip("gcsfs is installed")
     with pytest.raises(error, match=message):
@@ -297,7 +297,7 @@ def settle(folder: Path) -> None:
         os.utime(file, (time.time() - 60, time.time() - 60))
 
 
-def test_files_of_a_web_server_are_indexed_by_their_address(
+def test_files_of_a_web_server_are_indexed_by_url(
     web: tuple[str, Path, list[str]], apply: Apply, store: Callable[[], SqliteStore]
 ) -> None:
     pytest.importorskip("aiohttp")

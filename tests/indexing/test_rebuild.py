@@ -67,9 +67,7 @@ def contents(index: Index) -> tuple[list[FileRecord], list[Document | None], dic
     return files, documents, {passage.id: passage for passage in found}
 
 
-def test_another_encoder_gives_the_index_that_it_would_have_given_from_the_files(
-    settings: Settings, catalog: Catalog, docs: Path
-) -> None:
+def test_a_rebuild_equals_an_index_built_from_the_files(settings: Settings, catalog: Catalog, docs: Path) -> None:
     encoder = HashEncoder(**OTHER)
     done = rebuild(settings, encoder=encoder)
     assert done.passages == done.passages_encoded == len(encoder.encoded)
@@ -85,7 +83,7 @@ def test_another_encoder_gives_the_index_that_it_would_have_given_from_the_files
     assert catalog.verify("default") == []
 
 
-def test_it_tells_how_far_it_is(settings: Settings) -> None:
+def test_progress_is_reported(settings: Settings) -> None:
     began: list[RebuildPlan] = []
     sizes: list[int] = []
     encoder = HashEncoder(**OTHER)
@@ -95,7 +93,7 @@ def test_it_tells_how_far_it_is(settings: Settings) -> None:
     assert sum(sizes) == began[0].bytes > 0
 
 
-def test_no_file_is_needed_and_the_next_job_finds_nothing_changed(
+def test_a_rebuild_needs_no_file_and_the_next_job_changes_nothing(
     settings: Settings, catalog: Catalog, docs: Path
 ) -> None:
     away = docs.rename(docs.with_name("away"))
@@ -110,7 +108,7 @@ def test_no_file_is_needed_and_the_next_job_finds_nothing_changed(
     assert (summary.unchanged, summary.added, summary.changed, summary.removed) == (13, 0, 0, 0)
 
 
-def test_another_splitter_takes_over_the_vectors_that_are_known(settings: Settings, catalog: Catalog) -> None:
+def test_another_splitter_reuses_known_vectors(settings: Settings, catalog: Catalog) -> None:
     same = rebuild(settings, encoder=HashEncoder(max_tokens=96))
     assert (same.passages_encoded, same.documents) == (0, 42)
     other = settings.model_copy(update={"splitter": settings.splitter.model_copy(update={"passage_tokens": 32})})
@@ -121,7 +119,7 @@ def test_another_splitter_takes_over_the_vectors_that_are_known(settings: Settin
         assert index.manifest.splitter == "v1 32/8"
 
 
-def test_the_old_index_serves_until_the_new_one_is_whole(settings: Settings, catalog: Catalog) -> None:
+def test_the_old_index_serves_until_the_new_one_is_complete(settings: Settings, catalog: Catalog) -> None:
     question = HashEncoder().encode_queries(["subject 40"])
     with opened(catalog) as index:
         before = index.search_both(["subject 40"], question, k=20)
@@ -155,7 +153,7 @@ def test_rollback_brings_the_earlier_index_back_and_a_second_one_undoes_it(
         assert index.manifest.encoder.dim == 48
 
 
-def test_what_was_deleted_stays_deleted(settings: Settings, catalog: Catalog, docs: Path) -> None:
+def test_deleted_documents_stay_deleted(settings: Settings, catalog: Catalog, docs: Path) -> None:
     delete(settings, sources=["03.md"])
     done = rebuild(settings, encoder=HashEncoder(**OTHER))
     assert (done.files, done.documents) == (13, 41)
@@ -180,7 +178,7 @@ def test_files_of_one_source_name_keep_their_own_documents(
         assert {document.id: index.file_of(document.id) for document in index.documents(limit=9)} == owners
 
 
-def test_there_must_be_an_index(settings: Settings) -> None:
+def test_a_rebuild_needs_an_index(settings: Settings) -> None:
     with pytest.raises(IndexNotFound):
         rebuild(settings, encoder=HashEncoder(), collection="other")
     assert not settings.collection_folder("other").exists()
@@ -239,7 +237,7 @@ def resumed(settings: Settings, encoder: HashEncoder) -> tuple[RebuildResult, Re
     return rebuild(settings, encoder=encoder, start=began.append), began[0]
 
 
-def test_kill_9_leaves_the_old_index_and_the_next_rebuild_goes_on(
+def test_kill_9_leaves_the_old_index_and_the_next_rebuild_continues(
     killed: Settings, catalog: Catalog, docs: Path
 ) -> None:
     question = HashEncoder().encode_queries(["subject 40"])
@@ -257,7 +255,7 @@ def test_kill_9_leaves_the_old_index_and_the_next_rebuild_goes_on(
     assert catalog.verify("default") == []
 
 
-def test_what_happened_since_it_was_stopped_is_in_the_new_index(
+def test_changes_since_an_interrupted_rebuild_are_in_the_new_index(
     stopped: Settings, catalog: Catalog, docs: Path
 ) -> None:
     delete(stopped, sources=["00.md"])
@@ -276,7 +274,7 @@ def test_what_happened_since_it_was_stopped_is_in_the_new_index(
     assert {passage.document_id for passage in passages.values()} == {item.id for item in documents if item is not None}
 
 
-def test_a_rebuild_for_another_encoder_than_the_stopped_one_begins_anew(stopped: Settings, catalog: Catalog) -> None:
+def test_a_rebuild_with_another_encoder_starts_over(stopped: Settings, catalog: Catalog) -> None:
     done, rest = resumed(stopped, HashEncoder(dim=32, digest="third", max_tokens=96))
     assert (rest.done, done.passages_encoded) == (0, done.passages)
     with opened(catalog) as index:
@@ -284,7 +282,7 @@ def test_a_rebuild_for_another_encoder_than_the_stopped_one_begins_anew(stopped:
     assert vectors.shape == (done.passages, 32)
 
 
-def test_the_command_rebuilds_with_a_model_and_says_how_to_ask_it(tmp_path: Path, docs: Path) -> None:
+def test_the_command_rebuilds_with_a_model_and_names_its_setting(tmp_path: Path, docs: Path) -> None:
     from search_app.settings import EncoderSettings
 
     home = tmp_path / "real"
