@@ -53,7 +53,7 @@ _ABBREVIATIONS = (
     "bzw",
     "Nr",
 )
-_NO_END = "".join(rf"(?<!\b{word}\.)" for word in [*_ABBREVIATIONS, r"e\.g", r"i\.e", r"z\.B", "[A-Z]"])
+_NO_END = "".join(rf"(?<!\b{word}\.)" for word in _ABBREVIATIONS.split("|"))
 _WIDE = "。！？｡．؟۔।॥։።။។"
 _MARKER = r"(?:[-*•‣–]|\d{1,3}[.)]|[a-z]\))[ \t]"
 _BREAK = rf"\n(?![^\S\n]*(?:\n|{_MARKER}))"
