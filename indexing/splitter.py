@@ -34,25 +34,7 @@ _LONG_TOKEN_STEP = 32
 """WordPiece makes one [UNK] of a long word: beyond `_LONG_TOKEN`, it counts one token per so many characters."""
 _LINE, _SENTENCE, _ITEM, _PARAGRAPH = 1, 2, 3, 4
 
-_ABBREVIATIONS = (
-    "Mr",
-    "Ms",
-    "Dr",
-    "St",
-    "Sr",
-    "Jr",
-    "vs",
-    "cf",
-    "al",
-    "No",
-    "pp",
-    "Fig",
-    "Mrs",
-    "Prof",
-    "etc",
-    "bzw",
-    "Nr",
-)
+_ABBREVIATIONS = r"Mr|Ms|Dr|St|Sr|Jr|vs|cf|al|No|pp|Fig|Mrs|Prof|etc|bzw|Nr|e\.g|i\.e|z\.B|[A-Z]"
 _NO_END = "".join(rf"(?<!\b{word}\.)" for word in _ABBREVIATIONS.split("|"))
 _WIDE = "。！？｡．؟۔।॥։።။។"
 _MARKER = r"(?:[-*•‣–]|\d{1,3}[.)]|[a-z]\))[ \t]"
