@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import apsw
 
-from indexing import objects, sources
+from indexing import object_stores, sources
 from indexing.sources import OtherObject, Scan, Skip, SkippedFile, SourceFile
 from search_app.errors import ConfigurationError
 from search_app.protocols import FileRecord
@@ -199,7 +199,7 @@ class IndexDiff:
                 continue
             elif isinstance(item, SkippedFile):
                 self._add_skipped(item)
-            elif objects.is_url(item.path):
+            elif object_stores.is_url(item.path):
                 self._add_file(item, None)  # its metadata may come later in the listing
             else:
                 self._add_file(item, *_classify(item, self._known(item.path)))
@@ -312,7 +312,7 @@ def _classify(file: SourceFile, record: FileRecord | None) -> tuple[Outcome, str
     """The outcome, the digest and the reason."""
     if record is not None and sources.is_unchanged(file, record):
         return Outcome.UNCHANGED, record.digest, ""
-    if objects.is_url(file.path):
+    if object_stores.is_url(file.path):
         if record is None:
             return Outcome.ADDED, "", ""
         if not record.digest or file.changed_ns:  # comparing its bytes would fetch it twice

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from indexing import objects
+from indexing import object_stores
 from indexing.converters import FORMATS
 from indexing.converters.content import ConversionError, plain_meta
 from search_app.errors import ConfigurationError
@@ -87,8 +87,10 @@ class Scan:
         base: Path | None = None,
     ) -> None:
         self._paths, self._include, self._exclude, self._base = paths, include, exclude, base
-        self._locations = [objects.Location(os.fspath(given)) for given in paths if objects.is_url(os.fspath(given))]
-        self._roots = {os.path.abspath(given) for given in paths if not objects.is_url(os.fspath(given))}
+        self._locations = [
+            object_stores.Location(os.fspath(given)) for given in paths if object_stores.is_url(os.fspath(given))
+        ]
+        self._roots = {os.path.abspath(given) for given in paths if not object_stores.is_url(os.fspath(given))}
 
     def __iter__(self) -> Iterator[SourceFile | SkippedFile | OtherObject]:
         if self._base is None:
@@ -102,7 +104,7 @@ class Scan:
         locations = iter(self._locations)
         for given in self._paths:
             source = os.fspath(given)
-            if objects.is_url(source):
+            if object_stores.is_url(source):
                 yield from self._stored(next(locations))
             elif os.path.isdir(source):
                 for item in _walk(source, self._exclude):
@@ -116,9 +118,9 @@ class Scan:
     def files(self) -> Iterator[SourceFile]:
         return (item for item in self if isinstance(item, SourceFile))
 
-    def _stored(self, location: objects.Location) -> Iterator[SourceFile | SkippedFile | OtherObject]:
+    def _stored(self, location: object_stores.Location) -> Iterator[SourceFile | SkippedFile | OtherObject]:
         for found in location.objects():
-            relative = found.url.removeprefix(location.prefix).lstrip("/") or objects.name_of(found.url)
+            relative = found.url.removeprefix(location.prefix).lstrip("/") or object_stores.name_of(found.url)
             if found.url.endswith(SIDECAR) or not self._wants(relative):
                 yield OtherObject(found.url, found.version, found.url.endswith(SIDECAR))
             else:
@@ -129,7 +131,7 @@ class Scan:
 
     def covers(self, path: str) -> bool:
         """Whether the absolute path or URL is one of the PATHs or under one."""
-        if objects.is_url(path):
+        if object_stores.is_url(path):
             return any(location.covers(path) for location in self._locations)
         while path not in self._roots:  # upwards, as an upload has thousands of PATHs, each a file
             parent = os.path.dirname(path)
@@ -163,8 +165,8 @@ def scan(
 def require(paths: Sequence[str | Path]) -> None:
     """Raise ConfigurationError for a PATH that does not exist, BackendUnavailable if its server does not answer."""
     for given in paths:
-        if objects.is_url(os.fspath(given)):
-            objects.Location(os.fspath(given)).check()
+        if object_stores.is_url(os.fspath(given)):
+            object_stores.Location(os.fspath(given)).check()
         elif not os.path.exists(given):
             raise ConfigurationError(
                 f"no such file or folder: {given}", hint="nothing was changed; check the PATH and try again"
@@ -209,11 +211,11 @@ def _walk(root: str, exclude: Sequence[str]) -> Iterator[tuple[str, str] | Skipp
 
 def refreshed(file: SourceFile) -> SourceFile:
     """Describe the file as it is now. Raises OSError."""
-    if objects.is_url(file.path):
-        now = _stored(objects.describe(file.path), "")
+    if object_stores.is_url(file.path):
+        now = _stored(object_stores.describe(file.path), "")
         if not isinstance(now, SourceFile):
             raise FileNotFoundError(file.path)
-        sidecar = objects.describe(file.sidecar).version if file.sidecar else None
+        sidecar = object_stores.describe(file.sidecar).version if file.sidecar else None
         return replace(with_sidecar(now, file.sidecar, sidecar), source=file.source)
     status = os.stat(file.path)
     return _described(file.path, file.source, file.format, status)
@@ -222,12 +224,12 @@ def refreshed(file: SourceFile) -> SourceFile:
 @contextmanager
 def local(file: SourceFile, *, folder: Path | None = None) -> Iterator[Path]:
     """A local path of the file's bytes; an object is downloaded to `folder` and deleted on exit. Raises OSError."""
-    if not objects.is_url(file.path):
+    if not object_stores.is_url(file.path):
         yield Path(file.path)
         return
     with tempfile.TemporaryDirectory(prefix="object-", dir=folder) as temporary:
         target = Path(temporary, "content")
-        objects.download(file.path, target)
+        object_stores.download(file.path, target)
         yield target
 
 
@@ -278,8 +280,8 @@ def _inspected(source: str) -> Iterator[SourceFile | SkippedFile]:
         yield _described(path, source, kind, status)
 
 
-def _stored(found: objects.Object, relative: str) -> SourceFile | SkippedFile:
-    name = objects.name_of(found.url)
+def _stored(found: object_stores.Object, relative: str) -> SourceFile | SkippedFile:
+    name = object_stores.name_of(found.url)
     ending = os.path.splitext(name)[1].lower()
     if any(part.startswith(".") for part in relative.split("/")):
         return SkippedFile(found.url, found.url, "hidden file")
@@ -308,7 +310,7 @@ def digest(file: SourceFile, at: Path | None = None) -> str:
 
     `at` is a local copy; without one, an object is downloaded.
     """
-    if at is None and objects.is_url(file.path):
+    if at is None and object_stores.is_url(file.path):
         with local(file) as at:
             return digest(file, at)
     with open(at or file.path, "rb") as stream:
@@ -320,8 +322,8 @@ def digest(file: SourceFile, at: Path | None = None) -> str:
 
 def _sidecar_bytes(path: str) -> bytes:
     """The sidecar's bytes, cut off just above the limit."""
-    if objects.is_url(path):
-        return objects.read(path, most=_MAX_SIDECAR_BYTES)
+    if object_stores.is_url(path):
+        return object_stores.read(path, most=_MAX_SIDECAR_BYTES)
     with open(path, "rb") as stream:
         return stream.read(_MAX_SIDECAR_BYTES + 1)
 
@@ -331,14 +333,16 @@ def record_of(file: SourceFile, content_digest: str, documents: int) -> FileReco
 
     `modified_ns` is the inode's change time, which no program can set back, or 0 if it is not reliable.
     """
-    reliable = objects.is_url(file.path) or (file.sidecar is None and file.changed_ns < time.time_ns() - _CLOCK_TICK_NS)
+    reliable = object_stores.is_url(file.path) or (
+        file.sidecar is None and file.changed_ns < time.time_ns() - _CLOCK_TICK_NS
+    )
     return FileRecord(file.path, file.source, content_digest, file.size, file.changed_ns if reliable else 0, documents)
 
 
 def is_unchanged(file: SourceFile, known: FileRecord) -> bool:
     """Whether size and change time prove, without reading the file, that it is as it was indexed."""
     return (
-        (file.sidecar is None or objects.is_url(file.path))
+        (file.sidecar is None or object_stores.is_url(file.path))
         and known.modified_ns != 0
         and (known.size, known.modified_ns) == (file.size, file.changed_ns)
     )
@@ -346,8 +350,8 @@ def is_unchanged(file: SourceFile, known: FileRecord) -> bool:
 
 def has_vanished(path: str) -> bool:
     """Whether the file has certainly been deleted; a folder without permission only hides its files."""
-    if objects.is_url(path):
-        return objects.is_gone(path)
+    if object_stores.is_url(path):
+        return object_stores.is_gone(path)
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from fakes import HashEncoder
 
-from indexing import job, objects, sources
+from indexing import job, object_stores, sources
 from indexing.job import Summary
 from indexing.sources import SkippedFile, scan
 from indexing.verification import differences
@@ -77,7 +77,7 @@ def environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     for name, value in {**NOBODY, "AWS_ENDPOINT_URL": server.url}.items():
         monkeypatch.setenv(name, value)
     yield
-    objects.close()
+    object_stores.close()
     gc.collect()  # what was left open warns here, in the test that left it
 
 
@@ -231,7 +231,7 @@ def test_an_unreachable_server_is_an_error_and_changes_nothing(
     bucket: Any, apply: Apply, store: Callable[[], SqliteStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apply("s3://docs/guide")
-    objects.close()
+    object_stores.close()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(BackendUnavailable, match=r"cannot list s3://docs/guide .*nothing was changed"):
         apply("s3://docs/guide")
@@ -241,7 +241,7 @@ def test_an_unreachable_server_is_an_error_and_changes_nothing(
 
 
 def test_missing_credentials_are_reported(bucket: Any, apply: Apply, monkeypatch: pytest.MonkeyPatch) -> None:
-    objects.close()
+    object_stores.close()
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(ConfigurationError, match=r"s3://docs/guide .*credentials.*AWS_PROFILE"):
@@ -286,7 +286,7 @@ def web(tmp_path: Path) -> Iterator[tuple[str, Path, list[str]]]:
         thread = threading.Thread(target=running.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{running.server_port}", folder, gets
-        objects.close()
+        object_stores.close()
         running.shutdown()
         thread.join()
 
