@@ -4,7 +4,7 @@ SearchAppError                      exit 1
 ├── ConfigurationError              exit 2
 ├── InvalidQuery                    exit 2 · HTTP 422
 ├── IndexUnavailable                exit 3 · HTTP 503
-│   ├── IndexNotFound
+│   ├── IndexNotFound               HTTP 404
 │   ├── IndexMismatch               manifest and settings disagree
 │   ├── IndexCorrupt                damage on disk
 │   └── IndexBusy                   another job writes
@@ -59,6 +59,8 @@ class IndexUnavailable(SearchAppError):
 
 class IndexNotFound(IndexUnavailable):
     """The collection does not exist."""
+
+    http_status = 404
 
     def __init__(self, collection: str) -> None:
         flag = "" if collection == "default" else f" --collection {collection}"

@@ -28,7 +28,8 @@ BUNDLED = "bundled"
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 VectorIndexType = Literal["flat", "hnsw", "int8_hnsw", "int4_hnsw", "bbq_hnsw", "int8_flat", "int4_flat", "bbq_flat"]
 SECRETS_VARIABLE = "SEARCH_APP_SECRETS_DIR"
-_COLLECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+COLLECTION_PATTERN = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+_COLLECTION = re.compile(COLLECTION_PATTERN)
 
 
 def _separated(value: object) -> object:

@@ -1,17 +1,17 @@
-"""Jobs over HTTP: what is put into the queue here is done by `search-index worker`."""
+"""Jobs and schedules over HTTP. `search-index worker` does what is queued here."""
 
-# No `from __future__ import annotations`: see routes.
+from __future__ import annotations
 
 import shutil
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from search_app.api.routes import CollectionName, as_filter
+from search_app.api.names import CollectionName, JobId, ScheduleId
 from search_app.api.schemas import (
     DeleteRequest,
     ErrorResponse,
@@ -23,16 +23,15 @@ from search_app.api.schemas import (
     ScheduleOut,
     SchedulesResponse,
 )
+from search_app.api.search import as_filter
 from search_app.api.uploads import FIELD, is_form, receive
 from search_app.errors import InvalidQuery
 from search_app.queue.queue import Job, JobKind, JobQueue, new_id
-from search_app.settings import JobSettings, Settings
+from search_app.settings import JobSettings
 from search_app.stores.filters import check
 
-JobId = Annotated[str, Path(min_length=1, max_length=64)]
-ScheduleId = Annotated[str, Path(min_length=1, max_length=64)]
 _REQUEST = JobRequest.model_json_schema()
-# In place: FastAPI collects only what handlers have as parameters.
+# Inlined: FastAPI collects only the models that handlers have as parameters.
 _REQUEST["properties"]["delete"]["anyOf"][0] = _REQUEST.pop("$defs")["DeleteRequest"]
 _BODY = {
     "required": True,
@@ -49,28 +48,29 @@ _BODY = {
 }
 
 
-def job_routes(queue: JobQueue, settings: Settings) -> APIRouter:
+def job_routes(queue: JobQueue, settings: JobSettings) -> APIRouter:
+    """`/v1/collections/{name}/jobs` and `…/schedules`, and `/v1/folders`."""
     router = APIRouter(
         prefix="/v1",
         tags=["jobs"],
-        responses={422: {"model": ErrorResponse}, 503: {"model": ErrorResponse}, 507: {"model": ErrorResponse}},
+        responses={status: {"model": ErrorResponse} for status in (422, 503, 507)},
     )
 
     @router.post(
         "/collections/{name}/jobs",
         status_code=202,
-        responses={413: {"model": ErrorResponse}},
+        responses={status: {"model": ErrorResponse} for status in (400, 413)},
         openapi_extra={"requestBody": _BODY},
     )
     async def add(name: CollectionName, request: Request, response: Response) -> JobOut:
-        """Queues files to be indexed, a folder by name, or a delete. What was answered with 202 survives a crash."""
+        """Queues files to index, a folder by name, or a delete. A job that was answered with 202 survives a crash."""
         content_type = request.headers.get("content-type", "")
         if is_form(content_type):
-            job = await _upload(queue, settings.jobs, name, request)
+            job = await _upload(queue, settings, name, request)
         else:
             wanted = _parsed(content_type, await request.body())
-            job = await run_in_threadpool(_add, queue, settings.jobs, name, wanted)
-        response.headers["Location"] = f"/v1/collections/{name}/jobs/{job.id}"
+            job = await run_in_threadpool(_add, queue, settings, name, wanted)
+        response.headers["Location"] = job_path(job)
         return JobOut.of(job)
 
     @router.get("/collections/{name}/jobs")
@@ -79,7 +79,7 @@ def job_routes(queue: JobQueue, settings: Settings) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         offset: Annotated[int, Query(ge=0, le=1 << 40)] = 0,
     ) -> JobsResponse:
-        """Newest first; `workers` is how many are alive to do them."""
+        """Lists jobs, newest first; `workers` counts the running workers."""
         return JobsResponse(
             jobs=[JobOut.of(job) for job in queue.list(name, limit=limit, offset=offset)],
             total=queue.count(name),
@@ -88,7 +88,7 @@ def job_routes(queue: JobQueue, settings: Settings) -> APIRouter:
 
     @router.get("/collections/{name}/jobs/{job_id}", responses={404: {"model": ErrorResponse}})
     def job(name: CollectionName, job_id: JobId) -> JobOut:
-        """A job's state, progress and outcome."""
+        """Returns a job's state, progress and result."""
         return JobOut.of(_known(queue, name, job_id))
 
     @router.post(
@@ -96,7 +96,7 @@ def job_routes(queue: JobQueue, settings: Settings) -> APIRouter:
         responses={404: {"model": ErrorResponse}, 409: {"model": ErrorResponse}},
     )
     def cancel(name: CollectionName, job_id: JobId) -> JobOut:
-        """Ends a job that waits; one that runs ends soon, with what it has indexed until then."""
+        """Cancels a job. A running one stops after its current batch and keeps what it has indexed."""
         _known(queue, name, job_id)
         if not queue.cancel(job_id):
             raise HTTPException(409, f"job {job_id} has ended")
@@ -104,24 +104,29 @@ def job_routes(queue: JobQueue, settings: Settings) -> APIRouter:
 
     @router.get("/collections/{name}/schedules")
     def schedules(name: CollectionName) -> SchedulesResponse:
-        """Folders that are indexed again and again."""
+        """Lists the folders that are indexed repeatedly."""
         return SchedulesResponse(schedules=[ScheduleOut.of(schedule) for schedule in queue.schedules(name)])
 
     @router.delete(
         "/collections/{name}/schedules/{schedule_id}", status_code=204, responses={404: {"model": ErrorResponse}}
     )
     def unschedule(name: CollectionName, schedule_id: ScheduleId) -> None:
-        """The folder is not indexed again; what is queued or indexed stays."""
+        """Removes a schedule; its queued jobs and indexed documents stay."""
         mine = any(schedule.id == schedule_id for schedule in queue.schedules(name))
         if not mine or not queue.unschedule(schedule_id):
             raise HTTPException(404, f"no schedule {schedule_id} in collection '{name}'")
 
     @router.get("/folders")
     def folders() -> FoldersResponse:
-        """Folders that a job may name."""
-        return FoldersResponse(folders=[FolderOut(name=name) for name in sorted(settings.jobs.folders)])
+        """Lists the folders that a job may name."""
+        return FoldersResponse(folders=[FolderOut(name=name) for name in sorted(settings.folders)])
 
     return router
+
+
+def job_path(job: Job) -> str:
+    """The job's address, for the Location header."""
+    return f"/v1/collections/{job.collection}/jobs/{job.id}"
 
 
 async def _upload(queue: JobQueue, limits: JobSettings, collection: str, request: Request) -> Job:
@@ -142,7 +147,8 @@ async def _upload(queue: JobQueue, limits: JobSettings, collection: str, request
 def _parsed(content_type: str, body: bytes) -> JobRequest:
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise InvalidQuery(
-            f"a job is 'multipart/form-data' or 'application/json', not {content_type[:100]!r}", field="body"
+            f"the content type must be 'multipart/form-data' or 'application/json', not {content_type[:100]!r}",
+            field="body",
         )
     try:
         return JobRequest.model_validate_json(body)
@@ -155,7 +161,7 @@ def _add(queue: JobQueue, limits: JobSettings, collection: str, wanted: JobReque
         return queue.add(collection, JobKind.DELETE, _deletion(wanted.delete))
     if wanted.folder is None or wanted.delete is not None:
         raise InvalidQuery(
-            "a job is a folder or a delete", hint='send {"folder": NAME} or {"delete": {…}}', field="body"
+            "a job needs either a folder or a delete", hint='send {"folder": NAME} or {"delete": {…}}', field="body"
         )
     _check_folder(wanted.folder, limits)
     if wanted.every is None:
@@ -170,7 +176,7 @@ def _check_folder(name: str, limits: JobSettings) -> None:
     known = ", ".join(sorted(limits.folders))
     raise InvalidQuery(
         f"no folder is called {name[:100]!r}",
-        hint=f"the folders are: {known}"
+        hint=f"choose one of: {known}"
         if known
         else """name folders that jobs may index: SEARCH_APP_JOBS__FOLDERS='{"handbook": "/srv/handbook"}'""",
         field="folder",

@@ -1,11 +1,10 @@
-"""What Prometheus reads: requests by route and status, the stages that they spent their time in, indexes and jobs."""
+"""Metrics for Prometheus: requests by route and status, time by stage, indexes and jobs."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -13,21 +12,15 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from search_app.api.service import Stores
 from search_app.errors import SearchAppError
-from search_app.protocols import PassageStore
 from search_app.queue.queue import JobQueue
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
-class Stores(Protocol):
-    def store(self, collection: str) -> PassageStore: ...
-
-    def collections(self) -> Sequence[str]: ...
-
-
 class Metrics:
-    """Of one application; `stage` of `search_app.observability` counts for the whole process."""
+    """The metrics of one application; those of `search_app.observability` are of the whole process."""
 
     def __init__(self, stores: Stores, queue: JobQueue) -> None:
         self._registry = CollectorRegistry()
@@ -36,7 +29,7 @@ class Metrics:
         )
         self._seconds = Histogram(
             "search_app_request_seconds",
-            "Seconds from a request to the end of its answer",
+            "Seconds from a request to the end of its response",
             ["route"],
             buckets=_SECONDS,
             registry=self._registry,
@@ -53,7 +46,7 @@ class Metrics:
 
 
 class Measure:
-    """Counts every request, the refused ones too, under its route's template: never under what a client made up."""
+    """Counts every request, refused ones too, by its route's template, never by the path that a client sent."""
 
     def __init__(self, app: ASGIApp, count: Callable[[str, int, float], None]) -> None:
         self.app = app
@@ -66,21 +59,21 @@ class Measure:
         start = time.perf_counter()
         status = 500
 
-        async def noting(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self.app(scope, receive, noting)
+            await self.app(scope, receive, send_and_note)
         finally:
             route = getattr(scope.get("route"), "path", "")
             self.count(route, status, time.perf_counter() - start)
 
 
 class _Indexes(Collector):
-    """Asked at each scrape; a collection that cannot be opened has no numbers."""
+    """Read at each scrape; a collection that cannot be opened is left out."""
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
@@ -102,14 +95,14 @@ class _Indexes(Collector):
 
     def _families(self) -> tuple[GaugeMetricFamily, GaugeMetricFamily, GaugeMetricFamily]:
         return (
-            GaugeMetricFamily("search_app_index_generation", "Commits of the index", labels=["collection"]),
+            GaugeMetricFamily("search_app_index_generation", "Generation of the index", labels=["collection"]),
             GaugeMetricFamily("search_app_index_documents", "Documents in the index", labels=["collection"]),
             GaugeMetricFamily("search_app_index_passages", "Passages in the index", labels=["collection"]),
         )
 
 
 class _Jobs(Collector):
-    """Asked at each scrape; nothing where no job was ever queued, or the queue cannot be read."""
+    """Read at each scrape; empty when no job was ever queued or the queue cannot be read."""
 
     def __init__(self, queue: JobQueue) -> None:
         self._queue = queue
@@ -128,6 +121,6 @@ class _Jobs(Collector):
 
     def _families(self) -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
         return (
-            GaugeMetricFamily("search_app_jobs", "Jobs that are remembered", labels=["state"]),
-            GaugeMetricFamily("search_app_job_workers", "Workers that are alive", labels=[]),
+            GaugeMetricFamily("search_app_jobs", "Jobs in the queue and its history", labels=["state"]),
+            GaugeMetricFamily("search_app_job_workers", "Running workers", labels=[]),
         )

@@ -1,0 +1,125 @@
+"""Documents and their original files over HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from typing import Annotated, BinaryIO
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response, StreamingResponse
+from starlette.exceptions import HTTPException
+
+from search_app.api.names import CollectionName, DocumentId
+from search_app.api.schemas import DocumentResponse, DocumentsResponse, DocumentSummary, ErrorResponse
+from search_app.api.service import Stores
+from search_app.protocols import FileRecord
+
+BLOCK_BYTES = 1 << 20
+_BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+
+
+def document_routes(stores: Stores) -> APIRouter:
+    """`/v1/collections/{name}/documents`. The stores block, so each handler runs in a thread."""
+    router = APIRouter(
+        prefix="/v1/collections/{name}/documents",
+        tags=["documents"],
+        responses={status: {"model": ErrorResponse} for status in (404, 422, 503)},
+    )
+
+    @router.get("")
+    def documents(
+        name: CollectionName,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        offset: Annotated[int, Query(ge=0, le=1 << 40)] = 0,
+    ) -> DocumentsResponse:
+        """Lists the indexed documents, sorted by source."""
+        store = stores.store(name)
+        return DocumentsResponse(
+            documents=[DocumentSummary.of(document) for document in store.documents(limit=limit, offset=offset)],
+            total=store.counts()["documents"],
+            limit=limit,
+            offset=offset,
+        )
+
+    @router.get("/{document_id}")
+    def document(
+        name: CollectionName,
+        document_id: DocumentId,
+        start: Annotated[int, Query(ge=0, description="first character, in Unicode code points")] = 0,
+        end: Annotated[int | None, Query(ge=0, description="character after the last one")] = None,
+    ) -> DocumentResponse:
+        """Returns a document's text, or part of it, with its pages and headings."""
+        found = stores.store(name).document(document_id)
+        if found is None:
+            raise _no_document(name, document_id)
+        return DocumentResponse.part(found, start, end)
+
+    @router.get(
+        "/{document_id}/original",
+        response_class=Response,
+        responses={200: {"content": _BYTES, "description": "The file"}, 410: {"model": ErrorResponse}},
+    )
+    def original(name: CollectionName, document_id: DocumentId) -> StreamingResponse:
+        """Returns the file that the document was read from, or 410 when it has changed since."""
+        record = stores.store(name).file_of(document_id)
+        if record is None:
+            raise _no_document(name, document_id)
+        return _download(record)
+
+    return router
+
+
+def _no_document(name: str, document_id: str) -> HTTPException:
+    return HTTPException(404, f"no document {document_id} in collection '{name}'")
+
+
+def _download(record: FileRecord) -> StreamingResponse:
+    """Always as bytes to save: a browser must not run an indexed page under this server's name."""
+    name = os.path.basename(record.path)
+    file = _open_indexed(record)
+    return StreamingResponse(
+        _blocks(file),
+        media_type="application/octet-stream",
+        headers={
+            "Content-Length": str(record.size),
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='', errors='replace')}",
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": "sandbox; default-src 'none'",
+        },
+    )
+
+
+def _open_indexed(record: FileRecord) -> BinaryIO:
+    """The file, if its bytes are still those that were indexed."""
+    if "://" in record.path:
+        raise HTTPException(410, f"{record.path} is in an object store; this server does not serve files from there")
+    gone = HTTPException(410, f"{record.source} has changed since it was indexed; run: search-index apply")
+    try:
+        # Without O_NONBLOCK, opening a named pipe in the file's place would block.
+        file = os.fdopen(os.open(record.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+    except OSError:
+        raise gone from None
+    try:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size != record.size:
+            raise gone
+        if hashlib.file_digest(file, "sha256").hexdigest() != record.digest.partition("+")[0]:
+            raise gone
+        file.seek(0)
+    except OSError:
+        file.close()
+        raise gone from None
+    except HTTPException:
+        file.close()
+        raise
+    return file
+
+
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while block := file.read(BLOCK_BYTES):
+            yield block
