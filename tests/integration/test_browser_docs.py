@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from browsing import CHROMIUM, chromium, patient, window
-from served import ScriptedService, Text, index, running
+from scripted_api import ScriptedService, Text, index, running
 
 from search_app.settings import ApiSettings, Settings
 

@@ -55,9 +55,9 @@ class Empty:
     api: httpx.Client
     settings: Settings
 
-    def refuses(self, **request: Any) -> dict[str, str]:
+    def refuses(self, status: int = 422, **request: Any) -> dict[str, str]:
         response = self.api.post(JOBS, **request)
-        assert response.status_code == 422, response.text
+        assert response.status_code == status, response.text
         assert staged(self.settings) == []
         assert self.api.get(JOBS).json()["total"] == 0
         return error_of(response)
@@ -287,10 +287,13 @@ def test_a_job_that_makes_no_sense_is_refused(empty: Empty, body: Any, field: st
 
 
 @pytest.mark.parametrize(
-    ("content", "kind"), [(b'{"folder": "handbook"}', "text/plain"), (b"{", "application/json"), (b"", "")]
+    ("content", "kind", "status"),
+    [(b'{"folder": "handbook"}', "text/plain", 422), (b"{", "application/json", 400), (b"", "", 422)],
 )
-def test_what_is_neither_form_nor_json_is_refused(empty: Empty, content: bytes, kind: str) -> None:
-    assert empty.refuses(content=content, headers={"Content-Type": kind})["message"]
+def test_a_body_that_is_neither_a_form_nor_json_is_refused(
+    empty: Empty, content: bytes, kind: str, status: int
+) -> None:
+    assert empty.refuses(status, content=content, headers={"Content-Type": kind})["message"]
 
 
 def test_a_folder_is_repeated_until_its_schedule_is_removed(api: httpx.Client) -> None:

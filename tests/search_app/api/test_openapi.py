@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from served import ScriptedService, Text, index, running
+from scripted_api import ScriptedService, Text, index, running
 
 from search_app.api.schemas import ErrorResponse
 from search_app.settings import ApiSettings, Settings
