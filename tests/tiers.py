@@ -25,7 +25,7 @@ FOLDERS = ("benchmarks", "docker", "elasticsearch", "integration", "quality", "r
 """Below tests/: they start servers, browsers or other processes."""
 MARKERS = ("browser", "docker", "elasticsearch", "slow")
 LIMIT_S = 1.0
-"""A test function with all of its cases; what is shared by several functions does not count."""
+"""Limit for a test function with all of its cases; shared fixtures do not count."""
 DURATIONS = Path(__file__).with_name("durations.json")
 RECORDED_S = 0.2
 
@@ -60,7 +60,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first, so that no worker begins it when the others are done."""
+    """Run the longest tests first, so that all workers finish at the same time."""
     units: dict[str, float] = defaultdict(float)
     for name, duration in _seconds().items():
         units[name] += duration
@@ -74,7 +74,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives each test to the next free worker, but to one worker the tests that share something."""
+    """Gives each test to the next free worker; tests that share something go to the same worker."""
 
     def _split_scope(self, nodeid: str) -> str:
         return _group(_file(nodeid)) or nodeid
@@ -82,7 +82,7 @@ class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
 
 @functools.cache
 def _group(file: str) -> str | None:
-    """The Docker engine is shared by all of its tests, a fixture of a module by the tests of that module."""
+    """All tests with Docker share the engine; the tests of a module share its module fixtures."""
     if file.startswith("tests/docker/"):
         return "tests/docker"
     path = ROOT / file
@@ -90,7 +90,7 @@ def _group(file: str) -> str | None:
 
 
 class Outcomes:
-    """Collects reports, on the controller when there are several workers."""
+    """Collects the reports of all workers."""
 
     def __init__(self) -> None:
         self._shared_s = 0.0
@@ -114,10 +114,9 @@ class Outcomes:
         return report
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.when != "teardown":  # which may end what was shared
-            self._seconds[_function(report.nodeid)] += getattr(
-                report, "own_s", 0.0
-            )  # a crashed worker makes bare reports
+        # Not the teardown, which may be that of a shared fixture. Reports of a crashed worker lack own_s.
+        if report.when != "teardown":
+            self._seconds[_function(report.nodeid)] += getattr(report, "own_s", 0.0)
         folder = self._folders[str(Path(_file(report.nodeid)).parent)]
         folder["seconds"] += report.duration
         if report.failed or report.skipped or report.when == "call":

@@ -25,7 +25,7 @@ ENCODER = HashEncoder(dim=64)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A file of paragraphs of which two share a sentence."""
+    """A file of paragraphs; two of them share a sentence."""
     cities = ["Ely", "Ulm", "Metz", "Bari", "Lund", "Siena", "Trier", "Pisa", "Reims", "Burgos", "Kotor", "Zadar"]
     paragraphs = [
         {
@@ -86,7 +86,7 @@ def test_derived_vectors_have_unit_length_and_the_distances_of_real_ones() -> No
     among_real, _ = synthetic.neighbour_quantiles(range(len(real)), real)
     from_derived, _ = synthetic.neighbour_quantiles(range(len(real), len(every)), every)
     assert from_derived == pytest.approx(among_real, rel=0.35)
-    assert np.max(derived @ real.T) < 0.9999  # none is a copy
+    assert np.max(derived @ real.T) < 0.9999  # no copies
 
 
 def test_neighbour_quantiles_match_an_exhaustive_comparison() -> None:

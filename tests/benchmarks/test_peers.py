@@ -14,7 +14,7 @@ from benchmarks.peers import measure, summarise, table
 
 
 class Knows:
-    """Answers from a dictionary and counts what it is asked to do."""
+    """Answers from a dictionary and records its calls."""
 
     def __init__(self, answers: dict[str, str]) -> None:
         self.name = "knows"

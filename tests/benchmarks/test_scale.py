@@ -63,7 +63,7 @@ def test_a_small_collection_is_searched_exactly_with_and_without_filters(found: 
     assert found["recall"] == found["recall_real"] == 1
     for share in ("0.1", "1", "10", "50"):
         assert found[f"filter_{share}_short"] == 0
-        assert found[f"filter_{share}_recall"] > 0.95  # equal vectors may come in another order
+        assert found[f"filter_{share}_recall"] > 0.95  # equal vectors may come in any order
 
 
 def test_the_section_compares_each_measurement_with_its_target(found: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""One contract for every ranker: the same hits, best first, whatever other questions are in the call."""
+"""The contract of every ranker: the same hits, best first, independent of other questions in the call."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_batch_of_questions_is_ranked_like_single_ones(ranker: Any) -> None:
 
 
 def test_pairs_of_any_length_need_few_widths(ranker: Any) -> None:
-    """oneDNN keeps memory for each shape, for the life of the process."""
+    """oneDNN keeps memory for each shape until the process ends."""
     widths: set[int] = set()
     embeddings = ranker._model[0].auto_model.get_input_embeddings()
     embeddings.register_forward_pre_hook(lambda _, inputs: widths.add(inputs[0].shape[1]))

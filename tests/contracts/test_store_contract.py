@@ -1,4 +1,4 @@
-"""One contract, every store: what it must do, and that it agrees with the exact one on the same data."""
+"""The contract of every store, compared with an exact store on the same data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PLACES = ["Vienna", "Osaka", "Lima", "Nairobi", "Bergen", "Perth", "Quebec"]
 def change(
     number: int, *, text: str | None = None, language: str = "en", blind: bool = False, **meta: Any
 ) -> FileChange:
-    """A file of one document in two passages; `blind` ones come without a vector."""
+    """A file with one document and two passages; `blind` ones have no vector."""
     text = text or " ".join(
         f"The {SUBJECTS[(number + i) % 10]} {VERBS[(number * 3 + i) % 5]} {PLACES[(number * 7 + i * i) % 7]} {i}."
         for i in range(1 + number % 4)
@@ -53,7 +53,7 @@ def change(
 
 
 class Collection:
-    """Writer and reader of a store as one, the way two processes would use them."""
+    """Writer and reader of a store together, used as by two processes."""
 
     def __init__(self, catalog: Catalog, *, same_scores: bool) -> None:
         self.catalog = catalog
@@ -82,7 +82,7 @@ class Collection:
         return removed
 
     def _look(self) -> None:
-        """Elasticsearch is asked for a new generation at most twice a second, but for this."""
+        """Read the generation now; otherwise the store asks Elasticsearch at most twice a second."""
         assert self.reader.generation
 
     def reopen(self) -> None:
@@ -100,18 +100,18 @@ def on_elasticsearch(request: pytest.FixtureRequest, vectors: str) -> Iterator[C
     reached = {"urls": address.urls, "username": address.username, "password": address.password, "ca": address.ca}
     settings = load_settings(store="elasticsearch", elasticsearch={**reached, "prefix": prefix, "vectors": vectors})
     with closing(open_catalog(settings)) as catalog:
-        # Lucene rounds the lengths of texts and counts idf in its own way: the same passages, not the same scores.
+        # Lucene rounds text lengths and computes idf differently: the same passages, other scores.
         yield Collection(catalog, same_scores=False)
 
 
 COMPRESSED = {"index": "compressed", "lists": 4, "probes": 4}
 BALLAST = 500
-"""Files of two passages each: as many as a compressed index is trained on."""
+"""Number of files, with two passages each, needed to train a compressed index."""
 
 
 @pytest.fixture(scope="module")
 def laden(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose collection has a compressed index, of passages that are none of the tests'."""
+    """A home with a collection whose compressed index was trained on other passages than the tests'."""
     home = tmp_path_factory.mktemp("laden")
     with closing(open_catalog(load_settings(home=home, vectors=COMPRESSED))) as catalog:
         made = Collection(catalog, same_scores=True)
@@ -122,7 +122,7 @@ def laden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def compressed(laden: Path, home: Path) -> Iterator[Collection]:
-    """Empty, and its reader goes on with the compressed index that was trained before."""
+    """An empty collection whose reader still has the trained compressed index."""
     shutil.copytree(laden, home, dirs_exist_ok=True)
     with closing(open_catalog(load_settings(home=home, vectors=COMPRESSED))) as catalog:
         made = Collection(catalog, same_scores=True)
@@ -169,7 +169,7 @@ def fill(*stores: Any, count: int = 40) -> None:
 
 
 def same(found: list[list[Hit]], expected: list[list[Hit]]) -> None:
-    """Same ids in the same order (equal scores may swap), scores alike and descending."""
+    """The same ids in the same order (except for equal scores), with equal, descending scores."""
     assert [len(hits) for hits in found] == [len(hits) for hits in expected]
     for ours, theirs in zip(found, expected, strict=True):
         scores = [hit.score for hit in ours]
@@ -183,7 +183,7 @@ def same(found: list[list[Hit]], expected: list[list[Hit]]) -> None:
 
 
 def same_words(store: Any, found: list[list[Hit]], expected: list[list[Hit]]) -> None:
-    """As `same` where BM25 is counted alike; elsewhere the same passages, with descending scores."""
+    """Like `same` if the store computes BM25 in the same way; otherwise the same passages with descending scores."""
     if store.same_scores:
         same(found, expected)
         return
@@ -212,7 +212,7 @@ def test_keyword_hits_equal_those_of_the_exact_store(store: Any, exact: ExactSto
 
 
 def facts(number: int) -> dict[str, Any]:
-    """Metadata of every kind, some of it missing in some documents."""
+    """Metadata of every type; some documents lack some fields."""
     found: dict[str, Any] = {
         "weight": number / 4,
         "modified": f"2024-02-{1 + number % 28:02}",
@@ -455,7 +455,7 @@ def test_approximate_vectors_reach_a_recall_of_ninety_percent(
         asked = ENCODER.encode_queries(QUESTIONS)
         found, expected = store.search_dense(asked, k=10), exact.search_dense(asked, k=10)
         for ours, theirs in zip(found, expected, strict=True):
-            # Of equal scores either will do.
+            # Equal scores may come in any order.
             worst = theirs[-1].score - 1e-4
             assert sum(hit.score >= worst for hit in ours) >= 9
             assert len(ours) == 10

@@ -1,4 +1,4 @@
-"""Every vector index against a scan by numpy: same rows, same order, the same bits."""
+"""Every vector index compared with a scan in numpy: the same rows, order and bits."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SHARES = (0.0, 0.001, 0.01, 0.1, 0.5, 1.0)
 
 @dataclass
 class Data:
-    """The truth: rows, ascending, and their vectors; `read` notes how many vectors were asked for."""
+    """The data: ascending rows and their vectors; `read` counts the vectors read."""
 
     rows: Rows
     vectors: Matrix
@@ -52,7 +52,7 @@ class Data:
         return open_index(dim, len(self.rows), self.batches, arrays=arrays, settings=settings, may_train=arrays is None)
 
     def best(self, queries: Matrix, k: int, among: Rows | None = None) -> tuple[Matrix, Rows]:
-        """By comparing everything: scores and rows, equal scores by row."""
+        """Scores and rows by comparing every vector; equal scores in row order."""
         chosen = np.ones(len(self.rows), dtype=bool) if among is None else np.isin(self.rows, among)
         rows, vectors = self.rows[chosen], self.vectors[chosen]
         found = []
@@ -79,7 +79,7 @@ def compressed(data: Data) -> VectorIndex:
 
 
 def compressed_to_a_bit(data: Data) -> VectorIndex:
-    """As where memory is too small for codes of 8 bits."""
+    """Like an index on a machine without memory for 8-bit codes."""
     options = VectorSettings(index="compressed")
     choice = plan_index(*data.vectors.shape, options)
     choice = replace(choice, parameters={**choice.parameters, "codes": 0})
@@ -90,12 +90,12 @@ def compressed_to_a_bit(data: Data) -> VectorIndex:
 
 
 def on_two_devices_by_torch(data: Data) -> VectorIndex:
-    """Copies in bfloat16 on what torch calls a device."""
+    """bfloat16 copies on a torch device."""
     return on_stand_ins(data, lambda dim: torch_scan(dim), spread="replica")
 
 
 def on_two_devices_by_faiss(data: Data) -> VectorIndex:
-    """Halves in float16, in indexes with the limits of those on GPUs."""
+    """float16 halves, in indexes with the limits of GPU indexes."""
     return on_stand_ins(data, lambda dim: faiss_scan(dim, float16=True), spread="shard")
 
 
@@ -120,12 +120,12 @@ KINDS: dict[str, Make] = {
     "gpu": on_all_gpus,
 }
 COMPARES_ALL = {"flat", "gpu stand-ins, torch", "gpu stand-ins, FAISS", "gpu"}
-"""JobHandlers that find the best without a filter too, however many there are."""
+"""Kinds of index that are exact without a filter, at any size."""
 SAVED = ("compressed", "compressed to a bit")
 
 
 def clustered(count: int, dim: int, *, seed: int) -> Matrix:
-    """Unit vectors around common centres, as those of texts about the same things."""
+    """Unit vectors around common centres, like those of texts on common topics."""
     random = np.random.default_rng(seed)
     centres = np.random.default_rng(5).standard_normal((300, dim))
     return unit(centres[random.integers(0, len(centres), count)] + 0.6 * random.standard_normal((count, dim)))
@@ -137,7 +137,7 @@ def unit(vectors: np.ndarray) -> Matrix:
 
 @cache
 def data(dim: int, count: int = COUNT) -> Data:
-    """Row numbers with gaps; one vector in twenty is there twice."""
+    """Row numbers with gaps; one vector in twenty occurs twice."""
     vectors = clustered(count, dim, seed=dim)
     vectors[1::20] = vectors[::20]
     return Data(np.arange(count, dtype=np.int64) * 3 + 10, vectors)
@@ -145,7 +145,7 @@ def data(dim: int, count: int = COUNT) -> Data:
 
 @cache
 def questions(dim: int) -> Matrix:
-    """Some of them equal to a vector that is there twice."""
+    """Questions; some equal a vector that occurs twice."""
     found = clustered(QUERIES, dim, seed=dim + 1)
     found[:4] = data(dim).vectors[:80:20]
     return found
@@ -153,7 +153,7 @@ def questions(dim: int) -> Matrix:
 
 @cache
 def built(kind: str, dim: int) -> VectorIndex:
-    """For tests that do not change it."""
+    """An index shared by tests that do not change it."""
     return KINDS[kind](data(dim))
 
 
@@ -402,7 +402,7 @@ def _large() -> VectorIndex:
 
 
 def _read_only(arrays: Arrays | None) -> Arrays:
-    """As a memory map of a file is."""
+    """A read-only array, like a memory map."""
     assert arrays is not None
     copies = {name: array.copy() for name, array in arrays.items()}
     for array in copies.values():

@@ -45,7 +45,7 @@ def start(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         for name in CHOSEN:
             (documents / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(everything / name, documents / name)
-        for path in (documents, *documents.rglob("*")):  # for the containers' user
+        for path in (documents, *documents.rglob("*")):  # readable for the user in the containers
             path.chmod(0o755 if path.is_dir() else 0o644)
         stacks.append(Stack(engine, folder, documents, settings))
         return stacks[-1]

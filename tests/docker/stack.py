@@ -107,7 +107,7 @@ class Stack:
         return path
 
     def compose(self, *arguments: str, check: bool = True, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-        # A .env beside docker-compose.yml is its developer's own.
+        # Ignore a developer's .env next to docker-compose.yml.
         places = ["--project-directory", str(ROOT), "--env-file", str(self.folder / ".env")]
         command = [COMPOSE, *places, *arguments]
         return _run(command, self._environment, check=check, timeout=timeout)

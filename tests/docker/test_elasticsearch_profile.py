@@ -179,7 +179,7 @@ def test_a_killed_job_that_runs_again_neither_loses_nor_duplicates_anything(
     job = ["apply", "/more", "--collection", "more", "--json"]
     mount = ["-v", f"{more_documents}:/more:ro"]
     stack.compose("run", "--detach", "--name", name, *mount, "indexer", *job)
-    time.sleep(12)  # past the loading of the model; wherever the job is, the result has to be the same
+    time.sleep(12)  # after the model is loaded; the result must not depend on how far the job is
     stack.engine.docker("kill", name, check=False)
     stack.engine.docker("rm", "--force", name)
     assert best(ask(api)) == ANSWER

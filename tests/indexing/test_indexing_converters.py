@@ -103,7 +103,7 @@ draft: false
 Steel is **strong** and [cheap](http://x.y); `code` stays,
 as do <b>tags</b>' words.
 
-## JobHandlers
+## Kinds
 
 - arch
 - beam
@@ -125,7 +125,7 @@ Setext
 
 def test_markdown_becomes_plain_text(tmp_path: Path) -> None:
     content = one(written(tmp_path / "a.md", MARKDOWN))
-    assert titled(content) == [(1, "Building bridges"), (2, "JobHandlers"), (2, "Setext")]
+    assert titled(content) == [(1, "Building bridges"), (2, "Kinds"), (2, "Setext")]
     assert "Steel is strong and cheap; code stays, as do tags' words." in content.text
     assert "- arch\n- beam\n  1. simple" in content.text
     assert "name | span\nGolden | 1280" in content.text

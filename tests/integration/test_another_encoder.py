@@ -1,4 +1,4 @@
-"""The encoder of an index is changed, and changed back, while questions are asked: real models, one service."""
+"""One service answers while the encoder of an index is changed and changed back; real models."""
 
 from __future__ import annotations
 

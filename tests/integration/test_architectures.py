@@ -1,4 +1,4 @@
-"""Any BERT-family checkpoint, from a folder of documents to an answer with its span."""
+"""Any BERT-family checkpoint works, from a folder of documents to an answer with its span."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ FILES = {"bridge.md": BRIDGE, "broken <b>.pdf": "this is no PDF at all", "ferry.
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The page's address; nothing is indexed yet."""
+    """The address of the page of an empty installation."""
     folder = tmp_path_factory.mktemp("site")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SEARCH_APP_")} | {
         "SEARCH_APP_HOME": str(folder / "home")
@@ -68,7 +68,7 @@ def test_uploaded_files_are_indexed_searched_and_deleted(page: playwright.Page, 
     sent: list[str] = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda payload: sent.append("frame")))
 
-    # The first thing that anyone opens: the page has its own look and the others beside it.
+    # As the first page of a session, it has its styles and the links to the other pages.
     page.goto(f"{site}/add")
     page.get_by_role("link", name="Documents").wait_for()
     collection = page.get_by_role("combobox", name="Collection")

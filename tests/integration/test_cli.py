@@ -35,7 +35,7 @@ def run(*arguments: str, home: Path, stdin: str | None = None, **env: str) -> su
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three files in the collection `default`, one other in `other`."""
+    """A home with three files in the collection `default` and one in `other`."""
     folder = tmp_path_factory.mktemp("cli")
     documents, others = folder / "documents", folder / "others"
     for place in (documents, others):

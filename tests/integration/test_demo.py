@@ -89,7 +89,7 @@ def test_a_second_start_indexes_nothing_accepts_uploads_and_stops_cleanly(home: 
 
 
 def uploaded(api: str, name: str, content: bytes) -> dict[str, object]:
-    """The job of an upload as it ended."""
+    """Upload a file and wait for its job; returns the finished job."""
     address = f"{api}/v1/collections/default/jobs"
     job = httpx.post(address, files={"files": (name, content)}, timeout=60).json()
     deadline = time.monotonic() + 120
@@ -169,7 +169,7 @@ def test_a_full_disk_gives_a_one_line_error(tmp_path: Path) -> None:
 
 
 def _gone(pid: int) -> bool:
-    """No such process any more, or a zombie that nobody has collected yet."""
+    """Whether the process has ended; a zombie counts as ended."""
     for _ in range(50):
         try:
             os.kill(pid, 0)

@@ -103,7 +103,7 @@ def test_without_an_installation_the_command_names_the_checkout(monkeypatch: pyt
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what goes into the wheel."""
+    """A copy of the files for the wheel."""
     source = tmp_path_factory.mktemp("source")
     for package in ("search_app", "indexing", "ui"):
         shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -146,7 +146,7 @@ def test_a_wheel_without_faiss_shows_the_same_install_command(wheel: Path) -> No
 
 
 class TestMake:
-    """The Makefile on machines that lack something."""
+    """The Makefile on machines with missing requirements."""
 
     @pytest.fixture
     def checkout(self, tmp_path: Path) -> Path:
@@ -162,7 +162,7 @@ class TestMake:
         return folder
 
     def setup(self, checkout: Path, tools: Path) -> str:
-        """What `make setup` says on stderr, with nothing but `tools` on PATH."""
+        """The stderr of `make setup` with only `tools` on PATH."""
         make = shutil.which("make")
         assert make
         environment = {"PATH": str(tools), "HOME": str(checkout)}
