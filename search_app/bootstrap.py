@@ -11,7 +11,6 @@ import importlib.metadata
 from contextlib import closing
 from typing import Any
 
-from search_app.encoders.registry import EncoderRegistry
 from search_app.errors import BackendUnavailable
 from search_app.hardware import Hardware, detect, set_threads
 from search_app.protocols import Encoder, PassageStore, Ranker, Reader
@@ -27,6 +26,8 @@ def open_service(settings: Settings | None = None, **overrides: Any) -> SearchSe
 
     Raises ConfigurationError and ModelUnavailable. A missing index raises with the first question.
     """
+    from search_app.encoders.registry import EncoderRegistry  # 5 s of CPU, which `search-app info` need not spend
+
     settings = settings or load_settings(**overrides)
     set_threads(settings.threads)
     hardware = detect()

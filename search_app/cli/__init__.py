@@ -1,4 +1,4 @@
-"""`search-app`: ask, serve, evaluate, train. Heavy libraries load inside the commands, so `--help` is quick."""
+"""The command `search-app`. Commands import heavy libraries when they run, so `--help` is fast."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from search_app.errors import SearchAppError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.version_option(package_name="search-app")
 def cli(debug: bool) -> None:
-    """Ask your own documents a question. Index them first with search-index."""
+    """Search your documents and answer questions from them. Index them first with search-index."""
 
 
 for command in (search, answer, serve, evaluate, train, pipeline, info, demo):
@@ -27,12 +27,12 @@ for command in (search, answer, serve, evaluate, train, pipeline, info, demo):
 
 
 def main() -> None:
-    """Exit codes: 0 all well, 1 failure, 2 wrong usage or settings, 3 no or broken index."""
+    """Run the command. Exit codes: 0 success, 1 failure, 2 invalid usage or settings, 3 no usable index."""
     os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "False")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     debug = "--debug" in sys.argv
     if debug:
-        sys.argv.remove("--debug")  # it may stand anywhere on the line
+        sys.argv.remove("--debug")  # accepted before and after the command
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.ClickException as error:
@@ -46,6 +46,6 @@ def main() -> None:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # The reader of our output went away, as `| head` does.
+        # The pipe was closed, as by `| head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,20 +14,25 @@ import click
 from search_app.cli import options
 
 if TYPE_CHECKING:
-    from search_app.types import Answer, Hit, SearchResult
+    from search_app.types import Answer, Hit, SearchResult, Span
 
-_WHERE_HELP = "Only passages whose metadata match, as in: modified>=2026-01-01 and format in [pdf, html]"
+_WHERE = "Search only passages whose metadata match, such as: modified>=2026-01-01 and format in [pdf, html]"
+
+where = click.option("--where", metavar="FILTER", help=_WHERE)
 
 
 @click.command()
 @click.argument("question")
 @options.home
 @options.collection
-@click.option("--k", default=10, show_default=True, help="How many passages.")
-@click.option("--where", help=_WHERE_HELP)
+@click.option("--k", default=10, show_default=True, help="Passages to return.")
+@where
 @options.as_json
 def search(question: str, home: Path | None, collection: str, k: int, where: str | None, as_json: bool) -> None:
-    """Find the passages nearest to QUESTION; "-" reads one question a line from standard input."""
+    """List the passages that match QUESTION best.
+
+    With "-" as QUESTION, read questions from standard input, one per line.
+    """
     _ask(question, home, collection, where, as_json, k=k)
 
 
@@ -34,14 +40,20 @@ def search(question: str, home: Path | None, collection: str, k: int, where: str
 @click.argument("question")
 @options.home
 @options.collection
-@click.option("--k", default=10, show_default=True, help="How many passages to list.")
-@click.option("--top-k", default=3, show_default=True, help="How many answers.")
-@click.option("--where", help=_WHERE_HELP)
+@click.option("--top-k", default=3, show_default=True, help='Answers to return, "no answer" included.')
+@click.option("--k", default=10, show_default=True, help="Passages to list below the answers.")
+@where
 @options.as_json
 def answer(
     question: str, home: Path | None, collection: str, k: int, top_k: int, where: str | None, as_json: bool
 ) -> None:
-    """Answer QUESTION from the documents and mark the answer; "-" reads one question a line from standard input."""
+    """Answer QUESTION from the documents.
+
+    Dense and keyword search each find candidates (SEARCH_APP_RETRIEVAL__CANDIDATES, 100). The reader reads the best
+    passages of both (SEARCH_APP_READER__PASSAGES, 10) and marks the answers in them.
+
+    With "-" as QUESTION, read questions from standard input, one per line.
+    """
     _ask(question, home, collection, where, as_json, k=k, top_k=top_k)
 
 
@@ -50,7 +62,7 @@ def _ask(question: str, home: Path | None, collection: str, where: str | None, a
     from search_app.stores.catalog import open_catalog
     from search_app.stores.filters import parse_where
 
-    # What is wrong with the call or the index is said before the models' libraries load.
+    # Report errors in the call or the index before the models' libraries load, which takes seconds.
     settings = options.load(home)
     questions = [line.strip() for line in sys.stdin if line.strip()] if question == "-" else [question]
     for each in questions:
@@ -74,39 +86,50 @@ def _ask(question: str, home: Path | None, collection: str, where: str | None, a
                 _show(result, reading="top_k" in counts)
 
 
-_DEGRADED = "note: the index or its GPU is out of reach; a replica, which may be older, or the CPU answers"
+_DEGRADED = (
+    "warning: the search server or the GPU is unavailable; answered from the replica, which may be older, or on the CPU"
+)
 
 
 def _show(result: SearchResult, *, reading: bool) -> None:
     click.secho(result.question, bold=True)
-    if reading:
-        if not result.answers:
-            click.echo("\n  No answer: no passage was found.")
-        for answer in result.answers:
-            show_answer(answer)
+    if not result.hits:
+        click.echo("\n  No passage found.")
+    elif reading:
+        _show_answers(result.answers)
+        click.secho("\n  Passages", bold=True)
+        for number, hit in enumerate(result.hits, start=1):
+            click.echo(f"  {number:>3}. {_place(hit)}")
     else:
         for number, hit in enumerate(result.hits, start=1):
             _show_hit(number, hit)
-        if not result.hits:
-            click.echo("\n  No passage was found.")
     spent = " · ".join(f"{name} {seconds * 1000:.0f} ms" for name, seconds in result.timings.items())
     click.secho(f"\n{spent}\n", dim=True)
 
 
-def show_answer(answer: Answer) -> None:
-    """The answer, its confidence and source, and the passage with the answer marked by its offsets."""
-    confidence = "" if answer.confidence is None else f"  ({answer.confidence:.0%} confident)"
-    if answer.hit is None or answer.span is None:
-        click.echo(f"\n  No answer in these passages{confidence}")
-        return
-    passage = answer.hit.passage
-    start, end = answer.span.start - passage.start, answer.span.end - passage.start
+def _show_answers(answers: Sequence[Answer]) -> None:
+    """Print the answers, best first. "No answer" appears only if it is the best."""
+    if not answers or answers[0].span is None:
+        click.echo(f"\n  No answer in these passages{_confidence(answers[0]) if answers else ''}")
+    for answer in answers:
+        if answer.hit is not None and answer.span is not None:
+            _show_answer(answer, answer.hit, answer.span)
+
+
+def _show_answer(answer: Answer, hit: Hit, span: Span) -> None:
+    """The answer with its confidence and source, then the passage with the answer marked."""
+    passage = hit.passage
+    start, end = span.start - passage.start, span.end - passage.start
     text = re.sub(r"\s+", " ", answer.text)
-    click.echo(f"\n  {click.style(text, fg='green', bold=True)}{confidence}")
-    click.secho(f"  {_place(answer.hit)}", dim=True)
+    click.echo(f"\n  {click.style(text, fg='green', bold=True)}{_confidence(answer)}")
+    click.secho(f"  {_place(hit)}", dim=True)
     before, after = _shortened(passage.text[:start], keep_end=True), _shortened(passage.text[end:], keep_end=False)
     marked = click.style(text, reverse=True) if sys.stdout.isatty() else f"[{text}]"
     click.echo(click.wrap_text(f"{before}{marked}{after}", 100, "    ", "    ", preserve_paragraphs=False))
+
+
+def _confidence(answer: Answer) -> str:
+    return "" if answer.confidence is None else f"  ({answer.confidence:.0%} confident)"
 
 
 def _show_hit(number: int, hit: Hit) -> None:
@@ -122,8 +145,8 @@ def _place(hit: Hit) -> str:
     return f"{passage.source}{page}{title}"
 
 
-def _shortened(text: str, *, keep_end: bool, most: int = 300) -> str:
+def _shortened(text: str, *, keep_end: bool, limit: int = 300) -> str:
     text = re.sub(r"\s+", " ", text)
-    if len(text) <= most:
+    if len(text) <= limit:
         return text
-    return "…" + text[-most:] if keep_end else text[:most] + "…"
+    return "…" + text[-limit:] if keep_end else text[:limit] + "…"

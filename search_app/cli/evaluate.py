@@ -1,4 +1,4 @@
-"""`search-app evaluate reader|retrieval|answers` on files in SQuAD's format."""
+"""`search-app evaluate reader|retrieval|answers`: quality on SQuAD files."""
 
 from __future__ import annotations
 
@@ -26,21 +26,29 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PASSAGES = 40
-"""Passages asked for, so that ten documents are among them where documents are cut into several."""
+"""Passages per question: enough for ten documents, although a document may have several passages."""
 
 
 @click.group()
 def evaluate() -> None:
-    """Measure the reader, the retrieval, or both together on a SQuAD JSON file."""
+    """Measure quality on a SQuAD JSON file."""
 
 
 def _options(command: F) -> F:
     for option in (
         options.as_json,
-        click.option("--seed", default=0, show_default=True, help="Of the sample that --limit takes."),
-        click.option("--limit", type=click.IntRange(min=1), help="Ask only so many questions."),
+        click.option("--seed", default=0, show_default=True, help="Random seed of the sample that --limit takes."),
         click.option(
-            "--data", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), help="SQuAD JSON."
+            "--limit",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Ask a random sample of N questions [default: all].",
+        ),
+        click.option(
+            "--data",
+            required=True,
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="SQuAD JSON file.",
         ),
     ):
         command = option(command)
@@ -50,7 +58,10 @@ def _options(command: F) -> F:
 @evaluate.command()
 @_options
 def reader(data: Path, limit: int | None, seed: int, as_json: bool) -> None:
-    """The reader on each question's own paragraph: exact match and F1."""
+    """Measure the reader: exact match and F1.
+
+    Each question is asked of its own paragraph.
+    """
     from search_app.evaluation.datasets import load_squad
     from search_app.evaluation.evaluate import evaluate_reader
     from search_app.hardware import detect, set_threads
@@ -69,7 +80,10 @@ def reader(data: Path, limit: int | None, seed: int, as_json: bool) -> None:
 @evaluate.command()
 @_options
 def retrieval(data: Path, limit: int | None, seed: int, as_json: bool) -> None:
-    """Every paragraph of the file is a document without a title: how often the right one is found."""
+    """Measure search: success and rank.
+
+    Each question is asked of all paragraphs of the file. A hit counts if it comes from the question's own paragraph.
+    """
     from search_app.evaluation.evaluate import evaluate_retrieval
 
     with corpus(data) as (service, collection, dataset), progress_bar() as progress:
@@ -98,7 +112,10 @@ def retrieval(data: Path, limit: int | None, seed: int, as_json: bool) -> None:
 @evaluate.command()
 @_options
 def answers(data: Path, limit: int | None, seed: int, as_json: bool) -> None:
-    """From question to answer over all paragraphs of the file: exact match, F1, honesty of the confidence."""
+    """Measure search and reader together.
+
+    Each question is asked of all paragraphs of the file: exact match, F1 and the calibration of the confidence.
+    """
     from search_app.evaluation.evaluate import evaluate_answers
 
     with corpus(data) as (service, collection, dataset), progress_bar() as progress:
@@ -115,7 +132,7 @@ def answers(data: Path, limit: int | None, seed: int, as_json: bool) -> None:
 
 @contextmanager
 def corpus(data: Path) -> Iterator[tuple[SearchService, str, Dataset]]:
-    """A service and a collection of the file's paragraphs without their titles, which is gone afterwards."""
+    """Yield a service and a temporary collection with the file's paragraphs, without titles."""
     from search_app.bootstrap import open_service
     from search_app.evaluation.datasets import load_squad
 
@@ -128,7 +145,7 @@ def corpus(data: Path) -> Iterator[tuple[SearchService, str, Dataset]]:
             out.writelines(json.dumps({"text": text}) + "\n" for text in paragraphs)
         settings = options.load(home)
         try:
-            # Indexing is a program of its own: asking never writes an index.
+            # A process, because search_app never imports indexing.
             command = [sys.executable, "-m", "indexing.cli", "apply", str(texts), "--home", str(home)]
             done = subprocess.run([*command, "--collection", collection], stdout=subprocess.DEVNULL)
             if done.returncode:
@@ -136,7 +153,7 @@ def corpus(data: Path) -> Iterator[tuple[SearchService, str, Dataset]]:
             with open_service(settings) as service:
                 yield service, collection, dataset
         finally:
-            # The embedded store's goes with the folder.
+            # The folder, and with it an embedded index, is deleted anyway.
             if settings.store == "elasticsearch":
                 _remove(settings, collection)
 
@@ -170,5 +187,7 @@ def _print(found: dict[str, Any], as_json: bool) -> None:
             click.echo(f"{name:<24} {value:.3f}".rstrip("0").rstrip("."))
         elif name == "calibration":
             click.echo(f"{'calibration error':<24} {value['ece']:.3f}\n{'brier score':<24} {value['brier']:.3f}")
-            for _, said, right, count in value["bins"]:
-                click.echo(f"  said {said:.2f}  right {right:.2f}  {'█' * round(right * 40)} ({count})")
+            for _, confidence, correct, count in value["bins"]:
+                click.echo(
+                    f"  confidence {confidence:.2f}  correct {correct:.2f}  {'█' * round(correct * 40)} ({count})"
+                )

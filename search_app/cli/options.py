@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 home = click.option(
-    "--home", type=click.Path(path_type=Path), envvar="SEARCH_APP_HOME", help="The folder that holds everything."
+    "--home",
+    type=click.Path(path_type=Path),
+    envvar="SEARCH_APP_HOME",
+    show_envvar=True,
+    help="Folder of all indexes. Default: the platform's folder for user data.",
 )
-collection = click.option("--collection", default="default", show_default=True, help="Which documents to ask.")
+collection = click.option("--collection", default="default", show_default=True, help="Collection to search.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def load(home: Path | None) -> Settings:
-    """Settings from the environment, with `--home` over it."""
+    """Load the settings from the environment; `--home` overrides SEARCH_APP_HOME."""
     from search_app.settings import load_settings
 
     return load_settings(home=home)

@@ -11,7 +11,7 @@ from search_app.cli import options
 
 @click.group()
 def pipeline() -> None:
-    """Take the query pipeline as Haystack YAML, to change it and run your own."""
+    """Export the query pipeline as Haystack YAML."""
 
 
 @pipeline.command()
@@ -20,7 +20,7 @@ def pipeline() -> None:
 def export(home: Path | None, collection: str) -> None:
     """Print the built-in query pipeline as YAML.
 
-    Change the file and set SEARCH_APP_PIPELINE to its path: commands, API and pages then run it.
+    To run your own, edit the file and set SEARCH_APP_PIPELINE to its path.
     """
     from search_app.haystack.pipelines import answer_pipeline
 

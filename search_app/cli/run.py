@@ -13,8 +13,8 @@ from search_app.cli import options
 
 @click.command()
 @options.home
-@click.option("--host", help="Address to listen on; anything but loopback needs SEARCH_APP_API__KEY.")
-@click.option("--port", type=int, help="Port to listen on.")
+@click.option("--host", help="Address to listen on [default: 127.0.0.1]. Others need SEARCH_APP_API__KEY.")
+@click.option("--port", type=int, help="Port to listen on [default: 8000].")
 def serve(home: Path | None, host: str | None, port: int | None) -> None:
     """Serve the REST API."""
     from search_app.api.app import serve
@@ -28,7 +28,7 @@ def serve(home: Path | None, host: str | None, port: int | None) -> None:
 @options.home
 @options.as_json
 def info(home: Path | None, as_json: bool) -> None:
-    """Show this machine, the models and the collections."""
+    """Show the machine, versions, models and collections."""
     from search_app.bootstrap import describe_installation
     from search_app.hardware import detect
 
@@ -43,13 +43,17 @@ def info(home: Path | None, as_json: bool) -> None:
     envvar="SEARCH_APP_HOME",
     default=Path(".demo"),
     show_default=True,
-    help="Where the demo keeps its documents and index.",
+    help="Folder of the demo's documents and index.",
 )
-@click.option("--ask", help="Answer this question on the terminal instead of opening the UI.")
+@click.option("--ask", metavar="QUESTION", help="Answer QUESTION on the terminal; start no UI.")
 @click.option("--port", default=8000, show_default=True, help="Port of the API.")
 @click.option("--ui-port", default=8501, show_default=True, help="Port of the UI.")
 def demo(home: Path, ask: str | None, port: int, ui_port: int) -> None:
-    """Index documentation that is already on this machine and open the UI over it."""
+    """Try search-app on documents of this machine.
+
+    Index Python's language reference and the README files of the installed packages, then start the API, a worker and
+    the UI.
+    """
     from search_app.demo import run_demo
 
     click.get_current_context().exit(run_demo(home, ask=ask, port=port, ui_port=ui_port))

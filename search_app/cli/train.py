@@ -18,46 +18,48 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group()
 def train() -> None:
-    """Fine-tune a model on your own data."""
+    """Train models on your data."""
 
 
 @train.command()
-@click.option("--data", required=True, multiple=True, type=_FILE, help="SQuAD JSON; listed twice, it counts double.")
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Folder of the reader; resumes a run there."
+    "--data", required=True, multiple=True, type=_FILE, help="SQuAD JSON; repeatable. A file given twice counts double."
 )
-@click.option("--model", default="bundled", show_default=True, help="BERT-family checkpoint: a folder or hub name.")
-@click.option("--epochs", default=2.0, show_default=True)
-@click.option("--batch-size", default=32, show_default=True)
-@click.option("--learning-rate", default=2e-4, show_default=True)
-@click.option("--max-tokens", default=384, show_default=True)
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many questions of each file.")
-@click.option("--seed", default=0, show_default=True)
 @click.option(
-    "--join-words", default=0, show_default=True, help="Join short paragraphs of an article up to so many words."
+    "--out", required=True, type=click.Path(path_type=Path), help="Output folder. An interrupted run there resumes."
 )
-@click.option("--negatives", default=0.0, show_default=True, help="Share of questions asked of a wrong paragraph too.")
-@click.option("--holdout", default=0.0, show_default=True, help="Share of each file kept out to calibrate confidence.")
-@click.option("--evaluation", multiple=True, type=_FILE, help="SQuAD JSON whose paragraphs must not be trained on.")
-@click.option("--checkpoint-minutes", default=5.0, show_default=True)
+@click.option(
+    "--model", default="bundled", show_default=True, help="BERT-family checkpoint: folder or Hugging Face name."
+)
+@click.option("--epochs", default=2.0, show_default=True, help="Passes over the data.")
+@click.option("--batch-size", default=32, show_default=True, help="Windows per step.")
+@click.option("--learning-rate", default=2e-4, show_default=True, help="Peak learning rate.")
+@click.option("--max-tokens", default=384, show_default=True, help="Tokens per window, question included.")
+@click.option("--limit", type=click.IntRange(min=1), help="Use at most N questions per file.", metavar="N")
+@click.option("--seed", default=0, show_default=True, help="Random seed.")
+@click.option(
+    "--join-words", default=0, show_default=True, metavar="N", help="Join short paragraphs of an article to N words."
+)
+@click.option("--negatives", default=0.0, show_default=True, help="Share of questions also asked of a wrong paragraph.")
+@click.option("--holdout", default=0.0, show_default=True, help="Share of each file held out for train calibrate.")
+@click.option("--evaluation", multiple=True, type=_FILE, help="SQuAD JSON whose paragraphs are excluded; repeatable.")
+@click.option("--checkpoint-minutes", default=5.0, show_default=True, help="Minutes between checkpoints.")
 def reader(data: tuple[Path, ...], out: Path, evaluation: tuple[Path, ...], **values: object) -> None:
-    """Fine-tune a reader on questions and answers; the same command goes on after an interruption."""
+    """Fine-tune a reader on SQuAD files. Run the same command again to resume an interrupted run."""
     from search_app.training.config import ReaderTraining
     from search_app.training.reader import train_reader
 
     folder = train_reader(ReaderTraining(data=data, out=out, evaluation=evaluation, **values))  # type: ignore[arg-type]
-    click.echo(f"the reader is in {folder}; use it with SEARCH_APP_READER__MODEL={folder}")
+    click.echo(f"saved the reader to {folder}; to use it, set SEARCH_APP_READER__MODEL={folder}")
 
 
 @train.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "--data", multiple=True, type=_FILE, help="Only these of the files that it was trained on; default: all of them."
-)
+@click.option("--data", multiple=True, type=_FILE, help="Use only these training files; repeatable [default: all].")
 def calibrate(folder: Path, data: tuple[Path, ...]) -> None:
-    """Fit the confidence of a reader that was trained with --holdout; FOLDER is its --out.
+    """Calibrate the confidence of the reader in FOLDER, which was trained with --holdout.
 
-    Asks the held-out questions of all paragraphs of their file, with the search that is in force.
+    Answers the held-out questions from all paragraphs of their file, with the current search settings.
     """
     from search_app.cli import options
     from search_app.cli.evaluate import corpus, progress_bar
