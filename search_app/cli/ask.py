@@ -96,7 +96,7 @@ def _show(result: SearchResult, *, reading: bool) -> None:
     if not result.hits:
         click.echo("\n  No passage found.")
     elif reading:
-        _show_answers(result.answers)
+        show_answers(result.answers)
         click.secho("\n  Passages", bold=True)
         for number, hit in enumerate(result.hits, start=1):
             click.echo(f"  {number:>3}. {_place(hit)}")
@@ -107,7 +107,7 @@ def _show(result: SearchResult, *, reading: bool) -> None:
     click.secho(f"\n{spent}\n", dim=True)
 
 
-def _show_answers(answers: Sequence[Answer]) -> None:
+def show_answers(answers: Sequence[Answer]) -> None:
     """Print the answers, best first. "No answer" appears only if it is the best."""
     if not answers or answers[0].span is None:
         click.echo(f"\n  No answer in these passages{_confidence(answers[0]) if answers else ''}")

@@ -161,12 +161,15 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self._text = text
         self._tokens: list[tuple[str, str]] = []
+        self._spans: list[tuple[int, int]] = []
         position = 0
         while text[position:].strip():
             match = _TOKEN.match(text, position)
             if match is None:
                 raise self._error(f"cannot read {text[position : position + 20]!r}")
-            self._tokens.append((str(match.lastgroup), match.group(str(match.lastgroup))))
+            kind = str(match.lastgroup)
+            self._tokens.append((kind, match.group(kind)))
+            self._spans.append(match.span(kind))
             position = match.end()
         self._next = 0
         self._depth = 0
@@ -174,7 +177,7 @@ class _Parser:
     def parse(self) -> Filter:
         where = self._or()
         if self._next < len(self._tokens):
-            raise self._error(f"unexpected {self._tokens[self._next][1]!r}; put quotes around a value with spaces")
+            raise self._error(f"unexpected {self._tokens[self._next][1]!r}")
         return check(where)
 
     def _or(self) -> Filter:
@@ -243,6 +246,7 @@ class _Parser:
             return re.sub(r"\\(.)", r"\1", text[1:-1])
         if kind == "mark":
             raise self._error(f"expected a value, found {text!r}")
+        self._require_quotes()
         if text.lower() in ("true", "false"):
             return text.lower() == "true"
         for number in (int, float):
@@ -251,6 +255,23 @@ class _Parser:
             except ValueError:
                 continue
         return text
+
+    def _require_quotes(self) -> None:
+        """Raises InvalidQuery with the corrected filter if more words follow the value that was just taken."""
+        last = self._next
+        while (
+            last < len(self._tokens)
+            and self._tokens[last][0] == "word"
+            and self._tokens[last][1].lower() not in ("and", "or")
+        ):
+            last += 1
+        if last == self._next:
+            return
+        text, start, end = self._text, self._spans[self._next - 1][0], self._spans[last - 1][1]
+        raise _invalid(
+            f"{text!r} has a value with spaces, which needs quotes",
+            f'write: {text[:start]}"{text[start:end]}"{text[end:]}',
+        )
 
     def _take(self, wanted: str) -> tuple[str, str]:
         if self._next >= len(self._tokens):

@@ -62,18 +62,6 @@ def as_json(done: Result) -> dict[str, Any]:
     return result
 
 
-def test_help_is_quick_and_loads_nothing_heavy() -> None:
-    code = (
-        "import sys, indexing.cli\n"
-        "try: indexing.cli.cli(['apply', '--help'])\n"
-        "except SystemExit: pass\n"
-        "print([name for name in ('torch', 'haystack', 'transformers', 'numpy') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
-    assert "--rebuild" in done.stdout
-
-
 def test_a_folder_is_planned_applied_verified_and_described(home: Path, docs: Path) -> None:
     (docs / "c.bin").write_bytes(b"x")
     planned = run("plan", docs, home=home)

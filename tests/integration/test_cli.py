@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+
+import indexing.cli
+import search_app.cli
+from search_app.cli.ask import show_answers
+from search_app.types import Answer, Hit, Passage, Span
 
 FACTS = {
     "rivers.md": "# Rivers\n\nThe Danube crosses Vienna and flows into the Black Sea.\n\n"
@@ -104,9 +112,29 @@ def test_the_terminal_shows_the_answer_highlighted_in_its_passage(home: Path) ->
     assert "three months" in done.stdout
     assert "[three months" in " ".join(done.stdout.split())
     assert "notice.html" in done.stdout
+    assert done.stdout.count("notice.html") == 2, "the passages are listed below the answer"
     listed = run("search", "notice period", "--k", "2", home=home)
     assert "  1. " in listed.stdout
     assert "  2. " in listed.stdout
+
+
+def test_k_is_the_number_of_passages_listed_below_the_answers(home: Path) -> None:
+    for k in (1, 2):
+        done = run("answer", "How long is the Danube?", "--k", str(k), home=home)
+        listed = done.stdout.partition("Passages\n")[2]
+        assert [line.split(".")[0].strip() for line in listed.splitlines()[:k]] == list("12"[:k])
+        assert len(re.findall(r"^ +\d+\. ", listed, re.MULTILINE)) == k
+
+
+def test_no_answer_is_shown_only_if_it_is_the_best(capsys: pytest.CaptureFixture[str]) -> None:
+    passage = Passage("p", "d", "", "Lima is the capital of Peru.", 0, 28, source="peru.txt")
+    lima = Answer("Lima", Span(0, 4), 2.0, 0.7, Hit(passage, 1.0, {}))
+    nothing = Answer("", None, 1.0, 0.2, None)
+    for answers, shown in (((lima, nothing), False), ((nothing, lima), True)):
+        show_answers(answers)
+        output = capsys.readouterr().out
+        assert ("No answer in these passages" in output) == shown
+        assert output.index("Lima") > output.find("No answer")
 
 
 @pytest.mark.parametrize(
@@ -183,12 +211,50 @@ def test_evaluate_measures_a_squad_file(measure: str, tmp_path: Path) -> None:
     assert found["success@1" if measure == "retrieval" else "em"] >= (1 if measure == "retrieval" else 50)
 
 
-@pytest.mark.parametrize("program", ["search_app.cli", "indexing.cli"])
-def test_help_imports_no_heavy_library(program: str) -> None:
+HEAVY = {"fastapi", "haystack", "numpy", "sentence_transformers", "streamlit", "torch", "transformers"}
+
+
+def imported(program: str, *arguments: str, **env: str) -> set[str]:
+    """The top-level modules that the command imports."""
     code = (
-        f"import sys\nfrom {program} import main\nsys.argv = ['x', '--help']\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
-        "print([name for name in ('torch', 'haystack', 'transformers', 'streamlit', 'fastapi') if name in sys.modules])"
+        f"import sys\nfrom {program} import main\ntry:\n    main()\nfinally:\n    print(*sys.modules, file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.endswith("[]\n"), done.stdout + done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env={**os.environ, **env}
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    return {name.partition(".")[0] for name in done.stderr.splitlines()[-1].split()}
+
+
+def commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, command in group.commands.items():
+        yield from commands(command, *path, name) if isinstance(command, click.Group) else [(*path, name)]
+
+
+@pytest.mark.parametrize(
+    ("program", "path"),
+    [
+        *(("search_app.cli", path) for path in commands(search_app.cli.cli)),
+        *(("indexing.cli", path) for path in commands(indexing.cli.cli)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_help_imports_no_heavy_library(program: str, path: tuple[str, ...]) -> None:
+    found = imported(program, *path, "--help")
+    assert "click" in found
+    assert not found & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        ("search_app.cli", ("info",)),
+        ("indexing.cli", ("info",)),
+        ("indexing.cli", ("verify",)),
+        ("indexing.cli", ("delete", "--source", "nothing")),
+    ],
+)
+def test_commands_without_a_model_import_no_model_library(home: Path, program: str, arguments: tuple[str, ...]) -> None:
+    assert not imported(program, *arguments, SEARCH_APP_HOME=str(home)) & (HEAVY - {"numpy"})

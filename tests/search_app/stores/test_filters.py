@@ -12,9 +12,19 @@ from search_app.stores import filters
 from search_app.stores.filters import parse_where
 
 
-def test_a_value_with_a_space_needs_quotes() -> None:
-    with pytest.raises(InvalidQuery, match="unexpected 'Lovelace'; put quotes around a value with spaces"):
-        parse_where("author = Ada Lovelace")
+@pytest.mark.parametrize(
+    ("text", "corrected"),
+    [
+        ("author = Ada Lovelace", 'author = "Ada Lovelace"'),
+        ("author = Ada King Lovelace and size > 3", 'author = "Ada King Lovelace" and size > 3'),
+        ("(title in [x, War  Diary] OR size = 1)", '(title in [x, "War  Diary"] OR size = 1)'),
+    ],
+)
+def test_a_value_with_spaces_needs_quotes_and_the_error_shows_the_corrected_filter(text: str, corrected: str) -> None:
+    with pytest.raises(InvalidQuery, match="needs quotes") as caught:
+        parse_where(text)
+    assert caught.value.hint == f"write: {corrected}"
+    assert parse_where(corrected)
 
 
 def test_text_is_parsed_to_haystacks_grammar() -> None:
