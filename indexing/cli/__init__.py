@@ -1,4 +1,4 @@
-"""`search-index`: builds an index and keeps it. Heavy libraries load inside the commands, so `--help` is quick."""
+"""The command `search-index`. Commands import heavy libraries when they run, so `--help` is fast."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from indexing.cli.worker import worker
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
-    """Builds and keeps up the index that search-app answers from.
+    """Build and maintain the indexes that search-app searches.
 
-    Every setting can be given as an environment variable: SEARCH_APP_SPLITTER__PASSAGE_TOKENS=160.
+    Settings are environment variables, such as SEARCH_APP_SPLITTER__PASSAGE_TOKENS=160.
     """
 
 
@@ -23,4 +23,5 @@ for command in (plan, apply, worker, delete, rebuild, info, verify, compact, sna
 
 
 def main() -> None:
+    """Run the command. Exit codes: 0 success, 1 failure, 2 invalid usage or settings, 3 no usable index."""
     cli(prog_name="search-index")

@@ -1,4 +1,4 @@
-"""`search-index plan`, `apply`, `delete` and `rebuild`: what changes what is in the index."""
+"""`search-index plan`, `apply`, `delete` and `rebuild`: change the documents of an index."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from indexing.cli.terminal import (
     Interrupt,
     Progress,
     duration,
+    outcomes,
+    plural,
     print_json,
     print_list,
     print_reasons,
     print_stages,
+    truncation,
 )
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ def plan(
     paths: tuple[str, ...], include: tuple[str, ...], exclude: tuple[str, ...], encoder: str | None,
     shard: Shard | None, home: Path | None, collection: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Say what apply would do, and how long it would take."""
+    """Show what apply would do and how long it would take."""
     from indexing import job
     from indexing.diff import Outcome
     from indexing.sources import require
@@ -57,17 +60,18 @@ def plan(
         print_reasons("skip", diff.reasons(Outcome.SKIPPED))
         print_reasons("warning", result.warnings)
         print_reasons("fail", diff.reasons(Outcome.FAILED))
+        planned = {
+            "to add": counts.added, "to change": counts.changed, "unchanged": counts.unchanged,
+            "to remove": counts.removed, "skipped": counts.skipped, "failed": counts.failed,
+        }  # fmt: skip
+        click.echo(outcomes(planned))
         click.echo(
-            f"{counts.added} to add, {counts.changed} to change, {counts.unchanged} unchanged, "
-            f"{counts.removed} to remove, {counts.skipped} skipped, {counts.failed} failed"
-        )
-        click.echo(
-            f"{result.passages} passages, {result.tokens} tokens, {result.passages_to_encode} passages to encode: "
-            f"about {duration(result.seconds)}"
+            f"{plural(result.passages, 'passage')} ({plural(result.tokens, 'token')}), {result.passages_to_encode} "
+            f"to encode in about {duration(result.seconds)}"
         )
         for size in diff.shard_sizes:
-            whose = ", the one above" if size.shard == str(shard) else ""
-            click.echo(f"shard {size.shard} takes {size.files} files, {size.bytes} bytes{whose}")
+            this = " (this one)" if size.shard == str(shard) else ""
+            click.echo(f"shard {size.shard}{this}: {plural(size.files, 'file')}, {plural(size.bytes, 'byte')}")
     failed = result.diff.counts.failed
     result.diff.close()
     sys.exit(1 if failed else 0)
@@ -75,23 +79,28 @@ def plan(
 
 @click.command()
 @options.selecting
-@click.option("--rebuild", is_flag=True, help="Build the index anew, whatever built the one that is there.")
+@click.option("--rebuild", is_flag=True, help="Build a new index; other settings and encoder allowed.")
 @options.shard
-@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Encode in N processes of this machine.")
-@click.option("--ray", metavar="ADDRESS", help="Encode on a Ray cluster: host:port, or auto.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Encode in N processes on this machine (Ray).")
+@click.option("--ray", metavar="ADDRESS", help="Encode on a Ray cluster: HOST:PORT, or auto.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the time of each stage and the throughput.")
 @options.common
 def apply(
     paths: tuple[str, ...], include: tuple[str, ...], exclude: tuple[str, ...], encoder: str | None, rebuild: bool,
-    shard: Shard | None, workers: int | None, ray: str | None, home: Path | None, collection: str, as_json: bool,
+    shard: Shard | None, workers: int | None, ray: str | None, verbose: bool, home: Path | None, collection: str,
+    as_json: bool,
 ) -> None:  # fmt: skip
-    """Bring the index up to date with the files under PATH."""
+    """Index the files under PATH.
+
+    Only new and changed files are encoded. Documents of deleted files are removed.
+    """
     from indexing import job
     from indexing.sources import require
 
     if workers and ray:
-        raise click.UsageError("--workers and --ray exclude each other: give one of them")
+        raise click.UsageError("--workers and --ray cannot be used together")
     if shard and (workers or ray):
-        raise click.UsageError("--shard shares out the work without Ray: leave --workers and --ray out")
+        raise click.UsageError("--shard cannot be used with --workers or --ray")
     settings = options.load(home, collection, model=encoder)
     require(paths)
     runner: Runner | None = None
@@ -121,36 +130,38 @@ def apply(
         print_reasons("skipped", summary.skips, shown=SHOWN)
         print_reasons("warning", summary.warnings)
         print_reasons("failed", summary.problems)
+        names = ("added", "changed", "unchanged", "removed", "skipped", "failed")
+        written = f", {plural(summary.passages, 'passage')}" if summary.passages else ""
         click.echo(
-            f"{summary.added} added, {summary.changed} changed, {summary.unchanged} unchanged, "
-            f"{summary.removed} removed, {summary.skipped} skipped, {summary.failed} failed"
+            f"{outcomes({name: getattr(summary, name) for name in names})}{written} "
+            f"in {duration(summary.seconds)}{truncation(summary.truncated_tokens)}"
         )
-        click.echo(
-            f"{summary.passages} passages, {summary.passages_encoded} encoded, "
-            f"{summary.truncated_tokens} tokens cut off, in {duration(summary.seconds)}"
-        )
-        print_stages(summary)
+        if verbose:
+            click.echo(f"{plural(summary.passages_encoded, 'passage')} encoded")
+            print_stages(summary)
         if shard and summary.shards_missing:
             missing = ", ".join(f"{number}/{shard.count}" for number in summary.shards_missing)
-            click.echo(f"shard {shard} is done; nothing of it is seen before these are: {missing}")
+            click.echo(f"shard {shard} is done; the index changes when these are done too: {missing}")
     sys.exit(1 if summary.failed else 0)
 
 
 @click.command()
-@click.option("--document", "documents", multiple=True, metavar="ID", help="This document; repeatable.")
-@click.option("--source", "sources", multiple=True, metavar="GLOB", help="All from such files; repeatable.")
-@click.option("--where", metavar="FILTER", help="All whose metadata match, as in: modified<2020-01-01 and format=pdf")
-@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--document", "documents", multiple=True, metavar="ID", help="Delete this document; repeatable.")
+@click.option(
+    "--source", "sources", multiple=True, metavar="GLOB", help="Delete documents of matching files; repeatable."
+)
+@click.option("--where", metavar="FILTER", help="Delete documents whose metadata match: modified<2020-01-01")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted; delete nothing.")
+@click.option("--yes", is_flag=True, help="Delete without asking.")
 @options.common
 def delete(
     documents: tuple[str, ...], sources: tuple[str, ...], where: str | None, dry_run: bool, yes: bool,
     home: Path | None, collection: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Take documents out of the index, for whoever asks it.
+    """Delete documents by source, id or filter.
 
-    Of --document, --source and --where, all that are given must hold. The files themselves are not touched. What is
-    deleted stays deleted until its file changes or moves, or until apply --rebuild.
+    Documents must match all given options. Files are not touched. A deleted document returns when its file changes
+    or moves, or with apply --rebuild.
     """
     from indexing import deletion
     from search_app.stores.filters import parse_where
@@ -168,8 +179,8 @@ def delete(
         print_list("delete", shown)
         print_list("missing", found.missing)
     elif not (yes or dry_run):
-        raise click.UsageError("--json asks nothing: add --yes or --dry-run")
-    count = f"{len(shown)} {'document' if len(shown) == 1 else 'documents'}"
+        raise click.UsageError("--json needs --yes or --dry-run")
+    count = plural(len(shown), "document")
     if shown and not (yes or dry_run) and not click.confirm(f"Delete {count} of collection '{collection}'?"):
         raise click.Abort
     done = None if dry_run else deletion.remove(settings, found, collection=collection)
@@ -184,19 +195,19 @@ def delete(
             }
         )
     elif done is None:
-        click.echo(f"{count} to delete, nothing was done")
+        click.echo(f"{count} would be deleted")
     else:
-        click.echo(f"{done.deleted} deleted, {len(done.missing)} missing, now generation {done.generation}")
+        click.echo(f"{outcomes({'deleted': done.deleted, 'missing': len(done.missing)})}; generation {done.generation}")
 
 
 @click.command()
 @options.encoder
 @options.common
 def rebuild(encoder: str | None, home: Path | None, collection: str, as_json: bool) -> None:
-    """Split and encode what is in the index anew.
+    """Rebuild the index with the current settings.
 
-    No file is needed, and the settings are those of now. The index that is there serves until the new one takes its
-    place, and rollback brings it back. A rebuild that was stopped goes on where it was when it is run again.
+    The indexed documents are split and encoded again; their files are not needed. The old index is searched until the new one is complete; rollback restores it. To resume an
+    interrupted rebuild, run it again.
     """
     from indexing.rebuild import rebuild
 
@@ -219,9 +230,9 @@ def rebuild(encoder: str | None, home: Path | None, collection: str, as_json: bo
         print_json(done.to_dict())
         return
     click.echo(
-        f"{done.documents} documents, {done.passages} passages, {done.passages_encoded} encoded, "
-        f"{done.truncated_tokens} tokens cut off, in {duration(done.seconds)}"
+        f"{plural(done.documents, 'document')}, {plural(done.passages, 'passage')} ({done.passages_encoded} encoded) "
+        f"in {duration(done.seconds)}{truncation(done.truncated_tokens)}"
     )
-    click.echo(f"now generation {done.generation}; search-index rollback brings the earlier index back")
+    click.echo(f"generation {done.generation}; to restore the previous index, run: search-index rollback")
     if encoder is not None:
-        click.echo(f"whoever asks it needs the same encoder: SEARCH_APP_ENCODER__MODEL={encoder}")
+        click.echo(f"to search it, set SEARCH_APP_ENCODER__MODEL={encoder}")

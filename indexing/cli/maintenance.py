@@ -1,4 +1,4 @@
-"""`search-index info`, `verify`, `compact`, `snapshot`, `restore`, `rollback`, `replicate`: the index as a whole."""
+"""`search-index info`, `verify`, `compact`, `snapshot`, `restore`, `rollback`, `replicate`: maintain whole indexes."""
 
 from __future__ import annotations
 
@@ -11,19 +11,16 @@ from typing import Any
 import click
 
 from indexing.cli import options
-from indexing.cli.terminal import SHOWN, print_facts, print_json
+from indexing.cli.terminal import SHOWN, plural, print_facts, print_json
 from search_app.errors import REPAIR_HINT, ConfigurationError, IndexCorrupt
 
-_LOST = (
-    "bring it back with: search-index rollback, search-index restore SNAPSHOT --replace,"
-    " or search-index apply --rebuild PATH"
-)
+_LOST = "run one of: search-index rollback; search-index restore SNAPSHOT --replace; search-index apply --rebuild PATH"
 
 
 @click.command()
 @options.common
 def info(home: Path | None, collection: str, as_json: bool) -> None:
-    """Describe the index: what built it and what is in it."""
+    """Show the size, settings and fields of the index."""
     with closing(options.open_catalog(home, collection)) as catalog, closing(catalog.open(collection)) as store:
         facts: dict[str, Any] = {
             "collection": collection,
@@ -40,11 +37,13 @@ def info(home: Path | None, collection: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--sample", default=20, show_default=True, help="Compare so many files with the index, text by text.")
-@click.option("--repair", is_flag=True, help="Make anew what can be made from the rest of the index.")
+@click.option(
+    "--sample", default=20, show_default=True, metavar="N", help="Compare the text of N files with the index."
+)
+@click.option("--repair", is_flag=True, help="Rebuild the damaged parts that derive from intact ones.")
 @options.common
 def verify(sample: int, repair: bool, home: Path | None, collection: str, as_json: bool) -> None:
-    """Check the index, and that it holds what its files say."""
+    """Check the index for damage and compare it with its files."""
     from indexing.verification import differences
     from search_app.stores.catalog import require_repairs
 
@@ -55,7 +54,7 @@ def verify(sample: int, repair: bool, home: Path | None, collection: str, as_jso
         if not problems and sample > 0:
             with closing(catalog.open(collection)) as index:
                 problems = differences(index, sample=sample)
-            hint = ""  # each of them says its own
+            hint = ""  # each difference has its own
     if as_json:
         print_json({"collection": collection, "sound": not problems, "repair": done, "problems": problems})
     else:
@@ -70,7 +69,7 @@ def verify(sample: int, repair: bool, home: Path | None, collection: str, as_jso
 @click.command()
 @options.common
 def compact(home: Path | None, collection: str, as_json: bool) -> None:
-    """Give back the space of what was deleted or replaced."""
+    """Free the disk space of deleted and replaced documents."""
     with closing(options.open_catalog(home, collection)) as catalog:
         facts = {"collection": collection, **catalog.compact(collection)}
     if as_json:
@@ -79,7 +78,7 @@ def compact(home: Path | None, collection: str, as_json: bool) -> None:
         print_facts(facts)
 
 
-_all = click.option("--all", "everything", is_flag=True, help="Every collection, each in a folder of its name.")
+_all = click.option("--all", "everything", is_flag=True, help="All collections, each in a folder of its name.")
 
 
 @click.command()
@@ -87,28 +86,31 @@ _all = click.option("--all", "everything", is_flag=True, help="Every collection,
 @_all
 @options.common
 def snapshot(destination: Path, everything: bool, home: Path | None, collection: str, as_json: bool) -> None:
-    """Copy the index as it is at one moment into a new folder."""
+    """Copy the index into the new folder DEST, consistently."""
     from search_app.stores.catalog import require_snapshots
 
     with closing(options.open_catalog(home, collection)) as catalog:
         snapshots = require_snapshots(catalog)
         names = catalog.names() if everything else [collection]
         if everything and destination.is_dir() and any(destination.iterdir()):
-            raise ConfigurationError(f"{destination} is not empty", hint="name a new folder")
+            raise ConfigurationError(f"{destination} is not empty", hint="choose a new folder")
         for name in names:
             snapshots.snapshot(name, destination / name if everything else destination)
-    _done(as_json, {"collections": names, "snapshot": str(destination)}, f"{_named(names)} copied to {destination}")
+    _done(as_json, {"collections": names, "snapshot": str(destination)}, f"copied {_named(names)} to {destination}")
 
 
 @click.command()
 @click.argument("source", metavar="SOURCE", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--replace", is_flag=True, help="Where the collection exists; rollback brings the replaced one back.")
+@click.option("--replace", is_flag=True, help="Replace an existing collection; rollback undoes it.")
 @_all
 @options.common
 def restore(
     source: Path, replace: bool, everything: bool, home: Path | None, collection: str, as_json: bool
 ) -> None:  # fmt: skip
-    """Serve a snapshot, checked whole, as the collection."""
+    """Restore the collection from the snapshot SOURCE.
+
+    The snapshot is verified first.
+    """
     from search_app.settings import check_collection_name
     from search_app.stores.catalog import require_snapshots
 
@@ -116,37 +118,39 @@ def restore(
     if everything:
         folders = {check_collection_name(folder.name): folder for folder in sorted(source.iterdir()) if folder.is_dir()}
         if not folders:
-            raise ConfigurationError(f"{source} holds no snapshots", hint="it is what snapshot --all was given")
+            raise ConfigurationError(
+                f"{source} contains no snapshots", hint="give the folder that snapshot --all wrote"
+            )
     with closing(options.open_catalog(home, collection)) as catalog:
         snapshots = require_snapshots(catalog)
         there = [name for name in catalog.names() if name in folders]
-        if there and not replace:  # before the first one, where there are several
-            raise ConfigurationError(f"{_named(there)} exists", hint="to restore over it, add --replace")
+        if there and not replace:  # before restoring any
+            raise ConfigurationError(f"{_named(there)} exists", hint="to replace it, add --replace")
         generations = {name: snapshots.restore(name, folder, replace=replace) for name, folder in folders.items()}
-    said = "; ".join(f"collection '{name}' restored, now generation {number}" for name, number in generations.items())
-    _done(as_json, {"generations": generations, "snapshot": str(source)}, said)
+    done = "; ".join(f"restored collection '{name}', generation {number}" for name, number in generations.items())
+    _done(as_json, {"generations": generations, "snapshot": str(source)}, done)
 
 
 @click.command()
 @options.common
 def rollback(home: Path | None, collection: str, as_json: bool) -> None:
-    """Serve the index that was replaced last; twice undoes it.
+    """Restore the previous index; run it again to undo.
 
-    It was replaced by a rebuild or restore, on Elasticsearch by a job of any kind.
+    A rebuild or restore keeps the previous index; on Elasticsearch, every job does.
     """
     with closing(options.open_catalog(home, collection)) as catalog:
         generation = catalog.rollback(collection)
     _done(
         as_json,
         {"collection": collection, "generation": generation},
-        f"collection '{collection}' is what it was before, now generation {generation}",
+        f"restored the previous index of collection '{collection}', generation {generation}",
     )
 
 
 @click.command()
 @options.common
 def replicate(home: Path | None, collection: str, as_json: bool) -> None:
-    """Make the embedded replica what Elasticsearch holds."""
+    """Copy the collection from Elasticsearch to the embedded replica."""
     from search_app.stores.catalog import require_replicas
 
     with closing(options.open_catalog(home, collection)) as catalog:
@@ -154,15 +158,15 @@ def replicate(home: Path | None, collection: str, as_json: bool) -> None:
     _done(
         as_json,
         {"collection": collection, "passages": passages},
-        f"the replica of collection '{collection}' holds {passages} passages",
+        f"copied collection '{collection}' to the replica: {plural(passages, 'passage')}",
     )
 
 
-def _done(as_json: bool, facts: dict[str, Any], said: str) -> None:
+def _done(as_json: bool, facts: dict[str, Any], message: str) -> None:
     if as_json:
         print_json(facts)
     else:
-        click.echo(said)
+        click.echo(message)
 
 
 def _named(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they are turned into."""
+"""Options shared by several commands, and what the commands make of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DEBUG = "indexing.debug"
 
 
 class Group(click.Group):
-    """Errors in one line on stderr, with the exit code that belongs to them; commands in the order of their use."""
+    """Prints errors as one line on stderr, with their exit code. Lists commands in the order they are added."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -35,23 +35,32 @@ class Group(click.Group):
             click.echo(f"error: {error}", err=True)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
-            click.echo("\nstopped; what was indexed stays, run the same command again to go on", err=True)
+            click.echo(
+                "\ninterrupted; everything indexed so far is kept, run the same command again to resume", err=True
+            )
             ctx.exit(130)
 
 
 def _remember_debug(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
-    ctx.meta[_DEBUG] = value  # shared with the group, which is where errors end
+    ctx.meta[_DEBUG] = value  # read by Group.invoke
 
 
 debug = click.option("--debug", is_flag=True, expose_value=False, callback=_remember_debug, help="Show tracebacks.")
-home = click.option("--home", type=click.Path(path_type=Path), help="Folder of all collections [SEARCH_APP_HOME].")
+home = click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    envvar="SEARCH_APP_HOME",
+    show_envvar=True,
+    help="Folder of all indexes. Default: the platform's folder for user data.",
+)
 
 
 def common(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --home, --collection, --json and --debug."""
     for option in (
         debug,
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-        click.option("--collection", default="default", show_default=True, help="The index to work on."),
+        click.option("--collection", default="default", show_default=True, help="Collection to use."),
         home,
     ):
         function = option(function)
@@ -64,24 +73,27 @@ def _shard(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
     return None if value is None else Shard.parse(value)
 
 
-shard = click.option(
-    "--shard", metavar="I/N", callback=_shard, help="Only part I of N parts, which N jobs on any machines do."
+shard = click.option("--shard", metavar="I/N", callback=_shard, help="Index only shard I of N; run one job per shard.")
+encoder = click.option(
+    "--encoder", metavar="MODEL", help="Encoder: a folder or Hugging Face name [env var: SEARCH_APP_ENCODER__MODEL]."
 )
-encoder = click.option("--encoder", metavar="MODEL", help="A folder or hub name [SEARCH_APP_ENCODER__MODEL].")
 
 
 def selecting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add PATH..., --include, --exclude and --encoder."""
     for option in (
         encoder,
-        click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these files or folders out; repeatable."),
-        click.option("--include", multiple=True, metavar="GLOB", help="Only these files; repeatable."),
+        click.option(
+            "--exclude", multiple=True, metavar="GLOB", help="Exclude matching files and folders; repeatable."
+        ),
+        click.option("--include", multiple=True, metavar="GLOB", help="Index only matching files; repeatable."),
     ):
         function = option(function)
     return click.argument("paths", nargs=-1, required=True, metavar="PATH...")(function)
 
 
 def load(home: Path | None, collection: str, *, model: str | None = None) -> Settings:
-    """Settings from the environment, with the options over it; ConfigurationError for a collection of no good name."""
+    """Load the settings; the options override the environment. Raises ConfigurationError for a bad collection name."""
     from search_app.settings import check_collection_name, load_settings
 
     settings = load_settings(home=home)
@@ -92,13 +104,14 @@ def load(home: Path | None, collection: str, *, model: str | None = None) -> Set
 
 
 def open_catalog(home: Path | None, collection: str) -> Catalog:
+    """Open the catalog of all collections. Raises ConfigurationError for a bad collection name."""
     from search_app.stores import catalog
 
     return catalog.open_catalog(load(home, collection))
 
 
 def load_encoder(settings: Settings) -> Encoder:
-    """Seconds of work: what is cheap to check is checked before."""
+    """Load the encoder. Takes seconds, so check everything cheap before."""
     os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
     from search_app import hardware
 

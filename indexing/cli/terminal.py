@@ -1,4 +1,4 @@
-"""What a command says to whoever started it, and Ctrl-C."""
+"""Output of the commands, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWN = 20
 
 
 class Interrupt:
-    """Ctrl-C raises as ever; where Python drops that exception, as in a destructor, `check` raises it again."""
+    """Ctrl-C raises KeyboardInterrupt as usual. If Python drops it, as in a destructor, `check` raises it again."""
 
     def __enter__(self) -> Self:
         self._seen = False
@@ -43,14 +43,14 @@ class Interrupt:
 
 
 class Sized(Protocol):
-    """IndexDiff whose size in bytes is known."""
+    """Work of a known size in bytes."""
 
     @property
     def bytes(self) -> int: ...
 
 
 class Progress:
-    """A bar on stderr with the time left, where somebody looks at it."""
+    """A progress bar with the time left, if stderr is a terminal."""
 
     def __init__(self, quiet: bool, verb: str) -> None:
         self._quiet = quiet or not sys.stderr.isatty()
@@ -75,6 +75,7 @@ class Progress:
 
 
 def print_list(name: str, lines: Iterable[str], *, shown: int = SHOWN) -> None:
+    """Print `name` and a line, for the first `shown` lines, then how many are left."""
     more = 0
     for number, line in enumerate(lines):
         if number < shown:
@@ -82,14 +83,31 @@ def print_list(name: str, lines: Iterable[str], *, shown: int = SHOWN) -> None:
         else:
             more += 1
     if more:
-        click.echo(f"{name:<8} … and {more} more (--json names them all)")
+        click.echo(f"{name:<8} … and {more} more (--json lists all)")
 
 
 def print_reasons(name: str, skips: Iterable[Skip], *, shown: int = sys.maxsize) -> None:
+    """Print the source and reason of each."""
     print_list(name, (f"{skip.source}: {skip.reason}" for skip in skips), shown=shown)
 
 
+def plural(count: int, noun: str) -> str:
+    """The count and its noun: "1 passage", "2 passages"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def outcomes(counts: Mapping[str, int]) -> str:
+    """The counts that are not 0: "2 added, 1 skipped"."""
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing to do"
+
+
+def truncation(tokens: int) -> str:
+    """A warning about tokens beyond the encoder's limit; empty if there are none."""
+    return f"; warning: {plural(tokens, 'token')} beyond the encoder's limit cut off" if tokens else ""
+
+
 def duration(seconds: float) -> str:
+    """Seconds for people: "1.7 s", "2 min 5 s", "1 h 2 min"."""
     if seconds < 100:
         return f"{seconds:.1f} s"
     minutes, seconds = divmod(round(seconds), 60)
@@ -98,7 +116,7 @@ def duration(seconds: float) -> str:
 
 
 def print_stages(summary: Summary) -> None:
-    """What each stage cost, what it waited for, and how fast the whole was; nothing where nothing was encoded."""
+    """Print each stage's busy and waiting times and the throughput; nothing if nothing was encoded."""
     if not summary.passages_encoded or not summary.stages:
         return
     click.echo(f"{'stage':<14}{'busy':>12}{'no input':>12}{'no room':>12}")
@@ -109,15 +127,17 @@ def print_stages(summary: Summary) -> None:
     seconds = max(summary.seconds, 1e-9)
     click.echo(
         f"{summary.passages_encoded / seconds:.1f} passages/s, {summary.tokens / seconds:.0f} tokens/s; "
-        f"the encoder computed {summary.encoder_share:.0%} of the time"
+        f"the encoder was busy {summary.encoder_share:.0%} of the time"
     )
 
 
 def print_json(value: object) -> None:
+    """Print indented JSON."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
+    """Print nested facts as indented lines."""
     for line in _lines(facts, ""):
         click.echo(line)
 

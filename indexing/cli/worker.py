@@ -1,4 +1,4 @@
-"""`search-index worker`: does what was put into the queue of jobs."""
+"""`search-index worker`: run the queued jobs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ _NICENESS = 10
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="End when the queue is empty.")
+@click.option("--once", is_flag=True, help="Exit when the queue is empty.")
 @options.debug
 @options.home
 def worker(once: bool, home: Path | None) -> None:
-    """Do the jobs of the queue, one after the other, and queue those that are due by their schedule.
+    """Run queued jobs and queue scheduled ones.
 
-    Several workers may run at once. Ctrl-C gives the job that runs back to the queue, a second one stops at once.
+    Several workers can run at the same time. Ctrl-C returns the current job to the queue; a second Ctrl-C stops at
+    once.
     """
     from indexing.worker.worker import Worker, ended_by_signals
     from search_app.queue.queue import JobQueue
@@ -33,4 +34,4 @@ def worker(once: bool, home: Path | None) -> None:
         with ended_by_signals(runner):
             click.echo(f"waiting for jobs in {queue.path}")
             runner.run(once=once)
-    click.echo("ended")
+    click.echo("stopped")

@@ -51,5 +51,5 @@ def test_the_first_commands_work(elasticsearch: Address, elasticsearch_prefix: s
     assert "1 added" in done.stdout
     assert "[25] days of annual leave" in done.stdout
     assert done.stdout.count("collection 'default' is sound") == 2
-    assert "it was before, now generation 3" in done.stdout
-    assert "holds 1 passages" in done.stdout
+    assert "restored the previous index of collection 'default', generation 3" in done.stdout
+    assert "to the replica: 1 passage" in done.stdout

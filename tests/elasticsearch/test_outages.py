@@ -519,7 +519,7 @@ def test_the_command_line_shows_degraded_answers(proxy: Proxy, elasticsearch_pre
         refused = run(*ask, STORE="elasticsearch")
     assert json.loads(degraded.stdout)["degraded"] is True
     assert [hit["text"] for hit in json.loads(degraded.stdout)["hits"]] == ["A river crosses Vienna."]
-    assert degraded.stderr.splitlines()[-1].startswith("note: the index or its GPU is out of reach; a replica")
+    assert degraded.stderr.splitlines()[-1].startswith("warning: the search server or the GPU is unavailable")
     assert refused.returncode == 3
     assert refused.stdout == ""
     assert refused.stderr.splitlines()[-1].startswith(f"error: Elasticsearch at {proxy.url} cannot be reached")

@@ -270,7 +270,7 @@ def test_the_bundled_encoder_gives_the_same_vectors_in_two_processes(
     [
         (["--workers", "2"], {}, "leave the option out, or set SEARCH_APP_STORE=elasticsearch"),
         (["--ray", "ray://host:10001"], {"SEARCH_APP_STORE": "elasticsearch"}, "with --ray auto"),
-        (["--ray", "auto", "--workers", "2"], {}, "exclude each other"),
+        (["--ray", "auto", "--workers", "2"], {}, "cannot be used together"),
     ],
 )
 def test_what_cannot_work_is_said_before_anything_is_begun(

@@ -38,12 +38,12 @@ def test_the_page_runs_from_top_to_bottom(tmp_path: Path) -> None:
             )
             assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
             said[line] = done.stdout
-    assert "1 document to delete, nothing was done" in said["search-index delete --source 'travel.*' --dry-run"]
+    assert "1 document would be deleted" in said["search-index delete --source 'travel.*' --dry-run"]
     assert "1 deleted" in said["search-index delete --source 'travel.*' --yes"]
-    assert "1 documents" in said["search-index rebuild --encoder bundled"]
+    assert "1 document, " in said["search-index rebuild --encoder bundled"]
     assert re.search(r"^splitter +v1 224/32$", said["search-index info"], re.MULTILINE)
     assert "is sound" in said["search-index verify --repair"]
-    assert "'restored' restored" in said["search-index restore backup --collection restored"]
+    assert "restored collection 'restored'" in said["search-index restore backup --collection restored"]
 
 
 def test_every_command_stands_in_the_page_or_in_its_neighbours() -> None:

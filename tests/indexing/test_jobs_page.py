@@ -102,7 +102,7 @@ def test_the_page_runs_from_top_to_bottom(machine: Machine) -> None:
                 found = httpx.post(f"{url}/answer", json={"question": "Who was elected as the chair?"}).json()
                 assert found["answers"][0]["text"] == "Grace Hopper"
                 assert found["answers"][0]["source"] == "minutes/2026-01.txt"
-    assert "ended" in said[-1]
+    assert "stopped" in said[-1]
     assert [job["title"] for job in reversed(jobs["jobs"])] == [
         "2 files", "folder handbook", "folder handbook", "delete 1 source", "delete by filter",
     ]  # fmt: skip

@@ -61,13 +61,13 @@ def test_a_snapshot_is_restored_over_what_was_deleted_and_taken_back_again(setti
     done = said(settings, "restore", tmp_path / "copy", "--replace")
     assert texts(settings) == before
     assert done["generations"]["default"] == said(settings, "info")["generation"]
-    assert "collection 'default' is what it was before" in run(settings, "rollback").stdout
+    assert "restored the previous index of collection 'default'" in run(settings, "rollback").stdout
     assert texts(settings) == []
 
 
 def test_a_snapshot_is_restored_under_another_name(settings: Settings, tmp_path: Path) -> None:
     run(settings, "snapshot", tmp_path / "copy", "--collection", "minutes")
-    assert "collection 'third' restored" in run(settings, "restore", tmp_path / "copy", "--collection", "third").stdout
+    assert "restored collection 'third'" in run(settings, "restore", tmp_path / "copy", "--collection", "third").stdout
     assert texts(settings, "third") == texts(settings, "minutes")
 
 

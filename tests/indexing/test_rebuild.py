@@ -301,4 +301,4 @@ def test_the_command_rebuilds_with_a_model_and_names_its_setting(tmp_path: Path,
     assert "0 encoded" in said
     assert "search-index rollback" in said
     assert "SEARCH_APP_ENCODER__MODEL=bundled" in said
-    assert "is what it was before, now generation" in run("rollback").stdout
+    assert "restored the previous index of collection" in run("rollback").stdout
