@@ -137,7 +137,6 @@ def apply(
             f"in {duration(summary.seconds)}{truncation(summary.truncated_tokens)}"
         )
         if verbose:
-            click.echo(f"{plural(summary.passages_encoded, 'passage')} encoded")
             print_stages(summary)
         if shard and summary.shards_missing:
             missing = ", ".join(f"{number}/{shard.count}" for number in summary.shards_missing)
@@ -206,8 +205,8 @@ def delete(
 def rebuild(encoder: str | None, home: Path | None, collection: str, as_json: bool) -> None:
     """Rebuild the index with the current settings.
 
-    The indexed documents are split and encoded again; their files are not needed. The old index is searched until the new one is complete; rollback restores it. To resume an
-    interrupted rebuild, run it again.
+    The indexed documents are split and encoded again; their files are not needed. The old index is searched until the
+    new one is complete; rollback restores it. To resume an interrupted rebuild, run it again.
     """
     from indexing.rebuild import rebuild
 

@@ -126,6 +126,7 @@ def print_stages(summary: Summary) -> None:
         click.echo(f"{name:<14}" + "".join(f"{duration(seconds):>12}" for seconds in times))
     seconds = max(summary.seconds, 1e-9)
     click.echo(
+        f"encoded {plural(summary.passages_encoded, 'passage')}: "
         f"{summary.passages_encoded / seconds:.1f} passages/s, {summary.tokens / seconds:.0f} tokens/s; "
         f"the encoder was busy {summary.encoder_share:.0%} of the time"
     )

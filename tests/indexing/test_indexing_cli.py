@@ -177,7 +177,9 @@ def test_what_the_documents_have_lost_is_told_with_the_ways_to_bring_it_back(hom
     assert [line.split()[0] for line in lines[-8:-1]] == [
         "compare", "convert", "read", "tokenise", "encode", "write", "finish",
     ]  # fmt: skip
-    assert re.fullmatch(r"[\d.]+ passages/s, \d+ tokens/s; the encoder was busy \d+% of the time", lines[-1])
+    assert re.fullmatch(
+        r"encoded 2 passages: [\d.]+ passages/s, \d+ tokens/s; the encoder was busy \d+% of the time", lines[-1]
+    )
     assert run("verify", home=home).stdout == "collection 'default' is sound\n"
 
 
