@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -108,9 +109,8 @@ class BatchEncoder:
             own = list(islice(rows, len(chunk.passages)))
             matrix = np.array(own, dtype=np.float32).reshape(len(own), self._encoder.stamp.dim)
             passages = PassageBatch(chunk.passages, matrix)
-            changes.append(
-                FileChange(chunk.record, chunk.documents, passages, first=chunk.number == 0, last=chunk.last)
-            )
+            change = FileChange(chunk.record, chunk.documents, passages, first=chunk.number == 0, last=chunk.last)
+            changes.append(replace(change, first_document=chunk.first_document, languages=chunk.languages))
         batch.changes, batch.vectors = changes, {}
         return batch
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -153,7 +153,9 @@ class PassageStore(KeywordSearch, Protocol):
 class FileChange:
     """The documents and passages of one file, or of a part of a large file.
 
-    The first part replaces the file's earlier content; the last one marks the file as indexed.
+    The first part replaces the file's earlier content; the last one marks the file as indexed. A store may need to know
+    `first_document`, the number in the file of the first of `documents`, and the `languages`, by id, of documents of
+    earlier parts with passages here. Only parts that are written out of order have to set these.
     """
 
     record: FileRecord
@@ -161,6 +163,8 @@ class FileChange:
     batch: PassageBatch
     first: bool = True
     last: bool = True
+    first_document: int = 0
+    languages: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

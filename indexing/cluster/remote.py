@@ -22,7 +22,7 @@ from search_app.errors import SearchAppError
 from search_app.manifest import Manifest
 from search_app.protocols import Encoder, EncoderStamp
 from search_app.settings import Settings
-from search_app.stores.elasticsearch.parts import FilePart, PartWriter, PartWritten
+from search_app.stores.elasticsearch.parts import PartWriter, PartWritten
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +142,9 @@ class RemoteEncoder:
             times.append(time.perf_counter())
             encoder.encode(batch)
             times.append(time.perf_counter())
-        parts = [
-            FilePart(change, chunk.first_document, chunk.languages)
-            for change, chunk in zip(batch.changes, batch.chunks, strict=True)
-        ]
         with self._writing:
             times.append(time.perf_counter())
-            written = self._writer.write(parts) if parts else []
+            written = self._writer.write(batch.changes) if batch.changes else []
             times.append(time.perf_counter())
         began, tokenised, encoding, encoded, writing, ended = times
         return RemoteReport(

@@ -17,7 +17,7 @@ from search_app.errors import IndexBusy
 from search_app.manifest import encoded_text, vector_key
 from search_app.protocols import FileChange
 from search_app.stores.elasticsearch.catalog import ElasticsearchCatalog
-from search_app.stores.elasticsearch.parts import FilePart, FileWritten, PartWriter, PartWritten
+from search_app.stores.elasticsearch.parts import FileWritten, PartWriter, PartWritten
 from search_app.stores.elasticsearch.writer import ElasticsearchWriter
 from search_app.types import PassageBatch
 
@@ -45,17 +45,18 @@ def hand(address: Address, prefix: str, writer: ElasticsearchWriter, **more: Any
     )
 
 
-def parts_of(file: FileChange) -> list[FilePart]:
+def parts_of(file: FileChange) -> list[FileChange]:
     """One part per document; the passages of the first one come in two parts."""
     rows = list(zip(file.documents, file.batch.passages, file.batch.embeddings, strict=True))
     parts = [
-        FilePart(FileChange(file.record, (document,), PassageBatch((passage,), vector[None]), first=order == 0), order)
-        for order, (document, passage, vector) in enumerate(rows)
+        FileChange(file.record, (document,), PassageBatch((passage,), vector[None]), first=n == 0, first_document=n)
+        for n, (document, passage, vector) in enumerate(rows)
     ]
-    late = parts[0].change
+    late = parts[0]
     nothing = PassageBatch((), np.empty((0, ENCODER.stamp.dim), np.float32))
-    parts[0] = FilePart(FileChange(file.record, late.documents, nothing), 0)
-    return [*parts, FilePart(FileChange(file.record, (), late.batch), 1, {late.documents[0].id: "de"})]
+    parts[0] = FileChange(file.record, late.documents, nothing)
+    languages = {late.documents[0].id: "de"}
+    return [*parts, FileChange(file.record, (), late.batch, first_document=1, languages=languages)]
 
 
 def test_parts_out_of_order_and_repeated_equal_one_writer(
@@ -74,7 +75,7 @@ def test_parts_out_of_order_and_repeated_equal_one_writer(
             random.Random(3).shuffle(pieces)
             written = [one.write([part])[0] for part in pieces]
             other.write(pieces[::-1])
-            (short,) = other.write([FilePart(note)])
+            (short,) = other.write([note])
             key = vector_key(encoded_text(old.batch.passages[0]), ENCODER.stamp)
             assert list(other.known_vectors([key, "no such key"])) == [key]
             assert contents(catalog) == before
@@ -114,7 +115,7 @@ def test_a_file_over_the_field_limit_is_removed_on_any_machine(
                 with hand(elasticsearch, elasticsearch_prefix, writer, max_fields=25) as machine:
                     written += machine.write([part])
             with hand(elasticsearch, elasticsearch_prefix, writer, max_fields=25) as machine:
-                (good,) = machine.write([FilePart(tame)])
+                (good,) = machine.write([tame])
             rejected = writer.complete([FileWritten(wild.record, tuple(written)), FileWritten(tame.record, (good,))])
             writer.finish()
         assert {rejection.source for rejection in rejected} == {"docs/wild"}
@@ -129,8 +130,8 @@ def test_parts_of_two_versions_of_a_file_are_not_combined(
 ) -> None:
     with driving(catalog) as writer, hand(elasticsearch, elasticsearch_prefix, writer) as machine:
         torn, edited = change("a", "before", "the edit"), change("a", "after", "the edit")
-        machine.write([FilePart(torn)])
-        (written,) = machine.write([FilePart(edited)])
+        machine.write([torn])
+        (written,) = machine.write([edited])
         (rejection,) = writer.complete([FileWritten(edited.record, (written,))])
         assert "changed while it was read" in rejection.reason
         writer.finish()
@@ -145,7 +146,7 @@ def test_a_rejected_part_leaves_the_file_unfinished(
     vectors[1] *= 3
     with driving(catalog) as writer, hand(elasticsearch, elasticsearch_prefix, writer) as machine:
         (written,) = machine.write(
-            [FilePart(FileChange(file.record, file.documents, PassageBatch(file.batch.passages, vectors)))]
+            [FileChange(file.record, file.documents, PassageBatch(file.batch.passages, vectors))]
         )
         (rejection,) = writer.complete([FileWritten(file.record, (written,))])
         assert "unit-length" in rejection.reason
@@ -160,7 +161,7 @@ def test_after_a_killed_driver_complete_files_stay_and_others_are_repeated(
     done, half = change("done", "all of it", meta={"year": 1}), change("half", "one", "two")
     with driving(catalog) as writer:
         orphan = hand(elasticsearch, elasticsearch_prefix, writer)
-        writer.complete([FileWritten(done.record, tuple(orphan.write([FilePart(done)])))])
+        writer.complete([FileWritten(done.record, tuple(orphan.write([done])))])
         orphan.write(parts_of(half)[:1])
     with driving(catalog) as writer:
         assert {record.source: bool(record.digest) for record in writer.files()} == {
@@ -171,7 +172,7 @@ def test_after_a_killed_driver_complete_files_stay_and_others_are_repeated(
         orphan.close()
         now = change("half", "other words now")
         with hand(elasticsearch, elasticsearch_prefix, writer) as machine:
-            assert writer.complete([FileWritten(now.record, tuple(machine.write([FilePart(now)])))]) == []
+            assert writer.complete([FileWritten(now.record, tuple(machine.write([now])))]) == []
         writer.finish()
     assert contents(catalog) == {
         "docs/done": ["done-0-all of it: all of it"],

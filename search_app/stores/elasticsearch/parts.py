@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -29,19 +29,6 @@ from search_app.types import Meta
 _KEYS_PER_REQUEST = 500
 _SHOWN = 3
 _REMEMBERED = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class FilePart:
-    """A part of a file that can be written independently of the others.
-
-    `order`: the number, within the file, of the first document in this part; `languages`: by id, those of documents of
-    earlier parts that have passages here.
-    """
-
-    change: FileChange
-    order: int = 0
-    languages: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +73,10 @@ class PartWriter:
     def known_vectors(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         return vectors_in(self._connection, self._shared["indices"], keys)
 
-    def write(self, parts: Sequence[FilePart]) -> list[PartWritten]:
+    def write(self, parts: Sequence[FileChange]) -> list[PartWritten]:
         """Write parts and mark their files as unfinished; returns one result per part, when everything is stored."""
         taken, refused = self._entries.accept(parts)
-        self._mark({part.change.record.path: part.change.record for part in taken})
+        self._mark({part.record.path: part.record for part in taken})
         written = iter(self._entries.send(taken, revision=self._shared["revision"]))
         return [refused[number] if number in refused else next(written) for number in range(len(parts))]
 
@@ -138,13 +125,13 @@ class EntryWriter:
         self._mapped = mapped_fields(connection, version.index)
         self.fields = Fields(connection, version)
 
-    def accept(self, parts: Sequence[FilePart]) -> tuple[list[FilePart], dict[int, PartWritten]]:
+    def accept(self, parts: Sequence[FileChange]) -> tuple[list[FileChange], dict[int, PartWritten]]:
         """Claim and map metadata fields. Returns the parts within the limit, and rejections by index for the others."""
         refused: dict[int, PartWritten] = {}
         if not self._claim(parts):
             over: set[str] = set()
             for number, part in enumerate(parts):
-                path = part.change.record.path
+                path = part.record.path
                 if path in over:
                     refused[number] = PartWritten(path, kept=False)
                 elif not self._claim([part]):
@@ -154,7 +141,7 @@ class EntryWriter:
         self._map(taken)
         return taken, refused
 
-    def send(self, parts: Sequence[FilePart], *, revision: str) -> list[PartWritten]:
+    def send(self, parts: Sequence[FileChange], *, revision: str) -> list[PartWritten]:
         """Write documents, texts and passages; rejections by Elasticsearch are reported one by one."""
         rejections: dict[int, list[Rejection]] = {}
         refusals = self.put(
@@ -162,16 +149,16 @@ class EntryWriter:
         )
         for entry, why in refusals:
             number, title = entry.owner
-            record = parts[number].change.record
+            record = parts[number].record
             kind = "passage" if entry.id.startswith("p:") else "document"
             rejections.setdefault(number, []).append(
                 Rejection(record.path, record.source, f"{kind} of '{title}': {why}")
             )
         return [
             PartWritten(
-                part.change.record.path,
-                len(part.change.documents),
-                len(part.change.batch.passages),
+                part.record.path,
+                len(part.documents),
+                len(part.batch.passages),
                 tuple(rejections.get(number, ())),
             )
             for number, part in enumerate(parts)
@@ -188,26 +175,26 @@ class EntryWriter:
             self._bulk.close()
             self._bulk = None
 
-    def _claim(self, parts: Sequence[FilePart]) -> bool:
-        languages = {document.language for part in parts for document in part.change.documents}
+    def _claim(self, parts: Sequence[FileChange]) -> bool:
+        languages = {document.language for part in parts for document in part.documents}
         return self.fields.claim(
             dict(pair for part in parts for meta in _metas(part) for pair in field_kinds(meta)),
             sorted(map(self._analysis, languages)),
         )
 
-    def _too_many(self, part: FilePart) -> Rejection:
+    def _too_many(self, part: FileChange) -> Rejection:
         names = {name: None for meta in _metas(part) for name, _ in field_kinds(meta)}
         new = [name for name in names if name not in self.fields.names]
         shown = ", ".join(sorted(new)[:_SHOWN])
         return Rejection(
-            part.change.record.path,
-            part.change.record.source,
+            part.record.path,
+            part.record.source,
             f"{len(new)} new metadata fields ({shown}, …), but a collection can have"
             f" {self._connection.settings.max_fields}; put the values into a list field, or raise"
             " SEARCH_APP_ELASTICSEARCH__MAX_FIELDS",
         )
 
-    def _map(self, parts: Sequence[FilePart]) -> None:
+    def _map(self, parts: Sequence[FileChange]) -> None:
         paths = {path for part in parts for meta in _metas(part) for path in schema.typed(meta)} - self._mapped
         if paths:
             # Mappings are merged; `_meta` is left to the driver.
@@ -219,17 +206,16 @@ class EntryWriter:
         fixed = self._manifest.analysis
         return schema.analysis_of(language if fixed == "auto" else fixed)
 
-    def _entries(self, number: int, part: FilePart, revision: str) -> Iterator[Entry]:
-        change = part.change
-        file = schema.file_key(change.record.path)
+    def _entries(self, number: int, part: FileChange, revision: str) -> Iterator[Entry]:
+        file = schema.file_key(part.record.path)
         languages = dict(part.languages)
         about: dict[str, tuple[str, dict[str, list[Any]]]] = {}
-        for order, document in enumerate(change.documents, start=part.order):
+        for order, document in enumerate(part.documents, start=part.first_document):
             languages[document.id] = document.language
             about[document.id] = _metadata(document.meta)
             for id, entry in schema.document_entries(document, file, revision, order):
                 yield Entry(id, dumps(entry), (number, document.title or document.id))
-        for passage, vector in zip(change.batch.passages, change.batch.embeddings, strict=True):
+        for passage, vector in zip(part.batch.passages, part.batch.embeddings, strict=True):
             if passage.document_id not in about:
                 about[passage.document_id] = _metadata(passage.meta)
             meta, filters = about[passage.document_id]
@@ -273,10 +259,10 @@ def mapped_fields(connection: Connection, index: str) -> set[str]:
     return {f"m.{kind}.{name}" for kind, about in kinds.items() for name in about.get("properties", {})}
 
 
-def _metas(part: FilePart) -> list[Meta]:
+def _metas(part: FileChange) -> list[Meta]:
     """The metadata of each document with passages in this part; the document itself may be in another part."""
-    metas = {passage.document_id: passage.meta for passage in part.change.batch.passages}
-    return list((metas | {document.id: document.meta for document in part.change.documents}).values())
+    metas = {passage.document_id: passage.meta for passage in part.batch.passages}
+    return list((metas | {document.id: document.meta for document in part.documents}).values())
 
 
 def unfinished_file(record: FileRecord, revision: str, condition: Mapping[str, Any] | None = None) -> Entry:

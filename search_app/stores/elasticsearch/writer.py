@@ -19,7 +19,6 @@ from search_app.stores.elasticsearch.index_versions import IndexVersions
 from search_app.stores.elasticsearch.lease import Lease
 from search_app.stores.elasticsearch.parts import (
     EntryWriter,
-    FilePart,
     FileWritten,
     file_entry,
     unfinished_file,
@@ -102,12 +101,11 @@ class ElasticsearchWriter:
         if {schema.file_key(change.record.path) for change in changes if change.first} & self._written:
             self._refresh(version)
             self._revision = secrets.token_hex(8)
-        admitted, refused = entries.accept([part for change in changes if (part := self._part(change))])
+        taken, refused = entries.accept([part for change in changes if (part := self._part(change))])
         rejected = [rejection for part in refused.values() for rejection in part.rejections]
         self._broken |= {part.path for part in refused.values()}
-        taken = [part.change for part in admitted]
         self._mark(change.record for change in taken)
-        for written in entries.send(admitted, revision=self._revision):
+        for written in entries.send(taken, revision=self._revision):
             if written.rejections:  # the file counts as half done
                 self._broken.add(written.path)
                 rejected += written.rejections
@@ -252,7 +250,7 @@ class ElasticsearchWriter:
         self._version = None
         self._close_entries()
 
-    def _part(self, change: FileChange) -> FilePart | None:
+    def _part(self, change: FileChange) -> FileChange | None:
         """None if an earlier part of the file was rejected."""
         path = change.record.path
         if change.first:
@@ -261,7 +259,7 @@ class ElasticsearchWriter:
         if path in self._broken:
             return None
         parts = self._parts[path]
-        part = FilePart(change, parts.documents, dict(parts.languages))
+        part = replace(change, first_document=parts.documents, languages=dict(parts.languages))
         parts.documents += len(change.documents)
         parts.passages += len(change.batch.passages)
         parts.languages |= {document.id: document.language for document in change.documents}
