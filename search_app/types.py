@@ -188,3 +188,5 @@ class JobKind(StrEnum):
     UPLOAD = "upload"
     FOLDER = "folder"
     DELETE = "delete"
+    DROP = "drop"
+    RENAME = "rename"

@@ -1,4 +1,4 @@
-"""The REST API as Python calls; everything that can go wrong is an ApiError that says what to do."""
+"""The REST API as Python calls. Every failure is an ApiError with a hint."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Response = TypeVar("Response", bound=BaseModel)
 
 
 class ApiError(Exception):
-    """The API said no; `hint` is what to do next."""
+    """The API refused a request; `hint` is what to do next."""
 
     def __init__(self, message: str, *, hint: str = "", field: str = "", status: int = 0) -> None:
         super().__init__(message)
@@ -46,7 +46,7 @@ class ApiError(Exception):
 
 
 class ApiUnreachable(ApiError):
-    """Nobody answers at the API's address."""
+    """No connection to the API, or no response in time."""
 
 
 class Client:
@@ -57,7 +57,7 @@ class Client:
         self._http = httpx.Client(
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
-            trust_env=False,  # a proxy for the web has no business between this UI and its API
+            trust_env=False,  # a web proxy must not be between the UI and its API
         )
 
     @classmethod
@@ -72,7 +72,7 @@ class Client:
         return self._call(CollectionsResponse, "GET", "/v1/collections").collections
 
     def require_ready(self) -> None:
-        """Raises the ApiError that says what is missing."""
+        """Raises ApiError if the API has nothing to answer from."""
         self._call(HealthResponse, "GET", "/health/ready")
 
     def documents(self, collection: str, *, limit: int, offset: int) -> DocumentsResponse:
@@ -88,17 +88,23 @@ class Client:
         return self._send("GET", f"{_document_path(collection, document_id)}/original").content
 
     def upload(self, collection: str, files: Iterable[tuple[str, BinaryIO]]) -> JobOut:
-        """Sends (name, content) pairs, read as they are sent, to be indexed by a worker."""
+        """Streams (name, content) pairs to the API, for a worker to index."""
         parts = [("files", (name, content, "application/octet-stream")) for name, content in files]
         return self._call(JobOut, "POST", f"{_path(collection)}/jobs", files=parts)
 
     def index_folder(self, collection: str, folder: str, *, every: str | None = None) -> JobOut:
-        """Once, or again and again by the cron expression `every`."""
+        """Index a folder once, or repeatedly by the cron expression `every`."""
         return self._call(JobOut, "POST", f"{_path(collection)}/jobs", json={"folder": folder, "every": every})
 
     def delete(self, collection: str, documents: Sequence[str]) -> JobOut:
         body = {"delete": {"documents": list(documents)}}
         return self._call(JobOut, "POST", f"{_path(collection)}/jobs", json=body)
+
+    def rename_collection(self, collection: str, name: str) -> JobOut:
+        return self._call(JobOut, "PATCH", _path(collection), json={"name": name})
+
+    def drop_collection(self, collection: str) -> JobOut:
+        return self._call(JobOut, "DELETE", _path(collection))
 
     def jobs(self, collection: str, *, limit: int) -> JobsResponse:
         return self._call(JobsResponse, "GET", f"{_path(collection)}/jobs", params={"limit": limit})
@@ -127,9 +133,7 @@ class Client:
         try:
             return model.model_validate_json(response.content)
         except ValidationError as error:
-            raise ApiError(
-                f"what answers at {self.url} is not this program's API", hint=f"check {API_URL_VARIABLE}"
-            ) from error
+            raise ApiError(f"{self.url} is not the API of search-app", hint=f"check {API_URL_VARIABLE}") from error
 
     def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         try:

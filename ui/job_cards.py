@@ -109,9 +109,11 @@ def add_link(collection: str) -> str:
     return f'<a class="sa-button" href="{escape(_add_address(collection))}" target="_self">Add documents</a>'
 
 
-def deleting(collection: str) -> str:
+def working(collection: str, job: JobOut) -> str:
+    """A notice while the documents page waits for a job."""
+    word = "Renaming." if job.kind == "rename" else "Deleting."
     link = f'<a class="sa-link" href="{escape(_add_address(collection))}" target="_self">See how it goes</a>'
-    return f'<div class="sa-notice" role="status"><strong>Deleting.</strong> {link}</div>'
+    return f'<div class="sa-notice" role="status"><strong>{word}</strong> {link}</div>'
 
 
 def left(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from indexing.cli.index import apply, delete, plan, rebuild
-from indexing.cli.maintenance import compact, info, replicate, restore, rollback, snapshot, verify
+from indexing.cli.maintenance import compact, drop, info, rename, replicate, restore, rollback, snapshot, verify
 from indexing.cli.options import Group
 from indexing.cli.worker import worker
 
@@ -18,7 +18,9 @@ def cli() -> None:
     """
 
 
-for command in (plan, apply, worker, delete, rebuild, info, verify, compact, snapshot, restore, rollback, replicate):
+_INDEX = (plan, apply, worker, delete, rebuild, info, verify, compact)
+_COLLECTION = (snapshot, restore, rollback, rename, drop, replicate)
+for command in (*_INDEX, *_COLLECTION):
     cli.add_command(command)
 
 

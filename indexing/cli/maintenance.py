@@ -148,6 +148,41 @@ def rollback(home: Path | None, collection: str, as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@options.debug
+@options.home
+def drop(name: str, yes: bool, home: Path | None) -> None:
+    """Delete the collection NAME with its uploaded files, previous index and schedules.
+
+    Original files outside of search-app are not touched.
+    """
+    from indexing.worker import collections
+
+    settings = options.load(home, name)
+    with closing(options.open_catalog(home, name)) as catalog, closing(catalog.open(name)) as store:
+        documents = store.counts()["documents"]
+    if not yes:
+        amount = f"{documents:,} document{'' if documents == 1 else 's'}"
+        click.confirm(f"Delete collection '{name}' with {amount}?", abort=True, err=True)
+    collections.drop(settings, name)
+    click.echo(f"collection '{name}' deleted")
+
+
+@click.command()
+@click.argument("old")
+@click.argument("new")
+@options.debug
+@options.home
+def rename(old: str, new: str, home: Path | None) -> None:
+    """Rename the collection OLD to NEW. Readers find it under the new name with their next question."""
+    from indexing.worker import collections
+
+    collections.rename(options.load(home, old), old, new)
+    click.echo(f"collection '{old}' is now '{new}'")
+
+
+@click.command()
 @options.common
 def replicate(home: Path | None, collection: str, as_json: bool) -> None:
     """Copy the collection from Elasticsearch to the embedded replica."""

@@ -1,4 +1,4 @@
-"""What each kind of job does: uploads, folders, deletes."""
+"""Carries out each kind of job: uploads, folders, deletes, drops, renames."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from indexing import deletion, job, sources
 from indexing.diff import IndexDiff
 from indexing.sources import Skip, SourceFile
+from indexing.worker import collections
 from indexing.worker.lease import JobLease
 from indexing.worker.library import Library, Upload, write_journal
 from search_app.errors import ConfigurationError, IndexNotFound, SearchAppError
@@ -49,7 +50,13 @@ class JobHandlers:
         self._encoder: Encoder | None = None
 
     def do(self, lease: JobLease) -> Outcome:
-        kinds = {JobKind.UPLOAD: self._upload, JobKind.FOLDER: self._folder, JobKind.DELETE: self._delete}
+        kinds = {
+            JobKind.UPLOAD: self._upload,
+            JobKind.FOLDER: self._folder,
+            JobKind.DELETE: self._delete,
+            JobKind.DROP: self._drop,
+            JobKind.RENAME: self._rename,
+        }
         return kinds[lease.job.kind](lease)
 
     def settle(self, upload: Upload, collection: str) -> None:
@@ -186,6 +193,15 @@ class JobHandlers:
                     writer.remove_files(forgotten)
                     writer.finish()
         Library(self._settings, collection).remove(empty)
+
+    def _drop(self, lease: JobLease) -> Outcome:
+        lease.stage("removing")
+        collections.drop(self._settings, lease.job.collection)
+        return Outcome(_counts(None))
+
+    def _rename(self, lease: JobLease) -> Outcome:
+        collections.rename(self._settings, lease.job.collection, str(lease.job.request["name"]))
+        return Outcome(_counts(None))
 
     def _apply(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,8 +48,43 @@ class Library:
     """The originals of one collection's uploads; a document's source is its file's name in here."""
 
     def __init__(self, settings: Settings, collection: str) -> None:
-        folder = settings.jobs_folder / "library" / check_collection_name(collection)
-        self.folder = Path(os.path.abspath(folder))
+        self._root = Path(os.path.abspath(settings.jobs_folder / "library"))
+        self._collection = check_collection_name(collection)
+        link = self._link(collection)
+        self.folder = self._root / (link.read_text(encoding="ascii") if link.exists() else collection)
+
+    def prepare_rename(self, new: str) -> None:
+        """Give the folder to `new` as well. The files stay in place, because the index holds their paths."""
+        self._write_link(check_collection_name(new), self.folder.name)
+
+    def finish_rename(self, new: str) -> None:
+        """Take the folder from the old name: a later collection of that name gets a folder of its own."""
+        link = self._link(new)
+        if link.exists() and link.read_text(encoding="ascii") == self.folder.name:
+            self._write_link(self._collection, f"{self._collection}~{secrets.token_hex(4)}")
+
+    def was_renamed(self, new: str) -> bool:
+        """Whether a rename to `new` has begun."""
+        return self._link(new).exists()
+
+    def delete(self) -> None:
+        """Delete all files of the collection."""
+        with _disk(self.folder):
+            if self.folder.exists():
+                shutil.rmtree(self.folder)
+            self._link(self._collection).unlink(missing_ok=True)
+
+    def _link(self, collection: str) -> Path:
+        """The file that names the collection's folder, if that is not the collection's own name."""
+        return self._root / f"{collection}.link"
+
+    def _write_link(self, collection: str, folder: str) -> None:
+        link = self._link(collection)
+        with _disk(link):
+            self._root.mkdir(parents=True, exist_ok=True)
+            draft = link.with_name(f"{link.name}.{secrets.token_hex(4)}")
+            draft.write_text(folder, encoding="ascii")
+            os.replace(draft, link)
 
     def path(self, name: str) -> Path:
         return self.folder / name

@@ -82,7 +82,7 @@ def _routers(service: Service, queue: JobQueue, metrics: Metrics, settings: Sett
     return [
         search_routes(service, settings.limits),
         document_routes(service),
-        collection_routes(service),
+        collection_routes(service, queue),
         job_routes(queue, settings.jobs),
         metrics_routes(metrics),
     ]

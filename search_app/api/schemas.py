@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
 
+from search_app.api.names import NewName
 from search_app.settings import LimitSettings
 from search_app.types import RESERVED_META, Answer, Document, Hit, JobKind, JobState, Meta, MetaValue, SearchResult
 
@@ -269,6 +270,14 @@ class JobRequest(BaseModel):
     folder: str | None = None
     every: str | None = Field(default=None, description="cron's five fields, in the server's time zone")
     delete: DeleteRequest | None = None
+
+
+class RenameRequest(BaseModel):
+    """The new name of a collection."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: NewName
 
 
 class JobCounts(BaseModel):

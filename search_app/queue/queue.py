@@ -114,7 +114,8 @@ class Job:
     """A job as it was when it was read. Times are seconds since 1970, `eta_seconds` None while nothing is known.
 
     `request` of an upload: {"files": [{"name", "stored", "size"}]}; of a folder: {"folder": NAME}; of a delete:
-    {"documents": [...], "sources": [...], "where": {...} | None}. `stage` of a queued job says what it waits for.
+    {"documents": [...], "sources": [...], "where": {...} | None}; of a rename: {"name": NEW}. `stage` of a queued job
+    says what it waits for.
     """
 
     id: str
@@ -147,6 +148,10 @@ class Job:
         """What it is about, in a few words."""
         if self.kind is JobKind.FOLDER:
             return f"folder {self.request['folder']}"
+        if self.kind is JobKind.DROP:
+            return f"drop collection {self.collection}"
+        if self.kind is JobKind.RENAME:
+            return f"rename collection to {self.request['name']}"
         if self.kind is JobKind.UPLOAD:
             files = self.request["files"]
             return str(files[0]["name"]) if len(files) == 1 else f"{len(files)} files"
@@ -399,6 +404,16 @@ class JobQueue:
         with self._transaction(write=True) as db:
             db.execute("DELETE FROM schedules WHERE id = ?", (schedule_id,))
             return db.changes() > 0
+
+    def unschedule_all(self, collection: str) -> None:
+        """Remove the schedules of a collection."""
+        with self._transaction(write=True) as db:
+            db.execute("DELETE FROM schedules WHERE collection = ?", (collection,))
+
+    def reassign_schedules(self, old: str, new: str) -> None:
+        """Move the schedules of a collection to another name."""
+        with self._transaction(write=True) as db:
+            db.execute("UPDATE OR REPLACE schedules SET collection = ? WHERE collection = ?", (new, old))
 
     def enqueue_due(self, now: float | None = None) -> Sequence[Job]:
         """Queues what is due: runs that were missed count as one, and none is queued while the last has not ended."""

@@ -1,9 +1,12 @@
-"""What is indexed, page by page."""
+"""The documents of a collection, page by page."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import streamlit as st
 
+from search_app.api.schemas import JobOut
 from ui import cards, job_cards
 from ui.client import ApiError
 from ui.session import client, original_button, show_error, show_nothing_indexed
@@ -22,6 +25,8 @@ def main() -> None:
         show_nothing_indexed(error)
         return
     names = [item.name for item in collections]
+    if (chosen := st.session_state.pop("next_collection", None)) in names:
+        st.session_state["collection"] = chosen
     collection = st.selectbox("Collection", names, key="collection", bind="query-params")
     page = int(st.session_state.get("page", 1))
     try:
@@ -29,13 +34,15 @@ def main() -> None:
     except ApiError as error:
         show_error(error)
         return
-    st.caption(job_cards.counted(found.total, "document"))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(job_cards.counted(found.total, "document"))
+        _collection_menu(collection, names)
     if not found.total:
         st.html(job_cards.add_link(collection))
-    if waiting := st.session_state.get("deletion"):
+    if waiting := st.session_state.get("waiting"):
         st.fragment(_watch, run_every=POLL_SECONDS)(*waiting)
     for item in found.documents:
-        # Never the place in the list: a click on a list that has changed meanwhile would meet another document.
+        # Not the position in the list: if the list has changed, a click would hit another document.
         own = f"{collection}-{item.id}"
         with st.container(border=True, gap="xsmall"):
             st.html(cards.summary(item))
@@ -44,7 +51,8 @@ def main() -> None:
                 original_button(collection, item.id, item.source, item.url, key=f"original-{own}")
                 with st.popover("Delete", icon=":material/delete:", type="tertiary"):
                     st.caption(
-                        "Nobody finds it any more. If its file changes in a folder that is indexed, it comes back."
+                        "It will no longer appear in searches. If its file changes in an indexed folder, it is"
+                        " indexed again."
                     )
                     if st.button("Delete this document", type="primary", key=f"delete-{own}"):
                         _delete(collection, item.id)
@@ -52,30 +60,60 @@ def main() -> None:
         st.pagination(-(-found.total // SHOWN), key="page", bind="query-params")
 
 
+def _collection_menu(collection: str, names: Sequence[str]) -> None:
+    """Rename or delete the whole collection."""
+    with st.popover("Collection", icon=":material/settings:", type="tertiary", key="collection-menu"):
+        with st.form("rename", border=False):
+            name = st.text_input("New name", value=collection, max_chars=64, help="Letters, digits, - and _")
+            renaming = st.form_submit_button("Rename")
+        with st.form("drop", border=False):
+            typed = st.text_input(
+                "Name of the collection to delete",
+                placeholder=collection,
+                help="Type the name to confirm. Uploaded files and schedules are deleted too.",
+            )
+            dropping = st.form_submit_button("Delete collection")
+    if renaming and name != collection:
+        _start(lambda: client().rename_collection(collection, name.strip()), name.strip())
+    if dropping:
+        if typed.strip() == collection:
+            others = [item for item in names if item != collection]
+            _start(lambda: client().drop_collection(collection), others[0] if others else "")
+        else:
+            st.warning(f"Type the name of the collection to delete it: {collection}")
+
+
 def _delete(collection: str, document_id: str) -> None:
+    _start(lambda: client().delete(collection, [document_id]), collection)
+
+
+def _start(send: Callable[[], JobOut], afterwards: str) -> None:
+    """Queue a job; when it is done, show the collection `afterwards`."""
     try:
-        job = client().delete(collection, [document_id])
+        job = send()
     except ApiError as error:
         show_error(error)
         return
-    st.session_state["deletion"] = (collection, job.id)
+    st.session_state["waiting"] = (job.collection, job.id, afterwards)
     st.rerun()
 
 
-def _watch(collection: str, job_id: str) -> None:
-    """Says how the deletion goes; at its end the list is read anew."""
+def _watch(collection: str, job_id: str, afterwards: str) -> None:
+    """Show the job's progress; when it is done, load the list again."""
     try:
         job = client().job(collection, job_id)
     except ApiError as error:
         show_error(error)
         return
     if job.state in job_cards.ACTIVE:
-        st.html(job_cards.deleting(collection))
+        st.html(job_cards.working(collection, job))
         return
-    del st.session_state["deletion"]
+    del st.session_state["waiting"]
     if job.error is not None:
         show_error(ApiError(job.error.message, hint=job.error.hint))
         return
+    if afterwards != collection:
+        st.session_state["next_collection"] = afterwards
     st.rerun()
 
 
