@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from search_app.errors import IndexNotFound, InvalidQuery, SearchAppError
 from search_app.fusion import fuse
 from search_app.hardware import detect
-from search_app.haystack.documents import hit_to_document, is_own, path_of, to_change, to_document
+from search_app.haystack.documents import UNIT_TOLERANCE, hit_to_document, is_own, path_of, to_change, to_document
 from search_app.haystack.filters import split_ids, to_filter
 from search_app.manifest import Manifest
 from search_app.protocols import EncoderStamp, FileChange, IndexWriter
@@ -471,4 +471,5 @@ def _query(embedding: Sequence[float] | NDArray[np.float32], index: Index) -> ND
             f"the query's embedding has {vector.size} numbers, this collection takes {index.manifest.encoder.dim}"
         )
     length = float(np.linalg.norm(vector))
-    return (vector / length if length else vector)[None]
+    is_unit = not length or abs(length - 1) < UNIT_TOLERANCE  # unchanged: the same scores as without Haystack
+    return (vector if is_unit else vector / length)[None]

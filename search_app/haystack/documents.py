@@ -24,7 +24,7 @@ from search_app.protocols import FileChange, FileRecord
 from search_app.text.analysis import detect_language, normalise_language
 from search_app.types import RESERVED_META, Answer, Hit, Passage, PassageBatch, Span
 
-_UNIT = 1e-6
+UNIT_TOLERANCE = 1e-6
 """Tolerance for a unit vector. Other vectors are normalised for the search, and the original is kept beside."""
 _INT64 = 1 << 63
 
@@ -221,7 +221,7 @@ def _unit(document: Document, dim: int) -> tuple[NDArray[np.float32], tuple[str,
     single = given.astype(np.float32)
     is_single = bool(np.array_equal(single, given, equal_nan=True))
     length = float(np.linalg.norm(given))
-    if is_single and abs(length - 1) < _UNIT:
+    if is_single and abs(length - 1) < UNIT_TOLERANCE:
         return single, None
     exact = _encoded(single if is_single else given)
     if not length or not math.isfinite(length):
