@@ -111,3 +111,21 @@ def test_uploaded_files_are_indexed_searched_and_deleted(page: playwright.Page, 
     page.get_by_role("button", name="Delete this document").click()
     page.get_by_text("1 document", exact=True).wait_for()
     expect(page.locator(".sa-document .sa-source")).to_have_text(["ferry.txt"])
+
+    page.get_by_role("button", name="Collection", exact=True).click()
+    page.get_by_role("textbox", name="New name").fill("city")
+    if picture := os.environ.get("SEARCH_APP_SCREENSHOT_COLLECTION"):
+        page.screenshot(path=picture)
+    page.get_by_role("button", name="Rename", exact=True).click()
+    expect(page.get_by_role("combobox", name="Collection")).to_have_value("city")
+    page.get_by_text("1 document", exact=True).wait_for()
+
+    page.get_by_role("button", name="Collection", exact=True).click()
+    page.get_by_role("textbox", name="Name of the collection to delete").fill("town")
+    page.get_by_role("button", name="Delete collection").click()
+    page.get_by_text("Type the name of the collection to delete it: city").wait_for()
+    page.get_by_role("textbox", name="Name of the collection to delete").fill("city")
+    page.get_by_role("button", name="Delete collection").click()
+    page.get_by_text("Nothing is indexed yet").or_(page.get_by_role("link", name="Add documents")).first.wait_for()
+    if picture := os.environ.get("SEARCH_APP_SCREENSHOT_COLLECTION"):
+        page.screenshot(path=f"{picture}.empty.png")

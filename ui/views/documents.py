@@ -62,7 +62,7 @@ def main() -> None:
 
 def _collection_menu(collection: str, names: Sequence[str]) -> None:
     """Rename or delete the whole collection."""
-    with st.popover("Collection", icon=":material/settings:", type="tertiary", key="collection-menu"):
+    with st.popover("Collection", icon=":material/settings:", type="tertiary", key=f"menu-{collection}"):
         with st.form("rename", border=False):
             name = st.text_input("New name", value=collection, max_chars=64, help="Letters, digits, - and _")
             renaming = st.form_submit_button("Rename")

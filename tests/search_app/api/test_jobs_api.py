@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
-from scripted_api import ScriptedService, running
+from scripted_api import ScriptedService, Text, index, running
 
 from indexing.worker.uploads import Refused, checked_name
 from search_app.api.schemas import FoldersResponse, JobOut, JobsResponse, SchedulesResponse
@@ -410,7 +410,7 @@ SERVER = """
 import resource, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from scripted_api import ScriptedService, running
+from scripted_api import ScriptedService, Text, index, running
 from search_app.settings import JobSettings, Settings
 settings = Settings(home=Path(sys.argv[2]), jobs=JobSettings())
 with running(ScriptedService(settings), settings) as url:
@@ -476,3 +476,40 @@ def test_openapi_tells_both_ways_to_queue_a_job(api: httpx.Client) -> None:
     content = api.get("/openapi.json").json()["paths"]["/v1/collections/{name}/jobs"]["post"]["requestBody"]["content"]
     assert content["multipart/form-data"]["schema"]["properties"]["files"]["items"]["format"] == "binary"
     assert "sources" in content["application/json"]["schema"]["properties"]["delete"]["anyOf"][0]["properties"]
+
+
+def test_a_collection_is_renamed_and_dropped_by_jobs(api: httpx.Client, queue: JobQueue, settings: Settings) -> None:
+    index(settings, [Text("a.txt", "The Danube crosses Vienna.")])
+    renamed = api.patch("/v1/collections/default", json={"name": "rivers"})
+    assert renamed.status_code == 202, renamed.text
+    job = JobOut.model_validate(renamed.json())
+    assert (job.kind, job.title) == (JobKind.RENAME, "rename collection to rivers")
+    assert api.get(renamed.headers["location"]).json()["id"] == job.id
+    dropped = api.delete("/v1/collections/default")
+    assert dropped.status_code == 202
+    assert dropped.json()["title"] == "drop collection default"
+    assert [(item.kind, item.request) for item in reversed(queue.list())] == [
+        (JobKind.RENAME, {"name": "rivers"}),
+        (JobKind.DROP, {}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("DELETE", "missing", None, 404),
+        ("PATCH", "missing", {"name": "new"}, 404),
+        ("PATCH", "default", {"name": "default"}, 422),
+        ("PATCH", "default", {"name": "no/name"}, 422),
+        ("PATCH", "default", {}, 422),
+        ("DELETE", "no%2Fname", None, 404),
+    ],
+)
+def test_a_collection_that_cannot_be_changed_is_refused(
+    api: httpx.Client, queue: JobQueue, settings: Settings, method: str, path: str, body: Any, status: int
+) -> None:
+    index(settings, [Text("a.txt", "The Danube crosses Vienna.")])
+    response = api.request(method, f"/v1/collections/{path}", json=body)
+    assert response.status_code == status, response.text
+    assert error_of(response)["message"]
+    assert queue.list() == []
