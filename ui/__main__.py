@@ -1,4 +1,4 @@
-"""`python -m ui`: the pages, over the API at --api-url."""
+"""`python -m ui`: serve the pages, with the API at --api-url behind them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ from ui.launch import HOST, streamlit_command, streamlit_environment
 
 
 @click.command()
-@click.option("--host", default=HOST, show_default=True, help="Address to listen on; the UI asks for no password.")
+@click.option("--host", default=HOST, show_default=True, help="Address to listen on. The pages have no password.")
 @click.option("--port", default=8501, show_default=True, help="Port to listen on.")
 @click.option(
-    "--allow-host", "names", multiple=True, metavar="NAME", help="A name that browsers know it by; repeatable."
+    "--allow-host",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Host name that browsers use; repeatable.",
 )
 @click.option(
     "--api-url",
     default=DEFAULT_API_URL,
     envvar=API_URL_VARIABLE,
     show_default=True,
-    help="Where search-app serve listens.",
+    help="Address of `search-app serve`.",
 )
 def main(host: str, port: int, names: tuple[str, ...], api_url: str) -> None:
-    """Show the search page; the API's key is SEARCH_APP_API__KEY or stands in SEARCH_APP_API__KEY_FILE."""
+    """Serve the search pages. The API key comes from SEARCH_APP_API__KEY or SEARCH_APP_API__KEY_FILE."""
     command = streamlit_command(port, host, names=names)
     try:
         environment = {**os.environ, **streamlit_environment(load_settings(), api_url)}

@@ -1,4 +1,4 @@
-"""The search page and its neighbours; run by `search-app demo`, or with the command that `ui.launch` builds."""
+"""The Streamlit app: page navigation and style. `ui.launch` builds the command that runs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers, hits and documents as HTML; whatever comes from a document or the API goes through `highlight.escape`."""
+"""Answers, hits and documents as HTML. All text from documents or the API goes through `highlight.escape`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEGRADED = (
 
 
 def answer(item: AnswerOut) -> str:
-    """An answer that has a place; the mark stands where its offsets say."""
+    """An answer with a span, marked by its offsets."""
     passage, start, end = item.passage or "", item.start or 0, item.end or 0
     offset = item.passage_start or 0
     text, first, last = excerpt(passage, start - offset, end - offset, margin=ANSWER_MARGIN)
@@ -56,7 +56,7 @@ def no_answer(confidence: float | None) -> str:
     certainty = "" if confidence is None else f" ({confidence:.0%} sure)"
     return (
         '<div class="sa-notice" role="status">'
-        f"<strong>Probably no answer in these documents{certainty}.</strong> What comes closest is below.</div>"
+        f"<strong>Probably no answer in these documents{certainty}.</strong> The closest passages are below.</div>"
     )
 
 
@@ -70,7 +70,7 @@ def problem(message: str) -> str:
 
 
 def timings(response: SearchResponse) -> str:
-    """The whole time and its stages, in seconds or milliseconds."""
+    """The total time and its stages, in seconds or milliseconds."""
     stages = dict(response.timings)
     total = stages.pop("total", None) or sum(stages.values())
     parts = [f"{escape(name)} {_duration(seconds)}" for name, seconds in stages.items() if seconds > STAGES_SHOWN_FROM]
@@ -89,7 +89,7 @@ def summary(item: DocumentSummary) -> str:
 
 
 def document(item: DocumentResponse, start: int, end: int) -> str:
-    """The part of a document that `item` holds, page by page, with [start, end) of the document marked."""
+    """The part of a document in `item`, page by page, with [start, end) of the document marked."""
     pieces = []
     for number, first, last in _pages(item):
         text = item.text[first - item.start : last - item.start]
@@ -112,7 +112,7 @@ def document_head(item: DocumentResponse) -> str:
 def place_link(
     label: str, collection: str, document_id: str, start: int | None = None, end: int | None = None, **more: int
 ) -> str:
-    """A real link: Streamlit's own page links leave the browser's back button at an address that never was."""
+    """A plain link: Streamlit's page links break the browser's back button."""
     place = {"id": f"{collection}/{document_id}", "start": start, "end": end, **more}
     query = urlencode({name: value for name, value in place.items() if value is not None})
     return f'<a class="sa-link" href="{escape(f"document?{query}")}" target="_self">{escape(label)}</a>'
@@ -124,7 +124,7 @@ def name_of(source: str) -> str:
 
 
 def _pages(item: DocumentResponse) -> Iterable[tuple[int | None, int, int]]:
-    """(number, start, end) of what `item` holds, gaps between pages included in the page before them."""
+    """(number, start, end) of the pages in `item`. A gap between pages belongs to the page before it."""
     inside = [page for page in item.pages if page.end > item.start and page.start < item.end]
     if not inside:
         yield None, item.start, item.end
@@ -136,7 +136,7 @@ def _pages(item: DocumentResponse) -> Iterable[tuple[int | None, int, int]]:
 
 
 def _compact(markup: str) -> str:
-    """Blank lines taken out, which `escape` left as references."""
+    """Remove blank lines, which `escape` turned into references."""
     return re.sub(r"(?:&#10; *){2,}", "&#10;", markup)
 
 

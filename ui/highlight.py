@@ -1,4 +1,4 @@
-"""Text with a marked range as HTML that cannot do anything: every character of a document is escaped here."""
+"""Text with a marked range as safe HTML: this module escapes every character of a document."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ LONGEST_WORD = 40
 
 
 def escape(text: str) -> str:
-    """As text content or a quoted attribute; line breaks as references, since Streamlit trims and dedents HTML."""
+    """Escape text for content or a quoted attribute. Line breaks become references: Streamlit dedents HTML."""
     safe = html.escape(_UNPRINTABLE.sub("\ufffd", text), quote=True)
     return safe.replace("\r", "&#13;").replace("\n", "&#10;").replace("\t", "&#9;")
 
 
 def segments(text: str, start: int, end: int) -> tuple[str, str, str]:
-    """`text` before, inside and after [start, end), in code points; a range beyond the text is cut to it."""
+    """The text before, inside and after [start, end), in code points. The range is clipped to the text."""
     first = min(max(start, 0), len(text))
     last = min(max(end, first), len(text))
     return text[:first], text[first:last], text[last:]
 
 
 def marked(text: str, start: int, end: int) -> str:
-    """`text` escaped, with [start, end) in a <mark>; none where the range is empty or lies outside."""
+    """`text` escaped, with [start, end) in a <mark>, unless the range is empty or outside of the text."""
     before, inside, after = segments(text, start, end)
     if not inside:
         return escape(text)
@@ -52,11 +52,11 @@ def excerpt(text: str, start: int, end: int, *, margin: int) -> tuple[str, int, 
 
 
 def unwrapped(text: str) -> str:
-    """Hard-wrapped lines joined, code point for code point, so that offsets stay true; lists and code keep theirs."""
+    """Join hard-wrapped lines without moving offsets. Lists and code keep their lines."""
     return _WRAP.sub(" ", text)
 
 
 def _first_space(text: str) -> int:
-    """Where the first white space stands; 0 where none is near (languages without spaces, endless words)."""
+    """Position of the first white space; 0 if none is near (languages without spaces, very long words)."""
     found = re.search(r"\s", text[:LONGEST_WORD])
     return found.start() if found else 0

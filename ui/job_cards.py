@@ -1,4 +1,4 @@
-"""Jobs and schedules as HTML; whatever comes from a file or the API goes through `highlight.escape`."""
+"""Jobs and schedules as HTML. All text from files or the API goes through `highlight.escape`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ REPEATS = {
     "0 2 * * 0": "Every Sunday at 2:00",
     OWN: "At other times",
 }
+_NOTHING = {"rename": "collection renamed", "drop": "collection deleted"}
 _STATES = {"queued": "Waiting", "running": "Running", "done": "Done", "failed": "Failed", "cancelled": "Cancelled"}
 
 
 def state(job: JobOut) -> tuple[str, str]:
-    """The word for it, and its CSS class."""
+    """The word for the job's state, and its CSS class."""
     if job.cancel_requested and job.state in ACTIVE:
         return "Stopping", "sa-state-cancelled"
     if job.state == "done" and job.result is not None and job.result.failed:
@@ -44,7 +45,7 @@ def head(job: JobOut, now: datetime) -> str:
 
 
 def plan(job: JobOut) -> str:
-    """What it is going to do, or what it waits for."""
+    """The job's plan, or what it waits for."""
     if job.state == "queued" and job.stage:
         return f'<div class="sa-job-line">{escape(job.stage)}</div>'
     if job.plan is not None:
@@ -53,22 +54,22 @@ def plan(job: JobOut) -> str:
 
 
 def progress(job: JobOut) -> tuple[float, str]:
-    """Share done, 0 to 1, and the same in words, with nothing in them that a file or user named."""
+    """Share done, 0 to 1, and the same in words, without text from files or users."""
     share = min(max(job.bytes_done / job.bytes_total, 0.0), 1.0) if job.bytes_total else 0.0
     if job.cancel_requested:
         return share, "Stopping"
     if job.stage == "removing":
-        return share, "Removing what is gone"
+        return share, "Removing deleted files"
     if job.plan is None or not job.bytes_total:
         return share, "Getting ready"
     return share, f"{share:.0%}" if job.eta_seconds is None else f"{share:.0%}, {left(job.eta_seconds)}"
 
 
 def outcome(job: JobOut) -> str:
-    """What came of a job that ended, its error left out: failed files first, skipped ones folded away."""
+    """The result of an ended job without its error: failed files first, skipped ones folded away."""
     parts = []
     if job.state == "cancelled":
-        kept = "Nothing was indexed." if job.started is None else "What was indexed until then is kept."
+        kept = "Nothing was indexed." if job.started is None else "Files indexed so far are kept."
         parts.append(f'<div class="sa-job-line">{kept}</div>')
     if job.result is not None:
         parts.append(f'<div class="sa-job-line">{escape(_done(job))}</div>')
@@ -83,7 +84,7 @@ def outcome(job: JobOut) -> str:
 
 
 def earlier(job: JobOut, now: datetime) -> str:
-    """One line, which opens."""
+    """One line that opens to the job's result."""
     error = ""
     if job.error is not None:
         error = f'{cards.problem(job.error.message)}<div class="sa-hint">{escape(job.error.hint)}</div>'
@@ -100,7 +101,7 @@ def schedule(item: ScheduleOut, now: datetime) -> str:
 
 
 def ask_link(collection: str) -> str:
-    """A real link, as in `cards.place_link`."""
+    """A plain link, as in `cards.place_link`."""
     address = escape(f"./?{urlencode({'collection': collection})}")
     return f'<a class="sa-button" href="{address}" target="_self">Ask about them</a>'
 
@@ -112,7 +113,7 @@ def add_link(collection: str) -> str:
 def working(collection: str, job: JobOut) -> str:
     """A notice while the documents page waits for a job."""
     word = "Renaming." if job.kind == "rename" else "Deleting."
-    link = f'<a class="sa-link" href="{escape(_add_address(collection))}" target="_self">See how it goes</a>'
+    link = f'<a class="sa-link" href="{escape(_add_address(collection))}" target="_self">Show progress</a>'
     return f'<div class="sa-notice" role="status"><strong>{word}</strong> {link}</div>'
 
 
@@ -157,8 +158,8 @@ def _planned(counts: JobCounts) -> str:
         (counts.unchanged, "unchanged"),
         (counts.skipped, "skipped"),
     ]
-    said = ", ".join(f"{count:,} {words}" for count, words in parts if count)
-    return f"Plan: {said}" if said else "Plan: nothing to do"
+    text = ", ".join(f"{count:,} {words}" for count, words in parts if count)
+    return f"Plan: {text}" if text else "Plan: nothing to do"
 
 
 def _done(job: JobOut) -> str:
@@ -173,9 +174,9 @@ def _done(job: JobOut) -> str:
         (result.failed, "failed"),
         (result.skipped, "skipped"),
     ]
-    said = ", ".join(f"{count:,} {words}" for count, words in parts if count) or "nothing to do"
+    text = ", ".join(f"{count:,} {words}" for count, words in parts if count) or _NOTHING.get(job.kind, "nothing to do")
     passages = f" · {counted(result.passages, 'passage')}" if result.passages else ""
-    return f"{said[0].upper()}{said[1:]} in {_amount(result.seconds)}{passages}"
+    return f"{text[0].upper()}{text[1:]} in {_amount(result.seconds)}{passages}"
 
 
 def _names(items: Sequence[ProblemOut], style: str, title: str) -> str:

@@ -1,4 +1,4 @@
-"""How the UI is started; what is the same for every start stands in `.streamlit/config.toml` beside `app.py`."""
+"""Starts the UI. Options that never change are in `.streamlit/config.toml` beside `app.py`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EVERYWHERE = ("0.0.0.0", "::", "")
 
 
 def streamlit_command(port: int, host: str = HOST, *, names: Sequence[str] = ()) -> list[str]:
-    """`names`: those under which browsers may reach it beside the local ones and `host`.
+    """The command that runs the UI. `names`: host names for browsers, in addition to the local ones and `host`.
 
     On loopback unless told otherwise: the UI itself asks nobody for a password.
     """
@@ -34,6 +34,6 @@ def streamlit_command(port: int, host: str = HOST, *, names: Sequence[str] = ())
 
 
 def streamlit_environment(settings: Settings, api_url: str) -> dict[str, str]:
-    """What the UI's process needs beside its parent's environment: never in the command, which others can see."""
+    """Environment variables of the UI's process. Secrets are never in the command, which other users can see."""
     key = api_key(settings.api)
     return {API_URL_VARIABLE: api_url} | ({API_KEY_VARIABLE: key} if key else {})

@@ -1,4 +1,4 @@
-"""What the pages share: the API client and the two ways of saying that something is wrong."""
+"""Shared by the pages: the API client, errors and links."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def show_error(error: ApiError) -> None:
 
 
 def show_nothing_indexed(error: ApiError) -> None:
-    """Why nothing can be asked; where documents are missing, the way to add some."""
+    """Show why there is nothing to search, and a link to add documents if there are none."""
     show_error(error)
     if _INDEX.fullmatch(error.hint.removeprefix("run: ")):
         st.html(job_cards.add_link("default"))
@@ -40,7 +40,7 @@ def show_nothing_indexed(error: ApiError) -> None:
 
 
 def show_command(command: str) -> None:
-    """As it is run where this is installed: in a container `search-index` is elsewhere."""
+    """Show a command as it is run in this installation; containers use another one."""
     own = os.environ.get(INDEX_COMMAND_VARIABLE)
     if command == WORKER_COMMAND:
         command = os.environ.get(WORKER_COMMAND_VARIABLE) or command
@@ -50,7 +50,7 @@ def show_command(command: str) -> None:
 
 
 def original_button(collection: str, document_id: str, source: str, url: str | None, *, key: str) -> None:
-    """Leads to the original: its web address, else the API's copy of the file."""
+    """A button for the original: its web address, else the API's copy of the file."""
     if url:
         st.link_button("Original", url, icon=":material/open_in_new:", type="tertiary", key=key)
     else:

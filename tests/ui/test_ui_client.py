@@ -38,7 +38,7 @@ def stranger() -> Iterator[str]:
 
 def test_another_program_at_the_address_is_not_taken_for_the_api(stranger: str) -> None:
     client = Client(stranger)
-    with pytest.raises(ApiError, match="is not this program's API"):
+    with pytest.raises(ApiError, match="is not the API of search-app"):
         client.collections()
     with pytest.raises(ApiError, match="HTTP status 502"):
         client.documents("default", limit=1, offset=0)

@@ -97,7 +97,7 @@ def ask(app: AppTest, question: str) -> AppTest:
 
 def test_the_first_page_says_what_is_indexed(opened: Open) -> None:
     app = opened()
-    assert app.caption[0].value.startswith("5 documents in ")
+    assert app.caption[0].value.startswith("5 documents, ")
     assert app.selectbox(key="collection").options == ["default", "fruit"]
 
 

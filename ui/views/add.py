@@ -1,4 +1,4 @@
-"""Documents are added here: files from the browser, or a folder of the server, once or again and again."""
+"""Add documents: files from the browser, or a folder of the server, once or on a schedule."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _collection(known: list[str]) -> str:
 def _no_worker() -> None:
     st.html(
         '<div class="sa-notice" role="status"><strong>No worker is running.</strong>'
-        " What you add waits until one does.</div>"
+        " Files will be processed once a worker starts.</div>"
     )
     st.caption("Start one with:")
     show_command(WORKER_COMMAND)
@@ -86,7 +86,7 @@ def _upload(collection: str, advice: str = "") -> None:
         except ApiError as error:
             show_error(error)
             return
-        # Another key is another, empty box; the bytes of this one are let go.
+        # A new key gives a new, empty upload box and frees the bytes of this one.
         st.session_state["uploads"] = number + 1
         st.rerun()
 
@@ -130,7 +130,7 @@ def _schedules(collection: str, schedules: list[ScheduleOut]) -> None:
 
 
 def _jobs(collection: str, found: JobsResponse) -> None:
-    """Asks the server again and again only while something waits or runs."""
+    """Poll the server only while a job waits or runs."""
     busy = any(job.state in job_cards.ACTIVE for job in found.jobs)
     st.fragment(_show_jobs, run_every=POLL_SECONDS if busy else None)(collection, busy, bool(found.workers))
 
@@ -166,7 +166,7 @@ def _show(collection: str, job: JobOut, now: datetime) -> None:
         st.html(head + job_cards.outcome(job))
         if job.error is not None:
             show_error(ApiError(job.error.message, hint=job.error.hint))
-        if job.kind != "delete" and job.state == "done" and job.result is not None:
+        if job.kind in ("upload", "folder") and job.state == "done" and job.result is not None:
             st.html(job_cards.ask_link(collection))
 
 

@@ -1,4 +1,4 @@
-"""One document as text, opened where the answer stands."""
+"""One document as text, opened at the answer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def _move(item: DocumentResponse, collection: str, start: int, end: int) -> None:
-    """Ways through a document that is longer than what is shown at once."""
+    """Links to the other parts of a long document."""
     steps = []
     if item.start > 0:
         steps.append(("Earlier", max(0, item.start - SHOWN)))
@@ -49,7 +49,7 @@ def _move(item: DocumentResponse, collection: str, start: int, end: int) -> None
 
 
 def _number(text: str | None) -> int:
-    """A position from the address; anything else than a number is the beginning."""
+    """A position from the URL; 0 if it is not a number."""
     return min(int(text), 1 << 40) if text and text.isascii() and text.isdigit() else 0
 
 

@@ -1,4 +1,4 @@
-"""One question box; what was asked stands in the address, so a search can be linked and gone back to."""
+"""The search page. The URL holds the question, so that a search can be linked and revisited."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ def _welcome(collections: list[CollectionOut], chosen: str) -> None:
         st.html('<div class="sa-notice" role="status"><strong>This collection is empty.</strong></div>')
         flag = "" if chosen == "default" else f" --collection {chosen}"
         st.html(job_cards.add_link(chosen))
-        st.caption("Or, where the server runs:")
+        st.caption("Or, on the server:")
         show_command(f"search-index apply{flag} PATH")
     else:
-        st.caption(f"{item.documents:,} documents in {item.passages:,} passages")
+        st.caption(f"{job_cards.counted(item.documents, 'document')}, {job_cards.counted(item.passages, 'passage')}")
 
 
 def _show(response: SearchResponse, collection: str, *, filtered: bool) -> None:
@@ -102,7 +102,7 @@ def _show(response: SearchResponse, collection: str, *, filtered: bool) -> None:
 
 
 def _outweighs(silence: AnswerOut, best: AnswerOut, first: AnswerOut) -> bool:
-    """Whether "no answer here" is likelier than the best answer; without confidence the reader's order decides."""
+    """Whether "no answer here" is likelier than the best answer. Without confidence the reader's order decides."""
     if silence.confidence is not None and best.confidence is not None:
         return silence.confidence >= best.confidence
     return first is silence
@@ -124,7 +124,7 @@ def _hit(rank: int, item: HitOut, collection: str) -> None:
 def _ways(
     key: str, collection: str, document_id: str, source: str, url: str | None, start: int | None, end: int | None
 ) -> None:
-    """To the place in the document, and to the original."""
+    """Links to the place in the document and to the original."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"ways-{key}"):
         st.html(cards.place_link("Show in document", collection, document_id, start, end), width="content")
         original_button(collection, document_id, source, url, key=f"original-{key}")
