@@ -125,7 +125,7 @@ def in_chunks(
     characters: int = BATCH_CHARACTERS,
     warnings: tuple[str, ...] = (),
 ) -> Iterator[FileChunk]:
-    """Cut one file, whose documents are each followed by their passages, into chunks of about `characters`.
+    """Cut one file into chunks of about `characters`. In `contents`, passages follow their document.
 
     `total` is the file's number of characters; an estimate will do. It divides the file's bytes among the chunks, and
     the last one takes the rest.

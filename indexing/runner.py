@@ -57,7 +57,10 @@ class Runner(Protocol):
 
 
 class LocalRunner:
-    """Converts in sandboxed processes; tokenises, encodes and writes in threads of this process."""
+    """Converts in sandboxed processes; tokenises, encodes and writes in threads of this process.
+
+    Each transaction has about `batch_characters` of text.
+    """
 
     def __init__(self, *, batch_characters: int = BATCH_CHARACTERS) -> None:
         self._batch_characters = batch_characters
@@ -68,7 +71,9 @@ class LocalRunner:
 
     def run(self, task: IndexingTask) -> Generator[BatchReport]:
         with (
-            conversions(task.diff, task.settings, task.split_config, task.folder, task.limits) as files,
+            conversions(
+                task.diff, task.settings, task.split_config, task.folder, task.limits, self._batch_characters
+            ) as files,
             encode_and_write(
                 in_batches(files, characters=self._batch_characters),
                 task.encoder,
@@ -82,7 +87,10 @@ class LocalRunner:
             self.stage_times = (convert, *stages.times())
 
 
-def conversions(diff: IndexDiff, settings: Settings, config: SplitConfig, folder: Path, limits: Limits) -> Conversions:
+def conversions(
+    diff: IndexDiff, settings: Settings, config: SplitConfig, folder: Path, limits: Limits,
+    chunk_characters: int = BATCH_CHARACTERS,
+) -> Conversions:  # fmt: skip
     """The files to index, converted and split in as many processes as the settings allow."""
     return Conversions(
         diff.to_index(),
@@ -91,6 +99,7 @@ def conversions(diff: IndexDiff, settings: Settings, config: SplitConfig, folder
         folder=folder,
         spool_bytes=settings.indexing.spool_mb << 20,
         limits=limits,
+        chunk_characters=chunk_characters,
     )
 
 

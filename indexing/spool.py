@@ -30,8 +30,8 @@ def spool_folder(home: Path) -> Iterator[Path]:
             for left in root.iterdir():
                 _clear(left)
             folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=root))
-            held = FileLock(folder / _LOCK, thread_local=False)
-            held.acquire()
+            lock = FileLock(folder / _LOCK, thread_local=False)
+            lock.acquire()
     except OSError as error:
         raise SearchAppError(
             f"cannot write converted files to {root}: {error.strerror or error}",
@@ -41,7 +41,7 @@ def spool_folder(home: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        held.release()
+        lock.release()
         with _locked(root), suppress(OSError):
             if os.listdir(root) == [_LOCK]:  # no other job's folder
                 shutil.rmtree(root)
@@ -51,25 +51,25 @@ def spool_folder(home: Path) -> Iterator[Path]:
 
 @contextmanager
 def _locked(root: Path) -> Iterator[None]:
-    held = FileLock(root / _LOCK, thread_local=False)
-    while not held.is_locked:
+    lock = FileLock(root / _LOCK, thread_local=False)
+    while not lock.is_locked:
         root.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):  # another job has just removed the folder
-            held.acquire()
+            lock.acquire()
     try:
         yield
     finally:
-        held.release()
+        lock.release()
 
 
 def _clear(left: Path) -> None:
     if not left.is_dir():
         return
-    held = FileLock(left / _LOCK, thread_local=False)
+    lock = FileLock(left / _LOCK, thread_local=False)
     with suppress(Timeout, OSError):
-        held.acquire(timeout=0)
+        lock.acquire(timeout=0)
         shutil.rmtree(left, ignore_errors=True)
-        held.release()
+        lock.release()
 
 
 @dataclass(frozen=True, slots=True)

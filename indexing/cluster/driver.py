@@ -312,7 +312,7 @@ def _first_line(error: Exception) -> str:
 
 
 class _Debug(io.TextIOBase):
-    """A text stream whose lines become debug messages."""
+    """A text stream that logs its lines as debug messages."""
 
     def write(self, text: str) -> int:
         if text.strip():

@@ -1,6 +1,6 @@
 """What a worker machine does for a job: it converts and splits files, encodes and writes batches of them.
 
-Nothing here knows Ray: `driver` carries these objects from machine to machine.
+Nothing here imports Ray; `driver` sends these objects between machines.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def test_an_unknown_id_is_reported_as_missing(settings: Settings, reader: Index)
 
 
 def test_an_empty_selection_is_an_error(settings: Settings, reader: Index) -> None:
-    with pytest.raises(ConfigurationError, match="which documents"):
+    with pytest.raises(ConfigurationError, match="no documents selected"):
         delete(settings)
     with pytest.raises(InvalidQuery, match="no document has the field 'authr'"):
         delete(settings, where=parse_where("authr = Ada"))

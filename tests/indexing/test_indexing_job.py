@@ -453,8 +453,8 @@ def test_an_error_in_any_stage_leaves_no_thread_or_process(docs: Path, settings:
     assert not (settings.home / "spool").exists()
 
 
-def test_the_summary_times_each_stage(docs: Path, apply: Apply) -> None:
-    summary = apply(docs)
+def test_the_summary_times_each_stage(docs: Path, settings: Settings, apply: Apply) -> None:
+    summary = job.apply([docs], settings=settings, encoder=Slow(max_tokens=96))
     names = ["compare", "convert", "read", "tokenise", "encode", "write", "finish"]
     assert [stage.name for stage in summary.stages] == names
     times = {stage.name: stage for stage in summary.stages}

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from indexing import job, rebuild
 from search_app.stores.embedded import maintenance
 from search_app.stores.vectors import plan
 
@@ -17,7 +16,5 @@ def limits_as_they_were() -> Iterator[None]:
         patch.setattr(maintenance, "_MIN_PASSAGES", maintenance._MIN_PASSAGES)
         patch.setattr(maintenance, "_MAX_POSTINGS", maintenance._MAX_POSTINGS)
         patch.setattr(plan, "_MIN_TO_TRAIN", plan._MIN_TO_TRAIN)
-        patch.setattr(job, "BATCH_CHARACTERS", job.BATCH_CHARACTERS)
-        patch.setattr(rebuild, "BATCH_CHARACTERS", rebuild.BATCH_CHARACTERS)
         patch.setattr(tempfile, "tempdir", tempfile.tempdir)
         yield

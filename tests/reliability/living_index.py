@@ -25,6 +25,7 @@ import numpy as np
 from fakes import HashEncoder
 
 from indexing import job, rebuild
+from indexing.runner import LocalRunner
 from search_app.protocols import Encoder
 from search_app.settings import Settings
 from search_app.stores.embedded import connection, maintenance
@@ -328,20 +329,21 @@ class Reporting:
 
 def apply(settings: Settings, docs: Path, encoder: Encoder, report: Report, **options: Any) -> None:
     """The real job with smaller transactions; reports before and after each."""
-    job.BATCH_CHARACTERS = _BATCH_CHARACTERS
     encoder = Reporting(encoder, report)
     tempfile.tempdir = str(settings.home)
 
     def progress(size: int) -> None:
         report("committed")
 
-    summary = job.apply([docs], settings=settings, encoder=encoder, collection=COLLECTION, progress=progress, **options)
+    summary = job.apply(
+        [docs], settings=settings, encoder=encoder, collection=COLLECTION, progress=progress,
+        runner=LocalRunner(batch_characters=_BATCH_CHARACTERS), **options,
+    )  # fmt: skip
     assert summary.failed == 0, summary.problems
 
 
 def reencode(settings: Settings, encoder: Encoder, report: Report) -> None:
     """Rebuild the index from itself."""
-    rebuild.BATCH_CHARACTERS = _BATCH_CHARACTERS
     rebuild.rebuild(
         settings, encoder=Reporting(encoder, report), collection=COLLECTION, progress=lambda size: report("built")
     )
