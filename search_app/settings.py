@@ -41,6 +41,8 @@ class _Section(BaseModel):
 
 
 class OtherEncoder(_Section):
+    """A further encoder, and the prefixes it was trained with."""
+
     model: str
     query_prefix: str = ""
     passage_prefix: str = ""

@@ -173,6 +173,8 @@ class SearchResult:
 
 
 class JobState(StrEnum):
+    """Where a job is between queue and end."""
+
     QUEUED = "queued"
     RUNNING = "running"
     DONE = "done"
@@ -185,6 +187,8 @@ class JobState(StrEnum):
 
 
 class JobKind(StrEnum):
+    """What a job does."""
+
     UPLOAD = "upload"
     FOLDER = "folder"
     DELETE = "delete"

@@ -36,6 +36,7 @@ def answer(item: AnswerOut) -> str:
 
 
 def hit(rank: int, item: HitOut) -> str:
+    """A passage with its rank and scores."""
     text, _, _ = excerpt(item.text, 0, 0, margin=HIT_CHARACTERS)
     badges = "".join(
         f'<span class="sa-badge sa-{escape(RETRIEVERS.get(name, name))}" title="{escape(_badge_title(name))}">'
@@ -53,6 +54,7 @@ def hit(rank: int, item: HitOut) -> str:
 
 
 def no_answer(confidence: float | None) -> str:
+    """A notice that there is probably no answer."""
     certainty = "" if confidence is None else f" ({confidence:.0%} sure)"
     return (
         '<div class="sa-notice" role="status">'
@@ -61,11 +63,13 @@ def no_answer(confidence: float | None) -> str:
 
 
 def nothing_found(filtered: bool) -> str:
+    """A notice that no passage was found."""
     advice = "The filter may leave nothing to search." if filtered else "Try other words."
     return f'<div class="sa-notice" role="status"><strong>Nothing found.</strong> {advice}</div>'
 
 
 def problem(message: str) -> str:
+    """An error message."""
     return f'<div class="sa-notice sa-problem" role="alert">{escape(message[:1].upper() + message[1:])}</div>'
 
 
@@ -79,6 +83,7 @@ def timings(response: SearchResponse) -> str:
 
 
 def summary(item: DocumentSummary) -> str:
+    """A document in a list."""
     return (
         '<article class="sa-card sa-document">'
         f'<div class="sa-title" dir="auto">{escape(item.title or name_of(item.source))}</div>'
@@ -101,6 +106,7 @@ def document(item: DocumentResponse, start: int, end: int) -> str:
 
 
 def document_head(item: DocumentResponse) -> str:
+    """Title and facts of a document."""
     return (
         f'<h1 class="sa-document-title" dir="auto">{escape(item.title or name_of(item.source))}</h1>'
         f'<div class="sa-place"><span class="sa-source" dir="auto">{escape(item.source)}</span>'

@@ -35,6 +35,7 @@ def state(job: JobOut) -> tuple[str, str]:
 
 
 def head(job: JobOut, now: datetime) -> str:
+    """A job's title, state and time."""
     word, style = state(job)
     return (
         '<div class="sa-job-head">'
@@ -92,6 +93,7 @@ def earlier(job: JobOut, now: datetime) -> str:
 
 
 def schedule(item: ScheduleOut, now: datetime) -> str:
+    """A folder, how often it is indexed, and when next."""
     every = REPEATS.get(item.every)
     when = f"<span>{escape(every)}</span>" if every else f"<code>{escape(item.every)}</code>"
     return (
@@ -107,6 +109,7 @@ def ask_link(collection: str) -> str:
 
 
 def add_link(collection: str) -> str:
+    """A link to the page that adds documents."""
     return f'<a class="sa-button" href="{escape(_add_address(collection))}" target="_self">Add documents</a>'
 
 
@@ -118,6 +121,7 @@ def working(collection: str, job: JobOut) -> str:
 
 
 def left(seconds: float) -> str:
+    """The remaining time in words."""
     return f"about {_amount(seconds)} left"
 
 

@@ -18,10 +18,12 @@ _INDEX = re.compile(r"search-index apply(?P<collection> --collection \S+)? PATH"
 
 @st.cache_resource(show_spinner=False, on_release=Client.close)
 def client() -> Client:
+    """The API client of this process."""
     return Client.from_environment()
 
 
 def show_error(error: ApiError) -> None:
+    """Show an error, and its hint as text or as a command to copy."""
     st.html(cards.problem(error.message))
     command = error.hint.removeprefix("run: ")
     if command != error.hint:

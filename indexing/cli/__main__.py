@@ -1,3 +1,5 @@
+"""`python -m indexing.cli`."""
+
 from indexing.cli import main
 
 main()

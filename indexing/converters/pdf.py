@@ -81,7 +81,7 @@ def _content(pdf: pypdfium2.PdfDocument) -> Content:
 
 
 def _page(pdf: pypdfium2.PdfDocument, index: int) -> tuple[str, list[Run]]:
-    """The page's text with `\\n` line ends and without hyphenation, and the map to its characters."""
+    """The page's text with plain line ends and without hyphenation, and the map to its characters."""
     page = pdf[index]
     text_page = page.get_textpage()
     try:

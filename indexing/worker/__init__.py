@@ -1,0 +1,1 @@
+"""Carries out the jobs of `search_app/queue/`."""

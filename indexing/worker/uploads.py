@@ -56,6 +56,8 @@ class Member:
 
 @dataclass(slots=True)
 class Unpacked:
+    """The files of a zip, and those that were skipped."""
+
     members: list[Member] = field(default_factory=list)
     skipped: list[Skip] = field(default_factory=list)
 

@@ -173,10 +173,14 @@ class CollectionOut(BaseModel):
 
 
 class CollectionsResponse(BaseModel):
+    """All collections."""
+
     collections: list[CollectionOut]
 
 
 class DocumentSummary(BaseModel):
+    """A document without its text."""
+
     id: str
     title: str
     source: str
@@ -207,6 +211,8 @@ class PageOut(BaseModel):
 
 
 class HeadingOut(BaseModel):
+    """A heading and its range in the document's text."""
+
     level: int
     title: str
     start: int
@@ -301,11 +307,15 @@ class JobResult(JobCounts):
 
 
 class ProblemOut(BaseModel):
+    """A file that was not indexed, and the reason."""
+
     source: str
     reason: str
 
 
 class JobError(BaseModel):
+    """Why a job failed, and what to do next."""
+
     message: str
     hint: str = ""
 
@@ -389,10 +399,14 @@ class ScheduleOut(BaseModel):
 
 
 class SchedulesResponse(BaseModel):
+    """The schedules of a collection."""
+
     schedules: list[ScheduleOut]
 
 
 class FolderOut(BaseModel):
+    """A folder that jobs may name."""
+
     name: str
 
 
@@ -418,6 +432,8 @@ class ErrorOut(BaseModel):
 
 
 class ErrorResponse(BaseModel):
+    """The body of every error."""
+
     error: ErrorOut
 
 

@@ -45,6 +45,7 @@ async def receive(request: Request, folder: Path, limits: JobSettings) -> list[d
 
 
 def is_form(content_type: str) -> bool:
+    """Whether a request's body is a form with files."""
     return content_type.partition(";")[0].strip().lower() == "multipart/form-data"
 
 

@@ -167,6 +167,7 @@ def _remove(settings: Settings, collection: str) -> None:
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, driven by (done, total)."""
     from tqdm import tqdm
 
     with tqdm(unit="question", disable=not sys.stderr.isatty()) as bar:

@@ -30,6 +30,7 @@ _INT64 = 1 << 63
 
 
 def path_of(document_id: str) -> str:
+    """The path under which the index keeps a written document."""
     return f"haystack:{document_id}"
 
 
@@ -171,6 +172,7 @@ _SOURCES = ("file_path", "url", "source")
 
 
 def place_of(passage: Passage) -> dict[str, Any]:
+    """Where the passage is in its document, as metadata."""
     return {
         "document_id": passage.document_id,
         "title": passage.title,

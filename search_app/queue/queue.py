@@ -550,6 +550,7 @@ class JobQueue:
 
 
 def new_id() -> str:
+    """A random id: 24 hexadecimal digits."""
     return secrets.token_hex(12)
 
 

@@ -23,6 +23,7 @@ def open_catalog(settings: Settings) -> Catalog:
 
 
 def require_repairs(catalog: CatalogReader) -> Repairs:
+    """The catalog as one that repairs indexes. Raises ConfigurationError if it cannot."""
     if isinstance(catalog, Repairs):
         return catalog
     raise ConfigurationError(
@@ -33,6 +34,7 @@ def require_repairs(catalog: CatalogReader) -> Repairs:
 
 
 def require_snapshots(catalog: CatalogReader) -> Snapshots:
+    """The catalog as one that makes snapshots. Raises ConfigurationError if it cannot."""
     if isinstance(catalog, Snapshots):
         return catalog
     raise ConfigurationError(
@@ -43,6 +45,7 @@ def require_snapshots(catalog: CatalogReader) -> Snapshots:
 
 
 def require_shard_writers(catalog: CatalogWriter) -> ShardWriters:
+    """The catalog as one that several shards write to. Raises ConfigurationError if it cannot."""
     if isinstance(catalog, ShardWriters):
         return catalog
     raise ConfigurationError(
@@ -53,6 +56,7 @@ def require_shard_writers(catalog: CatalogWriter) -> ShardWriters:
 
 
 def require_replicas(catalog: CatalogReader) -> Replicas:
+    """The catalog as one with replicas. Raises ConfigurationError if it has none."""
     if isinstance(catalog, Replicas):
         return catalog
     raise ConfigurationError(

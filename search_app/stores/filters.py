@@ -53,6 +53,7 @@ def check(where: Filter, known: Iterable[str] | None = None) -> Filter:
 
 
 def field_name(condition: Filter) -> str:
+    """The field of a condition, without Haystack's prefix `meta.`."""
     return str(condition["field"]).removeprefix("meta.")
 
 
@@ -86,6 +87,7 @@ def comparison_of(where: Filter) -> tuple[str, list[Any], bool]:
 
 
 def conditions(where: Filter) -> list[Filter]:
+    """The conditions of an AND, OR or NOT."""
     found = where["conditions"]
     assert isinstance(found, list | tuple)
     return list(found)

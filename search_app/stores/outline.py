@@ -19,6 +19,7 @@ def to_lists(document: Document) -> tuple[list[Any], list[Any]]:
 
 
 def from_lists(headings: Iterable[Any], pages: Iterable[Any]) -> tuple[tuple[Heading, ...], tuple[Page, ...]]:
+    """Headings and pages from plain lists."""
     return (
         tuple(Heading(*values) for values in headings),
         tuple(Page(number, start, end, tuple(Run(*run) for run in runs)) for number, start, end, runs in pages),

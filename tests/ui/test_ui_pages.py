@@ -373,7 +373,7 @@ def test_the_ui_sends_the_key(opened: Open, settings: Settings, monkeypatch: pyt
     locked = settings.model_copy(update={"api": ApiSettings(key="s3cret")})
     assert API_KEY_VARIABLE in shown(opened(on=locked))
     monkeypatch.setenv(API_KEY_VARIABLE, "s3cret")
-    assert "documents in" in opened(on=locked).caption[0].value
+    assert " documents, " in opened(on=locked).caption[0].value
 
 
 def test_no_page_lets_html_or_scripts_through_streamlit() -> None:

@@ -19,6 +19,7 @@ SHOWN = 10
 
 
 def main() -> None:
+    """Draw the page."""
     st.html('<h1 class="sa-heading">Add documents</h1>')
     try:
         collection = _collection([item.name for item in client().collections()])

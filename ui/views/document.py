@@ -14,6 +14,7 @@ SHOWN = 8000
 
 
 def main() -> None:
+    """Draw the page."""
     given = st.query_params
     collection, _, document_id = given.get("id", "").partition("/")
     start, end = _number(given.get("start")), _number(given.get("end"))

@@ -16,6 +16,7 @@ POLL_SECONDS = 1.0
 
 
 def main() -> None:
+    """Draw the page."""
     st.html('<h1 class="sa-heading">Documents</h1>')
     try:
         collections = client().collections()

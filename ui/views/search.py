@@ -13,6 +13,7 @@ MOST_ANSWERS, MOST_HITS = 10, 50
 
 
 def main() -> None:
+    """Draw the page."""
     st.html('<h1 class="sa-heading">Ask your documents</h1>')
     try:
         collections = client().collections()

@@ -141,6 +141,7 @@ def clone(connection: Connection, source: IndexVersion, target: IndexVersion, se
 
 
 def set_meta(connection: Connection, version: IndexVersion) -> None:
+    """Store the version's description in its mapping."""
     connection.job(lambda client: client.indices.put_mapping(index=version.index, meta=version.meta()))
 
 

@@ -252,6 +252,7 @@ def vectors_in(connection: Connection, indices: Sequence[str], keys: Sequence[st
 
 
 def mapped_fields(connection: Connection, index: str) -> set[str]:
+    """Paths of the metadata fields in the index's mapping."""
     found = connection.job(
         lambda client: client.indices.get_mapping(index=index, filter_path="*.mappings.properties.m")
     )
@@ -271,6 +272,7 @@ def unfinished_file(record: FileRecord, revision: str, condition: Mapping[str, A
 
 
 def file_entry(record: FileRecord, revision: str, passages: int, condition: Mapping[str, Any] | None = None) -> Entry:
+    """The bulk entry of a file's record."""
     line = dumps(schema.file_entry(record, revision, passages))
     return Entry(f"f:{schema.file_key(record.path)}", line, condition=condition)
 

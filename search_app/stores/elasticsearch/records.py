@@ -96,4 +96,5 @@ class Fields:
 
 
 def fields_record(connection: Connection, index: str) -> Record:
+    """The record of an index's metadata fields."""
     return Record(connection, f"{index}.fields")

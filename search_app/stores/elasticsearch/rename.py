@@ -47,6 +47,7 @@ def rename(connection: Connection, old: str, new: str, leases: Sequence[Lease]) 
 
 
 def taken(name: str) -> ConfigurationError:
+    """The error for a name that another collection has."""
     return ConfigurationError(f"collection '{name}' already exists", hint="choose another name", field="collection")
 
 

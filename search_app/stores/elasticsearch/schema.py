@@ -78,14 +78,17 @@ def alias(prefix: str, collection: str) -> str:
 
 
 def collection_of(prefix: str, name: str) -> str:
+    """The collection's name, from the name of its alias."""
     return re.sub("=([a-z])", lambda match: match.group(1).upper(), name.removeprefix(f"{prefix}."))
 
 
 def new_index(prefix: str, collection: str) -> str:
+    """A new index name: the alias, the time and a random part."""
     return f"{alias(prefix, collection)}.{time.strftime('%Y%m%d%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
 
 
 def leases(prefix: str) -> str:
+    """The name of the index that holds leases."""
     return f"{prefix}-leases"
 
 
@@ -93,6 +96,7 @@ def leases(prefix: str) -> str:
 
 
 def index_body(version: IndexVersion, settings: ElasticsearchSettings, keyword: KeywordSettings) -> dict[str, Any]:
+    """Mapping and settings of a new index."""
     dim = Manifest.from_json(version.manifest, oldest=1).encoder.dim
     exact = {"type": "keyword"}
     return {
@@ -133,6 +137,7 @@ def index_body(version: IndexVersion, settings: ElasticsearchSettings, keyword: 
 
 
 def replicas(settings: ElasticsearchSettings) -> dict[str, Any]:
+    """The replica settings of an index."""
     if "-" in settings.replicas:
         return {"auto_expand_replicas": settings.replicas}
     return {"auto_expand_replicas": False, "number_of_replicas": int(settings.replicas)}
@@ -207,6 +212,7 @@ def typed(meta: Meta) -> dict[str, list[Any]]:
 
 
 def kind_and_value(item: str | int | float | bool) -> tuple[str, Any]:
+    """The field kind of a metadata value, and the value as Elasticsearch stores it."""
     if isinstance(item, int) and not isinstance(item, bool) and not -_INT64 <= item < _INT64:
         return "d", float(item)
     return _KINDS[type(item)], term(item) if isinstance(item, str) else item
@@ -224,15 +230,18 @@ def term(value: str) -> str:
 
 
 def file_key(path: str) -> str:
+    """The id of a file, from its path."""
     return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def file_entry(record: FileRecord, revision: str, passages: int) -> dict[str, Any]:
+    """A file's record as a document of Elasticsearch."""
     file = file_key(record.path)
     return {"kind": "file", "file": file, "revision": revision, **asdict(record), "passages": passages}
 
 
 def file_record(source: Mapping[str, Any]) -> FileRecord:
+    """A file's record from its document in Elasticsearch."""
     return FileRecord(**{name: source[name] for name in FileRecord.__slots__})
 
 
@@ -263,6 +272,7 @@ def document_entries(document: Document, file: str, revision: str, order: int) -
 
 
 def document_of(id: str, source: Mapping[str, Any], text: str) -> Document:
+    """A document from its entry in Elasticsearch and its text."""
     return Document(
         id,
         source["title"],
@@ -320,6 +330,7 @@ def passage_entry(
 
 
 def passage_of(hit: Mapping[str, Any]) -> Passage:
+    """A passage from a search hit of Elasticsearch."""
     source = hit["_source"]
     return Passage(
         hit["_id"].removeprefix("p:"),
@@ -351,5 +362,6 @@ def scored(hit: Mapping[str, Any], retriever: str) -> Hit:
 
 
 def vector_of(encoded: str) -> NDArray[np.float32]:
+    """float32 (dim,), from its base64 text."""
     raw = base64.b64decode(encoded)
     return np.frombuffer(raw[: len(raw) // 4 * 4], dtype="<f4")

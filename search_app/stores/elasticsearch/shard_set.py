@@ -82,4 +82,5 @@ def abandon(connection: Connection, collection: str) -> None:
 
 
 def record(connection: Connection, collection: str) -> Record:
+    """The record of a collection's shards."""
     return Record(connection, f"{collection}.shards")

@@ -307,6 +307,7 @@ def walk(
 
 
 def count(client: Any, index: str) -> Any:
+    """Request the number of documents of each kind."""
     return client.search(
         index=index,
         size=0,

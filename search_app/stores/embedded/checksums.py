@@ -24,14 +24,17 @@ def of_text(row: int, headings: str, pages: str, text: str) -> int:
 def of_passage(
     row: int, id: str, document: int, vector: int | None, title: str, start: int, end: int, page: int | None, text: str
 ) -> int:
+    """CRC-32 of a passage's row."""
     return _of(row, id, document, vector, title, start, end, page, text)
 
 
 def of_vector(row: int, embedding: bytes) -> int:
+    """CRC-32 of a vector's row."""
     return zlib.crc32(_blob(embedding), row & 0xFFFFFFFF)
 
 
 def of_terms(passage: int, length: int, words: bytes, counts: bytes) -> int:
+    """CRC-32 of a passage's terms."""
     return zlib.crc32(_blob(counts), zlib.crc32(_blob(words), zlib.crc32(f"{passage} {length}".encode())))
 
 

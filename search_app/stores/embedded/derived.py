@@ -305,6 +305,7 @@ def terms_after(db: apsw.Connection, after: int) -> Iterator[ranges.Terms]:
 
 
 def add_terms(db: apsw.Connection, after: int, postings: Postings) -> Postings:
+    """Add the terms of all passages after a row to the postings."""
     for batch in terms_after(db, after):
         postings.add(*batch)
     return postings
@@ -316,6 +317,7 @@ def newest_passage(db: apsw.Connection) -> int:
 
 
 def count_passages(db: apsw.Connection) -> int:
+    """The number of passages."""
     return int(rows(db, "SELECT count(*) FROM passages")[0])
 
 

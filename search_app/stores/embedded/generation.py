@@ -24,6 +24,7 @@ class GenerationRecord(NamedTuple):
 
 
 def record(files: Files, folder: Path, lineage: str, generation: int) -> None:
+    """Write the generation file."""
     files.write(folder / GENERATION_FILE, [_line(GenerationRecord(lineage, generation))])
 
 

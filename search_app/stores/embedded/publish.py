@@ -87,6 +87,7 @@ def recover(files: Files, folder: Path) -> None:
 
 
 def new_lineage() -> str:
+    """A random id for a new history of generations."""
     return secrets.token_hex(8)
 
 

@@ -51,6 +51,7 @@ def files(page: Callable[[str], list[Any]]) -> Iterator[FileRecord]:
 
 
 def count(db: apsw.Connection, where: Filter) -> int:
+    """The number of passages that match a filter."""
     conditions, parameters = _conditions(db, where, None)
     return int(rows(db, f"SELECT count(*) FROM passages p WHERE {conditions}", parameters)[0])
 

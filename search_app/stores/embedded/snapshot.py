@@ -26,6 +26,8 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Entry:
+    """A file of a snapshot: its checksum and size."""
+
     sha256: str
     bytes: int
 

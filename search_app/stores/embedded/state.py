@@ -33,6 +33,7 @@ def last_commit(db: apsw.Connection) -> tuple[str, int]:
 
 
 def holds_index(db: apsw.Connection, *, schema: str = "main") -> bool:
+    """Whether the database has an index's tables."""
     return bool(rows(db, f"SELECT count(*) FROM {schema}.sqlite_schema WHERE name = 'manifest'")[0])
 
 

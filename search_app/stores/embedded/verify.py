@@ -76,6 +76,8 @@ class Part(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
+    """Something that is damaged, and what it belongs to."""
+
     part: Part
     text: str
 

@@ -35,6 +35,7 @@ def describe() -> dict[str, Any]:
 
 
 def serialized(index: Any) -> Bytes:
+    """The index as bytes."""
     data: Bytes = library().serialize_index(index)
     return data
 

@@ -163,6 +163,8 @@ def faiss_scan(dim: int, device: int, *, float16: bool, scratch_mb: int, selecto
 
 
 def bitmap_selector(library: Any) -> Selector:
+    """Makes FAISS search parameters from a mask of allowed rows."""
+
     def selector(mask: Mask) -> Any:
         return library.SearchParameters(sel=library.IDSelectorBitmap(np.packbits(mask, bitorder="little")))
 

@@ -54,6 +54,7 @@ def run() -> SelfTestResult:
 
 
 def in_own_process(library: str, *, timeout: float = TIMEOUT) -> SelfTestResult:
+    """Run the self-test in a new process, because a broken library may crash it."""
     paths = os.pathsep.join(path for path in sys.path if path)
     try:
         done = subprocess.run(
