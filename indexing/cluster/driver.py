@@ -143,7 +143,7 @@ class RayRunner:
                 blocks = {files[0].block: _put(files) for files in left}
                 cluster = _inspect(self._workers)
         for files in left:
-            yield ledger.give_up(files, f"the machines that worked on it died, {_ATTEMPTS} times")
+            yield ledger.fail(files, f"the machines that worked on it died, {_ATTEMPTS} times")
 
 
 def _blocks(diff: IndexDiff, cpus: int) -> Iterator[list[RemoteFile]]:

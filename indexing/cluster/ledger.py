@@ -98,7 +98,7 @@ class JobLedger:
             if not self._is_finished(file)
         ]
 
-    def give_up(self, files: Sequence[RemoteFile], reason: str) -> BatchReport:
+    def fail(self, files: Sequence[RemoteFile], reason: str) -> BatchReport:
         """Fail files that no worker could finish."""
         failures = [
             self._fail(file, FileFailure(file.file.path, file.file.source, Outcome.FAILED, reason)) for file in files
