@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 _DEPTH = 4
 """Batches between two stages: a stage that is slow for some seconds, as during a commit, blocks no other."""
-_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.2
 """How often a thread that waits at a queue checks whether it has to stop."""
 _SWITCH_SECONDS = 2e-4
 """An encoder releases the interpreter hundreds of times per second and must not wait 5 ms each time to resume."""
