@@ -1,7 +1,7 @@
-"""All settings, in one frozen object that is built once per process and passed down.
+"""All settings, as one frozen object that is built once per process and passed down.
 
-Each can be given as an environment variable: `SEARCH_APP_READER__STRIDE=64` sets `reader.stride`. Secrets can be files
-instead: with SEARCH_APP_SECRETS_DIR=DIR, the content of `DIR/search_app_api__key` is `api.key`.
+Each can be an environment variable: `SEARCH_APP_READER__STRIDE=64` sets `reader.stride`. Secrets can be files: with
+SEARCH_APP_SECRETS_DIR=DIR, the file `DIR/search_app_api__key` contains `api.key`.
 """
 
 from __future__ import annotations
@@ -41,48 +41,52 @@ class _Section(BaseModel):
 
 
 class OtherEncoder(_Section):
-    """A further encoder, and the prefixes it was trained with."""
+    """One of `encoder.others`."""
 
-    model: str
-    query_prefix: str = ""
-    passage_prefix: str = ""
+    model: str = Field(description="folder or Hugging Face name")
+    query_prefix: str = Field(default="", description="text put before each question")
+    passage_prefix: str = Field(default="", description="text put before each passage")
 
 
 class EncoderSettings(_Section):
-    """`model`: "bundled", a folder, or a hub name. Prefixes suit models that were trained with them (E5).
+    """The model that turns questions and passages into vectors."""
 
-    `others` answer where an index was built with one of them; what is indexed is encoded by `model` alone.
-    """
-
-    model: str = BUNDLED
-    precision: Precision = "auto"
-    device: str = "auto"
-    batch_tokens: int = Field(
-        default=0, ge=0, description="tokens in one forward pass, padding included; 0: 1,024 on a CPU, 16,384 on a GPU"
+    model: str = Field(default=BUNDLED, description='"bundled", a folder or a Hugging Face name; new indexes use it')
+    precision: Precision = Field(
+        default="auto",
+        description="number format: auto, float32, bfloat16 or float16; auto is the fastest that keeps the answers",
     )
-    query_prefix: str = ""
-    passage_prefix: str = ""
-    others: tuple[OtherEncoder, ...] = ()
+    device: str = Field(default="auto", description="where to compute: auto, cpu, cuda or cuda:N")
+    batch_tokens: int = Field(
+        default=0, ge=0, description="tokens per forward pass, with padding; 0: 1,024 on a CPU, 16,384 on a GPU"
+    )
+    query_prefix: str = Field(default="", description='text put before each question; E5 needs "query: "')
+    passage_prefix: str = Field(default="", description='text put before each passage; E5 needs "passage: "')
+    others: tuple[OtherEncoder, ...] = Field(
+        default=(), description="more encoders for questions to collections that were built with them, as JSON"
+    )
 
 
 class SplitterSettings(_Section):
-    """Sizes in the encoder's tokens."""
+    """How documents become passages. A change needs `search-index apply --rebuild`."""
 
-    passage_tokens: int = Field(default=224, ge=16)
-    overlap_tokens: int = Field(default=32, ge=0)
+    passage_tokens: int = Field(default=224, ge=16, description="longest passage, in tokens of the encoder")
+    overlap_tokens: int = Field(default=32, ge=0, description="tokens that consecutive passages share")
 
 
 class AnalysisSettings(_Section):
-    """`language`: "auto" goes by each document's stated or detected language; else a code for all of them."""
+    """How text becomes words for BM25. A change needs `search-index apply --rebuild`."""
 
-    language: str = "auto"
+    language: str = Field(default="auto", description='"auto": the language of each document; or one code, such as de')
 
 
 class RetrievalSettings(_Section):
-    """`method` "weighted" adds normalised scores, `dense_weight` for the dense one; "rrf" adds reciprocal ranks."""
+    """How dense and keyword hits become one ranking."""
 
-    method: Literal["weighted", "rrf"] = "weighted"
-    dense_weight: float = Field(default=0.35, ge=0, le=1)
+    method: Literal["weighted", "rrf"] = Field(
+        default="weighted", description='"weighted" adds normalised scores, "rrf" adds reciprocal ranks'
+    )
+    dense_weight: float = Field(default=0.35, ge=0, le=1, description='weight of dense scores for "weighted"')
     candidates: int = Field(default=100, ge=1, le=1000, description="hits taken from each retriever before fusion")
 
 
@@ -94,137 +98,159 @@ class KeywordSettings(_Section):
 
 
 class VectorSettings(_Section):
-    """How the embedded store holds vectors in memory; what is 0 or "auto" follows their count, dimension and memory.
+    """How the embedded store searches vectors. A change needs no new index.
 
-    `index` "flat" compares every vector; "compressed" compares codes of 1 bit and 8 bits a dimension, and ranks the
-    best by the exact vectors on disk. Changing one of these needs no new index.
+    "flat" compares every vector. "compressed" compares codes of 1 and 8 bits per dimension, then ranks the best
+    candidates by their exact vectors on disk.
     """
 
-    index: Literal["auto", "flat", "compressed"] = "auto"
+    index: Literal["auto", "flat", "compressed"] = Field(
+        default="auto", description="auto, flat or compressed; auto decides by passages, dimension and memory"
+    )
     flat_limit: int = Field(
-        default=100_000, ge=0, description='passages of 384 dimensions up to which "auto" compares every vector'
+        default=100_000, ge=0, description='passages up to which "auto" is flat, for vectors of 384 dimensions'
     )
-    memory_mb: int = Field(default=0, ge=0, description="what a compressed index may take, MiB; 0: what it needs")
-    lists: int = Field(default=0, ge=0, le=65_536, description="parts of a compressed index; 0: about sqrt(passages)")
+    memory_mb: int = Field(default=0, ge=0, description="memory limit of a compressed index, MiB; 0: none")
+    lists: int = Field(default=0, ge=0, le=65_536, description="lists of a compressed index; 0: about sqrt(passages)")
     probes: int = Field(
-        default=0, ge=0, le=65_536, description="parts that a question looks into; 0: 3 of 8, 128 at least"
+        default=0, ge=0, le=65_536, description="lists searched per question; 0: 3 of 8 lists, at least 128"
     )
-    oversample: float = Field(default=50.0, ge=1, le=1000, description="candidates compared anew for each of 10 hits")
+    oversample: float = Field(default=50.0, ge=1, le=1000, description="candidates re-ranked exactly per 10 hits")
     exact_filters: int = Field(
-        default=200_000, ge=0, description="a compressed index answers a filter that matches up to so many exactly"
+        default=200_000, ge=0, description="a filter that matches at most so many passages is searched exactly"
     )
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="where vectors are compared")
-    float16: bool = Field(default=False, description="on a GPU, half the memory; scores stay exact")
-    spread: Literal["replica", "shard"] = Field(default="replica", description="over several GPUs")
-    scratch_mb: int = Field(default=256, ge=0, description="GPU memory set aside for searching, MiB")
+    device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="where to compare vectors: auto, cpu, cuda (all GPUs) or cuda:N",
+    )
+    float16: bool = Field(default=False, description="half precision on GPUs: half the memory, exact final scores")
+    spread: Literal["replica", "shard"] = Field(
+        default="replica", description="several GPUs hold a copy each (replica) or a part each (shard)"
+    )
+    scratch_mb: int = Field(default=256, ge=0, description="memory reserved on each GPU for searching, MiB")
 
 
 class RankerSettings(_Section):
-    """`model`: a folder or hub name of a sequence classifier over (question, passage); none by default."""
+    """A cross-encoder that re-ranks the best hits."""
 
-    model: str | None = None
-    top: int = Field(default=20, ge=1)
-    precision: Precision = "auto"
-    device: str = "auto"
+    model: str | None = Field(default=None, description="folder or Hugging Face name; none: no re-ranking")
+    top: int = Field(default=20, ge=1, description="hits to re-rank")
+    precision: Precision = Field(default="auto", description="as for the encoder")
+    device: str = Field(default="auto", description="as for the encoder")
 
 
 class ReaderSettings(_Section):
-    """`model`: "bundled", a folder, or a hub name; `passages`: how many hits are read for each question."""
+    """The model that marks answers in passages."""
 
-    model: str = BUNDLED
-    precision: Precision = "auto"
-    device: str = "auto"
-    passages: int = Field(default=10, ge=1, le=100)
-    max_tokens: int = Field(default=384, ge=32)
-    stride: int = Field(default=128, ge=0)
-    max_answer_tokens: int = Field(default=30, ge=1)
-    batch_tokens: int = Field(default=0, ge=0, description="as the encoder's")
-    retrieval_weight: float | None = Field(default=None, description="None: the weight shipped beside the reader")
+    model: str = Field(default=BUNDLED, description='"bundled", a folder or a Hugging Face name')
+    precision: Precision = Field(default="auto", description="as for the encoder")
+    device: str = Field(default="auto", description="as for the encoder")
+    passages: int = Field(default=10, ge=1, le=100, description="hits read per question")
+    max_tokens: int = Field(default=384, ge=32, description="tokens of a window, question included")
+    stride: int = Field(default=128, ge=0, description="tokens that consecutive windows share")
+    max_answer_tokens: int = Field(default=30, ge=1, description="longest answer")
+    batch_tokens: int = Field(default=0, ge=0, description="as for the encoder")
+    retrieval_weight: float | None = Field(
+        default=None, description="weight of the retrieval score in an answer's score; none: as calibrated"
+    )
 
 
 class ElasticsearchSettings(_Section):
-    """Where `store` is "elasticsearch". `vectors` is how a new index keeps them; one that is there keeps its own way.
+    """The cluster, if `store` is "elasticsearch"."""
 
-    `timeout` is the deadline of a question, retries and other hosts included; `patience` that of each step of a job,
-    which rides out a node that is away for that long. `fallback` answers from the embedded index of the same name
-    while no host can be reached.
-    """
-
-    urls: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_separated)] = ("http://127.0.0.1:9200",)
-    api_key: SecretStr | None = None
-    username: str | None = None
-    password: SecretStr | None = None
-    ca: Path | None = Field(default=None, description="certificate authority of the hosts, PEM")
-    prefix: str = Field(default="search-app", pattern=r"^[a-z][a-z0-9-]{0,40}$", description="of every index's name")
-    vectors: VectorIndexType = "int8_hnsw"
-    candidates: int = Field(default=200, ge=10, le=10_000, description="vectors that a shard compares at least")
-    oversample: float = Field(default=3.0, ge=1, le=10, description="quantised vectors re-ranked exactly, times k")
-    shards: int = Field(default=1, ge=1, le=1024)
-    replicas: str = Field(default="0-1", pattern=r"^\d+(-(\d+|all))?$", description="a number or a range by nodes")
-    max_fields: int = Field(default=500, ge=10, le=5000, description="distinct metadata fields of a collection")
-    timeout: float = Field(default=5.0, gt=0, description="seconds")
-    patience: float = Field(default=120.0, gt=0, description="seconds")
-    fallback: bool = False
+    urls: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_separated)] = Field(
+        default=("http://127.0.0.1:9200",), description="hosts, separated by commas"
+    )
+    api_key: SecretStr | None = Field(default=None, description="API key; or set username and password")
+    username: str | None = Field(default=None, description="user name")
+    password: SecretStr | None = Field(default=None, description="password")
+    ca: Path | None = Field(
+        default=None, description="PEM file of the hosts' certificate authority; none: the system's authorities"
+    )
+    prefix: str = Field(
+        default="search-app", pattern=r"^[a-z][a-z0-9-]{0,40}$", description="prefix of all index names"
+    )
+    vectors: VectorIndexType = Field(
+        default="int8_hnsw", description="vector index of new indexes: [bbq_, int8_ or int4_]hnsw or flat"
+    )
+    candidates: int = Field(default=200, ge=10, le=10_000, description="fewest vectors compared per shard")
+    oversample: float = Field(
+        default=3.0, ge=1, le=10, description="quantised vectors re-ranked exactly, as a multiple of k"
+    )
+    shards: int = Field(default=1, ge=1, le=1024, description="shards of a new index")
+    replicas: str = Field(
+        default="0-1",
+        pattern=r"^\d+(-(\d+|all))?$",
+        description="replicas: a number, or a range that follows the nodes",
+    )
+    max_fields: int = Field(default=500, ge=10, le=5000, description="most metadata fields of a collection")
+    timeout: float = Field(default=5.0, gt=0, description="deadline of a question, retries included, seconds")
+    patience: float = Field(default=120.0, gt=0, description="deadline of each step of a job, seconds")
+    fallback: bool = Field(
+        default=False, description="answer from the embedded index of the same name while the cluster is down"
+    )
 
 
 class ApiSettings(_Section):
-    """`key`, or a `key_file` with it, is required to bind to anything but loopback; the file is made where missing."""
+    """The REST API. Listening on anything but loopback needs a key."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535)
-    key: SecretStr | None = None
-    key_file: Path | None = None
-    max_body_bytes: int = 1 << 20
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0: any free port")
+    key: SecretStr | None = Field(default=None, description='clients send it as "Authorization: Bearer KEY"')
+    key_file: Path | None = Field(default=None, description="file with the key; created with a random key if missing")
+    max_body_bytes: int = Field(default=1 << 20, description="largest request body, uploads excepted")
 
 
 class CacheSettings(_Section):
-    """What a service remembers, in MiB; 0 switches a cache off.
+    """Caches of a service, in MiB; 0 turns one off.
 
-    A query vector is kept by encoder and text. An answer is kept by index generation and request, so a changed index is
-    never answered from the cache.
+    Vectors are cached by encoder and text, results by index generation and request: a changed index is never answered
+    from the cache.
     """
 
-    query_vectors_mb: int = Field(default=8, ge=0, description="query vectors, MiB; 8 holds some 4,000 questions")
+    query_vectors_mb: int = Field(default=8, ge=0, description="query vectors, MiB; 8 hold about 4,000 questions")
     answers_mb: int = Field(default=0, ge=0, description="whole results, MiB")
 
 
 class IndexingSettings(_Section):
-    """How a job shares this machine; `converters`: processes that convert and split, 0 for one fewer than the cores."""
+    """Resources of an indexing job."""
 
-    converters: int = Field(default=0, ge=0, le=256)
+    converters: int = Field(
+        default=0, ge=0, le=256, description="processes that convert and split files; 0: one less than the cores"
+    )
     spool_mb: int = Field(default=512, ge=16, description="converted text that waits on disk for the encoder, MiB")
 
 
 class JobSettings(_Section):
-    """The queue of jobs, and what may be put into it over HTTP.
+    """The job queue, and the limits of uploads."""
 
-    `folders` are those that a job may name, as {"handbook": "/srv/handbook"}; `folder` holds queue and uploads.
-    """
-
-    folder: Path | None = Field(default=None, description="of the queue and uploaded files; none: jobs under home")
-    folders: dict[str, str] = Field(default_factory=dict, description="names of folders that jobs may index, as JSON")
-    max_upload_mb: int = Field(default=1024, ge=1, description="of one upload, MiB")
-    max_files: int = Field(default=10_000, ge=1, description="in one upload, those of its zip files included")
-    max_unpacked_mb: int = Field(default=4096, ge=1, description="of one upload's zip files, MiB")
-    max_ratio: int = Field(default=100, ge=2, description="unpacked to packed, of one file of a zip")
-    lease_seconds: float = Field(default=30, gt=0, description="a worker that is silent for so long has lost its job")
-    keep: int = Field(default=1000, ge=10, description="ended jobs that are remembered")
+    folder: Path | None = Field(default=None, description="folder of queue and uploads; none: jobs under home")
+    folders: dict[str, str] = Field(
+        default_factory=dict, description='folders that jobs may index, as JSON: {"handbook": "/srv/handbook"}'
+    )
+    max_upload_mb: int = Field(default=1024, ge=1, description="size of one upload, MiB")
+    max_files: int = Field(default=10_000, ge=1, description="files in one upload, zip members included")
+    max_unpacked_mb: int = Field(default=4096, ge=1, description="unpacked size of one upload's zip files, MiB")
+    max_ratio: int = Field(default=100, ge=2, description="unpacked to packed size of a zip member")
+    lease_seconds: float = Field(default=30, gt=0, description="seconds after which a silent worker loses its job")
+    keep: int = Field(default=1000, ge=10, description="finished jobs to keep in the list")
 
 
 class LimitSettings(_Section):
-    """What a single request may ask for."""
+    """Limits of one request."""
 
-    question_chars: int = 1000
-    k: int = 100
+    question_chars: int = Field(default=1000, description="longest question, in characters")
+    k: int = Field(default=100, description="largest k (passages) and top_k (answers)")
 
     def check(self, question: str, k: int, top_k: int | None = None) -> None:
-        """Raises InvalidQuery, with the name of the field, for a request outside of the limits."""
+        """Raises InvalidQuery with the name of the field if the request exceeds a limit."""
         if not question.strip():
-            raise InvalidQuery("the question is empty", hint="ask something", field="question")
+            raise InvalidQuery("the question is empty", hint="enter a question", field="question")
         if len(question) > self.question_chars:
             raise InvalidQuery(
                 f"the question has {len(question)} characters, more than {self.question_chars}",
-                hint="ask in fewer words, or raise limits.question_chars",
+                hint="shorten it, or raise SEARCH_APP_LIMITS__QUESTION_CHARS",
                 field="question",
             )
         for name, value in (("k", k), ("top_k", top_k)):
@@ -233,16 +259,21 @@ class LimitSettings(_Section):
 
 
 class Settings(BaseSettings):
-    """`home` is the one folder that holds everything."""
+    """All settings of a process."""
 
     model_config = SettingsConfigDict(env_prefix="SEARCH_APP_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
-    home: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("search-app")))
-    store: Literal["embedded", "elasticsearch"] = "embedded"
-    pipeline: Path | None = Field(
-        default=None, description="a Haystack pipeline in YAML that answers instead of the built-in one"
+    home: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("search-app")),
+        description="folder of indexes, queue and uploads; none: the platform's folder for user data",
     )
-    threads: int = Field(default=0, ge=0, description="compute threads; 0: all usable cores")
+    store: Literal["embedded", "elasticsearch"] = Field(
+        default="embedded", description='where indexes live: files under home ("embedded") or a cluster'
+    )
+    pipeline: Path | None = Field(
+        default=None, description="Haystack pipeline in YAML that replaces the built-in query pipeline"
+    )
+    threads: int = Field(default=0, ge=0, description="compute threads per process; 0: all usable cores")
     encoder: EncoderSettings = EncoderSettings()
     splitter: SplitterSettings = SplitterSettings()
     analysis: AnalysisSettings = AnalysisSettings()
@@ -276,35 +307,35 @@ class Settings(BaseSettings):
         return init_settings, env_settings, secrets
 
     def collection_folder(self, name: str) -> Path:
-        """Where the collection lives; the name is checked, so it cannot leave `home`."""
+        """Folder of the collection. The name is checked, so the folder is always under `home`."""
         return self.home / "collections" / check_collection_name(name)
 
     @property
     def jobs_folder(self) -> Path:
-        """Where the queue, uploads that wait and uploaded files are."""
+        """Folder of the queue, pending uploads and uploaded files."""
         return self.jobs.folder or self.home / "jobs"
 
     def collections(self) -> list[str]:
-        """Names of the collections that hold an index."""
+        """Names of the collections that have an index."""
         folders = [path.parent.name for path in (self.home / "collections").glob("*/index.db")]
         return sorted(name for name in folders if _COLLECTION.fullmatch(name))
 
 
 def check_collection_name(name: str) -> str:
-    """The name itself, or ConfigurationError."""
+    """Return the name. Raises ConfigurationError if it is invalid."""
     if not _COLLECTION.fullmatch(name):
         raise ConfigurationError(
-            f"not a collection name: {name!r}",
-            hint="use 1 to 64 letters, digits, '-' and '_', beginning with a letter or digit",
+            f"invalid collection name: {name!r}",
+            hint="use 1 to 64 letters, digits, '-' and '_', starting with a letter or digit",
             field="collection",
         )
     return name
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Environment and overrides (None is left out) as Settings; a wrong one is a ConfigurationError that names it.
+    """Build the settings from the environment and overrides; None overrides nothing.
 
-    An override of a section is a mapping, which goes over what the environment says of that section.
+    An override of a section is a mapping of its fields. Raises ConfigurationError that names the invalid setting.
     """
     given = {key: value for key, value in overrides.items() if value is not None}
     try:

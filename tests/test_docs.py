@@ -218,6 +218,20 @@ def test_env_example_lists_every_setting_with_its_default() -> None:
     assert json.loads(with_file) == json.loads(without)
 
 
+def test_env_example_describes_each_setting_as_the_code_does() -> None:
+    text = re.sub(r"\n# (?!SEARCH_APP_)", " ", (ROOT / ".env.example").read_text())
+    for name, description in _descriptions(Settings, "SEARCH_APP_"):
+        assert re.search(rf"{re.escape(description[1:])}\.\n(# )?{name}=", text), f"{name}: {description}"
+
+
+def _descriptions(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _descriptions(field.annotation, f"{prefix}{name.upper()}__")
+        else:
+            yield prefix + name.upper(), str(field.description)
+
+
 def _names(model: type[BaseModel], prefix: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):

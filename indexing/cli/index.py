@@ -196,7 +196,8 @@ def delete(
     elif done is None:
         click.echo(f"{count} would be deleted")
     else:
-        click.echo(f"{outcomes({'deleted': done.deleted, 'missing': len(done.missing)})}; generation {done.generation}")
+        missing = f", {len(done.missing)} missing" if done.missing else ""
+        click.echo(f"{done.deleted} deleted{missing}; generation {done.generation}")
 
 
 @click.command()

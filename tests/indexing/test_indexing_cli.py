@@ -115,7 +115,7 @@ def _everything(theirs: int) -> str:
 def test_errors_are_one_line_with_an_exit_code(home: Path, docs: Path) -> None:
     for arguments, code, words in [
         (["apply", docs / "nowhere"], 2, "no such file or folder"),
-        (["apply", docs, "--collection", "../x"], 2, "not a collection name"),
+        (["apply", docs, "--collection", "../x"], 2, "invalid collection name"),
         (["apply"], 2, "PATH"),
         (["info"], 3, "search-index apply PATH"),
         (["verify", "--collection", "other"], 3, "search-index apply --collection other PATH"),

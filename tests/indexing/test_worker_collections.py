@@ -121,7 +121,7 @@ def test_a_taken_name_is_refused_and_nothing_changes(settings: Settings, queue: 
     assert "already exists" in job.error
     assert names(settings) == ["old", "other"]
     assert [schedule.collection for schedule in queue.schedules()] == ["old"]
-    with pytest.raises(ConfigurationError, match="not a collection name"):
+    with pytest.raises(ConfigurationError, match="invalid collection name"):
         collections.rename(settings, "old", "no/name")
 
 

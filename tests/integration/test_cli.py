@@ -141,7 +141,7 @@ def test_no_answer_is_shown_only_if_it_is_the_best(capsys: pytest.CaptureFixture
     ("arguments", "code", "message"),
     [
         (("search", "x", "--collection", "nowhere"), 3, "error: no index for collection 'nowhere'; run: search-index"),
-        (("search", "x", "--collection", "../x"), 2, "not a collection name: '../x'"),
+        (("search", "x", "--collection", "../x"), 2, "invalid collection name: '../x'"),
         (("search", ""), 2, "the question is empty"),
         (("search", "x" * 100_000), 2, "the question has 100000 characters"),
         (("search", "x", "--k", "0"), 2, "k is 0, it must be from 1 to 100"),
