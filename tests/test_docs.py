@@ -205,7 +205,7 @@ def test_every_link_leads_to_a_file(page: str) -> None:
 
 def test_env_example_lists_every_setting_with_its_default() -> None:
     lines = re.findall(r"^(# )?(SEARCH_APP_\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
-    assert {name for _, name, _ in lines} == set(_names(Settings, "SEARCH_APP_"))
+    assert {name for _, name, _ in lines} == {name for name, _ in _descriptions(Settings, "SEARCH_APP_")}
     given = {name: value for commented, name, value in lines if not commented}
     code = "from search_app.settings import Settings; print(Settings(home='/').model_dump_json())"
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SEARCH_APP_")}
@@ -230,11 +230,3 @@ def _descriptions(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, st
             yield from _descriptions(field.annotation, f"{prefix}{name.upper()}__")
         else:
             yield prefix + name.upper(), str(field.description)
-
-
-def _names(model: type[BaseModel], prefix: str) -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _names(field.annotation, f"{prefix}{name.upper()}__")
-        else:
-            yield prefix + name.upper()
