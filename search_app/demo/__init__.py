@@ -1,4 +1,4 @@
-"""`search-app demo`: documentation that is already here, indexed and asked, with a page in the browser or without."""
+"""`search-app demo`: index documentation found on this machine, then serve it or answer one question."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from search_app.demo.documents import write_documents
-from search_app.demo.processes import HOST, Family, Stopped, require_free
+from search_app.demo.processes import HOST, Interrupted, ProcessGroup, require_free
 from search_app.errors import ConfigurationError
 
 _SOME_FILES_FAILED = 1
@@ -20,7 +20,10 @@ _READY_S = 180.0
 def run_demo(
     home: Path, *, ask: str | None, port: int, ui_port: int, write: Callable[[Path], int] = write_documents
 ) -> int:
-    """Indexes what `write` puts under `home`, then answers `ask`, or serves until Ctrl-C; the exit code."""
+    """Index the documents that `write` creates under `home`, then answer `ask`, or serve until Ctrl-C.
+
+    Returns the exit code.
+    """
     if ask is None:
         if port == ui_port:
             raise ConfigurationError(
@@ -37,27 +40,27 @@ def run_demo(
         "SEARCH_APP_API__PORT": str(port),
     }
     try:
-        with Family(environment) as family:
-            indexing = family.start("indexing", "indexing.cli", "apply", str(documents), stdout=sys.stderr)
-            if (code := family.finish(indexing)) not in (0, _SOME_FILES_FAILED):
+        with ProcessGroup(environment) as group:
+            indexing = group.start("indexing", "indexing.cli", "apply", str(documents), stdout=sys.stderr)
+            if (code := group.finish(indexing)) not in (0, _SOME_FILES_FAILED):
                 return code
             if ask is not None:
-                return family.finish(family.start("answering", "search_app.cli", "answer", "--", ask))
-            _serve(family, home / "logs", port, ui_port)
-    except Stopped:
+                return group.finish(group.start("answering", "search_app.cli", "answer", "--", ask))
+            _serve(group, home / "logs", port, ui_port)
+    except Interrupted:
         click.echo("stopped", err=True)
     return 0
 
 
-def _serve(family: Family, logs: Path, port: int, ui_port: int) -> None:
+def _serve(group: ProcessGroup, logs: Path, port: int, ui_port: int) -> None:
     logs.mkdir(parents=True, exist_ok=True)
     api_url, ui_url = f"http://{HOST}:{port}", f"http://{HOST}:{ui_port}"
     click.echo("starting …", err=True)
-    api = family.start("the API", "search_app.cli", "serve", log=logs / "api.log")
-    # It loads its encoder with the first job only.
-    family.start("the worker", "indexing.cli", "worker", log=logs / "worker.log")
-    ui = family.start("the UI", "ui", "--port", str(ui_port), "--api-url", api_url, log=logs / "ui.log")
-    family.until_ready(api, f"{api_url}/health/ready", timeout=_READY_S)
-    family.until_ready(ui, f"{ui_url}/_stcore/health", timeout=_READY_S)
-    click.echo(f"Ready: {ui_url}   (API: {api_url}/docs)   Ctrl-C stops them all.")
-    family.until_stopped()
+    api = group.start("the API", "search_app.cli", "serve", log=logs / "api.log")
+    # It loads its encoder with the first job.
+    group.start("the worker", "indexing.cli", "worker", log=logs / "worker.log")
+    ui = group.start("the UI", "ui", "--port", str(ui_port), "--api-url", api_url, log=logs / "ui.log")
+    group.until_ready(api, f"{api_url}/health/ready", timeout=_READY_S)
+    group.until_ready(ui, f"{ui_url}/_stcore/health", timeout=_READY_S)
+    click.echo(f"Ready: {ui_url}   (API: {api_url}/docs)   Press Ctrl-C to stop.")
+    group.until_stopped()

@@ -1,4 +1,4 @@
-"""Documentation that is on any machine: Python's language reference and the README of every installed distribution."""
+"""Documentation found on any machine: Python's language reference and the README files of installed packages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def write_documents(folder: Path) -> int:
-    """Brings `folder` up to date and returns the number of files; one that is right already is not touched."""
+    """Write the documents to `folder` and return their number. Unchanged files are not touched."""
     wanted = {**{f"python/{name}": text for name, text in _language_reference()}, **dict(_readmes())}
     try:
         for name, text in wanted.items():

@@ -15,7 +15,7 @@ import pytest
 from ports import free_port
 
 from search_app.demo.documents import write_documents
-from search_app.demo.processes import Family, require_free
+from search_app.demo.processes import ProcessGroup, require_free
 from search_app.errors import ConfigurationError, SearchAppError
 
 SMALL_DEMO = """
@@ -47,9 +47,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def family() -> Iterator[Family]:
-    with Family(os.environ) as family:
-        yield family
+def group() -> Iterator[ProcessGroup]:
+    with ProcessGroup(os.environ) as group:
+        yield group
 
 
 def test_the_demo_answers_a_question_on_the_terminal(home: Path) -> None:
@@ -111,17 +111,15 @@ def test_a_port_in_use_is_reported_before_indexing(tmp_path: Path) -> None:
         )
     assert done.returncode == ConfigurationError.exit_code
     assert done.stderr.splitlines() == [
-        f"error: port {port} is in use; stop the program there, or choose another with --port"
+        f"error: port {port} is in use; stop the program that uses it, or choose another with --port"
     ]
     assert not list(tmp_path.iterdir())
 
 
-def test_a_process_that_dies_is_reported_with_its_last_output(family: Family, tmp_path: Path) -> None:
-    child = family.start("the API", "search_app.cli", "serve", "--nonsense", log=tmp_path / "api.log")
-    with pytest.raises(
-        SearchAppError, match=r"the API stopped with exit code 2: .*No such option.*; more in .*api\.log"
-    ):
-        family.until_ready(child, "http://127.0.0.1:9/", timeout=60)
+def test_a_process_that_dies_is_reported_with_its_last_output(group: ProcessGroup, tmp_path: Path) -> None:
+    child = group.start("the API", "search_app.cli", "serve", "--nonsense", log=tmp_path / "api.log")
+    with pytest.raises(SearchAppError, match=r"the API stopped with exit code 2: .*No such option.*; see .*api\.log"):
+        group.until_ready(child, "http://127.0.0.1:9/", timeout=60)
 
 
 def test_a_signal_also_stops_grandchildren(tmp_path: Path) -> None:
@@ -133,8 +131,8 @@ def test_a_signal_also_stops_grandchildren(tmp_path: Path) -> None:
     )
     pid_file = tmp_path / "pid"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    with Family(environment) as family:
-        parent = family.start("a parent", "parent", str(pid_file))
+    with ProcessGroup(environment) as group:
+        parent = group.start("a parent", "parent", str(pid_file))
         deadline = time.monotonic() + 30
         while not (pid_file.exists() and pid_file.read_text()):
             assert time.monotonic() < deadline
