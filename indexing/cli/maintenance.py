@@ -153,9 +153,9 @@ def rollback(home: Path | None, collection: str, as_json: bool) -> None:
 @options.debug
 @options.home
 def drop(name: str, yes: bool, home: Path | None) -> None:
-    """Delete the collection NAME with its uploaded files, previous index and schedules.
+    """Delete the collection NAME.
 
-    Original files outside of search-app are not touched.
+    Its uploaded files, previous index and schedules are deleted too. Other files are not touched.
     """
     from indexing.worker import collections
 
