@@ -9,6 +9,6 @@ from contextlib import closing
 from search_app.queue.queue import JobQueue
 from search_app.settings import load_settings
 
-with closing(JobQueue.of(load_settings())) as queue:
-    alive = [worker.name for worker in queue.workers() if worker.name.startswith(f"{socket.gethostname()}-")]
+with closing(JobQueue.from_settings(load_settings())) as queue:
+    alive = [worker.name for worker in queue.live_workers() if worker.name.startswith(f"{socket.gethostname()}-")]
 sys.exit(not alive)

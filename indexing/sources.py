@@ -302,7 +302,7 @@ def with_sidecar(file: SourceFile, sidecar: str | None, version: int | None) -> 
 
 
 def _unknown(ending: str) -> str:
-    return f"unknown type {ending}" if ending else "unknown type: its name has no ending"
+    return f"unknown type {ending}" if ending else "unknown type: no file extension"
 
 
 def digest(file: SourceFile, at: Path | None = None) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,27 +169,3 @@ class SearchResult:
     timings: Mapping[str, float]
     generation: int
     degraded: bool = False
-
-
-class JobState(StrEnum):
-    """Where a job is between queue and end."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-    @property
-    def ended(self) -> bool:
-        return self not in (JobState.QUEUED, JobState.RUNNING)
-
-
-class JobKind(StrEnum):
-    """What a job does."""
-
-    UPLOAD = "upload"
-    FOLDER = "folder"
-    DELETE = "delete"
-    DROP = "drop"
-    RENAME = "rename"

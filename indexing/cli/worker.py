@@ -23,15 +23,15 @@ def worker(once: bool, home: Path | None) -> None:
     Several workers can run at the same time. Ctrl-C returns the current job to the queue; a second Ctrl-C stops at
     once.
     """
-    from indexing.worker.worker import Worker, ended_by_signals
+    from indexing.worker.worker import Worker, stopped_by_signals
     from search_app.queue.queue import JobQueue
     from search_app.settings import load_settings
 
     settings = load_settings(home=home)
     os.nice(_NICENESS)
-    with closing(JobQueue.of(settings)) as queue:
-        runner = Worker(settings, queue, load_encoder=options.load_encoder, say=click.echo)
-        with ended_by_signals(runner):
+    with closing(JobQueue.from_settings(settings)) as queue:
+        runner = Worker(settings, queue, load_encoder=options.load_encoder, echo=click.echo)
+        with stopped_by_signals(runner):
             click.echo(f"waiting for jobs in {queue.path}")
             runner.run(once=once)
     click.echo("stopped")

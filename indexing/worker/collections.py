@@ -7,6 +7,7 @@ from contextlib import closing
 from indexing.worker.library import Library
 from search_app.errors import IndexNotFound
 from search_app.queue.queue import JobQueue
+from search_app.queue.schedules import Schedules
 from search_app.settings import Settings
 from search_app.stores.catalog import open_catalog
 
@@ -24,9 +25,9 @@ def drop(settings: Settings, name: str) -> None:
             if not library.folder.exists():  # else an earlier call was killed before it deleted the files
                 raise
     library.delete()
-    with closing(JobQueue.of(settings)) as queue:
+    with closing(JobQueue.from_settings(settings)) as queue:
         if queue.exists():
-            queue.unschedule_all(name)
+            Schedules(queue).remove_all(name)
 
 
 def rename(settings: Settings, old: str, new: str) -> None:
@@ -43,6 +44,6 @@ def rename(settings: Settings, old: str, new: str) -> None:
                 library.prepare_rename(new)
             catalog.rename(old, new)
     library.finish_rename(new)
-    with closing(JobQueue.of(settings)) as queue:
+    with closing(JobQueue.from_settings(settings)) as queue:
         if queue.exists():
-            queue.reassign_schedules(old, new)
+            Schedules(queue).rename_collection(old, new)

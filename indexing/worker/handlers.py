@@ -1,4 +1,4 @@
-"""Carries out each kind of job: uploads, folders, deletes, drops, renames."""
+"""How each kind of job is done: uploads, folders, deletes, drops, renames."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from indexing.diff import IndexDiff
 from indexing.sources import Skip, SourceFile
 from indexing.worker import collections
 from indexing.worker.lease import JobLease
-from indexing.worker.library import Library, Upload, write_journal
+from indexing.worker.library import Library, Upload, write_json
 from search_app.errors import ConfigurationError, IndexNotFound, SearchAppError
 from search_app.protocols import Encoder, FileRecord
-from search_app.queue.queue import Job, JobKind, LeaseLost
+from search_app.queue.jobs import Job, JobKind, LeaseLost
 from search_app.settings import Settings
 from search_app.stores.catalog import open_catalog
 
@@ -31,7 +31,7 @@ _PLANNED = ("added", "changed", "unchanged", "removed", "skipped", "failed")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a job did; `error` where nothing of it could be done."""
+    """The result of a job. `error` is set if the job failed as a whole."""
 
     counts: Mapping[str, float]
     problems: Sequence[Skip] = ()
@@ -41,7 +41,7 @@ class Outcome:
 
 
 class JobHandlers:
-    """Each may be begun again after a kill, to the same end. The encoder is loaded with the first that needs it."""
+    """Runs jobs. A killed job can be repeated, with the same result. The first that needs the encoder loads it."""
 
     def __init__(self, settings: Settings, staging: Path, load_encoder: Callable[[Settings], Encoder]) -> None:
         self._settings = settings
@@ -49,19 +49,19 @@ class JobHandlers:
         self._load_encoder = load_encoder
         self._encoder: Encoder | None = None
 
-    def do(self, lease: JobLease) -> Outcome:
-        kinds = {
+    def run(self, lease: JobLease) -> Outcome:
+        handlers = {
             JobKind.UPLOAD: self._upload,
             JobKind.FOLDER: self._folder,
             JobKind.DELETE: self._delete,
             JobKind.DROP: self._drop,
             JobKind.RENAME: self._rename,
         }
-        return kinds[lease.job.kind](lease)
+        return handlers[lease.job.kind](lease)
 
-    def settle(self, upload: Upload, collection: str) -> None:
-        """After it the library holds what the index knows, however the job went."""
-        if not upload.is_unsettled():
+    def complete(self, upload: Upload, collection: str) -> None:
+        """Keep the files that were indexed and restore the others, so that library and index agree."""
+        if not upload.has_journal():
             return
         known = self._records(collection, [str(path) for path in upload.indexed_paths()])
 
@@ -69,9 +69,11 @@ class JobHandlers:
             record = known.get(str(path))
             if record is None:
                 return False
-            return not record.digest or record.digest == _digest(path)  # without one a part of it has come already
+            return not record.digest or record.digest == _digest(
+                path
+            )  # no digest: indexing was interrupted within this file
 
-        upload.settle(is_indexed)
+        upload.complete(is_indexed)
 
     def _records(self, collection: str, paths: Sequence[str]) -> dict[str, FileRecord]:
         wanted = set(paths)
@@ -86,21 +88,21 @@ class JobHandlers:
     def _upload(self, lease: JobLease) -> Outcome:
         library = Library(self._settings, lease.job.collection)
         upload = Upload(self._staging / lease.job.id, library)
-        lease.stage("reading")
+        lease.set_stage("reading")
         try:
             upload.prepare(lease.job.request["files"], self._settings.jobs)
-            paths = upload.put()
+            paths = upload.place()
             lease.check()
             summary = self._apply(lease, paths, base=library.folder) if paths else None
         except LeaseLost:
             raise
         except Exception:
             try:
-                self.settle(upload, lease.job.collection)
-            except SearchAppError as fault:  # as long as its journal is there, the worker comes back to it
-                _log.error("job=%s left files that cannot be put back now: %s", lease.job.id, fault)
+                self.complete(upload, lease.job.collection)
+            except SearchAppError as fault:  # its journal is left: the worker retries
+                _log.error("job=%s cannot clean up its uploaded files: %s", lease.job.id, fault)
             raise
-        self.settle(upload, lease.job.collection)
+        self.complete(upload, lease.job.collection)
         journal = upload.journal
         counts = _counts(summary)
         counts["skipped"] += len(journal.skips)
@@ -110,7 +112,8 @@ class JobHandlers:
         if problems and not counts["added"] + counts["changed"] + counts["unchanged"]:
             first = f"{problems[0].source}: {problems[0].reason}"
             error = SearchAppError(
-                f"nothing of this upload could be indexed: {first}", hint="the index is as it was; upload it mended"
+                f"no file of this upload could be indexed: {first}",
+                hint="fix the files and upload them again; the index is unchanged",
             )
         return Outcome(
             counts,
@@ -125,43 +128,45 @@ class JobHandlers:
         path = self._settings.jobs.folders.get(name)
         if path is None:
             raise ConfigurationError(
-                f"no folder is named '{name}'", hint="name it for API and worker in SEARCH_APP_JOBS__FOLDERS"
+                f"no folder is named '{name}'", hint="add it to SEARCH_APP_JOBS__FOLDERS of API and worker"
             )
         if "://" not in path:
             path = os.path.abspath(path)
             if not os.path.isdir(path):
-                raise SearchAppError(f"folder '{name}' is not there: {path}", hint="mount it, then queue the job again")
-
-        def guard(work: IndexDiff) -> None:
-            found = work.counts
-            if found.removed and not found.added + found.changed + found.unchanged:
                 raise SearchAppError(
-                    f"folder '{name}' ({path}) holds none of the files that were indexed from it: is it not mounted?",
-                    hint="nothing was removed; if they are gone for good:"
+                    f"folder '{name}' does not exist: {path}", hint="mount it, then queue the job again"
+                )
+
+        def guard(diff: IndexDiff) -> None:
+            counts = diff.counts
+            if counts.removed and not counts.added + counts.changed + counts.unchanged:
+                raise SearchAppError(
+                    f"folder '{name}' ({path}) has none of the files indexed from it; is it mounted?",
+                    hint="nothing was removed; to remove their documents, run"
                     f" search-index apply --collection {lease.job.collection} {path}",
                 )
 
-        lease.stage("reading")
+        lease.set_stage("reading")
         summary = self._apply(lease, [path], guard=guard)
         return Outcome(_counts(summary), summary.problems, summary.skips, summary.warnings)
 
     def _delete(self, lease: JobLease) -> Outcome:
-        """What is to be deleted is settled once: documents that come later are not meant, even after a kill."""
+        """Selects the documents once: after a kill, documents added since then stay."""
         settings, collection = self._settings, lease.job.collection
         journal = self._staging / lease.job.id / _DELETION
-        lease.stage("reading")
+        lease.set_stage("reading")
         if not journal.exists():
-            write_journal(journal, self._to_delete(lease.job))
+            write_json(journal, self._to_delete(lease.job))
         chosen = json.loads(journal.read_bytes())
-        lease.planned(dict.fromkeys(_PLANNED, 0) | {"removed": len(chosen["documents"])}, total=None)
-        lease.stage("removing")
+        lease.set_plan(dict.fromkeys(_PLANNED, 0) | {"removed": len(chosen["documents"])}, total=None)
+        lease.set_stage("removing")
         began = time.monotonic()
         if chosen["documents"]:
-            found = deletion.select(settings, collection=collection, documents=chosen["documents"])
-            deletion.remove(settings, found, collection=collection)
+            selected = deletion.select(settings, collection=collection, documents=chosen["documents"])
+            deletion.remove(settings, selected, collection=collection)
             self._remove_originals(collection, chosen["files"])
         counts = _counts(None) | {"deleted": len(chosen["documents"]), "seconds": round(time.monotonic() - began, 3)}
-        return Outcome(counts, [Skip(id, "there is no such document") for id in chosen["missing"]])
+        return Outcome(counts, [Skip(id, "no such document") for id in chosen["missing"]])
 
     def _to_delete(self, leased: Job) -> dict[str, list[str]]:
         request, library = leased.request, Library(self._settings, leased.collection)
@@ -174,7 +179,7 @@ class JobHandlers:
         )
         with closing(open_catalog(self._settings)) as catalog, closing(catalog.open(leased.collection)) as index:
             records = (index.file_of(document.id) for document in found.documents)
-            files = {record.path for record in records if record is not None and library.holds(record.path)}
+            files = {record.path for record in records if record is not None and library.contains(record.path)}
         return {
             "documents": [document.id for document in found.documents],
             "missing": list(found.missing),
@@ -182,20 +187,20 @@ class JobHandlers:
         }
 
     def _remove_originals(self, collection: str, files: Sequence[str]) -> None:
-        """Uploaded files none of whose documents is left, so that the same file can be uploaded again."""
+        """Remove uploaded files that have no document left, so that the same file can be uploaded again."""
         known = self._records(collection, files)
         empty = [path for path in files if path not in known or not known[path].documents]
-        if forgotten := [path for path in empty if path in known]:
+        if recorded := [path for path in empty if path in known]:
             with closing(open_catalog(self._settings)) as catalog:
                 with closing(catalog.open(collection)) as index:
                     manifest = index.manifest
                 with catalog.writer(collection, manifest) as writer:
-                    writer.remove_files(forgotten)
+                    writer.remove_files(recorded)
                     writer.finish()
         Library(self._settings, collection).remove(empty)
 
     def _drop(self, lease: JobLease) -> Outcome:
-        lease.stage("removing")
+        lease.set_stage("removing")
         collections.drop(self._settings, lease.job.collection)
         return Outcome(_counts(None))
 
@@ -217,13 +222,13 @@ class JobHandlers:
             nonlocal removals
             guard(work)
             removals = work.counts.removed
-            lease.planned(asdict(work.counts), total=work.bytes)
-            lease.stage("indexing")
+            lease.set_plan(asdict(work.counts), total=work.bytes)
+            lease.set_stage("indexing")
 
         def progress(size: int) -> None:
             if removals and lease.total is not None and lease.done + size >= lease.total:
                 lease.done += size
-                lease.stage("removing")
+                lease.set_stage("removing")
             else:
                 lease.advance(size)
 

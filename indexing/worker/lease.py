@@ -1,4 +1,4 @@
-"""A job that this worker holds: its lease is renewed while it runs, and its progress told."""
+"""The lease of the job that a worker runs: renewed in the background, progress stored, stop and cancel noticed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from search_app.errors import QueueUnavailable
-from search_app.queue import queue as jobs
-from search_app.queue.queue import Job, JobQueue, LeaseLost
+from search_app.leases import Heartbeat
+from search_app.queue.jobs import Job, LeaseLost, WorkerIdentity
+from search_app.queue.queue import JobQueue
 
 _REPORT_SECONDS = 0.5
 
@@ -20,19 +21,22 @@ _log = logging.getLogger(__name__)
 
 
 class Stopped(Exception):
-    """The worker is to end."""
+    """The worker has to stop."""
 
 
 class Cancelled(Exception):
-    """Whoever queued the job has called it off."""
+    """The job was cancelled."""
 
 
 @dataclass
 class JobLease:
-    """A job that is ours: renewed from a thread, and asked at every step whether to go on."""
+    """Renews the lease inside a `with` block. Each method raises LeaseLost, Cancelled or Stopped if the job must end.
+
+    `done` and `total` are bytes; `total` is None if unknown.
+    """
 
     queue: JobQueue
-    worker: jobs.Worker
+    worker: WorkerIdentity
     job: Job
     seconds: float
     stopping: threading.Event
@@ -42,21 +46,17 @@ class JobLease:
     _reported: float = 0.0
     _cancelled: bool = False
     _lost: LeaseLost | None = None
-    _over: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
-        self._thread.start()
+        self._heartbeat = Heartbeat(self._renew, seconds=self.seconds / 3)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
-        self._thread.join()
+        self._heartbeat.stop()
 
     def check(self) -> None:
-        """Raises LeaseLost, Cancelled or Stopped where the job must not go on."""
         if self._lost is not None:
             raise self._lost
         if self._cancelled:
@@ -64,38 +64,41 @@ class JobLease:
         if self.stopping.is_set():
             raise Stopped
 
-    def planned(self, plan: Mapping[str, int], *, total: int | None) -> None:
+    def set_plan(self, plan: Mapping[str, int], *, total: int | None) -> None:
         self.done, self.total = 0, total
-        self._tell(lambda: self.queue.planned(self.job, plan, bytes_total=total))
+        self._store(lambda: self.queue.set_plan(self.job, plan, bytes_total=total))
 
-    def stage(self, name: str) -> None:
+    def set_stage(self, name: str) -> None:
         self._stage, self._reported = name, 0.0
         self.advance(0)
 
     def advance(self, size: int) -> None:
+        """Add bytes to `done`; stored every half second."""
         self.done += size
         if time.monotonic() - self._reported >= _REPORT_SECONDS or self.done == self.total:
             self._reported = time.monotonic()
-            self._tell(
-                lambda: self.queue.progress(self.job, stage=self._stage, bytes_done=self.done, bytes_total=self.total)
+            self._store(
+                lambda: self.queue.set_progress(
+                    self.job, stage=self._stage, bytes_done=self.done, bytes_total=self.total
+                )
             )
         self.check()
 
-    def _tell(self, change: Callable[[], Job]) -> None:
-        """A queue that cannot be written to for a while costs the job nothing but its progress."""
+    def _store(self, change: Callable[[], Job]) -> None:
+        """If the queue cannot be written to, the job goes on without its progress being stored."""
         try:
             self._cancelled |= change().cancel_requested
         except QueueUnavailable as error:
-            _log.warning("job=%s progress is not stored: %s", self.job.id, error)
+            _log.warning("job=%s cannot store progress: %s", self.job.id, error)
         self.check()
 
-    def _renew(self) -> None:
-        while not self._over.wait(self.seconds / 3):
-            try:
-                self.queue.seen(self.worker)
-                self._cancelled |= self.queue.renew(self.job).cancel_requested
-            except LeaseLost as error:
-                self._lost = error
-                return
-            except QueueUnavailable as error:
-                _log.warning("job=%s lease is not renewed: %s", self.job.id, error)
+    def _renew(self) -> bool:
+        try:
+            self.queue.heartbeat(self.worker)
+            self._cancelled |= self.queue.renew(self.job).cancel_requested
+        except LeaseLost as error:
+            self._lost = error
+            return False
+        except QueueUnavailable as error:
+            _log.warning("job=%s cannot renew its lease: %s", self.job.id, error)
+        return True

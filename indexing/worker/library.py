@@ -1,7 +1,7 @@
-"""Uploaded files on their way from the staging folder into the library, and back out where a new version is no good.
+"""The library of uploaded originals, and how an upload moves from the staging folder into it.
 
-A worker may be killed at any moment: what it was about to do stands in a journal beside the upload, which the next
-one follows. `settle` ends it: then the library holds what the index knows, and nothing else of the upload.
+A journal beside the upload lists each step before it is done, so that after a kill the next worker can repeat it.
+`Upload.complete` keeps the files that were indexed and restores the earlier versions of the others.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from typing import Any
 
 from indexing.converters import FORMATS
 from indexing.sources import SIDECAR, Skip
-from indexing.worker.uploads import Names, Refused, Room, checked_name, folded, shown, unpack
+from indexing.worker.uploads import Budget, TakenNames, fold_case, unpack
 from search_app.errors import SearchAppError
+from search_app.queue.staging import UploadError, printable, safe_name, sync_folder
 from search_app.settings import JobSettings, Settings, check_collection_name
 
 JOURNAL = "journal.json"
@@ -28,8 +29,8 @@ _UNPACKED, _EARLIER, _NEXT = "unpacked", "earlier", "next"
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """A file of an upload: `name` in the library, `staged` below the upload's own folder."""
+class JournalFile:
+    """An uploaded file: `name` is its path in the library, `staged` its path below the upload's folder."""
 
     name: str
     staged: str
@@ -37,15 +38,15 @@ class Placed:
 
 @dataclass(slots=True)
 class Journal:
-    """What becomes of an upload's files; a reason for each that is not taken."""
+    """The files of an upload to be indexed, and the reasons for those that are not."""
 
-    files: list[Placed] = field(default_factory=list)
+    files: list[JournalFile] = field(default_factory=list)
     problems: list[Skip] = field(default_factory=list)
     skips: list[Skip] = field(default_factory=list)
 
 
 class Library:
-    """The originals of one collection's uploads; a document's source is its file's name in here."""
+    """The uploaded files of a collection. A document's source is its file's path below `folder`."""
 
     def __init__(self, settings: Settings, collection: str) -> None:
         self._root = Path(os.path.abspath(settings.jobs_folder / "library"))
@@ -89,11 +90,11 @@ class Library:
     def path(self, name: str) -> Path:
         return self.folder / name
 
-    def holds(self, path: str) -> bool:
+    def contains(self, path: str) -> bool:
         return path.startswith(f"{self.folder}{os.sep}")
 
-    def obstacle(self, name: str) -> str | None:
-        """Why no file can be put there. Links are not followed."""
+    def conflict(self, name: str) -> str | None:
+        """Why no file can have this name here, or None. Links are not followed."""
         place = self.folder
         *parents, _ = name.split("/")
         for part in parents:
@@ -104,26 +105,27 @@ class Library:
         kind = _kind(self.folder / name)
         if kind is None or stat.S_ISREG(kind):
             return None
-        return "it is a folder in this collection, not a file" if stat.S_ISDIR(kind) else "a link is in its place"
+        return "it is a folder in this collection, not a file" if stat.S_ISDIR(kind) else "a link has this name"
 
-    def owners(self, sidecar: str) -> list[str]:
-        """Names of the files, there or not, that the metadata could belong to."""
+    def documents_of(self, sidecar: str) -> list[str]:
+        """Paths that a metadata file may belong to, whether they exist or not."""
         stem = sidecar.removesuffix(SIDECAR)
         return [stem, *(stem + ending for ending in FORMATS)]
 
     def remove(self, paths: Sequence[str]) -> None:
-        """Files and their metadata; folders that are empty then go with them."""
+        """Delete files, their metadata files, and folders that are then empty."""
         for path in map(Path, paths):
             for victim in (path, Path(f"{path}{SIDECAR}")):
                 with _disk(victim):
                     victim.unlink(missing_ok=True)
             sidecar = path.with_suffix(SIDECAR)
-            if not any(os.path.exists(owner) for owner in self.owners(str(sidecar))):
+            if not any(os.path.exists(owner) for owner in self.documents_of(str(sidecar))):
                 with _disk(sidecar):
                     sidecar.unlink(missing_ok=True)
-            self.prune(path.parent)
+            self.remove_empty(path.parent)
 
-    def prune(self, folder: Path) -> None:
+    def remove_empty(self, folder: Path) -> None:
+        """Delete the folder and its parents up to the library, as long as they are empty."""
         while folder != self.folder and folder.is_relative_to(self.folder):
             try:
                 folder.rmdir()
@@ -133,62 +135,61 @@ class Library:
 
 
 class Upload:
-    """One job's files. `prepare`, `put`, then `settle`; from the start again after a kill, with the same outcome."""
+    """The files of a job: `prepare`, `place`, index, `complete`. After a kill, repeat them: the result is the same."""
 
     def __init__(self, folder: Path, library: Library) -> None:
         self._folder = folder
         self._library = library
         self.journal = Journal()
 
-    def is_unsettled(self) -> bool:
+    def has_journal(self) -> bool:
         return (self._folder / JOURNAL).exists()
 
     def prepare(self, files: Sequence[Mapping[str, Any]], limits: JobSettings) -> None:
-        """Decides what becomes of each file, and keeps the earlier versions. The library is not touched yet."""
-        if self.is_unsettled():
-            self.resume()
+        """Check and unpack the files, back up earlier versions, write the journal. The library is not changed yet."""
+        if self.has_journal():
+            self.load_journal()
             return
         with _disk(self._folder):
             for name in (_UNPACKED, _EARLIER, _NEXT):
                 shutil.rmtree(self._folder / name, ignore_errors=True)
-            self.journal = self._sorted(files, limits)
+            self.journal = self._check(files, limits)
             (self._folder / _EARLIER).mkdir(parents=True)
             for number, file in enumerate(self.journal.files):
-                if (there := self._library.path(file.name)).exists():
-                    _copy(there, self._earlier(number))
-            _sync_folder(self._folder / _EARLIER)
-        write_journal(self._folder / JOURNAL, asdict(self.journal))
+                if (earlier := self._library.path(file.name)).exists():
+                    _copy(earlier, self._earlier(number))
+            sync_folder(self._folder / _EARLIER)
+        write_json(self._folder / JOURNAL, asdict(self.journal))
 
-    def resume(self) -> None:
-        """Reads the journal."""
+    def load_journal(self) -> None:
         with _disk(self._folder):
             found = json.loads((self._folder / JOURNAL).read_bytes())
         self.journal = Journal(
-            [Placed(**file) for file in found["files"]],
+            [JournalFile(**file) for file in found["files"]],
             [Skip(**problem) for problem in found["problems"]],
             [Skip(**skip) for skip in found["skips"]],
         )
 
-    def put(self) -> list[Path]:
-        """Puts the files into the library; returns those that are to be indexed."""
+    def place(self) -> list[Path]:
+        """Put the files into the library; returns the paths to index."""
         for file in self.journal.files:
             self._place(self._folder / file.staged, self._library.path(file.name))
         self._sync()
         return self.indexed_paths()
 
     def indexed_paths(self) -> list[Path]:
-        """The files, and those that are in the library already where only their metadata is new."""
+        """The files, and earlier files of the library that get new metadata."""
         paths: dict[Path, None] = {}
         for file in self.journal.files:
             if file.name.endswith(SIDECAR):
-                owners = map(self._library.path, self._library.owners(file.name))
+                owners = map(self._library.path, self._library.documents_of(file.name))
                 paths.update((owner, None) for owner in owners if owner.is_file())
             paths[self._library.path(file.name)] = None
         return list(paths)
 
-    def settle(self, is_indexed: Callable[[Path], bool]) -> None:
-        """Of what the index does not hold as it is now, the earlier version comes back, if there was one."""
-        indexed = [self._is_kept(self._library.path(file.name), is_indexed) for file in self.journal.files]
+    def complete(self, is_indexed: Callable[[Path], bool]) -> None:
+        """Remove files that were not indexed, restore their earlier versions, and delete the journal."""
+        indexed = [self._keeps(self._library.path(file.name), is_indexed) for file in self.journal.files]
         for number, (file, stays) in enumerate(zip(self.journal.files, indexed, strict=True)):
             path = self._library.path(file.name)
             if stays:
@@ -198,91 +199,99 @@ class Upload:
             else:
                 with _disk(path):
                     path.unlink(missing_ok=True)
-                self._library.prune(path.parent)
+                self._library.remove_empty(path.parent)
         self._sync()
         with _disk(self._folder):
             (self._folder / JOURNAL).unlink()
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
 
     def discard(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _is_kept(self, path: Path, is_indexed: Callable[[Path], bool]) -> bool:
+    def _keeps(self, path: Path, is_indexed: Callable[[Path], bool]) -> bool:
         if not path.name.endswith(SIDECAR):
             return is_indexed(path)
-        return any(is_indexed(Path(owner)) for owner in self._library.owners(str(path)))
+        return any(is_indexed(Path(owner)) for owner in self._library.documents_of(str(path)))
 
-    def _sorted(self, files: Sequence[Mapping[str, Any]], limits: JobSettings) -> Journal:
+    def _check(self, files: Sequence[Mapping[str, Any]], limits: JobSettings) -> Journal:
         journal = Journal()
-        taken = Names()
-        room = Room(limits.max_files, limits.max_unpacked_mb << 20, limits.max_ratio)
+        taken = TakenNames()
+        budget = Budget(limits.max_files, limits.max_unpacked_mb << 20, limits.max_ratio)
         for number, file in enumerate(files):
             given = str(file["name"])
             try:
-                name = checked_name(given)
+                name = safe_name(given)
                 stored = self._folder / str(file["stored"])
                 if stored.parent != self._folder or not stored.is_file() or stored.is_symlink():
-                    raise Refused("what was uploaded is gone")
-                if folded(name).endswith(".zip"):
+                    raise UploadError("the uploaded file is missing")
+                if fold_case(name).endswith(".zip"):
                     unpacked = unpack(
-                        stored, self._folder / _UNPACKED / str(number), room=room, taken=taken, left_out=_left_out
+                        stored,
+                        self._folder / _UNPACKED / str(number),
+                        budget=budget,
+                        taken=taken,
+                        skip_reason=_skip_reason,
                     )
-                    journal.skips += [Skip(f"{name}: {shown(skip.source)}", skip.reason) for skip in unpacked.skipped]
+                    journal.skips += [
+                        Skip(f"{name}: {printable(skip.source)}", skip.reason) for skip in unpacked.skipped
+                    ]
                     found = [(member.name, member.path) for member in unpacked.members]
-                elif reason := _left_out(name):
+                elif reason := _skip_reason(name):
                     journal.skips.append(Skip(name, reason))
                     continue
                 else:
                     taken.take(name)
                     found = [(name, stored)]
-            except Refused as error:
-                journal.problems.append(Skip(shown(given), str(error)))
+            except UploadError as error:
+                journal.problems.append(Skip(printable(given), str(error)))
                 continue
             for name, path in found:
                 if not path.stat().st_size:
                     journal.skips.append(Skip(name, "empty file"))
-                elif reason := self._library.obstacle(name):
+                elif reason := self._library.conflict(name):
                     journal.problems.append(Skip(name, reason))
                 else:
-                    journal.files.append(Placed(name, path.relative_to(self._folder).as_posix()))
+                    journal.files.append(JournalFile(name, path.relative_to(self._folder).as_posix()))
         return journal
 
     def _earlier(self, number: int) -> Path:
         return self._folder / _EARLIER / str(number)
 
     def _place(self, source: Path, target: Path) -> None:
-        """Whole or not at all; `source` stays for whoever has to do it again."""
-        if reason := self._library.obstacle(target.relative_to(self._library.folder).as_posix()):
-            raise SearchAppError(f"{target}: {reason}", hint="see who else writes into the library, then upload again")
+        """Atomic; `source` stays, so that it can be repeated."""
+        if reason := self._library.conflict(target.relative_to(self._library.folder).as_posix()):
+            raise SearchAppError(
+                f"{target}: {reason}", hint="make sure that nothing else writes to this folder, then upload again"
+            )
         with _disk(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            following = self._folder / _NEXT
-            following.unlink(missing_ok=True)
-            _copy(source, following)
-            os.replace(following, target)
+            temporary = self._folder / _NEXT
+            temporary.unlink(missing_ok=True)
+            _copy(source, temporary)
+            os.replace(temporary, target)
 
     def _sync(self) -> None:
         for folder in {self._library.path(file.name).parent for file in self.journal.files}:
             if folder.is_dir():
                 with _disk(folder):
-                    _sync_folder(folder)
+                    sync_folder(folder)
 
 
-def _left_out(name: str) -> str | None:
-    """Why such a file is not indexed, by its name alone."""
+def _skip_reason(name: str) -> str | None:
+    """Why a file of this name is not indexed, or None."""
     parts = name.split("/")
     if "__MACOSX" in parts:
-        return "what macOS notes beside a file"
+        return "metadata of macOS"
     if any(part.startswith(".") for part in parts):
         return "hidden file"
     ending = os.path.splitext(name)[1].lower()
     if name.endswith(SIDECAR) or ending in FORMATS:
         return None
-    return f"unknown type {ending}" if ending else "unknown type: its name has no ending"
+    return f"unknown type {ending}" if ending else "unknown type: no file extension"
 
 
 def _copy(source: Path, target: Path) -> None:
-    """A second name of the same file, or a copy where the file system has no such thing."""
+    """A hard link, or a copy if the file system has no links."""
     try:
         os.link(source, target)
     except OSError:
@@ -292,25 +301,17 @@ def _copy(source: Path, target: Path) -> None:
             os.fsync(writing.fileno())
 
 
-def write_journal(path: Path, value: object) -> None:
-    """On the disk, whole, when it returns."""
-    following = path.with_name(f"{path.name}.new")
+def write_json(path: Path, value: object) -> None:
+    """Atomic; on disk when it returns."""
+    temporary = path.with_name(f"{path.name}.new")
     with _disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with following.open("w", encoding="utf-8") as file:
+        with temporary.open("w", encoding="utf-8") as file:
             json.dump(value, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(following, path)
-        _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        os.replace(temporary, path)
+        sync_folder(path.parent)
 
 
 def _kind(path: Path) -> int | None:
@@ -327,5 +328,5 @@ def _disk(path: Path) -> Iterator[None]:
     except OSError as error:
         place = error.filename or path
         raise SearchAppError(
-            f"{place}: {error.strerror or error}", hint="make room or give permission there, then upload again"
+            f"{place}: {error.strerror or error}", hint="free some space or grant access there, then upload again"
         ) from error

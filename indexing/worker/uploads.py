@@ -1,4 +1,4 @@
-"""What comes in an upload: names that may lead anywhere, and zip files that may hold anything."""
+"""Untrusted uploads: names and zip files are checked before a file is written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import datetime as dt
 import errno
 import io
 import os
-import re
 import shutil
 import stat
 import struct
@@ -20,26 +19,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from indexing.sources import Skip
+from search_app.queue.staging import UploadError, printable, safe_name
 
-_PART_BYTES, _NAME_BYTES = 255, 1024
-_UNSAFE = {"Cc", "Cs", "Zl", "Zp"}
-"""Unicode categories: control characters, lone surrogates, separators of lines and paragraphs."""
 _BLOCK = 1 << 20
-_HARMLESS = 1 << 20
-"""Bytes up to which the ratio does not matter: a small table of zeros is no bomb."""
+_MIN_RATIO_BYTES = 1 << 20
+"""The ratio is checked above this size only: a small table of zeros is harmless."""
 _DIRECTORY_BYTES = 1024
-"""What a zip's list of members may take for each file that is allowed; all of it is read into memory."""
+"""Limit of a zip's central directory per allowed file; zipfile reads all of it into memory."""
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-"""The others unpack into as much memory as the file asks for."""
-
-
-class Refused(Exception):
-    """Why a file of an upload is not taken, in words."""
+"""Other methods allocate as much memory as the file asks for."""
 
 
 @dataclass(slots=True)
-class Room:
-    """How much zip files may still unpack: files, bytes, and how many times its packed size one member may take."""
+class Budget:
+    """What zip files may still unpack: files, bytes; and the largest ratio of a member's size to its packed size."""
 
     files: int
     bytes: int
@@ -48,7 +41,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An unpacked file: `name` is checked, `path` has nothing to do with it."""
+    """An unpacked file: its checked `name`, and the unrelated `path` of its content."""
 
     name: str
     path: Path
@@ -56,41 +49,19 @@ class Member:
 
 @dataclass(slots=True)
 class Unpacked:
-    """The files of a zip, and those that were skipped."""
+    """The unpacked members of a zip file, and those that were skipped."""
 
     members: list[Member] = field(default_factory=list)
     skipped: list[Skip] = field(default_factory=list)
 
 
-def checked_name(name: str) -> str:
-    """NFC, with "/" between parts, below whatever folder it is put into. Raises Refused."""
-    name = unicodedata.normalize("NFC", name).replace("\\", "/")
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if any(unicodedata.category(character) in _UNSAFE for character in name):
-        raise Refused("its name holds control characters")
-    if name.startswith("/") or (parts and re.match("[A-Za-z]:", parts[0])):
-        raise Refused("its name is absolute; names must be relative")
-    if ".." in parts:
-        raise Refused('its name leads out of its folder by ".."')
-    if not parts:
-        raise Refused("it has no name")
-    if any(len(part.encode()) > _PART_BYTES for part in parts) or len(name.encode()) > _NAME_BYTES:
-        raise Refused(f"its name is too long: {_PART_BYTES} bytes a part, {_NAME_BYTES} in all")
-    return "/".join(parts)
-
-
-def shown(name: str) -> str:
-    """A name as it can be printed."""
-    return name if name.isprintable() else ascii(name)[1:-1]
-
-
-def folded(name: str) -> str:
-    """The same for names that differ in case alone, which some file systems take for one."""
+def fold_case(name: str) -> str:
+    """The name without case, which some file systems ignore."""
     return unicodedata.normalize("NFC", name.casefold())
 
 
-class Names:
-    """Names that are taken; refuses a second one, one that differs in case alone, and a file that is a folder."""
+class TakenNames:
+    """File names of an upload. Repeated names, ignoring case, and files named like a folder are refused."""
 
     def __init__(self) -> None:
         self._files: set[str] = set()
@@ -98,132 +69,135 @@ class Names:
 
     def take(self, name: str) -> None:
         self.check(name)
-        name = folded(name)
+        name = fold_case(name)
         self._files.add(name)
         self._folders.update(_parents(name))
 
     def check(self, name: str) -> None:
-        name = folded(name)
+        name = fold_case(name)
         if name in self._files:
-            raise Refused("its name is there twice, or another differs from it in case alone")
+            raise UploadError("another file has the same name, ignoring case")
         if name in self._folders or any(parent in self._files for parent in _parents(name)):
-            raise Refused("a file and a folder have the same name")
+            raise UploadError("a file and a folder have the same name")
 
 
-def unpack(archive: Path, folder: Path, *, room: Room, taken: Names, left_out: Callable[[str], str | None]) -> Unpacked:
-    """All members but those that `left_out` gives a reason for, into the new `folder`; Refused leaves nothing there.
+def unpack(
+    archive: Path, folder: Path, *, budget: Budget, taken: TakenNames, skip_reason: Callable[[str], str | None]
+) -> Unpacked:
+    """Unpack the members without a `skip_reason` into the new `folder`.
 
-    Sizes are counted while they are unpacked: what the zip says of itself is not believed.
+    Sizes are counted while unpacking; those in the zip's directory are not trusted. Raises UploadError, and then leaves
+    no file.
     """
     folder.mkdir(parents=True)
     try:
-        with _sound(), _Bounded(archive, room) as stream, zipfile.ZipFile(stream) as bundle:
-            wanted, unpacked = _select(bundle.infolist(), left_out)
+        with _zip_errors(), _BoundedReader(archive, budget) as stream, zipfile.ZipFile(stream) as bundle:
+            wanted, unpacked = _select(bundle.infolist(), skip_reason)
             for _, name in wanted:
-                with _of_member(name):
+                with _naming(name):
                     taken.check(name)
-            if len(wanted) > room.files:
-                raise Refused(f"it holds {len(wanted)} files, {room.files} more may come with this upload")
+            if len(wanted) > budget.files:
+                raise UploadError(f"it has {len(wanted)} files; this upload may have {budget.files} more")
             if sum(info.compress_size for info, _ in wanted) > archive.stat().st_size:
-                raise Refused("its members overlap")
-            left = room.bytes
+                raise UploadError("its members overlap")
+            left = budget.bytes
             for number, (info, name) in enumerate(wanted):
                 path = folder / str(number)
-                with _of_member(name):
-                    left -= _write(bundle, info, path, left=left, room=room)
+                with _naming(name):
+                    left -= _write(bundle, info, path, left=left, budget=budget)
                 unpacked.members.append(Member(name, path))
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     for member in unpacked.members:
         taken.take(member.name)
-    room.files -= len(unpacked.members)
-    room.bytes = left
+    budget.files -= len(unpacked.members)
+    budget.bytes = left
     return unpacked
 
 
 def _select(
-    infos: Sequence[zipfile.ZipInfo], left_out: Callable[[str], str | None]
+    infos: Sequence[zipfile.ZipInfo], skip_reason: Callable[[str], str | None]
 ) -> tuple[list[tuple[zipfile.ZipInfo, str]], Unpacked]:
-    """What is to be unpacked; every member is looked at, also those that are not wanted."""
-    wanted: list[tuple[zipfile.ZipInfo, str]] = []
+    """The members to unpack. Every member is checked, those to skip too."""
+    selected: list[tuple[zipfile.ZipInfo, str]] = []
     result = Unpacked()
-    names = Names()
+    names = TakenNames()
     for info in infos:
-        with _of_member(info.orig_filename):
+        with _naming(info.orig_filename):
             is_folder = info.orig_filename.endswith(("/", "\\"))
             if is_folder and not info.orig_filename.strip("./\\"):
                 continue
-            name = checked_name(info.orig_filename)
+            name = safe_name(info.orig_filename)
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise Refused("it is a link" if kind == stat.S_IFLNK else "it is no regular file")
+                raise UploadError("it is a link" if kind == stat.S_IFLNK else "it is not a regular file")
             if is_folder or kind == stat.S_IFDIR:
                 continue
             names.take(name)
-            if reason := left_out(name):
+            if reason := skip_reason(name):
                 result.skipped.append(Skip(name, reason))
                 continue
             if info.flag_bits & 0x1:
-                raise Refused("it is encrypted")
+                raise UploadError("it is encrypted")
             if info.compress_type not in _METHODS:
-                raise Refused("it is packed by a method other than deflate")
-            wanted.append((info, name))
-    return wanted, result
+                raise UploadError("its compression method is not deflate")
+            selected.append((info, name))
+    return selected, result
 
 
-def _write(bundle: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, *, left: int, room: Room) -> int:
-    """Bytes that it took."""
+def _write(bundle: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, *, left: int, budget: Budget) -> int:
+    """Returns the number of bytes written."""
     written = 0
     with bundle.open(info) as packed, path.open("xb") as file:
         while block := packed.read(_BLOCK):
             written += len(block)
-            if written > _HARMLESS and written > room.ratio * max(1, info.compress_size):
-                raise Refused(f"it unpacks to more than {room.ratio} times its size, as a zip bomb does")
+            if written > _MIN_RATIO_BYTES and written > budget.ratio * max(1, info.compress_size):
+                raise UploadError(f"it unpacks to more than {budget.ratio} times its size, like a zip bomb")
             if written > left:
-                raise Refused(f"with it the upload unpacks to more than {room.bytes >> 20} MiB that are left to it")
+                raise UploadError(f"the upload unpacks to more than the {budget.bytes >> 20} MiB left")
             file.write(block)
         file.flush()
         os.fsync(file.fileno())
-    with contextlib.suppress(ValueError, OverflowError):  # no such date
+    with contextlib.suppress(ValueError, OverflowError):  # not a valid date
         modified = dt.datetime(*info.date_time).timestamp()
         os.utime(path, (modified, modified))
     return written
 
 
-class _Bounded(io.FileIO):
-    """Refuses to read a list of members that would not fit into memory as objects: zipfile reads it in one go."""
+class _BoundedReader(io.FileIO):
+    """Refuses to read a central directory that is too large for memory; zipfile reads it at once."""
 
-    def __init__(self, path: Path, room: Room) -> None:
+    def __init__(self, path: Path, budget: Budget) -> None:
         super().__init__(path, "rb")
-        self._most = max(_BLOCK, _DIRECTORY_BYTES * room.files)
+        self._limit = max(_BLOCK, _DIRECTORY_BYTES * budget.files)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > self._most:
-            raise Refused("its list of members is too long")
+        if size is not None and size > self._limit:
+            raise UploadError("its central directory is too large")
         return super().read(size) or b""
 
 
 @contextmanager
-def _sound() -> Iterator[None]:
-    """What zipfile says of damage, as Refused."""
+def _zip_errors() -> Iterator[None]:
+    """UploadError for the errors of zipfile."""
     try:
         yield
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a place before the beginning of the file
+        if error.errno != errno.EINVAL:  # seek to a negative offset
             raise
-        raise Refused("it is not a sound zip file") from error
+        raise UploadError("the zip file is damaged") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, ValueError, RuntimeError) as error:
-        raise Refused(f"it is not a sound zip file: {error}" if str(error) else "it is not a sound zip file") from error
+        raise UploadError(f"the zip file is damaged: {error}" if str(error) else "the zip file is damaged") from error
 
 
 @contextmanager
-def _of_member(name: str) -> Iterator[None]:
+def _naming(name: str) -> Iterator[None]:
     try:
-        with _sound():
+        with _zip_errors():
             yield
-    except Refused as error:
-        raise Refused(f"{shown(name)}: {error}") from error
+    except UploadError as error:
+        raise UploadError(f"{printable(name)}: {error}") from error
 
 
 def _parents(name: str) -> list[str]:

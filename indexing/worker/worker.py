@@ -1,4 +1,4 @@
-"""Runs the jobs of the queue, one after the other: leases, does, reports, and survives what a job brings with it."""
+"""The worker: leases jobs from the queue, runs them one at a time and stores their results."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ from indexing.worker.lease import Cancelled, JobLease, Stopped
 from indexing.worker.library import Library, Upload
 from search_app.errors import IndexBusy, QueueUnavailable, SearchAppError
 from search_app.protocols import Encoder
-from search_app.queue import queue as jobs
-from search_app.queue.queue import Job, JobQueue, JobState, LeaseLost
+from search_app.queue.jobs import MAX_REPORTED, Job, JobState, LeaseLost, WorkerIdentity
+from search_app.queue.queue import JobQueue
+from search_app.queue.schedules import Schedules
+from search_app.queue.staging import remove_stale_staging
 from search_app.settings import Settings
 
 _IDLE_SECONDS = 0.5
-_PATIENCE_SECONDS = 4.0
-"""What a batch may take after a signal to end before it is cut off; containers are killed after ten."""
-_FAULT_SECONDS = 2.0
-_TIDY_SECONDS = 60.0
-_STOPPED = "its worker was stopped"
+_GRACE_SECONDS = 4.0
+"""For the current batch after SIGTERM. Docker kills a container after 10 seconds."""
+_RETRY_SECONDS = 2.0
+_CLEANUP_SECONDS = 60.0
+_STOPPED = "its worker stopped"
 
 _log = logging.getLogger(__name__)
 
 
 class Worker:
-    """`run` returns when `stop` was called, or once there is nothing left to do. `say` is told of each job."""
+    """Runs jobs until `stop`, or with `once` until no job is left. `echo` gets a line at each job's start and end."""
 
     def __init__(
         self,
@@ -41,23 +43,23 @@ class Worker:
         queue: JobQueue,
         *,
         load_encoder: Callable[[Settings], Encoder],
-        say: Callable[[str], None] = lambda line: None,
+        echo: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._settings = settings
         self._queue = queue
-        self._say = say
-        self._kinds = JobHandlers(settings, queue.staging, load_encoder)
+        self._echo = echo
+        self._handlers = JobHandlers(settings, queue.staging, load_encoder)
         self._running: JobLease | None = None
-        self._identity = jobs.Worker.this_process()
+        self._identity = WorkerIdentity.of_this_process()
         self._stopping = threading.Event()
-        self._tidied = 0.0
+        self._cleaned = 0.0
 
     def stop(self) -> None:
-        """The job that runs is given back with the next batch."""
+        """Stop after the current batch. Its job goes back to the queue."""
         self._stopping.set()
 
-    def cut_off(self) -> None:
-        """Gives the job back and ends this process in the middle of it, as a kill may do at any time."""
+    def exit_now(self) -> None:
+        """Release the job and end this process without waiting for the batch."""
         running = self._running
         if running is not None:
             with contextlib.suppress(SearchAppError):
@@ -69,15 +71,15 @@ class Worker:
         while not self._stopping.is_set():
             try:
                 if time.monotonic() - seen >= self._settings.jobs.lease_seconds / 3 or not seen:
-                    self._queue.seen(self._identity)
+                    self._queue.heartbeat(self._identity)
                     seen = time.monotonic()
-                self._queue.enqueue_due()
+                Schedules(self._queue).enqueue_due()
                 leased = self._queue.lease(self._identity)
-                if leased is not None or time.monotonic() - self._tidied >= _TIDY_SECONDS:
-                    self._tidy()
+                if leased is not None or time.monotonic() - self._cleaned >= _CLEANUP_SECONDS:
+                    self._clean_up()
             except SearchAppError as error:
-                _log.error("the queue cannot be used: %s", error)
-                self._stopping.wait(_FAULT_SECONDS)
+                _log.error("queue unavailable: %s", error)
+                self._stopping.wait(_RETRY_SECONDS)
                 continue
             if leased is not None:
                 self._work(leased)
@@ -86,22 +88,21 @@ class Worker:
             else:
                 self._stopping.wait(_IDLE_SECONDS)
         with contextlib.suppress(QueueUnavailable):
-            self._queue.left(self._identity)
+            self._queue.remove_worker(self._identity)
 
     def _is_empty(self) -> bool:
         try:
-            states = self._queue.states()
+            states = self._queue.count_by_state()
         except QueueUnavailable:
             return False
         return not states[JobState.QUEUED] and not states[JobState.RUNNING]
 
     def _work(self, leased: Job) -> None:
         began = time.monotonic()
-        self._say(f"{leased.id} started: {leased.title}, collection '{leased.collection}'")
+        self._echo(f"{leased.id} started: {leased.title}, collection '{leased.collection}'")
         lease = JobLease(self._queue, self._identity, leased, self._settings.jobs.lease_seconds, self._stopping)
         self._running = lease
-        change = self._run(lease)
-        ended = self._persist(leased, change)
+        ended = self._persist(leased, self._run(lease))
         self._running = None
         if ended is None:
             return
@@ -111,27 +112,27 @@ class Worker:
             "job=%s collection=%s kind=%s state=%s seconds=%.1f",
             ended.id, ended.collection, ended.kind, ended.state, time.monotonic() - began,
         )  # fmt: skip
-        self._say(_in_words(ended))
+        self._echo(_summary(ended))
 
     def _run(self, lease: JobLease) -> Callable[[], Job]:
-        """Does the job; what is then to be said to the queue."""
+        """Run the job. Returns the change that stores its end in the queue."""
         queue, leased = self._queue, lease.job
         error: SearchAppError
         try:
             with lease:
-                outcome = self._kinds.do(lease)
+                outcome = self._handlers.run(lease)
             return lambda: queue.finish(
                 leased,
                 JobState.FAILED if outcome.error else JobState.DONE,
                 result=outcome.counts,
-                problems=[asdict(problem) for problem in outcome.problems[: jobs.LISTED]],
-                skips=[asdict(skip) for skip in outcome.skips[: jobs.LISTED]],
-                warnings=[f"{warning.source}: {warning.reason}" for warning in outcome.warnings[: jobs.LISTED]],
+                problems=[asdict(problem) for problem in outcome.problems[:MAX_REPORTED]],
+                skips=[asdict(skip) for skip in outcome.skips[:MAX_REPORTED]],
+                warnings=[f"{warning.source}: {warning.reason}" for warning in outcome.warnings[:MAX_REPORTED]],
                 error=outcome.error.message if outcome.error else None,
                 hint=outcome.error.hint if outcome.error else None,
             )
         except LeaseLost:
-            return lambda: queue.renew(leased)  # which says so again
+            return lambda: queue.renew(leased)  # raises LeaseLost again
         except Cancelled:
             return lambda: queue.finish(leased, JobState.CANCELLED)
         except Stopped:
@@ -143,26 +144,26 @@ class Worker:
             error = known
         except Exception as unknown:
             _log.exception("job=%s failed", leased.id)
-            error = SearchAppError(f"{type(unknown).__name__}: {unknown}", hint="see the worker's log for the place")
+            error = SearchAppError(f"{type(unknown).__name__}: {unknown}", hint="see the traceback in the worker's log")
         return lambda: queue.finish(leased, JobState.FAILED, error=error.message, hint=error.hint)
 
     def _persist(self, leased: Job, change: Callable[[], Job]) -> Job | None:
-        """Tries until it stands in the queue; None where another worker has the job or this one must end."""
+        """Retry until the change is stored. None if another worker has the job, or this one has to stop."""
         while True:
             try:
                 return change()
             except LeaseLost:
-                _log.warning("job=%s lease was lost", leased.id)
-                self._say(f"{leased.id} is another worker's by now")
+                _log.warning("job=%s lost its lease", leased.id)
+                self._echo(f"{leased.id} was taken over by another worker")
                 return None
             except QueueUnavailable as error:
-                _log.error("job=%s its end cannot be stored: %s", leased.id, error)
-                if self._stopping.wait(_FAULT_SECONDS):
+                _log.error("job=%s cannot store its end: %s", leased.id, error)
+                if self._stopping.wait(_RETRY_SECONDS):
                     return None
 
-    def _tidy(self) -> None:
-        """Ends what the jobs of workers that died have left in library and staging."""
-        self._tidied = time.monotonic()
+    def _clean_up(self) -> None:
+        """Finish or undo the uploads of dead workers' jobs, and empty the staging folder."""
+        self._cleaned = time.monotonic()
         folders = sorted(self._queue.staging.iterdir()) if self._queue.staging.is_dir() else []
         for folder in folders:
             owner = self._queue.get(folder.name)
@@ -170,44 +171,44 @@ class Worker:
                 continue
             upload = Upload(folder, Library(self._settings, owner.collection))
             try:
-                if upload.is_unsettled():
-                    upload.resume()
-                    self._kinds.settle(upload, owner.collection)
+                if upload.has_journal():
+                    upload.load_journal()
+                    self._handlers.complete(upload, owner.collection)
             except Exception:
-                _log.exception("job=%s left files that cannot be put back now", owner.id)
+                _log.exception("job=%s cannot clean up its uploaded files", owner.id)
                 return
-        jobs.remove_stale_staging(self._queue)
+        remove_stale_staging(self._queue)
 
 
 @contextmanager
-def ended_by_signals(worker: Worker) -> Iterator[None]:
-    """SIGTERM and Ctrl-C end the batch and then the worker, a second Ctrl-C ends it at once. For the main thread."""
-    cut_off = threading.Timer(_PATIENCE_SECONDS, worker.cut_off)
-    cut_off.daemon = True
+def stopped_by_signals(worker: Worker) -> Iterator[None]:
+    """Stop the worker on SIGTERM or Ctrl-C, at once on a second Ctrl-C. Main thread only."""
+    timer = threading.Timer(_GRACE_SECONDS, worker.exit_now)
+    timer.daemon = True
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if not cut_off.is_alive():
+        if not timer.is_alive():
             worker.stop()
-            cut_off.start()
+            timer.start()
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        cut_off.cancel()
-        for number, handler in before.items():
+        timer.cancel()
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def _in_words(ended: Job) -> str:
+def _summary(ended: Job) -> str:
     if ended.state is JobState.QUEUED:
-        return f"{ended.id} goes back into the queue: {ended.stage}"
+        return f"{ended.id} goes back to the queue: {ended.stage}"
     counts = ended.result or {}
     shown = ("deleted", "added", "changed", "unchanged", "removed", "skipped", "failed")
     parts = [f"{counts[name]:g} {name}" for name in shown if counts.get(name)]
     if counts.get("seconds"):
         parts.append(f"in {counts['seconds']:.1f} s")
-    said = f"{ended.id} {ended.state}" + (f": {', '.join(parts)}" if parts else "")
-    return f"{said}; {ended.error}" if ended.error else said
+    line = f"{ended.id} {ended.state}" + (f": {', '.join(parts)}" if parts else "")
+    return f"{line}; {ended.error}" if ended.error else line

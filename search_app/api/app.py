@@ -37,7 +37,7 @@ SHUTDOWN_SECONDS = 10
 
 def create_app(service: Service, settings: Settings) -> FastAPI:
     """The application; it closes `service` when it stops."""
-    queue = JobQueue.of(settings)
+    queue = JobQueue.from_settings(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -11,7 +11,8 @@ from search_app.api.names import CollectionName
 from search_app.api.schemas import CollectionOut, CollectionsResponse, ErrorResponse, JobOut, RenameRequest
 from search_app.api.service import Stores
 from search_app.errors import IndexNotFound, InvalidQuery, SearchAppError
-from search_app.queue.queue import Job, JobKind, JobQueue
+from search_app.queue.jobs import Job, JobKind
+from search_app.queue.queue import JobQueue
 
 
 def collection_routes(stores: Stores, queue: JobQueue) -> APIRouter:
@@ -33,13 +34,13 @@ def collection_routes(stores: Stores, queue: JobQueue) -> APIRouter:
         _require(stores, name)
         if body.name in stores.collections():
             raise InvalidQuery(f"collection '{body.name}' already exists", hint="choose another name", field="name")
-        return _queued(queue.add(name, JobKind.RENAME, {"name": body.name}), response)
+        return _queued(queue.enqueue(name, JobKind.RENAME, {"name": body.name}), response)
 
     @router.delete("/{name}", **changes)
     def drop(name: CollectionName, response: Response) -> JobOut:
         """Queues a job that deletes the collection with its uploaded files and schedules."""
         _require(stores, name)
-        return _queued(queue.add(name, JobKind.DROP, {}), response)
+        return _queued(queue.enqueue(name, JobKind.DROP, {}), response)
 
     return router
 

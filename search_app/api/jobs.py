@@ -26,7 +26,9 @@ from search_app.api.schemas import (
 from search_app.api.search import as_filter
 from search_app.api.uploads import FIELD, is_form, receive
 from search_app.errors import InvalidQuery
-from search_app.queue.queue import Job, JobKind, JobQueue, new_id
+from search_app.queue.jobs import Job, JobKind, new_id
+from search_app.queue.queue import JobQueue
+from search_app.queue.schedules import Schedules
 from search_app.settings import JobSettings
 from search_app.stores.filters import check
 
@@ -83,7 +85,7 @@ def job_routes(queue: JobQueue, settings: JobSettings) -> APIRouter:
         return JobsResponse(
             jobs=[JobOut.of(job) for job in queue.list(name, limit=limit, offset=offset)],
             total=queue.count(name),
-            workers=len(queue.workers()),
+            workers=len(queue.live_workers()),
         )
 
     @router.get("/collections/{name}/jobs/{job_id}", responses={404: {"model": ErrorResponse}})
@@ -105,15 +107,15 @@ def job_routes(queue: JobQueue, settings: JobSettings) -> APIRouter:
     @router.get("/collections/{name}/schedules")
     def schedules(name: CollectionName) -> SchedulesResponse:
         """Lists the folders that are indexed repeatedly."""
-        return SchedulesResponse(schedules=[ScheduleOut.of(schedule) for schedule in queue.schedules(name)])
+        return SchedulesResponse(schedules=[ScheduleOut.of(schedule) for schedule in Schedules(queue).list(name)])
 
     @router.delete(
         "/collections/{name}/schedules/{schedule_id}", status_code=204, responses={404: {"model": ErrorResponse}}
     )
     def unschedule(name: CollectionName, schedule_id: ScheduleId) -> None:
         """Removes a schedule; its queued jobs and indexed documents stay."""
-        mine = any(schedule.id == schedule_id for schedule in queue.schedules(name))
-        if not mine or not queue.unschedule(schedule_id):
+        mine = any(schedule.id == schedule_id for schedule in Schedules(queue).list(name))
+        if not mine or not Schedules(queue).remove(schedule_id):
             raise HTTPException(404, f"no schedule {schedule_id} in collection '{name}'")
 
     @router.get("/folders")
@@ -136,7 +138,7 @@ async def _upload(queue: JobQueue, limits: JobSettings, collection: str, request
 
     def enqueue() -> Job:
         try:
-            return queue.add(collection, JobKind.UPLOAD, {"files": files}, job_id=job_id)
+            return queue.enqueue(collection, JobKind.UPLOAD, {"files": files}, job_id=job_id)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -158,15 +160,15 @@ def _parsed(content_type: str, body: bytes) -> JobRequest:
 
 def _add(queue: JobQueue, limits: JobSettings, collection: str, wanted: JobRequest) -> Job:
     if wanted.delete is not None and wanted.folder is None and wanted.every is None:
-        return queue.add(collection, JobKind.DELETE, _deletion(wanted.delete))
+        return queue.enqueue(collection, JobKind.DELETE, _deletion(wanted.delete))
     if wanted.folder is None or wanted.delete is not None:
         raise InvalidQuery(
             "a job needs either a folder or a delete", hint='send {"folder": NAME} or {"delete": {…}}', field="body"
         )
     _check_folder(wanted.folder, limits)
     if wanted.every is None:
-        return queue.add(collection, JobKind.FOLDER, {"folder": wanted.folder})
-    schedule = queue.schedule(collection, wanted.folder, wanted.every)
+        return queue.enqueue(collection, JobKind.FOLDER, {"folder": wanted.folder})
+    schedule = Schedules(queue).set(collection, wanted.folder, wanted.every)
     return _known(queue, collection, schedule.last_job)
 
 

@@ -114,9 +114,9 @@ class _Jobs(Collector):
         jobs, workers = self._families()
         with contextlib.suppress(SearchAppError):
             if self._queue.exists():
-                for state, count in self._queue.states().items():
+                for state, count in self._queue.count_by_state().items():
                     jobs.add_metric([state], count)
-                workers.add_metric([], len(self._queue.workers()))
+                workers.add_metric([], len(self._queue.live_workers()))
         yield from (jobs, workers)
 
     def _families(self) -> tuple[GaugeMetricFamily, GaugeMetricFamily]:

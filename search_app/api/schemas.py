@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
 
 from search_app.api.names import NewName
+from search_app.queue.jobs import Job, JobKind, JobState, Schedule
 from search_app.settings import LimitSettings
-from search_app.types import RESERVED_META, Answer, Document, Hit, JobKind, JobState, Meta, MetaValue, SearchResult
-
-if TYPE_CHECKING:
-    from search_app.queue.queue import Job, Schedule  # their library is not in the page's image
+from search_app.types import RESERVED_META, Answer, Document, Hit, Meta, MetaValue, SearchResult
 
 QUESTION = "What does the global statement do?"
 
@@ -392,7 +390,7 @@ class ScheduleOut(BaseModel):
         return cls(
             id=schedule.id,
             folder=schedule.folder,
-            every=schedule.every,
+            every=schedule.cron,
             next=_utc(schedule.next),
             last_job=schedule.last_job,
         )

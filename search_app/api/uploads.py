@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,12 +16,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from search_app.errors import InvalidQuery
-from search_app.queue.queue import unavailable
+from search_app.queue.database import unavailable
+from search_app.queue.staging import UploadError, printable, safe_name, sync_folder
 from search_app.settings import JobSettings
 
 FIELD = "files"
-_PART_BYTES, _NAME_BYTES = 255, 1024
-_UNSAFE = {"Cc", "Cs", "Zl", "Zp"}
 
 
 async def receive(request: Request, folder: Path, limits: JobSettings) -> list[dict[str, Any]]:
@@ -50,18 +47,13 @@ def is_form(content_type: str) -> bool:
 
 
 def check_name(name: str) -> str:
-    """The name as it was given, or InvalidQuery where no file below a folder can have it."""
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-    if any(unicodedata.category(character) in _UNSAFE for character in name):
-        raise _refused(name, "its name holds control characters")
-    if name.startswith(("/", "\\")) or (parts and re.match("[A-Za-z]:", parts[0])):
-        raise _refused(name, "its name is absolute; send names that are relative")
-    if ".." in parts:
-        raise _refused(name, 'its name leads out of its folder by ".."')
-    if not parts:
-        raise _refused(name, "it has no name")
-    if any(len(part.encode()) > _PART_BYTES for part in parts) or len(name.encode()) > _NAME_BYTES:
-        raise _refused(name, f"its name is too long: {_PART_BYTES} bytes a part, {_NAME_BYTES} in all")
+    """The name as given. Raises InvalidQuery if no file below a folder can have it."""
+    try:
+        safe_name(name)
+    except UploadError as error:
+        raise InvalidQuery(
+            f"'{printable(name)[:300]}': {error}", hint="rename the file, then send it again", field=FIELD
+        ) from error
     return name
 
 
@@ -109,11 +101,7 @@ class _Form:
             raise InvalidQuery("no files", hint=f"send them as '{FIELD}', one part for each file", field=FIELD)
         with self._storing():
             for folder in (self._folder, self._folder.parent):
-                descriptor = os.open(folder, os.O_RDONLY)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
+                sync_folder(folder)
         return self._files
 
     def discard(self) -> None:
@@ -179,11 +167,6 @@ def _readable() -> Iterator[None]:
         yield
     except FormParserError as error:
         raise InvalidQuery(f"the form cannot be read: {error}", hint="send it again", field=FIELD) from error
-
-
-def _refused(name: str, reason: str) -> InvalidQuery:
-    shown = name if name.isprintable() else ascii(name)[1:-1]
-    return InvalidQuery(f"'{shown[:300]}': {reason}", hint="name the file differently, then send it again", field=FIELD)
 
 
 def _text(raw: bytes) -> str:

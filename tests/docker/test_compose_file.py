@@ -23,7 +23,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from search_app.api.metrics import Metrics
 from search_app.observability import stage
-from search_app.queue.queue import JobQueue, Worker
+from search_app.queue.jobs import WorkerIdentity
+from search_app.queue.queue import JobQueue
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT.parent / "shared" / "docker" / "compose-spec.json"
@@ -265,12 +266,12 @@ class TestWorkerHealth:
 
         assert ended() == 1
         with closing(JobQueue(tmp_path)) as queue:
-            here = Worker.this_process()
-            queue.seen(replace(here, name="elsewhere-1-x"))
+            here = WorkerIdentity.of_this_process()
+            queue.heartbeat(replace(here, name="elsewhere-1-x"))
             assert ended() == 1
-            queue.seen(here)
+            queue.heartbeat(here)
             assert ended() == 0
-            queue.left(here)
+            queue.remove_worker(here)
             assert ended() == 1
 
 
@@ -346,7 +347,7 @@ class TestMonitoring:
                 return type("Store", (), {"generation": 1, "counts": lambda self: {"documents": 1, "passages": 1}})()
 
         with closing(JobQueue(tmp_path)) as queue:
-            queue.seen(Worker.this_process())
+            queue.heartbeat(WorkerIdentity.of_this_process())
             metrics = Metrics(Stores(), queue)
             metrics.count("/v1/collections/{name}/answer", 200, 0.1)
             with stage("retrieve"):

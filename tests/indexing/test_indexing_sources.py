@@ -42,7 +42,7 @@ def test_a_scan_finds_known_formats_in_order_and_gives_reasons_for_others(folder
     assert reasons(found) == {
         ".hidden.txt": "hidden file",
         "image.png": "unknown type .png",
-        "Makefile": "unknown type: its name has no ending",
+        "Makefile": "unknown type: no file extension",
         "empty.txt": "empty file",
     }
 

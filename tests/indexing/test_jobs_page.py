@@ -19,7 +19,8 @@ import documentation
 import httpx
 import pytest
 
-from search_app.queue.queue import JobQueue, JobState
+from search_app.queue.jobs import JobState
+from search_app.queue.queue import JobQueue
 from search_app.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +60,7 @@ class Machine:
     def until_done(self) -> None:
         def states() -> dict[JobState, int]:
             with closing(JobQueue(self.folder / "home" / "jobs")) as queue:
-                return queue.states() if queue.exists() else {}
+                return queue.count_by_state() if queue.exists() else {}
 
         deadline = time.monotonic() + 120
         while any(states().get(state) for state in (JobState.QUEUED, JobState.RUNNING)):

@@ -23,7 +23,8 @@ from fakes import HashEncoder
 from indexing import job
 from indexing.worker.library import Library
 from indexing.worker.worker import Worker
-from search_app.queue.queue import Job, JobKind, JobQueue, JobState, new_id
+from search_app.queue.jobs import Job, JobKind, JobState, new_id
+from search_app.queue.queue import JobQueue
 from search_app.settings import JobSettings, Settings
 from search_app.stores.catalog import open_catalog
 
@@ -45,7 +46,7 @@ def settings(tmp_path: Path, handbook: Path) -> Settings:
 
 @pytest.fixture
 def queue(settings: Settings) -> Iterator[JobQueue]:
-    with closing(JobQueue.of(settings)) as queue:
+    with closing(JobQueue.from_settings(settings)) as queue:
         yield queue
 
 
@@ -55,7 +56,7 @@ def worker(settings: Settings, queue: JobQueue, encoder: HashEncoder | None = No
 
 def run(settings: Settings, queue: JobQueue, encoder: HashEncoder | None = None) -> list[str]:
     lines: list[str] = []
-    worker(settings, queue, encoder, say=lines.append).run(once=True)
+    worker(settings, queue, encoder, echo=lines.append).run(once=True)
     return lines
 
 
@@ -69,15 +70,15 @@ def upload(queue: JobQueue, files: Mapping[str, bytes | Path], collection: str =
         stored = folder / str(number)
         stored.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
         request.append({"name": name, "stored": str(number), "size": stored.stat().st_size})
-    return queue.add(collection, JobKind.UPLOAD, {"files": request}, job_id=identity).id
+    return queue.enqueue(collection, JobKind.UPLOAD, {"files": request}, job_id=identity).id
 
 
 def folder_job(queue: JobQueue, name: str = "handbook") -> str:
-    return queue.add("default", JobKind.FOLDER, {"folder": name}).id
+    return queue.enqueue("default", JobKind.FOLDER, {"folder": name}).id
 
 
 def delete_job(queue: JobQueue, **request: Any) -> str:
-    return queue.add("default", JobKind.DELETE, {"documents": [], "sources": [], "where": None, **request}).id
+    return queue.enqueue("default", JobKind.DELETE, {"documents": [], "sources": [], "where": None, **request}).id
 
 
 def job_of(queue: JobQueue, identity: str) -> Job:
@@ -146,7 +147,7 @@ def test_a_new_version_replaces_the_earlier_one_and_a_broken_one_does_not(settin
     failed = job_of(queue, broken)
     assert failed.state is JobState.FAILED
     assert failed.error is not None
-    assert failed.error.startswith("nothing of this upload could be indexed: a.json: ")
+    assert failed.error.startswith("no file of this upload could be indexed: a.json: ")
     assert state(settings) == before
     assert (Library(settings, "default").folder / "a.json").read_bytes() == b'{"text": "second"}'
 
@@ -181,7 +182,7 @@ def test_zips_that_mean_harm_fail_with_their_member_and_touch_nothing(
     ended = [job_of(queue, identity) for identity in uploads]
     assert [item.state for item in ended] == [JobState.FAILED] * 4
     for item, said in zip(
-        ended, ["zeros.txt: it unpacks", "slip.txt: its name", "is a link", "encrypted"], strict=True
+        ended, ["zeros.txt: it unpacks", "slip.txt: the name", "is a link", "encrypted"], strict=True
     ):
         assert said in (item.error or ""), item.error
         assert item.problems[0]["source"] == item.title
@@ -208,10 +209,10 @@ def test_a_folder_that_is_gone_or_empty_is_no_reason_to_remove_its_documents(
     ended = [job_of(queue, identity) for identity in (*gone, empty)]
     assert [item.state for item in ended] == [JobState.FAILED] * 4
     words = [
-        "'handbook' is not there",
-        "'gone' is not there",
+        "'handbook' does not exist",
+        "'gone' does not exist",
         "no folder is named 'nowhere'",
-        "holds none of the files",
+        "has none of the files",
     ]
     for item, said in zip(ended, words, strict=True):
         assert said in (item.error or ""), item.error
@@ -249,7 +250,7 @@ def test_what_is_deleted_takes_its_original_with_it_and_can_be_uploaded_again(
 
     assert [job_of(queue, identity).state for identity in jobs] == [JobState.DONE] * 3
     assert [counts(queue, identity) for identity in jobs] == [{"deleted": 1}, {"deleted": 2}, {}]
-    assert job_of(queue, jobs[0]).problems == [{"source": "no-such-id", "reason": "there is no such document"}]
+    assert job_of(queue, jobs[0]).problems == [{"source": "no-such-id", "reason": "no such document"}]
     assert originals(settings) == {"parts.csv", "b.md"}
     assert (Path(settings.jobs.folders["handbook"]) / "leave.md").exists(), "a file that was not uploaded is not ours"
 
@@ -295,8 +296,8 @@ def test_a_worker_that_is_to_end_gives_its_job_back_for_the_next_one(settings: S
     stopped.run(once=True)
 
     waiting = job_of(queue, identity)
-    assert (waiting.state, waiting.attempts, waiting.stage) == (JobState.QUEUED, 0, "its worker was stopped")
-    assert not queue.workers()
+    assert (waiting.state, waiting.attempts, waiting.stage) == (JobState.QUEUED, 0, "its worker stopped")
+    assert not queue.live_workers()
     run(settings, queue)
     assert job_of(queue, identity).state is JobState.DONE
     assert set(texts(settings)) == originals(settings) == {"a.md"}
@@ -326,11 +327,11 @@ def test_a_worker_whose_lease_is_another_ones_lets_go_of_the_job(settings: Setti
         with closing(apsw.Connection(str(queue.path))) as db:
             db.execute("UPDATE jobs SET lease = 'of another'")
 
-    losing = worker(settings, queue, Acting(lose), say=lines.append)
+    losing = worker(settings, queue, Acting(lose), echo=lines.append)
     with running(losing):
         wait(lambda: len(lines) > 1)
 
-    assert lines[1] == f"{identity} is another worker's by now"
+    assert lines[1] == f"{identity} was taken over by another worker"
     assert job_of(queue, identity).state is JobState.RUNNING
     assert (queue.staging / identity).exists()
 
@@ -357,7 +358,7 @@ def test_two_workers_share_the_collections_and_do_each_job_once(settings: Settin
         for name, number in names
     ]
     with running(worker(settings, queue)), running(worker(settings, queue)):
-        wait(lambda: len(queue.workers()) == 2)
+        wait(lambda: len(queue.live_workers()) == 2)
         wait(lambda: all(job_of(queue, identity).state.ended for identity in jobs))
 
     ended = [job_of(queue, identity) for identity in jobs]
@@ -396,12 +397,12 @@ def test_the_command_does_what_is_queued_and_ends_by_a_signal(settings: Settings
 
     assert done.returncode == 0, done.stderr
     assert f"{identity} started: folder gone, collection 'default'" in done.stdout
-    assert f"{identity} failed; folder 'gone' is not there: /no/such/folder" in done.stdout
+    assert f"{identity} failed; folder 'gone' does not exist: /no/such/folder" in done.stdout
     with subprocess.Popen(command, env=given, stdout=subprocess.PIPE, text=True) as idle:
-        wait(lambda: bool(queue.workers()))
+        wait(lambda: bool(queue.live_workers()))
         idle.send_signal(signal.SIGTERM)
         assert idle.wait(timeout=10) == 0
-    assert not queue.workers()
+    assert not queue.live_workers()
 
 
 def test_a_batch_that_takes_too_long_is_cut_off_and_its_job_given_back(settings: Settings, queue: JobQueue) -> None:
@@ -410,12 +411,12 @@ def test_a_batch_that_takes_too_long_is_cut_off_and_its_job_given_back(settings:
 import sys, time
 sys.path[:0] = {sys.path!r}
 import test_worker as here
-from indexing.worker.worker import ended_by_signals
+from indexing.worker.worker import stopped_by_signals
 settings = here.Settings(home={str(settings.home)!r})
-queue = here.JobQueue.of(settings)
+queue = here.JobQueue.from_settings(settings)
 slow = here.Acting(lambda: print("encoding", flush=True) or time.sleep(100))
 worker = here.worker(settings, queue, slow)
-with ended_by_signals(worker):
+with stopped_by_signals(worker):
     worker.run()
 """
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
@@ -425,7 +426,7 @@ with ended_by_signals(worker):
         assert process.wait(timeout=30) == 0
 
     waiting = job_of(queue, identity)
-    assert (waiting.state, waiting.attempts, waiting.stage) == (JobState.QUEUED, 0, "its worker was stopped")
+    assert (waiting.state, waiting.attempts, waiting.stage) == (JobState.QUEUED, 0, "its worker stopped")
     run(settings, queue)
     assert job_of(queue, identity).state is JobState.DONE
     assert set(texts(settings)) == originals(settings) == {"a.md"}

@@ -16,7 +16,9 @@ from indexing.cli import cli
 from indexing.worker import collections
 from indexing.worker.library import Library
 from search_app.errors import ConfigurationError, IndexNotFound
-from search_app.queue.queue import JobKind, JobQueue, JobState
+from search_app.queue.jobs import JobKind, JobState
+from search_app.queue.queue import JobQueue
+from search_app.queue.schedules import Schedules
 from search_app.settings import Settings
 from search_app.stores.catalog import open_catalog
 
@@ -30,9 +32,9 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def queue(settings: Settings) -> Iterator[JobQueue]:
-    with closing(JobQueue.of(settings)) as queue:
+    with closing(JobQueue.from_settings(settings)) as queue:
         upload(queue, {"rivers.txt": FIRST}, "old")
-        queue.schedule("old", "handbook", "0 2 * * *")
+        Schedules(queue).set("old", "handbook", "0 2 * * *")
         run(settings, queue)
         yield queue
 
@@ -43,7 +45,7 @@ def names(settings: Settings) -> list[str]:
 
 
 def done(settings: Settings, queue: JobQueue, kind: JobKind, **request: Any) -> Any:
-    job = queue.add("old", kind, request)
+    job = queue.enqueue("old", kind, request)
     run(settings, queue)
     return job_of(queue, job.id)
 
@@ -53,7 +55,7 @@ def test_a_rename_job_moves_documents_uploads_and_schedules(settings: Settings, 
     assert (job.state, job.title) == (JobState.DONE, "rename collection to new")
     assert names(settings) == ["new"]
     assert texts(settings, "new") == {"rivers.txt": FIRST.decode()}
-    assert [schedule.collection for schedule in queue.schedules()] == ["new"]
+    assert [schedule.collection for schedule in Schedules(queue).list()] == ["new"]
 
     changed = upload(queue, {"rivers.txt": SECOND}, "new")
     run(settings, queue)
@@ -79,7 +81,7 @@ def test_a_drop_job_deletes_documents_uploads_and_schedules(settings: Settings, 
     assert (job.state, job.title) == (JobState.DONE, "drop collection old")
     assert names(settings) == []
     assert not folder.exists()
-    assert queue.schedules() == []
+    assert Schedules(queue).list() == []
     with pytest.raises(IndexNotFound):
         collections.drop(settings, "old")
 
@@ -104,7 +106,7 @@ def test_a_rename_that_was_killed_can_be_repeated(settings: Settings, queue: Job
     assert texts(settings, "new") == {"rivers.txt": FIRST.decode()}
     assert Library(settings, "new").folder.name == "old"
     assert Library(settings, "old").folder.name.startswith("old~")
-    assert [schedule.collection for schedule in queue.schedules()] == ["new"]
+    assert [schedule.collection for schedule in Schedules(queue).list()] == ["new"]
 
 
 def test_a_missing_collection_cannot_be_renamed(settings: Settings, queue: JobQueue) -> None:
@@ -120,7 +122,7 @@ def test_a_taken_name_is_refused_and_nothing_changes(settings: Settings, queue: 
     assert job.state is JobState.FAILED
     assert "already exists" in job.error
     assert names(settings) == ["old", "other"]
-    assert [schedule.collection for schedule in queue.schedules()] == ["old"]
+    assert [schedule.collection for schedule in Schedules(queue).list()] == ["old"]
     with pytest.raises(ConfigurationError, match="invalid collection name"):
         collections.rename(settings, "old", "no/name")
 

@@ -29,9 +29,10 @@ import uvicorn
 from living_index import PARAGRAPHS, contents, encoder_of, fast_folder
 from scripted_api import ScriptedService
 
-from indexing.worker.worker import Worker, ended_by_signals
+from indexing.worker.worker import Worker, stopped_by_signals
 from search_app.api.app import create_app
-from search_app.queue.queue import JobQueue, JobState
+from search_app.queue.jobs import JobState
+from search_app.queue.queue import JobQueue
 from search_app.settings import JobSettings, Settings, SplitterSettings
 from search_app.stores.catalog import open_catalog
 
@@ -166,7 +167,7 @@ class Place:
     def wait(self, count: int) -> list[str]:
         """Wait until that many jobs have ended; returns their problems."""
         deadline = time.monotonic() + LIMIT_SECONDS
-        with closing(JobQueue.of(self.settings)) as queue:
+        with closing(JobQueue.from_settings(self.settings)) as queue:
             while True:
                 jobs = queue.list(limit=100)
                 if len(jobs) >= count and all(job.state.ended for job in jobs):
@@ -237,7 +238,7 @@ def play(folder: Path, chance: random.Random, kills: int) -> Round:
             striking.join()
         problems += [f"without a kill: {problem}" for problem in undisturbed.result()]
         whole, ours = state(twin.settings), state(killed.settings)
-        with closing(JobQueue.of(killed.settings)) as queue:
+        with closing(JobQueue.from_settings(killed.settings)) as queue:
             interrupted = sum(job.attempts - 1 for job in queue.list(limit=100))
         left = [path.name for path in (killed.settings.jobs_folder / "staging").iterdir()]
     problems += [f"left in staging: {name}" for name in left]
@@ -258,7 +259,7 @@ def _strike(
     place: Place, chance: random.Random, kills: int, ended: threading.Event, struck: list[Sequence[str]]
 ) -> None:
     """Kill worker, API or both while a job runs, because a worker takes longer to start than a job to finish."""
-    with closing(JobQueue.of(place.settings)) as queue:
+    with closing(JobQueue.from_settings(place.settings)) as queue:
         for _ in range(kills):
             names = chance.choice([("worker",), ("api",), ("worker", "api")])
             while "worker" in names and not ended.is_set() and not place.is_working(queue):
@@ -292,9 +293,9 @@ def _serve(settings: Settings, port: int) -> None:
 
 
 def _work(settings: Settings, port: int) -> None:
-    with closing(JobQueue.of(settings)) as queue:
-        worker = Worker(settings, queue, load_encoder=lambda _: encoder_of(), say=lambda line: print(line, flush=True))
-        with ended_by_signals(worker):
+    with closing(JobQueue.from_settings(settings)) as queue:
+        worker = Worker(settings, queue, load_encoder=lambda _: encoder_of(), echo=lambda line: print(line, flush=True))
+        with stopped_by_signals(worker):
             worker.run()
 
 

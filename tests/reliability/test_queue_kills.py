@@ -14,7 +14,8 @@ import queue_kills
 from living_index import PARAGRAPHS, Report, encoder_of, fast_folder, forked
 
 from indexing.worker.worker import Worker
-from search_app.queue.queue import Job, JobKind, JobQueue, JobState, new_id
+from search_app.queue.jobs import Job, JobKind, JobState, new_id
+from search_app.queue.queue import JobQueue
 from search_app.settings import Settings
 
 _NEVER = 1 << 60
@@ -48,18 +49,18 @@ def upload(settings: Settings, files: Mapping[str, str]) -> None:
     for number, text in enumerate(files.values()):
         (folder / str(number)).write_text(text, encoding="utf-8")
     request = [{"name": name, "stored": str(number), "size": 1} for number, name in enumerate(files)]
-    with closing(JobQueue.of(settings)) as queue:
-        queue.add("first", JobKind.UPLOAD, {"files": request}, job_id=identity)
+    with closing(JobQueue.from_settings(settings)) as queue:
+        queue.enqueue("first", JobKind.UPLOAD, {"files": request}, job_id=identity)
 
 
 def work(settings: Settings) -> None:
-    with closing(JobQueue.of(settings)) as queue:
+    with closing(JobQueue.from_settings(settings)) as queue:
         Worker(settings, queue, load_encoder=lambda _: encoder_of()).run(once=True)
 
 
 def ended(settings: Settings) -> list[Job]:
     """Newest first."""
-    with closing(JobQueue.of(settings)) as queue:
+    with closing(JobQueue.from_settings(settings)) as queue:
         return list(queue.list())
 
 

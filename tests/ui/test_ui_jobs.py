@@ -12,7 +12,9 @@ from scripted_api import ScriptedService, Text, index, remove, running
 from streamlit.testing.v1 import AppTest
 
 import ui
-from search_app.queue.queue import Job, JobKind, JobQueue, JobState, Worker
+from search_app.queue.jobs import Job, JobKind, JobState, WorkerIdentity
+from search_app.queue.queue import JobQueue
+from search_app.queue.schedules import Schedules
 from search_app.settings import JobSettings, Settings
 from ui import job_cards, session
 from ui.client import API_URL_VARIABLE, ApiError, Client
@@ -39,13 +41,13 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def queue(settings: Settings) -> Iterator[JobQueue]:
     """With a worker that is alive; what it does with its jobs is up to the test."""
-    queue = JobQueue.of(settings)
-    queue.seen(WORKER)
+    queue = JobQueue.from_settings(settings)
+    queue.heartbeat(WORKER)
     yield queue
     queue.close()
 
 
-WORKER = Worker.this_process()
+WORKER = WorkerIdentity.of_this_process()
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def opened(api: str) -> Open:
 
 def upload(queue: JobQueue, *names: str) -> Job:
     files = [{"name": name, "stored": str(number), "size": 1} for number, name in enumerate(names)]
-    return queue.add("default", JobKind.UPLOAD, {"files": files})
+    return queue.enqueue("default", JobKind.UPLOAD, {"files": files})
 
 
 def leased(queue: JobQueue) -> Job:
@@ -159,8 +161,8 @@ def test_a_running_job_shows_plan_and_progress_and_can_be_cancelled(opened: Open
     assert "No worker" not in shown(app)
     assert "2 files Running" in shown(app)
     assert app.get("progress")[0].proto.text == "Getting ready"
-    queue.planned(job, PLAN, bytes_total=1000)
-    queue.progress(job, stage="indexing", bytes_done=420, bytes_total=1000)
+    queue.set_plan(job, PLAN, bytes_total=1000)
+    queue.set_progress(job, stage="indexing", bytes_done=420, bytes_total=1000)
     app.run()
     assert "Plan: 2 to add, 1 to change, 1 skipped" in shown(app)
     assert (app.get("progress")[0].proto.value, app.get("progress")[0].proto.text) == (42, "42%")
@@ -179,7 +181,7 @@ def test_a_job_that_waits_says_for_what(opened: Open, queue: JobQueue) -> None:
 def test_failed_files_come_first_and_skipped_ones_are_folded_away(opened: Open, queue: JobQueue) -> None:
     upload(queue, "a.md", "b.md", HOSTILE)
     job = leased(queue)
-    queue.planned(job, PLAN, bytes_total=10)
+    queue.set_plan(job, PLAN, bytes_total=10)
     queue.finish(
         job,
         JobState.DONE,
@@ -200,7 +202,7 @@ def test_failed_files_come_first_and_skipped_ones_are_folded_away(opened: Open, 
 
 
 def test_a_job_that_failed_as_a_whole_says_why_and_what_to_do(opened: Open, queue: JobQueue) -> None:
-    queue.add("default", JobKind.FOLDER, {"folder": "handbook"})
+    queue.enqueue("default", JobKind.FOLDER, {"folder": "handbook"})
     queue.finish(leased(queue), JobState.FAILED, error="folder 'handbook' is not there", hint="mount it")
     app = opened()
     assert "folder handbook Failed" in shown(app)
@@ -237,11 +239,11 @@ def test_a_folder_is_repeated_by_plain_choices_and_until_it_is_removed(opened: O
     app = opened()
     app.selectbox(key="every").set_value("0 2 * * *")
     app = pressed(app.run(), "Index this folder")
-    (schedule,) = queue.schedules("default")
-    assert schedule.every == "0 2 * * *"
+    (schedule,) = Schedules(queue).list("default")
+    assert schedule.cron == "0 2 * * *"
     assert re.search(r"handbook Every night at 2:00 next run in \d+ (hour|minute|second)", shown(app))
     pressed(app, "Remove")
-    assert not queue.schedules("default")
+    assert not Schedules(queue).list("default")
 
 
 def test_times_that_do_not_parse_are_refused_in_words(opened: Open, queue: JobQueue) -> None:
@@ -250,10 +252,10 @@ def test_times_that_do_not_parse_are_refused_in_words(opened: Open, queue: JobQu
     for text in ("", "every day", "61 * * * *"):
         app.run().text_input(key="cron").set_value(text)
         assert 'role="alert"' in markup(pressed(app, "Index this folder"))
-    assert (queue.count(), queue.schedules()) == (0, [])
+    assert (queue.count(), Schedules(queue).list()) == (0, [])
     app.text_input(key="cron").set_value("30 6 * * 1-5")
     pressed(app, "Index this folder")
-    assert [schedule.every for schedule in queue.schedules()] == ["30 6 * * 1-5"]
+    assert [schedule.cron for schedule in Schedules(queue).list()] == ["30 6 * * 1-5"]
 
 
 def test_a_document_is_deleted_from_the_list(opened: Open, queue: JobQueue) -> None:

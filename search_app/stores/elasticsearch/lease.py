@@ -1,16 +1,15 @@
-"""One writer a collection, or a shard of it, on however many machines: a lease that its holder keeps renewing."""
+"""Leases in Elasticsearch: one writer per collection, or per shard of it, over all machines."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import socket
-import threading
 import time
 from typing import Any
 
 from search_app.errors import IndexBusy, SearchAppError
+from search_app.leases import Heartbeat, ProcessIdentity, this_process
 from search_app.stores.elasticsearch import schema
 from search_app.stores.elasticsearch.connection import Connection, ExpectedStatus
 
@@ -18,8 +17,8 @@ RENEW_SECONDS = 3.0
 EXPIRY_SECONDS = 15.0
 
 
-class Held(IndexBusy):
-    """Somebody else has the lease; `step` is what for, where that takes only a moment."""
+class LeaseTaken(IndexBusy):
+    """Another process has the lease. `step` names what it does if that takes only a moment."""
 
     def __init__(self, message: str, *, step: str) -> None:
         super().__init__(message, hint="wait until it ends")
@@ -27,10 +26,10 @@ class Held(IndexBusy):
 
 
 class Lease:
-    """Raises Held, naming the holder, where another one renews it. `shard`, as in "2/3", has one of its own.
+    """Taken by the constructor, then renewed until `release`. A `shard`, such as "2/3", has a lease of its own.
 
-    Clocks of different machines are never compared: a lease is over when one who watches has seen it unchanged for
-    EXPIRY_SECONDS, or when its process is gone from this machine.
+    Raises LeaseTaken, naming the holder, if another process renews it. Clocks of different machines are never
+    compared: a lease expires when it was seen unchanged for EXPIRY_SECONDS, or when its process is gone.
     """
 
     def __init__(self, connection: Connection, collection: str, *, shard: str = "", step: str = "") -> None:
@@ -41,27 +40,24 @@ class Lease:
         self._index = schema.leases(connection.settings.prefix)
         self.id = shard_lease(collection, shard) if shard else collection
         self.token = secrets.token_hex(8)
-        self._stop = threading.Event()
         self._lost = False
-        self._place = self._take()
-        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
-        self._thread.start()
+        self._version = self._take()
+        self._heartbeat = Heartbeat(self._renew, seconds=RENEW_SECONDS)
 
     def require(self) -> None:
-        """Raises IndexBusy where the lease was lost, as after a long sleep of this machine."""
+        """Raises IndexBusy if the lease was lost, for instance while this machine was suspended."""
         if self._lost:
             raise IndexBusy(
-                f"another job took over collection '{self._collection}' while this one was out of reach",
+                f"another job took over collection '{self._collection}' while this one had no connection",
                 hint="run the same command again",
             )
 
     def release(self) -> None:
-        self._stop.set()
-        self._thread.join()
+        self._heartbeat.stop()
         if self._lost:
             return
-        seq_no, term = self._place
-        with contextlib.suppress(SearchAppError):  # it runs out by itself
+        seq_no, term = self._version
+        with contextlib.suppress(SearchAppError):  # it expires
             self._connection.job(
                 lambda client: client.delete(index=self._index, id=self.id, if_seq_no=seq_no, if_primary_term=term),
                 patience=5.0,
@@ -79,16 +75,16 @@ class Lease:
             found = self._read()
             if found is None:
                 continue
-            place = (found["_seq_no"], found["_primary_term"])
+            version = (found["_seq_no"], found["_primary_term"])
             holder = found["_source"]
             if holder.get("token") == self.token:
-                return place  # an answer got lost: it is ours already
-            if seen is not None and place != seen:
-                raise self._busy(holder)
-            seen = place
-            if time.monotonic() - since > EXPIRY_SECONDS or _is_gone(holder):
+                return version  # the response was lost: this lease has it already
+            if seen is not None and version != seen:
+                raise self._taken(holder)
+            seen = version
+            if time.monotonic() - since > EXPIRY_SECONDS or _process(holder).is_gone():
                 try:
-                    return self._put(if_seq_no=place[0], if_primary_term=place[1])
+                    return self._put(if_seq_no=version[0], if_primary_term=version[1])
                 except ExpectedStatus:
                     continue
             time.sleep(0.5)
@@ -111,12 +107,14 @@ class Lease:
             return None
 
     def _put(self, *, patience: float | None = None, **condition: Any) -> tuple[int, int]:
+        process = this_process()
         holder = {
             "token": self.token,
             "step": self._step,
             "host": socket.gethostname(),
-            "machine": _machine(),
-            "process": os.getpid(),
+            "machine": process.machine,
+            "process": process.pid,
+            "started": process.started,
             "renewed": time.time(),
         }
         found = self._connection.job(
@@ -124,22 +122,19 @@ class Lease:
         )
         return found["_seq_no"], found["_primary_term"]
 
-    def _renew(self) -> None:
-        while not self._stop.wait(RENEW_SECONDS):
-            try:
-                self._place = self._put(
-                    patience=RENEW_SECONDS, if_seq_no=self._place[0], if_primary_term=self._place[1]
-                )
-            except ExpectedStatus:
-                found = self._read_quietly()
-                if found is not None and found["_source"].get("token") == self.token:
-                    # An answer got lost: the renewal itself arrived.
-                    self._place = (found["_seq_no"], found["_primary_term"])
-                    continue
+    def _renew(self) -> bool:
+        seq_no, term = self._version
+        try:
+            self._version = self._put(patience=RENEW_SECONDS, if_seq_no=seq_no, if_primary_term=term)
+        except ExpectedStatus:
+            found = self._read_quietly()
+            if found is None or found["_source"].get("token") != self.token:
                 self._lost = True
-                return
-            except SearchAppError:
-                continue  # out of reach: nobody else can take it either
+                return False
+            self._version = (found["_seq_no"], found["_primary_term"])  # renewed, but the response was lost
+        except SearchAppError:
+            pass  # no connection: nobody else can take it either
+        return True
 
     def _read_quietly(self) -> Any:
         try:
@@ -147,52 +142,30 @@ class Lease:
         except SearchAppError:
             return None
 
-    def _busy(self, holder: Any) -> Held:
+    def _taken(self, holder: Any) -> LeaseTaken:
         what = f"doing shard {self._shard} of" if self._shard else "writing to"
-        return Held(
+        return LeaseTaken(
             f"another job (process {holder['process']} on {holder['host']}) is {what} collection '{self._collection}'",
             step=holder.get("step", ""),
         )
 
 
 def shard_lease(collection: str, shard: str) -> str:
-    """Its id: names of collections have no dot."""
+    """The id of a shard's lease. No collection has it as its name, which has no dot."""
     return f"{collection}.shard-{shard.replace('/', '-of-')}"
 
 
-def require_held(connection: Connection, id: str, token: str) -> None:
-    """Raises IndexBusy where the lease is no longer what it was with that token: for those who work for its holder."""
+def require_lease(connection: Connection, id: str, token: str) -> None:
+    """For helpers of the lease's holder: raises IndexBusy unless the lease has this token."""
     index = schema.leases(connection.settings.prefix)
     try:
         found = connection.job(lambda client: client.get(index=index, id=id))["_source"]
     except ExpectedStatus:
         found = {}
     if found.get("token") != token:
-        raise IndexBusy("the job that this is a part of is over", hint="run the same command again")
+        raise IndexBusy("the job that this process works for has ended", hint="run the same command again")
 
 
-def _is_gone(holder: Any) -> bool:
-    if holder.get("machine") != _machine():
-        return False
-    try:
-        os.kill(int(holder["process"]), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        pass
-    return False
-
-
-def _machine() -> str:
-    """Where a process number means the same: this boot, and this container's numbering of processes."""
-    parts = [socket.gethostname()]
-    for path, read in (("/proc/sys/kernel/random/boot_id", True), ("/proc/self/ns/pid", False)):
-        try:
-            if read:
-                with open(path, encoding="ascii") as file:
-                    parts.append(file.read().strip())
-            else:
-                parts.append(os.readlink(path))
-        except OSError:
-            continue
-    return "/".join(parts)
+def _process(holder: dict[str, Any]) -> ProcessIdentity:
+    """Records of earlier versions have no start time."""
+    return ProcessIdentity(holder.get("machine", ""), int(holder["process"]), holder.get("started", ""))

@@ -20,7 +20,7 @@ from search_app.settings import ElasticsearchSettings
 from search_app.stores.elasticsearch import schema
 from search_app.stores.elasticsearch.bulk import BulkWriter, Entry
 from search_app.stores.elasticsearch.connection import Connection, dumps
-from search_app.stores.elasticsearch.lease import require_held
+from search_app.stores.elasticsearch.lease import require_lease
 from search_app.stores.elasticsearch.records import Fields
 from search_app.stores.elasticsearch.schema import IndexVersion
 from search_app.stores.filters import field_kinds
@@ -110,7 +110,7 @@ class PartWriter:
         self._marked.update(record.path for record in new)
 
     def _require(self) -> None:
-        require_held(self._connection, self._shared["lease"], self._shared["token"])
+        require_lease(self._connection, self._shared["lease"], self._shared["token"])
 
 
 class EntryWriter:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from search_app.errors import IndexBusy
 from search_app.manifest import Manifest
 from search_app.stores.elasticsearch.connection import Connection
-from search_app.stores.elasticsearch.lease import EXPIRY_SECONDS, Held, Lease
+from search_app.stores.elasticsearch.lease import EXPIRY_SECONDS, Lease, LeaseTaken
 from search_app.stores.elasticsearch.records import Content
 from search_app.stores.elasticsearch.schema import IndexVersion
 from search_app.stores.elasticsearch.shard_set import ShardSet, open_set, record
@@ -153,7 +153,7 @@ class ShardWriter(ElasticsearchWriter):
             try:
                 lease = Lease(self._connection, self._collection, step="shard")
                 break
-            except Held as error:
+            except LeaseTaken as error:
                 if not (error.step or or_job) or time.monotonic() > deadline:
                     raise
             time.sleep(_RETRY_SECONDS)

@@ -9,10 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,27 +20,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from search_app.errors import InvalidQuery, QueueUnavailable
-from search_app.queue import queue as jobs
-from search_app.queue.queue import (
-    ATTEMPTS,
-    Job,
-    JobKind,
-    JobQueue,
-    JobState,
-    LeaseLost,
-    Worker,
-    new_id,
-    next_run,
-    remove_stale_staging,
-)
+from search_app.leases import ProcessIdentity
+from search_app.queue.jobs import Job, JobKind, JobState, LeaseLost, WorkerIdentity, new_id
+from search_app.queue.queue import MAX_ATTEMPTS, JobQueue
+from search_app.queue.schedules import Schedules, next_run
+from search_app.queue.staging import remove_stale_staging
 
 COLLECTIONS = ("a", "b", "c")
-ELSEWHERE = Worker("elsewhere", "another machine", 1, "1")
-"""A worker of which nothing can be known but its renewals."""
+ELSEWHERE = WorkerIdentity("elsewhere", ProcessIdentity("another machine", 1, "1"))
 
 
 class Clock:
-    """What the queue takes for the time."""
+    """The time, as the queue sees it."""
 
     def __init__(self) -> None:
         self.now = 1_800_000_000.0
@@ -50,24 +41,21 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(jobs, "time", SimpleNamespace(time=clock, monotonic=time.monotonic, sleep=time.sleep))
-    return clock
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
-def queue(tmp_path: Path) -> Iterator[JobQueue]:
-    queue = JobQueue(tmp_path / "jobs", lease_seconds=30)
-    yield queue
-    queue.close()
+def queue(tmp_path: Path, clock: Clock) -> Iterator[JobQueue]:
+    with closing(JobQueue(tmp_path / "jobs", lease_seconds=30, clock=clock)) as queue:
+        yield queue
 
 
 def folder_job(queue: JobQueue, collection: str = "a") -> Job:
-    return queue.add(collection, JobKind.FOLDER, {"folder": "handbook"})
+    return queue.enqueue(collection, JobKind.FOLDER, {"folder": "handbook"})
 
 
-def leased(queue: JobQueue, worker: Worker = ELSEWHERE) -> Job:
+def leased(queue: JobQueue, worker: WorkerIdentity = ELSEWHERE) -> Job:
     job = queue.lease(worker)
     assert job is not None
     return job
@@ -81,7 +69,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.queue = JobQueue(self.folder / new_id(), lease_seconds=30, keep=10_000)
+        self.queue = JobQueue(self.folder / new_id(), lease_seconds=30, keep=10_000, clock=self.clock)
         self.clock.now = 1_800_000_000.0
         self.waiting: dict[str, list[str]] = {name: [] for name in COLLECTIONS}
         self.held: dict[str, tuple[Job, float]] = {}  # by collection: the lease and when it was last renewed
@@ -96,7 +84,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(collection=st.sampled_from(COLLECTIONS))
     def add(self, collection: str) -> None:
         job_id = f"{len(self.attempts):04}"
-        self.queue.add(collection, JobKind.FOLDER, {"folder": "handbook"}, job_id=job_id)
+        self.queue.enqueue(collection, JobKind.FOLDER, {"folder": "handbook"}, job_id=job_id)
         self.waiting[collection].append(job_id)
         self.attempts[job_id] = 0
 
@@ -108,7 +96,7 @@ class QueueMachine(RuleBasedStateMachine):
                 self.lost.append(job)
                 if job.id in self.cancelled:
                     self._expect_end(name, job.id, JobState.CANCELLED)
-                elif self.attempts[job.id] >= ATTEMPTS:
+                elif self.attempts[job.id] >= MAX_ATTEMPTS:
                     self._expect_end(name, job.id, JobState.FAILED)
         job = self.queue.lease(ELSEWHERE)
         free = {name: ids[0] for name, ids in self.waiting.items() if ids and name not in self.held}
@@ -167,7 +155,7 @@ class QueueMachine(RuleBasedStateMachine):
             self._expect_end(open_in, job_id, JobState.CANCELLED)
 
     @precondition(lambda self: self.lost)
-    @rule(data=st.data(), way=st.sampled_from(["renew", "planned", "progress", "finish", "release"]))
+    @rule(data=st.data(), way=st.sampled_from(["renew", "set_plan", "set_progress", "finish", "release"]))
     def use_a_lost_lease(self, data: st.DataObject, way: str) -> None:
         job = data.draw(st.sampled_from(self.lost))
         before = self.queue.get(job.id)
@@ -193,10 +181,10 @@ class QueueMachine(RuleBasedStateMachine):
 def use(queue: JobQueue, job: Job, way: str) -> None:
     if way == "renew":
         queue.renew(job)
-    elif way == "planned":
-        queue.planned(job, {"added": 1})
-    elif way == "progress":
-        queue.progress(job, stage="encoding", bytes_done=1, bytes_total=2)
+    elif way == "set_plan":
+        queue.set_plan(job, {"added": 1})
+    elif way == "set_progress":
+        queue.set_progress(job, stage="encoding", bytes_done=1, bytes_total=2)
     elif way == "finish":
         queue.finish(job, JobState.DONE)
     else:
@@ -216,18 +204,19 @@ def test_every_job_ends_once_and_no_collection_is_leased_twice(tmp_path: Path, c
 WORKER = """
 import sys, time
 from pathlib import Path
-from search_app.queue.queue import JobQueue, JobState, Worker
+from search_app.queue.jobs import JobState, WorkerIdentity
+from search_app.queue.queue import JobQueue
 folder, log = Path(sys.argv[1]), open(sys.argv[2], "a", buffering=1)
-queue, worker = JobQueue(folder, lease_seconds=60), Worker.this_process()
+queue, worker = JobQueue(folder, lease_seconds=60), WorkerIdentity.of_this_process()
 while True:
-    queue.seen(worker)
+    queue.heartbeat(worker)
     job = queue.lease(worker)
     if job is None:
         time.sleep(0.01)
         continue
     for done in range(3):
         time.sleep(0.01)
-        queue.progress(job, stage="encoding", bytes_done=done, bytes_total=3)
+        queue.set_progress(job, stage="encoding", bytes_done=done, bytes_total=3)
     queue.finish(job, JobState.DONE, result={"added": 1})
     log.write(job.id + "\\n")
 """
@@ -241,10 +230,10 @@ def test_workers_that_are_killed_lose_nothing_and_double_nothing(tmp_path: Path,
     workers = [subprocess.Popen(command) for _ in range(2)]
     try:
         kills, deadline = 0, time.monotonic() + 60
-        while (states := queue.states())[JobState.DONE] < len(ids):
+        while (states := queue.count_by_state())[JobState.DONE] < len(ids):
             assert time.monotonic() < deadline, states
             time.sleep(chance.uniform(0.0, 0.1))
-            if kills == ATTEMPTS - 1:
+            if kills == MAX_ATTEMPTS - 1:
                 continue  # a job that is hit each time would rightly fail
             if states[JobState.QUEUED] < 3:
                 ids.add(folder_job(queue, chance.choice(COLLECTIONS)).id)
@@ -258,7 +247,7 @@ def test_workers_that_are_killed_lose_nothing_and_double_nothing(tmp_path: Path,
         for worker in workers:
             worker.kill()
             worker.wait()
-    assert kills == ATTEMPTS - 1
+    assert kills == MAX_ATTEMPTS - 1
     assert {job.id: job.state for job in queue.list(limit=1000)} == dict.fromkeys(ids, JobState.DONE)
     ended = log.read_text().split()
     assert len(ended) == len(set(ended))
@@ -269,9 +258,8 @@ def test_workers_that_are_killed_lose_nothing_and_double_nothing(tmp_path: Path,
 def test_a_job_goes_on_at_once_where_its_process_is_known_to_be_gone(queue: JobQueue) -> None:
     folder_job(queue)
     process = subprocess.Popen(["sleep", "60"])
-    here = Worker.this_process()
-    started = jobs._started(process.pid)[0]
-    first = leased(queue, replace(here, name="first", process=process.pid, started=started))
+    here = WorkerIdentity.of_this_process()
+    first = leased(queue, WorkerIdentity("first", replace(here.process, pid=process.pid, started="")))
     assert queue.lease(here) is None
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and not yet waited for
@@ -284,8 +272,8 @@ def test_a_job_goes_on_at_once_where_its_process_is_known_to_be_gone(queue: JobQ
 
 def test_a_process_number_that_is_used_again_holds_no_lease(queue: JobQueue) -> None:
     folder_job(queue)
-    here = Worker.this_process()
-    leased(queue, replace(here, name="before", started="1"))
+    here = WorkerIdentity.of_this_process()
+    leased(queue, WorkerIdentity("before", replace(here.process, started="1")))
     assert leased(queue, here).attempts == 2
 
 
@@ -293,29 +281,29 @@ def test_a_worker_of_another_machine_is_waited_for(queue: JobQueue, clock: Clock
     folder_job(queue)
     leased(queue, ELSEWHERE)
     clock.now += 29
-    assert queue.lease(Worker.this_process()) is None
+    assert queue.lease(WorkerIdentity.of_this_process()) is None
     clock.now += 2
-    assert leased(queue, Worker.this_process()).attempts == 2
+    assert leased(queue, WorkerIdentity.of_this_process()).attempts == 2
 
 
 def test_a_lease_does_not_outlive_a_clock_that_was_set_back(queue: JobQueue, clock: Clock) -> None:
     folder_job(queue)
     leased(queue)
     clock.now -= 10 * 365 * 86400
-    assert queue.lease(Worker.this_process()) is None
+    assert queue.lease(WorkerIdentity.of_this_process()) is None
     clock.now += 31
-    assert leased(queue, Worker.this_process()).attempts == 2
+    assert leased(queue, WorkerIdentity.of_this_process()).attempts == 2
 
 
 def test_a_job_that_kills_its_workers_fails_with_the_reason(queue: JobQueue, clock: Clock) -> None:
     job = folder_job(queue)
-    for attempt in range(ATTEMPTS):
+    for attempt in range(MAX_ATTEMPTS):
         assert leased(queue).attempts == attempt + 1
         clock.now += 31
     assert queue.lease(ELSEWHERE) is None
     ended = queue.get(job.id)
     assert ended is not None
-    assert (ended.state, ended.error) == (JobState.FAILED, "its worker died 5 times before it could end the job")
+    assert (ended.state, ended.error) == (JobState.FAILED, "its worker died 5 times while running the job")
     assert ended.hint
 
 
@@ -339,31 +327,31 @@ def test_a_job_that_waits_is_cancelled_at_once_and_one_that_runs_by_its_worker(q
     assert queue.cancel(running.id)
     assert queue.renew(held).cancel_requested
     assert queue.finish(held, JobState.CANCELLED).state is JobState.CANCELLED
-    assert queue.states()[JobState.CANCELLED] == 2
+    assert queue.count_by_state()[JobState.CANCELLED] == 2
     folder_job(queue)
     killed = leased(queue)
     queue.cancel(killed.id)
     clock.now += 31
     assert queue.lease(ELSEWHERE) is None
-    assert queue.states()[JobState.CANCELLED] == 3
+    assert queue.count_by_state()[JobState.CANCELLED] == 3
 
 
 def test_the_rest_is_estimated_from_the_pace_of_this_attempt(queue: JobQueue, clock: Clock) -> None:
     folder_job(queue)
-    job = queue.planned(leased(queue), {"added": 2}, bytes_total=1000)
+    job = queue.set_plan(leased(queue), {"added": 2}, bytes_total=1000)
     assert (job.plan, job.bytes_total, job.eta_seconds) == ({"added": 2}, 1000, None)
-    assert queue.progress(job, stage="encoding", bytes_done=100, bytes_total=1000).eta_seconds is None
+    assert queue.set_progress(job, stage="encoding", bytes_done=100, bytes_total=1000).eta_seconds is None
     clock.now += 10
-    assert queue.progress(job, stage="encoding", bytes_done=300, bytes_total=1000).eta_seconds == pytest.approx(35)
+    assert queue.set_progress(job, stage="encoding", bytes_done=300, bytes_total=1000).eta_seconds == pytest.approx(35)
     clock.now += 31
     again = leased(queue)
     assert (again.bytes_done, again.eta_seconds, again.plan, again.stage) == (0, None, None, "")
-    assert queue.progress(again, stage="encoding", bytes_done=600, bytes_total=1000).eta_seconds is None
+    assert queue.set_progress(again, stage="encoding", bytes_done=600, bytes_total=1000).eta_seconds is None
 
 
 def test_of_ended_jobs_the_newest_are_kept_and_the_last_of_a_schedule(tmp_path: Path, clock: Clock) -> None:
-    queue = JobQueue(tmp_path, keep=3)
-    scheduled = queue.schedule("z", "handbook", "0 2 * * *").last_job
+    queue = JobQueue(tmp_path, keep=3, clock=clock)
+    scheduled = Schedules(queue).set("z", "handbook", "0 2 * * *").last_job
     queue.cancel(scheduled)
     ids = []
     for _ in range(5):
@@ -384,37 +372,37 @@ def test_names_that_are_no_unicode_are_kept_readable(queue: JobQueue) -> None:
 
 
 @pytest.mark.parametrize(
-    "every", ["", "x", "* * * *", "* * * * * *", "@daily", "61 * * * *", "0 0 30 2 *", "0 0 * 2 5#9", "*/0 * * * *"]
+    "cron", ["", "x", "* * * *", "* * * * * *", "@daily", "61 * * * *", "0 0 30 2 *", "0 0 * 2 5#9", "*/0 * * * *"]
 )
-def test_a_schedule_that_does_not_parse_is_refused_with_an_example(queue: JobQueue, every: str) -> None:
+def test_a_schedule_that_does_not_parse_is_refused_with_an_example(queue: JobQueue, cron: str) -> None:
     with pytest.raises(InvalidQuery) as caught:
-        queue.schedule("a", "handbook", every)
+        Schedules(queue).set("a", "handbook", cron)
     assert caught.value.field == "every"
     assert "30 2 * * *" in caught.value.hint
-    assert queue.schedules() == []
+    assert Schedules(queue).list() == []
     assert queue.count() == 0
 
 
 def test_a_schedule_queues_now_and_makes_up_once_for_what_was_missed(queue: JobQueue, clock: Clock) -> None:
-    schedule = queue.schedule("a", "handbook", "0  *  * * *")
-    assert schedule.every == "0 * * * *"
+    schedule = Schedules(queue).set("a", "handbook", "0  *  * * *")
+    assert schedule.cron == "0 * * * *"
     assert clock.now < schedule.next <= clock.now + 3600
-    assert queue.enqueue_due() == []
+    assert Schedules(queue).enqueue_due() == []
     clock.now = schedule.next + 5 * 3600
-    assert queue.enqueue_due() == []  # the first job has not ended
+    assert Schedules(queue).enqueue_due() == []  # the first job has not ended
     queue.finish(leased(queue), JobState.DONE)
     clock.now += 7 * 3600
-    (job,) = queue.enqueue_due()
-    assert queue.enqueue_due() == []
+    (job,) = Schedules(queue).enqueue_due()
+    assert Schedules(queue).enqueue_due() == []
     assert (job.kind, job.request, job.collection) == (JobKind.FOLDER, {"folder": "handbook"}, "a")
-    (after,) = queue.schedules("a")
+    (after,) = Schedules(queue).list("a")
     assert after.last_job == job.id
     assert clock.now < after.next <= clock.now + 3600
-    changed = queue.schedule("a", "handbook", "30 2 * * *")
+    changed = Schedules(queue).set("a", "handbook", "30 2 * * *")
     assert (changed.id, changed.last_job) == (schedule.id, job.id)  # it has not ended: no second one
-    assert queue.schedules("b") == []
-    assert queue.unschedule(schedule.id)
-    assert not queue.unschedule(schedule.id)
+    assert Schedules(queue).list("b") == []
+    assert Schedules(queue).remove(schedule.id)
+    assert not Schedules(queue).remove(schedule.id)
     assert queue.count() == 2
 
 
@@ -439,19 +427,19 @@ def test_schedules_follow_the_local_clock_over_summer_time(monkeypatch: pytest.M
 
 
 def test_workers_are_alive_while_they_are_heard_of(queue: JobQueue, clock: Clock) -> None:
-    here = Worker.this_process()
-    dead = replace(here, name="dead", started="1")
+    here = WorkerIdentity.of_this_process()
+    dead = WorkerIdentity("dead", replace(here.process, started="1"))
     for worker in (here, dead, ELSEWHERE):
-        queue.seen(worker)
-    assert {worker.name for worker in queue.workers()} == {here.name, "elsewhere"}
-    queue.left(here)
-    assert [worker.name for worker in queue.workers()] == ["elsewhere"]
+        queue.heartbeat(worker)
+    assert {worker.name for worker in queue.live_workers()} == {here.name, "elsewhere"}
+    queue.remove_worker(here)
+    assert [worker.name for worker in queue.live_workers()] == ["elsewhere"]
     clock.now += 31
-    assert queue.workers() == []
+    assert queue.live_workers() == []
 
 
 def test_what_uploads_left_behind_goes_and_what_is_needed_stays(queue: JobQueue) -> None:
-    waiting, ended = (queue.add("a", JobKind.UPLOAD, {"files": []}, job_id=new_id()) for _ in range(2))
+    waiting, ended = (queue.enqueue("a", JobKind.UPLOAD, {"files": []}, job_id=new_id()) for _ in range(2))
     queue.cancel(ended.id)
     old, new = new_id(), new_id()
     for name in (waiting.id, ended.id, old, new):
@@ -466,17 +454,17 @@ def test_what_uploads_left_behind_goes_and_what_is_needed_stays(queue: JobQueue)
 def test_a_folder_that_cannot_be_written_is_said_by_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(QueueUnavailable, match=r"jobs\.db cannot be used") as caught:
-        JobQueue(tmp_path / "file" / "jobs").add("a", JobKind.FOLDER, {"folder": "x"})
+        JobQueue(tmp_path / "file" / "jobs").enqueue("a", JobKind.FOLDER, {"folder": "x"})
     assert "SEARCH_APP_JOBS__FOLDER" in caught.value.hint
     assert caught.value.http_status == 503
 
 
 def test_a_full_disk_changes_nothing_and_passes(queue: JobQueue) -> None:
     folder_job(queue)
-    full = queue._connection()
-    full.execute(f"PRAGMA max_page_count = {full.pragma('page_count')}")
+    with queue.database.transaction() as full:
+        full.execute(f"PRAGMA max_page_count = {full.pragma('page_count')}")
     with pytest.raises(QueueUnavailable, match="no space left") as caught:
-        queue.add("a", JobKind.DELETE, {"sources": ["x" * 1_000_000]})
+        queue.enqueue("a", JobKind.DELETE, {"sources": ["x" * 1_000_000]})
     assert caught.value.http_status == 507
     before = queue.count()
     assert folder_job(queue)
