@@ -172,7 +172,7 @@ def test_the_command_without_a_selection_deletes_nothing(settings: Settings, rea
     done = run(settings, "delete", "--yes")
     assert (done.exit_code, "give an id, a source or a filter" in done.stderr) == (2, True)
     assert run(settings, "delete", "--where", "author ~ Ada", "--yes").exit_code == 2
-    assert "nothing to do" in run(settings, "delete", "--source", "nothing", "--yes").stdout
+    assert "0 deleted" in run(settings, "delete", "--source", "nothing", "--yes").stdout
     assert names(reader) == ALL
 
 
