@@ -34,8 +34,7 @@ def _require_pdf(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(1024)
     if b"%PDF-" not in head:
-        kind = "a ZIP archive" if head.startswith(b"PK") else "something else"
-        raise ConversionError(f"it is not a PDF: it begins like {kind}")
+        raise ConversionError("it is a ZIP archive, not a PDF" if head.startswith(b"PK") else "it is not a PDF")
 
 
 def _why(path: Path) -> str:

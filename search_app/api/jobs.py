@@ -41,7 +41,9 @@ _BODY = {
         "multipart/form-data": {
             "schema": {
                 "type": "object",
-                "properties": {FIELD: {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                "properties": {
+                    FIELD: {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
+                },
                 "required": [FIELD],
             }
         },

@@ -77,7 +77,7 @@ def test_the_api_is_live_while_elasticsearch_starts_and_then_connects(stack: Sta
     assert api.get("/health/ready").status_code == 503
     stack.until_healthy("elasticsearch", "ui")
     wait(
-        lambda: api.get("/health/ready").json()["error"]["type"] == "IndexNotFound",
+        lambda: api.get("/health/ready").json()["error"]["type"] == "IndexUnavailable",
         "the server to be reached, and found empty",
         lambda: api.get("/health/ready").text,
     )

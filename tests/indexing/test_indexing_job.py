@@ -258,7 +258,7 @@ def test_a_failed_file_keeps_its_old_passages_and_the_job_continues(
     summary = apply(docs)
     assert counted(summary) == (0, 1, 3, 0, 1, 2)
     assert {os.path.basename(problem.source): problem.reason[:20] for problem in summary.problems} == {
-        "bad.docx": "it is not a docx fil", "two.pdf": "it is not a PDF: it ",
+        "bad.docx": "it is not a docx fil", "two.pdf": "it is not a PDF",
     }  # fmt: skip
     found = documents(store())
     assert found["two.pdf:"].text == good
