@@ -6,14 +6,29 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, create_model
 
-from search_app.api.names import NewName
+from search_app.errors import ConfigurationError, InvalidQuery
 from search_app.queue.jobs import Job, JobKind, JobState, Schedule
-from search_app.settings import LimitSettings
+from search_app.settings import COLLECTION_PATTERN, LimitSettings, check_collection_name
 from search_app.types import RESERVED_META, Answer, Document, Hit, Meta, MetaValue, SearchResult
 
 QUESTION = "What does the global statement do?"
+
+
+def _check_name(name: str) -> str:
+    try:
+        return check_collection_name(name)
+    except ConfigurationError as error:
+        raise InvalidQuery(error.message, hint=error.hint, field="name") from error
+
+
+CheckedName = Annotated[
+    str,
+    AfterValidator(_check_name),
+    Field(json_schema_extra={"minLength": 1, "maxLength": 64, "pattern": f"^{COLLECTION_PATTERN}$"}),
+]
+"""A collection's name."""
 
 
 class SearchRequest(BaseModel):
@@ -281,7 +296,7 @@ class RenameRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: NewName
+    name: CheckedName = Field(examples=["handbook"])
 
 
 class JobCounts(BaseModel):

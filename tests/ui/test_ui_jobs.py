@@ -113,7 +113,7 @@ def test_a_new_collection_is_named_where_one_is_chosen(opened: Open, queue: JobQ
 
 
 def test_a_name_that_no_collection_can_have_is_refused_in_words(opened: Open) -> None:
-    assert "Not a collection name: '../etc' use 1 to 64 letters" in shown(opened(collection="../etc"))
+    assert "Invalid collection name: '../etc' use 1 to 64 letters" in shown(opened(collection="../etc"))
 
 
 def test_an_upload_goes_in_blocks_and_never_whole(api: str, queue: JobQueue) -> None:
