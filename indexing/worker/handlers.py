@@ -69,9 +69,8 @@ class JobHandlers:
             record = known.get(str(path))
             if record is None:
                 return False
-            return not record.digest or record.digest == _digest(
-                path
-            )  # no digest: indexing was interrupted within this file
+            # Without a digest, indexing was interrupted within this file.
+            return not record.digest or record.digest == _digest(path)
 
         upload.complete(is_indexed)
 

@@ -1,4 +1,4 @@
-"""Names and zip files that mean harm are refused whole; uploaded files come and go without a trace of what failed."""
+"""Unsafe names and zip files are refused; an upload leaves no file in the library that was not indexed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from search_app.settings import JobSettings, Settings
         ("é" * 127, "é" * 127),
     ],
 )
-def test_a_name_is_made_the_same_everywhere(given: str, name: str) -> None:
+def test_names_are_normalised(given: str, name: str) -> None:
     assert safe_name(given) == name
 
 
@@ -58,7 +58,7 @@ def test_a_name_is_made_the_same_everywhere(given: str, name: str) -> None:
         ("a/" * 600 + "b.txt", "too long"),
     ],
 )
-def test_a_name_that_leads_elsewhere_is_refused(name: str, reason: str) -> None:
+def test_unsafe_names_are_refused(name: str, reason: str) -> None:
     with pytest.raises(UploadError, match=reason):
         safe_name(name)
 
@@ -79,7 +79,7 @@ def unpacked(archive: Path, *, files: int = 100, mib: int = 50, ratio: int = 100
     return unpack(archive, archive.parent / "out", budget=budget, taken=TakenNames(), skip_reason=lambda name: None)
 
 
-def test_a_zip_is_unpacked_under_numbers_that_no_name_can_change(tmp_path: Path) -> None:
+def test_a_zip_is_unpacked_to_numbered_files(tmp_path: Path) -> None:
     archive = zipped(tmp_path / "a.zip", {"top.txt": b"top", "in\\side.txt": b"inside", "folder\\": b"", "b/": b""})
 
     found = unpacked(archive)
@@ -99,7 +99,7 @@ def bomb(folder: Path) -> Path:
 
 
 def lying_bomb(folder: Path) -> Path:
-    """Both its lists of members say that it unpacks to 4 bytes."""
+    """A zip bomb that declares an unpacked size of 4 bytes."""
     archive = bomb(folder)
     content = archive.read_bytes().replace(struct.pack("<L", 10 << 20), struct.pack("<L", 4))
     archive.write_bytes(content)
@@ -116,7 +116,7 @@ def encrypted(folder: Path) -> Path:
 
 
 def overlapping(folder: Path) -> Path:
-    """Two members of the list that are one in the file."""
+    """A zip with two directory entries for the same data."""
     archive = zipped(folder / "a.zip", {"1.txt": os.urandom(4000), "2.txt": os.urandom(4000)})
     content = bytearray(archive.read_bytes())
     place = content.rindex(b"PK\1\2") + 42
@@ -157,9 +157,7 @@ def packed_by_lzma(folder: Path) -> Path:
         (lambda folder: samples.raw_pdf(folder / "a.zip", []), "the zip file is damaged"),
     ],
 )  # fmt: skip
-def test_a_zip_that_means_harm_is_refused_whole_with_the_member_that_does(
-    tmp_path: Path, make: object, reason: str
-) -> None:
+def test_a_malicious_zip_is_refused_whole_and_its_member_named(tmp_path: Path, make: object, reason: str) -> None:
     archive = make(tmp_path)  # type: ignore[operator]
     before = sorted(tmp_path.iterdir())
 
@@ -169,7 +167,7 @@ def test_a_zip_that_means_harm_is_refused_whole_with_the_member_that_does(
     assert sorted(tmp_path.iterdir()) == before, "nothing of it stays"
 
 
-def test_a_zip_is_refused_beyond_what_is_left_of_the_limits(tmp_path: Path) -> None:
+def test_a_zip_over_the_remaining_budget_is_refused(tmp_path: Path) -> None:
     archive = zipped(tmp_path / "a.zip", {f"{number}.txt": os.urandom(700_000) for number in range(3)})
 
     with pytest.raises(UploadError, match=r"2\.txt: the upload unpacks to more than the 2 MiB"):
@@ -190,7 +188,7 @@ def library(settings: Settings) -> Library:
 
 
 def upload(settings: Settings, library: Library, files: Mapping[str, bytes], *, job: str = "1") -> Upload:
-    """As the API leaves it, and prepared."""
+    """An upload as written by the API, after `prepare`."""
     folder = settings.jobs_folder / "staging" / job
     folder.mkdir(parents=True)
     request = []
@@ -211,7 +209,7 @@ def bytes_of_zip(folder: Path, members: Mapping[str, bytes]) -> bytes:
     return zipped(folder / "made.zip", members).read_bytes()
 
 
-def test_files_and_those_of_zips_come_into_the_library_and_the_rest_has_a_reason(
+def test_files_and_zip_members_enter_the_library_and_others_have_a_reason(
     settings: Settings, library: Library, tmp_path: Path
 ) -> None:
     inner = bytes_of_zip(tmp_path, {"x.txt": b"x"})
@@ -236,7 +234,9 @@ def test_files_and_those_of_zips_come_into_the_library_and_the_rest_has_a_reason
     ]
 
 
-def test_what_was_not_indexed_leaves_and_its_earlier_version_comes_back(settings: Settings, library: Library) -> None:
+def test_files_that_were_not_indexed_are_replaced_by_their_earlier_version(
+    settings: Settings, library: Library
+) -> None:
     first = upload(settings, library, {"a.txt": b"old", "deep/b.txt": b"kept"}, job="1")
     first.place()
     first.complete(lambda path: True)
@@ -251,7 +251,7 @@ def test_what_was_not_indexed_leaves_and_its_earlier_version_comes_back(settings
     assert not second.has_journal()
 
 
-def test_metadata_stays_only_with_its_file_and_brings_it_to_be_indexed(settings: Settings, library: Library) -> None:
+def test_metadata_stays_only_with_its_file_and_causes_it_to_be_indexed(settings: Settings, library: Library) -> None:
     first = upload(settings, library, {"a.pdf": b"pdf"}, job="1")
     first.place()
     first.complete(lambda path: True)
@@ -265,7 +265,7 @@ def test_metadata_stays_only_with_its_file_and_brings_it_to_be_indexed(settings:
     assert contents(library) == {}
 
 
-def test_a_worker_killed_between_any_two_steps_is_followed_by_one_with_the_same_outcome(
+def test_a_kill_between_any_two_steps_does_not_change_the_result(
     settings: Settings, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):
@@ -321,9 +321,7 @@ def test_a_worker_killed_between_any_two_steps_is_followed_by_one_with_the_same_
     assert number > 15
 
 
-def test_a_file_in_the_place_of_a_folder_and_a_link_are_problems_of_that_file_alone(
-    settings: Settings, library: Library, tmp_path: Path
-) -> None:
+def test_a_name_conflict_is_a_problem_of_that_file_only(settings: Settings, library: Library, tmp_path: Path) -> None:
     (library.folder / "folder").mkdir(parents=True)
     (library.folder / "file.txt").write_text("file")
     (library.folder / "link").symlink_to(tmp_path)
@@ -339,7 +337,7 @@ def test_a_file_in_the_place_of_a_folder_and_a_link_are_problems_of_that_file_al
     assert not (tmp_path / "elsewhere.txt").exists()
 
 
-def test_a_full_disk_names_the_place_and_leaves_the_journal_for_the_next_one(
+def test_a_full_disk_is_reported_with_the_path_and_keeps_the_journal(
     settings: Settings, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = upload(settings, library, {"a.txt": b"a"})

@@ -1,4 +1,4 @@
-"""Jobs of a real queue are done on a real index, and whatever a job brings with it, the next one is done too."""
+"""A worker with a real queue and a real index: each kind of job, and failures that must not stop the next job."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def run(settings: Settings, queue: JobQueue, encoder: HashEncoder | None = None)
 
 
 def upload(queue: JobQueue, files: Mapping[str, bytes | Path], collection: str = "default") -> str:
-    """As the API does it; returns the job's id."""
+    """Enqueue an upload like the API; returns the job's id."""
     identity = new_id()
     folder = queue.staging / identity
     folder.mkdir(parents=True)
@@ -88,13 +88,13 @@ def job_of(queue: JobQueue, identity: str) -> Job:
 
 
 def counts(queue: JobQueue, identity: str) -> dict[str, float]:
-    """What was done, where it was more than nothing."""
+    """The job's counts other than 0."""
     result = job_of(queue, identity).result or {}
     return {name: value for name, value in result.items() if value and name != "seconds"}
 
 
 def texts(settings: Settings, collection: str = "default") -> dict[str, str]:
-    """Of every document, by its source."""
+    """The text of each document, by source."""
     with closing(open_catalog(settings)) as catalog, closing(catalog.open(collection)) as index:
         assert catalog.verify(collection) == []
         documents = (index.document(item.id) for item in index.documents(limit=1000))
@@ -111,7 +111,7 @@ def originals(settings: Settings) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_an_upload_is_indexed_under_the_names_of_its_files_and_what_is_broken_has_its_reason(
+def test_an_upload_is_indexed_by_file_name_and_broken_files_are_reported(
     settings: Settings, queue: JobQueue, tmp_path: Path
 ) -> None:
     guide = samples.pdf(tmp_path / "guide.pdf", [["The pump needs oil."]])
@@ -133,7 +133,7 @@ def test_an_upload_is_indexed_under_the_names_of_its_files_and_what_is_broken_ha
     assert lines[1].startswith(f"{identity} done: 2 added, 2 failed, in ")
 
 
-def test_a_new_version_replaces_the_earlier_one_and_a_broken_one_does_not(settings: Settings, queue: JobQueue) -> None:
+def test_a_new_version_replaces_the_old_one_unless_it_is_broken(settings: Settings, queue: JobQueue) -> None:
     upload(queue, {"a.json": b'{"text": "first"}'})
     run(settings, queue)
     changed = upload(queue, {"a.json": b'{"text": "second"}', "b.md": b"# B\n\nother"})
@@ -152,9 +152,7 @@ def test_a_new_version_replaces_the_earlier_one_and_a_broken_one_does_not(settin
     assert (Library(settings, "default").folder / "a.json").read_bytes() == b'{"text": "second"}'
 
 
-def test_zips_that_mean_harm_fail_with_their_member_and_touch_nothing(
-    settings: Settings, queue: JobQueue, tmp_path: Path
-) -> None:
+def test_malicious_zips_fail_and_change_nothing(settings: Settings, queue: JobQueue, tmp_path: Path) -> None:
     folder_job(queue)
     run(settings, queue)
     before = state(settings)
@@ -193,7 +191,7 @@ def test_zips_that_mean_harm_fail_with_their_member_and_touch_nothing(
     assert now == before[1]
 
 
-def test_a_folder_that_is_gone_or_empty_is_no_reason_to_remove_its_documents(
+def test_a_missing_or_empty_folder_removes_no_documents(
     settings: Settings, queue: JobQueue, handbook: Path, tmp_path: Path
 ) -> None:
     folder_job(queue)
@@ -229,9 +227,7 @@ def test_a_folder_that_is_gone_or_empty_is_no_reason_to_remove_its_documents(
     assert counts(queue, good) == {"added": 1, "changed": 1, "removed": 1, "passages": 2, "passages_encoded": 2}
 
 
-def test_what_is_deleted_takes_its_original_with_it_and_can_be_uploaded_again(
-    settings: Settings, queue: JobQueue
-) -> None:
+def test_a_delete_removes_the_original_which_can_be_uploaded_again(settings: Settings, queue: JobQueue) -> None:
     files = {"parts.csv": b"name,price\nvalve,12\npump,30\n", "a.md": b"# A\n\nfirst", "b.md": b"# B\n\nsecond"}
     upload(queue, files)
     folder_job(queue)
@@ -266,7 +262,7 @@ def _documents(settings: Settings) -> list[Any]:
 
 
 class Acting(HashEncoder):
-    """Does something of its own with the first batch of each kind of job, in the middle of the job."""
+    """Calls `act` while it encodes the first batch."""
 
     def __init__(self, act: Callable[[], None]) -> None:
         super().__init__()
@@ -279,7 +275,7 @@ class Acting(HashEncoder):
         return super()._vectors(texts)
 
 
-def test_a_job_that_is_called_off_ends_so_and_the_next_one_is_done(settings: Settings, queue: JobQueue) -> None:
+def test_a_cancelled_job_ends_and_the_next_one_runs(settings: Settings, queue: JobQueue) -> None:
     identity = upload(queue, {"a.md": b"# A\n\nfirst"})
     after = upload(queue, {"b.md": b"# B\n\nsecond"})
 
@@ -290,7 +286,7 @@ def test_a_job_that_is_called_off_ends_so_and_the_next_one_is_done(settings: Set
     assert set(texts(settings)) == originals(settings), "the library holds what the index does, and no more"
 
 
-def test_a_worker_that_is_to_end_gives_its_job_back_for_the_next_one(settings: Settings, queue: JobQueue) -> None:
+def test_a_stopped_worker_releases_its_job_for_the_next_one(settings: Settings, queue: JobQueue) -> None:
     identity = upload(queue, {"a.md": b"# A\n\nfirst"})
     stopped = worker(settings, queue, Acting(lambda: stopped.stop()))
     stopped.run(once=True)
@@ -303,9 +299,7 @@ def test_a_worker_that_is_to_end_gives_its_job_back_for_the_next_one(settings: S
     assert set(texts(settings)) == originals(settings) == {"a.md"}
 
 
-def test_an_error_that_nobody_thought_of_fails_the_job_by_its_name_and_not_the_worker(
-    settings: Settings, queue: JobQueue
-) -> None:
+def test_an_unexpected_error_fails_the_job_and_not_the_worker(settings: Settings, queue: JobQueue) -> None:
     def broken() -> None:
         raise ZeroDivisionError("of a bug")
 
@@ -319,7 +313,7 @@ def test_an_error_that_nobody_thought_of_fails_the_job_by_its_name_and_not_the_w
     assert set(texts(settings)) == originals(settings) == {"b.md"}
 
 
-def test_a_worker_whose_lease_is_another_ones_lets_go_of_the_job(settings: Settings, queue: JobQueue) -> None:
+def test_a_worker_leaves_a_job_whose_lease_it_lost(settings: Settings, queue: JobQueue) -> None:
     identity = upload(queue, {"a.md": b"# A\n\nfirst"})
     lines: list[str] = []
 
@@ -351,7 +345,7 @@ def test_a_job_waits_while_another_program_writes_to_its_collection(settings: Se
     assert set(texts(settings)) == originals(settings) == {"a.md"}
 
 
-def test_two_workers_share_the_collections_and_do_each_job_once(settings: Settings, queue: JobQueue) -> None:
+def test_two_workers_run_each_job_once(settings: Settings, queue: JobQueue) -> None:
     names = [(collection, number) for number in range(3) for collection in ("one", "two")]
     jobs = [
         upload(queue, {"same.md": f"# {number}\n\nof {name}".encode(), f"{number}.md": b"# x\n\ny"}, name)
@@ -388,7 +382,7 @@ def wait(until: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-def test_the_command_does_what_is_queued_and_ends_by_a_signal(settings: Settings, queue: JobQueue) -> None:
+def test_the_command_runs_queued_jobs_and_stops_on_a_signal(settings: Settings, queue: JobQueue) -> None:
     identity = folder_job(queue, "gone")
     command = [sys.executable, "-m", "indexing.cli", "worker", "--home", str(settings.home)]
     given = {**os.environ, "SEARCH_APP_JOBS__FOLDERS": '{"gone": "/no/such/folder"}', "PYTHONUNBUFFERED": "1"}
@@ -405,7 +399,9 @@ def test_the_command_does_what_is_queued_and_ends_by_a_signal(settings: Settings
     assert not queue.live_workers()
 
 
-def test_a_batch_that_takes_too_long_is_cut_off_and_its_job_given_back(settings: Settings, queue: JobQueue) -> None:
+def test_a_batch_longer_than_the_grace_period_is_abandoned_and_its_job_released(
+    settings: Settings, queue: JobQueue
+) -> None:
     identity = upload(queue, {"a.md": b"# A\n\nfirst"})
     program = f"""
 import sys, time

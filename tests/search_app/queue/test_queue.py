@@ -1,4 +1,4 @@
-"""The queue against a simple model, against workers that are killed, and against clocks and disks that are not kind."""
+"""The queue compared with a simple model, with killed workers, changed clocks, full disks and damaged files."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def leased(queue: JobQueue, worker: WorkerIdentity = ELSEWHERE) -> Job:
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Beside the queue: what each collection holds, in order of arrival, and which leases are good."""
+    """The model: the open jobs of each collection, oldest first, and the valid leases."""
 
     folder: Path
     clock: Clock
@@ -191,7 +191,7 @@ def use(queue: JobQueue, job: Job, way: str) -> None:
         queue.release(job, "again")
 
 
-def test_every_job_ends_once_and_no_collection_is_leased_twice(tmp_path: Path, clock: Clock) -> None:
+def test_each_job_ends_once_and_no_collection_is_leased_twice(tmp_path: Path, clock: Clock) -> None:
     QueueMachine.folder, QueueMachine.clock = tmp_path, clock
     run_state_machine_as_test(
         QueueMachine,
@@ -222,7 +222,7 @@ while True:
 """
 
 
-def test_workers_that_are_killed_lose_nothing_and_double_nothing(tmp_path: Path, queue: JobQueue) -> None:
+def test_killed_workers_lose_and_duplicate_no_job(tmp_path: Path, queue: JobQueue) -> None:
     log = tmp_path / "ended"
     chance = random.Random(7)
     command = [sys.executable, "-c", WORKER, str(queue.folder), str(log)]
@@ -255,7 +255,7 @@ def test_workers_that_are_killed_lose_nothing_and_double_nothing(tmp_path: Path,
     assert len(ended) >= len(ids) - kills - 2  # a worker may die between the end of a job and its line
 
 
-def test_a_job_goes_on_at_once_where_its_process_is_known_to_be_gone(queue: JobQueue) -> None:
+def test_the_job_of_a_dead_process_is_leased_at_once(queue: JobQueue) -> None:
     folder_job(queue)
     process = subprocess.Popen(["sleep", "60"])
     here = WorkerIdentity.of_this_process()
@@ -270,14 +270,14 @@ def test_a_job_goes_on_at_once_where_its_process_is_known_to_be_gone(queue: JobQ
         queue.finish(first, JobState.DONE)
 
 
-def test_a_process_number_that_is_used_again_holds_no_lease(queue: JobQueue) -> None:
+def test_a_reused_pid_does_not_keep_a_lease(queue: JobQueue) -> None:
     folder_job(queue)
     here = WorkerIdentity.of_this_process()
     leased(queue, WorkerIdentity("before", replace(here.process, started="1")))
     assert leased(queue, here).attempts == 2
 
 
-def test_a_worker_of_another_machine_is_waited_for(queue: JobQueue, clock: Clock) -> None:
+def test_the_lease_of_another_machine_lasts_until_it_expires(queue: JobQueue, clock: Clock) -> None:
     folder_job(queue)
     leased(queue, ELSEWHERE)
     clock.now += 29
@@ -286,7 +286,7 @@ def test_a_worker_of_another_machine_is_waited_for(queue: JobQueue, clock: Clock
     assert leased(queue, WorkerIdentity.of_this_process()).attempts == 2
 
 
-def test_a_lease_does_not_outlive_a_clock_that_was_set_back(queue: JobQueue, clock: Clock) -> None:
+def test_setting_the_clock_back_does_not_prolong_a_lease(queue: JobQueue, clock: Clock) -> None:
     folder_job(queue)
     leased(queue)
     clock.now -= 10 * 365 * 86400
@@ -295,7 +295,7 @@ def test_a_lease_does_not_outlive_a_clock_that_was_set_back(queue: JobQueue, clo
     assert leased(queue, WorkerIdentity.of_this_process()).attempts == 2
 
 
-def test_a_job_that_kills_its_workers_fails_with_the_reason(queue: JobQueue, clock: Clock) -> None:
+def test_a_job_fails_after_killing_five_workers(queue: JobQueue, clock: Clock) -> None:
     job = folder_job(queue)
     for attempt in range(MAX_ATTEMPTS):
         assert leased(queue).attempts == attempt + 1
@@ -307,7 +307,7 @@ def test_a_job_that_kills_its_workers_fails_with_the_reason(queue: JobQueue, clo
     assert ended.hint
 
 
-def test_a_job_that_is_given_back_waits_in_its_place_and_says_why(queue: JobQueue, clock: Clock) -> None:
+def test_a_released_job_keeps_its_place_and_shows_the_reason(queue: JobQueue, clock: Clock) -> None:
     first, second, other = folder_job(queue, "a"), folder_job(queue, "a"), folder_job(queue, "b")
     given_back = queue.release(leased(queue), "another job is writing", not_before=clock.now + 10)
     assert (given_back.state, given_back.stage, given_back.attempts) == (JobState.QUEUED, "another job is writing", 0)
@@ -319,7 +319,7 @@ def test_a_job_that_is_given_back_waits_in_its_place_and_says_why(queue: JobQueu
     assert [job.id for job in queue.list("a")] == [second.id, first.id]
 
 
-def test_a_job_that_waits_is_cancelled_at_once_and_one_that_runs_by_its_worker(queue: JobQueue, clock: Clock) -> None:
+def test_a_queued_job_is_cancelled_at_once_and_a_running_one_by_its_worker(queue: JobQueue, clock: Clock) -> None:
     running, waiting = folder_job(queue), folder_job(queue)
     held = leased(queue)
     assert queue.cancel(waiting.id)
@@ -336,7 +336,7 @@ def test_a_job_that_waits_is_cancelled_at_once_and_one_that_runs_by_its_worker(q
     assert queue.count_by_state()[JobState.CANCELLED] == 3
 
 
-def test_the_rest_is_estimated_from_the_pace_of_this_attempt(queue: JobQueue, clock: Clock) -> None:
+def test_the_remaining_time_is_estimated_from_this_attempt(queue: JobQueue, clock: Clock) -> None:
     folder_job(queue)
     job = queue.set_plan(leased(queue), {"added": 2}, bytes_total=1000)
     assert (job.plan, job.bytes_total, job.eta_seconds) == ({"added": 2}, 1000, None)
@@ -349,7 +349,7 @@ def test_the_rest_is_estimated_from_the_pace_of_this_attempt(queue: JobQueue, cl
     assert queue.set_progress(again, stage="encoding", bytes_done=600, bytes_total=1000).eta_seconds is None
 
 
-def test_of_ended_jobs_the_newest_are_kept_and_the_last_of_a_schedule(tmp_path: Path, clock: Clock) -> None:
+def test_the_newest_ended_jobs_and_the_last_job_of_a_schedule_are_kept(tmp_path: Path, clock: Clock) -> None:
     queue = JobQueue(tmp_path, keep=3, clock=clock)
     scheduled = Schedules(queue).set("z", "handbook", "0 2 * * *").last_job
     queue.cancel(scheduled)
@@ -363,7 +363,7 @@ def test_of_ended_jobs_the_newest_are_kept_and_the_last_of_a_schedule(tmp_path: 
     queue.close()
 
 
-def test_names_that_are_no_unicode_are_kept_readable(queue: JobQueue) -> None:
+def test_names_with_lone_surrogates_are_stored(queue: JobQueue) -> None:
     folder_job(queue)
     ended = queue.finish(
         leased(queue), JobState.FAILED, problems=[{"source": "gr\udcfcn.txt", "reason": "r"}], error="gr\udcfcn.txt"
@@ -374,7 +374,7 @@ def test_names_that_are_no_unicode_are_kept_readable(queue: JobQueue) -> None:
 @pytest.mark.parametrize(
     "cron", ["", "x", "* * * *", "* * * * * *", "@daily", "61 * * * *", "0 0 30 2 *", "0 0 * 2 5#9", "*/0 * * * *"]
 )
-def test_a_schedule_that_does_not_parse_is_refused_with_an_example(queue: JobQueue, cron: str) -> None:
+def test_an_invalid_cron_expression_is_refused_with_an_example(queue: JobQueue, cron: str) -> None:
     with pytest.raises(InvalidQuery) as caught:
         Schedules(queue).set("a", "handbook", cron)
     assert caught.value.field == "every"
@@ -383,7 +383,7 @@ def test_a_schedule_that_does_not_parse_is_refused_with_an_example(queue: JobQue
     assert queue.count() == 0
 
 
-def test_a_schedule_queues_now_and_makes_up_once_for_what_was_missed(queue: JobQueue, clock: Clock) -> None:
+def test_a_schedule_queues_a_job_now_and_one_for_all_missed_runs(queue: JobQueue, clock: Clock) -> None:
     schedule = Schedules(queue).set("a", "handbook", "0  *  * * *")
     assert schedule.cron == "0 * * * *"
     assert clock.now < schedule.next <= clock.now + 3600
@@ -406,7 +406,7 @@ def test_a_schedule_queues_now_and_makes_up_once_for_what_was_missed(queue: JobQ
     assert queue.count() == 2
 
 
-def test_schedules_follow_the_local_clock_over_summer_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_schedules_follow_local_time_through_daylight_saving(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
     try:
@@ -426,7 +426,7 @@ def test_schedules_follow_the_local_clock_over_summer_time(monkeypatch: pytest.M
         time.tzset()
 
 
-def test_workers_are_alive_while_they_are_heard_of(queue: JobQueue, clock: Clock) -> None:
+def test_workers_are_live_until_their_heartbeat_stops(queue: JobQueue, clock: Clock) -> None:
     here = WorkerIdentity.of_this_process()
     dead = WorkerIdentity("dead", replace(here.process, started="1"))
     for worker in (here, dead, ELSEWHERE):
@@ -438,7 +438,7 @@ def test_workers_are_alive_while_they_are_heard_of(queue: JobQueue, clock: Clock
     assert queue.live_workers() == []
 
 
-def test_what_uploads_left_behind_goes_and_what_is_needed_stays(queue: JobQueue) -> None:
+def test_stale_uploads_are_removed_and_needed_ones_kept(queue: JobQueue) -> None:
     waiting, ended = (queue.enqueue("a", JobKind.UPLOAD, {"files": []}, job_id=new_id()) for _ in range(2))
     queue.cancel(ended.id)
     old, new = new_id(), new_id()
@@ -451,7 +451,7 @@ def test_what_uploads_left_behind_goes_and_what_is_needed_stays(queue: JobQueue)
     assert {path.name for path in queue.staging.iterdir()} == {waiting.id, new}
 
 
-def test_a_folder_that_cannot_be_written_is_said_by_name(tmp_path: Path) -> None:
+def test_the_error_names_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(QueueUnavailable, match=r"jobs\.db cannot be used") as caught:
         JobQueue(tmp_path / "file" / "jobs").enqueue("a", JobKind.FOLDER, {"folder": "x"})
@@ -459,7 +459,7 @@ def test_a_folder_that_cannot_be_written_is_said_by_name(tmp_path: Path) -> None
     assert caught.value.http_status == 503
 
 
-def test_a_full_disk_changes_nothing_and_passes(queue: JobQueue) -> None:
+def test_a_full_disk_changes_nothing(queue: JobQueue) -> None:
     folder_job(queue)
     with queue.database.transaction() as full:
         full.execute(f"PRAGMA max_page_count = {full.pragma('page_count')}")
@@ -471,7 +471,7 @@ def test_a_full_disk_changes_nothing_and_passes(queue: JobQueue) -> None:
     assert queue.count() == before + 1
 
 
-def test_a_damaged_file_is_said_and_another_one_is_taken_up(queue: JobQueue) -> None:
+def test_a_damaged_file_is_reported_and_can_be_moved_away(queue: JobQueue) -> None:
     folder_job(queue)
     queue.close()
     queue.path.write_bytes(b"no database" * 1000)
@@ -481,7 +481,7 @@ def test_a_damaged_file_is_said_and_another_one_is_taken_up(queue: JobQueue) -> 
     assert queue.count() == 0
 
 
-def test_a_queue_of_a_newer_version_is_left_alone(queue: JobQueue) -> None:
+def test_a_queue_of_a_newer_version_is_refused(queue: JobQueue) -> None:
     folder_job(queue)
     queue.close()
     with sqlite3.connect(queue.path) as db:
@@ -490,7 +490,7 @@ def test_a_queue_of_a_newer_version_is_left_alone(queue: JobQueue) -> None:
         queue.count()
 
 
-def test_a_queue_whose_folder_was_emptied_begins_anew(queue: JobQueue) -> None:
+def test_a_queue_starts_empty_after_its_files_were_removed(queue: JobQueue) -> None:
     folder_job(queue)
     for file in queue.folder.iterdir():
         file.unlink()
