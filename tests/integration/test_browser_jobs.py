@@ -112,7 +112,7 @@ def test_uploaded_files_are_indexed_searched_and_deleted(page: playwright.Page, 
     page.get_by_text("1 document", exact=True).wait_for()
     expect(page.locator(".sa-document .sa-source")).to_have_text(["ferry.txt"])
 
-    page.get_by_role("button", name="Collection", exact=True).click()
+    open_menu(page)
     page.get_by_role("textbox", name="New name").fill("city")
     if picture := os.environ.get("SEARCH_APP_SCREENSHOT_COLLECTION"):
         page.screenshot(path=picture)
@@ -120,12 +120,23 @@ def test_uploaded_files_are_indexed_searched_and_deleted(page: playwright.Page, 
     expect(page.get_by_role("combobox", name="Collection")).to_have_value("city")
     page.get_by_text("1 document", exact=True).wait_for()
 
-    page.get_by_role("button", name="Collection", exact=True).click()
+    open_menu(page)
     page.get_by_role("textbox", name="Name of the collection to delete").fill("town")
     page.get_by_role("button", name="Delete collection").click()
     page.get_by_text("Type the name of the collection to delete it: city").wait_for()
+    open_menu(page)
     page.get_by_role("textbox", name="Name of the collection to delete").fill("city")
     page.get_by_role("button", name="Delete collection").click()
     page.get_by_text("Nothing is indexed yet").or_(page.get_by_role("link", name="Add documents")).first.wait_for()
     if picture := os.environ.get("SEARCH_APP_SCREENSHOT_COLLECTION"):
         page.screenshot(path=f"{picture}.empty.png")
+
+
+def open_menu(page: playwright.Page) -> None:
+    """Open the menu of the collection. Streamlit may close it again while it still draws the page."""
+    for _ in range(10):
+        if page.get_by_role("textbox", name="New name").is_visible():
+            return
+        page.get_by_role("button", name="Collection", exact=True).click()
+        page.wait_for_timeout(1000)
+    pytest.fail("the menu of the collection does not open")
