@@ -167,7 +167,7 @@ def test_after_a_killed_driver_complete_files_stay_and_others_are_repeated(
         assert {record.source: bool(record.digest) for record in writer.files()} == {
             "docs/done": True, "docs/half": False, "docs/old": True,
         }  # fmt: skip
-        with pytest.raises(IndexBusy, match="is over"):
+        with pytest.raises(IndexBusy, match="has ended"):
             orphan.write(parts_of(half)[1:])
         orphan.close()
         now = change("half", "other words now")

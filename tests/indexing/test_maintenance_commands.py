@@ -141,4 +141,5 @@ def test_help_lists_commands_in_the_order_of_their_use() -> None:
     listed = CliRunner().invoke(cli, ["--help"]).stdout.partition("Commands:")[2]
     names = [line.split()[0] for line in listed.splitlines() if line.strip()]
     assert names[:5] == ["plan", "apply", "worker", "delete", "rebuild"]
-    assert {"info", "verify", "compact", "snapshot", "restore", "rollback", "replicate"} == set(names[5:])
+    maintenance = {"info", "verify", "compact", "snapshot", "restore", "rollback", "rename", "drop", "replicate"}
+    assert set(names[5:]) == maintenance
