@@ -35,9 +35,7 @@ def main() -> None:
     except ApiError as error:
         show_error(error)
         return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(job_cards.counted(found.total, "document"))
-        _collection_menu(collection, names)
+    st.caption(job_cards.counted(found.total, "document"))
     if not found.total:
         st.html(job_cards.add_link(collection))
     if waiting := st.session_state.get("waiting"):
@@ -59,11 +57,12 @@ def main() -> None:
                         _delete(collection, item.id)
     if found.total > SHOWN:
         st.pagination(-(-found.total // SHOWN), key="page", bind="query-params")
+    _collection_menu(collection, names)
 
 
 def _collection_menu(collection: str, names: Sequence[str]) -> None:
     """Rename or delete the whole collection."""
-    with st.popover("Collection", icon=":material/settings:", type="tertiary", key=f"menu-{collection}"):
+    with st.expander("Rename or delete this collection", icon=":material/settings:"):
         with st.form("rename", border=False):
             name = st.text_input("New name", value=collection, max_chars=64, help="Letters, digits, - and _")
             renaming = st.form_submit_button("Rename")
