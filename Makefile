@@ -57,11 +57,12 @@ test-docker: $(STAMP) ## build the images and test docker-compose, default and E
 pin-images: ## write today's digests of the registry images of docker-compose.yml into .env
 	python3 docker/pin_images.py
 
-check: $(STAMP) ## check style, types and import rules
+check: $(STAMP) ## check style, types, import rules and the links of the documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --site-dir .bench/site
 
 format: $(STAMP) ## format the code
 	$(BIN)/ruff check --fix .
