@@ -39,8 +39,3 @@ def stage(name: str) -> Iterator[None]:
         if timings is not None:
             timings[name] = timings.get(name, 0.0) + seconds
         _log.debug("%s took %.1f ms", name, seconds * 1000)
-
-
-def silence_snapshots() -> None:
-    """Stop Haystack's warnings about arrays in the snapshots that it takes of failed runs."""
-    logging.getLogger("haystack.utils.base_serialization").setLevel(logging.ERROR)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 
 from indexing.worker.library import Library
-from search_app.errors import IndexNotFound
+from search_app.errors import IndexNotFound, SearchAppError
 from search_app.queue.queue import JobQueue
 from search_app.queue.schedules import Schedules
 from search_app.settings import Settings
@@ -42,7 +42,12 @@ def rename(settings: Settings, old: str, new: str) -> None:
         if old in known or not (new in known and library.was_renamed(new)):  # else a killed call came this far
             if old in known and new not in known:
                 library.prepare_rename(new)
-            catalog.rename(old, new)
+            try:
+                catalog.rename(old, new)
+            except SearchAppError:
+                if new not in known:  # else a later collection of that name would share the folder
+                    library.cancel_rename(new)
+                raise
     library.finish_rename(new)
     with closing(JobQueue.from_settings(settings)) as queue:
         if queue.exists():

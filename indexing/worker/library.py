@@ -58,6 +58,10 @@ class Library:
         """Give the folder to `new` as well. The files stay in place, because the index holds their paths."""
         self._write_link(check_collection_name(new), self.folder.name)
 
+    def cancel_rename(self, new: str) -> None:
+        """Undo `prepare_rename`: a later collection of that name gets a folder of its own."""
+        self._write_link(new, f"{new}~{secrets.token_hex(4)}")
+
     def finish_rename(self, new: str) -> None:
         """Take the folder from the old name: a later collection of that name gets a folder of its own."""
         link = self._link(new)

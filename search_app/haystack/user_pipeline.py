@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from haystack.core.errors import DeserializationError, PipelineError, PipelineRu
 
 from search_app.errors import ConfigurationError, IndexNotFound, SearchAppError
 from search_app.haystack.documents import to_answer, to_hit
-from search_app.observability import collect_timings, silence_snapshots, stage
+from search_app.observability import collect_timings, stage
 from search_app.service import SearchService
 from search_app.settings import Settings
 from search_app.types import Filter, SearchResult
@@ -63,7 +64,7 @@ class PipelineService(SearchService):
     def __init__(self, settings: Settings, *arguments: Any, **named: Any) -> None:
         super().__init__(settings, *arguments, **named)
         assert settings.pipeline is not None
-        silence_snapshots()
+        _silence_snapshots()
         self._file = settings.pipeline
         self._data = _read(self._file)
         self._loading = threading.Lock()
@@ -106,6 +107,11 @@ class PipelineService(SearchService):
 
 
 _HINT = "start from the built-in one: search-app pipeline export > my.yaml"
+
+
+def _silence_snapshots() -> None:
+    """Stop Haystack's warnings about arrays in the snapshots that it takes of failed runs."""
+    logging.getLogger("haystack.utils.base_serialization").setLevel(logging.ERROR)
 
 
 def _read(file: Path) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from test_worker import counts, job_of, run, texts, upload
 from indexing.cli import cli
 from indexing.worker import collections
 from indexing.worker.library import Library
-from search_app.errors import ConfigurationError, IndexNotFound
+from search_app.errors import ConfigurationError, IndexBusy, IndexNotFound
 from search_app.queue.jobs import JobKind, JobState
 from search_app.queue.queue import JobQueue
 from search_app.queue.schedules import Schedules
@@ -107,6 +107,17 @@ def test_a_rename_that_was_killed_can_be_repeated(settings: Settings, queue: Job
     assert Library(settings, "new").folder.name == "old"
     assert Library(settings, "old").folder.name.startswith("old~")
     assert [schedule.collection for schedule in Schedules(queue).list()] == ["new"]
+
+
+def test_a_rename_that_is_refused_leaves_the_new_name_its_own_uploads(settings: Settings, queue: JobQueue) -> None:
+    with closing(open_catalog(settings)) as catalog:
+        with closing(catalog.open("old")) as index:
+            manifest = index.manifest
+        with catalog.writer("old", manifest), pytest.raises(IndexBusy):
+            collections.rename(settings, "old", "new")
+    assert Library(settings, "new").folder.name.startswith("new~")
+    assert Library(settings, "old").folder.name == "old"
+    assert names(settings) == ["old"]
 
 
 def test_a_missing_collection_cannot_be_renamed(settings: Settings, queue: JobQueue) -> None:
