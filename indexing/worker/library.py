@@ -69,8 +69,9 @@ class Library:
             self._write_link(self._collection, f"{self._collection}~{secrets.token_hex(4)}")
 
     def was_renamed(self, new: str) -> bool:
-        """Whether a rename to `new` has begun."""
-        return self._link(new).exists()
+        """Whether a rename to `new` has begun: it has the folder of another name."""
+        link = self._link(new)
+        return link.exists() and not link.read_text(encoding="ascii").startswith(f"{new}~")
 
     def delete(self) -> None:
         """Delete all files of the collection."""
