@@ -71,12 +71,13 @@ class Converted:
                     language=self._language(content),
                     headings=content.headings,
                     pages=content.pages,
+                    tables=content.tables,
                 )
                 number += 1
                 yield document
             elif document is not None:
-                title, page, spans = line
-                yield [passage(document, title=title, page=page, start=start, end=end) for start, end in spans]
+                title, spans = line
+                yield [passage(document, title=title, start=start, end=end) for start, end in spans]
 
     def _language(self, content: Content) -> str:
         """Detected here, as a sandboxed process would take longer to load the model than to convert most files."""

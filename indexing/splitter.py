@@ -1,14 +1,15 @@
 """Split documents into passages, measured in the encoder's own tokens.
 
-A section goes from one heading to the next within one page. If it is too long, it is cut at a boundary, and its parts
-again. Of several boundaries of the best kind, the one with the highest hash of its surrounding characters is the cut.
-So the text around it decides, not a count from the top: editing a paragraph leaves the passages before and after it
-unchanged. This is content-defined chunking (Muthitacharoen et al., LBFS, SOSP 2001), applied top-down. Every
-non-whitespace character is in at least one passage.
+A section goes from one heading to the next, and to the end of a page unless a sentence runs over it. If it is too long,
+it is cut at a boundary, and its parts again; tables are cut between rows. Of several boundaries of the best kind, the
+one with the highest hash of its surrounding characters is the cut. So the text around it decides, not a count from the
+top: editing a paragraph leaves the passages before and after it unchanged. This is content-defined chunking
+(Muthitacharoen et al., LBFS, SOSP 2001), applied top-down. Every non-whitespace character is in at least one passage.
 """
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import re
 import zlib
@@ -19,7 +20,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from search_app.types import Document, Passage
+from search_app.text.reading import Reading, edited, edits_of, titled
+from search_app.types import Document, Page, Passage
 
 VERSION = "v1"
 TITLE_SEPARATOR = " › "
@@ -32,7 +34,7 @@ _MAX_TITLE_TOKENS = 64
 _LONG_TOKEN = 64
 _LONG_TOKEN_STEP = 32
 """WordPiece makes one [UNK] of a long word: beyond `_LONG_TOKEN`, it counts one token per so many characters."""
-_LINE, _SENTENCE, _ITEM, _PARAGRAPH = 1, 2, 3, 4
+_CELL, _LINE, _SENTENCE, _ITEM, _PARAGRAPH = 0, 1, 2, 3, 4
 
 _ABBREVIATIONS = r"Mr|Ms|Dr|St|Sr|Jr|vs|cf|al|No|pp|Fig|Mrs|Prof|etc|bzw|Nr|e\.g|i\.e|z\.B|[A-Z]"
 _NO_END = "".join(rf"(?<!\b{word}\.)" for word in _ABBREVIATIONS.split("|"))
@@ -89,7 +91,6 @@ class Segment:
     start: int
     end: int
     path: tuple[str, ...]
-    page: int | None
 
 
 def version(passage_tokens: int, overlap_tokens: int) -> str:
@@ -129,14 +130,24 @@ class Splitter:
 
     def split(self, segments: Sequence[Segment]) -> list[list[Passage]]:
         """One list of passages per segment; calls the tokenizer once or twice for all of them."""
-        texts = [segment.document.text[segment.lead : segment.end] for segment in segments]
+        readings = [_reading(segment.document, segment.lead, segment.end) for segment in segments]
+        tokens = self._token_spans([reading.text for reading in readings]) if segments else []
         ranges: list[list[tuple[int, int, int]]] = []
-        for segment, text, spans in zip(segments, texts, self._token_spans(texts) if texts else [], strict=True):
-            cutter = _Cutter(text, spans, first=segment.start - segment.lead, limit=self._limit, overlap=self._overlap)
+        for segment, reading, spans in zip(segments, readings, tokens, strict=True):
+            text = segment.document.text[segment.lead : segment.end]
+            first = segment.start - segment.lead
+            cutter = _Cutter(
+                text,
+                _own_places(reading, spans[:, 0], len(text)),
+                first=first,
+                limit=self._limit,
+                overlap=self._overlap,
+                rows=_rows(segment),
+            )
             ranges.append(list(cutter.leaves()))
         return [
             [
-                passage(segment.document, title=self._title(segment.path)[0], page=segment.page, start=start, end=end)
+                passage(segment.document, title=self._title(segment.path)[0], start=start, end=end)
                 for start, end in found
             ]
             for segment, found in zip(segments, self._fit(segments, ranges), strict=True)
@@ -155,7 +166,7 @@ class Splitter:
                 sure = title_tokens + tokens * 5 // 4 + 8 <= self._budget
                 (fitting if sure else doubtful).append((segment.lead + start, segment.lead + end))
             while doubtful:
-                encoded = [f"{title}\n{text[start:end]}" if title else text[start:end] for start, end in doubtful]
+                encoded = [titled(title, _reading(segment.document, start, end).text) for start, end in doubtful]
                 halves: list[tuple[int, int]] = []
                 for (start, end), spans in zip(doubtful, self._token_spans(encoded), strict=True):
                     if len(spans) <= self._budget or end - start <= 1:
@@ -187,7 +198,33 @@ class Splitter:
         return result
 
 
-def passage(document: Document, *, title: str, page: int | None, start: int, end: int) -> Passage:
+def _reading(document: Document, start: int, end: int) -> Reading:
+    return edited(document.text[start:end], edits_of(document.text, document.tables, start, end))
+
+
+def _own_places(reading: Reading, starts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Where tokens of the reading count in the text: those of a column's name at its cell."""
+    if len(reading.kept) == 1 and reading.kept[0][0] == 0:
+        return starts
+    pieces = np.array([*reading.kept, (len(reading.text), length, 0)], dtype=np.int64)
+    piece = np.searchsorted(pieces[:, 0], starts, side="right") - 1
+    inside = (piece >= 0) & (starts < pieces[piece, 0] + pieces[piece, 2])
+    own: NDArray[np.int64] = np.where(inside, pieces[piece, 1] + starts - pieces[piece, 0], pieces[piece + ~inside, 1])
+    return own
+
+
+def _rows(segment: Segment) -> list[list[int]]:
+    """Where the cells of each row of its tables begin, in the segment's text."""
+    return [
+        [cell.start - segment.lead for cell in row]
+        for table in segment.document.tables
+        if table.start < segment.end and table.end > segment.lead
+        for row in table.rows
+        if row[0].start < segment.end and row[-1].end > segment.lead
+    ]
+
+
+def passage(document: Document, *, title: str, start: int, end: int) -> Passage:
     """Make a passage of [start, end) of the document. Its id depends on its place and its text."""
     text = document.text[start:end]
     identity = f"{document.id}\0{start}\0{end}\0{text}".encode("utf-8", "surrogatepass")
@@ -198,30 +235,38 @@ def passage(document: Document, *, title: str, page: int | None, start: int, end
         text=text,
         start=start,
         end=end,
-        page=page,
+        page=_page(document.pages, start),
         source=document.source,
         meta=document.meta,
+        edits=edits_of(document.text, document.tables, start, end),
     )
+
+
+def _page(pages: Sequence[Page], place: int) -> int | None:
+    index = bisect.bisect_right(pages, place, key=lambda page: page.end)
+    return pages[index].number if index < len(pages) and pages[index].start <= place else None
 
 
 def segments(document: Document, *, overlap: int) -> Iterator[Segment]:
     """Sections between headings and page breaks, cut into segments of at most `_SEGMENT` characters."""
     text = document.text
-    for start, end, path, page in _sections(document):
+    for start, end, path in _sections(document):
         first = start
         while start < end:
             stop = _segment_end(text, start, end)
             lead = start if start == first else max(first, start - 8 * overlap)
-            yield Segment(document, lead, start, stop, path, page)
+            yield Segment(document, lead, start, stop, path)
             start = stop
 
 
-def _sections(document: Document) -> Iterator[tuple[int, int, tuple[str, ...], int | None]]:
+def _sections(document: Document) -> Iterator[tuple[int, int, tuple[str, ...]]]:
     text, headings, pages = document.text, document.headings, document.pages
-    breaks = {0, len(text)} | {place for page in pages for place in (page.start, page.end)}
+    # A page that ends inside of a sentence does not end with a line.
+    borders = {place for page in pages for place in (page.start, page.end)}
+    breaks = {0, len(text)} | {place for place in borders if text[place - 1 : place] == "\n"}
     cuts = sorted({place for place in breaks | {heading.start for heading in headings} if 0 <= place <= len(text)})
     stack: list[tuple[int, str]] = []
-    next_heading = next_page = 0
+    next_heading = 0
     waiting: int | None = None
     for start, end in pairwise(cuts):
         body = start
@@ -232,15 +277,12 @@ def _sections(document: Document) -> Iterator[tuple[int, int, tuple[str, ...], i
             stack.append((heading.level, heading.title))
             body = max(body, heading.end)
             next_heading += 1
-        while next_page < len(pages) and pages[next_page].end <= start:
-            next_page += 1
         begin = start if waiting is None else waiting
         waiting = None
         if body > start and end not in breaks and not text[body:end].strip():
             waiting = begin  # keep a heading without text with the next one
             continue
-        page = pages[next_page].number if next_page < len(pages) and pages[next_page].start <= start else None
-        yield begin, end, _path(document.title, [title for _, title in stack]), page
+        yield begin, end, _path(document.title, [title for _, title in stack])
 
 
 def _path(title: str, headings: list[str]) -> tuple[str, ...]:
@@ -267,19 +309,53 @@ def _segment_end(text: str, start: int, end: int) -> int:
 
 
 class _Cutter:
-    """Cuts one segment. Offsets count from the start of `text`; tokens before `first` serve as overlap only."""
+    """Cuts one segment. Offsets count from the start of `text`; tokens before `first` serve as overlap only.
 
-    def __init__(self, text: str, spans: NDArray[np.int64], *, first: int, limit: int, overlap: int) -> None:
+    `starts` are the places of its tokens. `rows` of tables, each the places of its cells, are cut between two of them,
+    or between the cells of one that is too long.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        starts: NDArray[np.int64],
+        *,
+        first: int,
+        limit: int,
+        overlap: int,
+        rows: Sequence[Sequence[int]] = (),
+    ) -> None:
         self._text, self._first, self._limit, self._overlap = text, first, limit, overlap
-        self._extra = _extra_units(spans[:, 0], len(text))
-        self._units = np.sort(np.concatenate([spans[:, 0], self._extra])) if len(self._extra) else spans[:, 0]
+        self._extra = _extra_units(starts, len(text))
+        self._units = np.sort(np.concatenate([starts, self._extra])) if len(self._extra) else starts
         marks = [(match.end(), _KINDS[str(match.lastgroup)]) for match in _BOUNDARY.finditer(text)]
+        if rows:
+            marks = list(self._between_rows(marks, rows))
         marks = [(place, kind) for place, kind in marks if 0 < place < len(text)]
         self._places = np.array([place for place, _ in marks], dtype=np.int64)
         self._kinds = np.array([kind for _, kind in marks], dtype=np.int64)
         self._tokens = self._count(self._places)
         self._keys = (self._kinds.astype(np.uint64) << np.uint64(32)) | _hashes(text, self._places)
         self._paragraphs = self._places[self._kinds == _PARAGRAPH]
+
+    def _between_rows(
+        self, marks: Sequence[tuple[int, int]], rows: Sequence[Sequence[int]]
+    ) -> Iterator[tuple[int, int]]:
+        """The boundaries outside of the rows, and those between rows or, for a long one, cells."""
+        ends = [self._text.find("\n", row[-1]) for row in rows]
+        ends = [end if end >= 0 else len(self._text) for end in ends]
+        starts = [row[0] for row in rows]
+        found = dict[int, int]()
+        for place, kind in marks:
+            row = bisect.bisect_right(starts, place) - 1
+            if row < 0 or place > ends[row]:
+                found[place] = kind
+        for cells, end in zip(rows, ends, strict=True):
+            found.setdefault(cells[0], _LINE)
+            if self._count_one(end) - self._count_one(cells[0]) > self._limit:
+                for cell in cells[1:]:
+                    found[cell] = _CELL
+        yield from sorted(found.items())
 
     def leaves(self) -> Iterator[tuple[int, int, int]]:
         """Yield (start, end, tokens) in order, overlap included."""

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from search_app.errors import IndexCorrupt, IndexMismatch
 from search_app.protocols import EncoderStamp
+from search_app.text.reading import reading, titled
 from search_app.types import Passage
 
 FORMAT = 2
@@ -67,8 +68,8 @@ class Manifest:
 
 
 def encoded_text(passage: Passage) -> str:
-    """The text that is encoded for a passage: its title path, then its text."""
-    return f"{passage.title}\n{passage.text}" if passage.title else passage.text
+    """The text that is encoded for a passage: its title path, then its text with the names of columns."""
+    return titled(passage.title, reading(passage).text)
 
 
 def vector_key(text: str, stamp: EncoderStamp) -> str:

@@ -53,13 +53,65 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """Where `length` characters from `start` in the document are on a page that is a picture, as shares of its size.
+
+    0..1 from the left and from the top.
+    """
+
+    start: int
+    length: int
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """A page (`number` from 1) and its range in the document's text. `runs` map it to the original's characters."""
+    """A page (`number` from 1) and its range in the document's text.
+
+    `runs` map it to the original's characters, `boxes` to places on the page of a scan.
+    """
 
     number: int
     start: int
     end: int
     runs: tuple[Run, ...] = ()
+    boxes: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of a table: [start, end) in the document's text, and its (first) column from 0."""
+
+    start: int
+    end: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table: [start, end) in the document's text, with one line per row.
+
+    `columns` are the names of its columns, "" for one without; the first `header` rows hold them. A table without
+    names has none.
+    """
+
+    start: int
+    end: int
+    columns: tuple[str, ...]
+    header: int
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """For encoder and reader, `text` takes the place of the characters [start, end) of a passage's text."""
+
+    start: int
+    end: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +126,15 @@ class Document:
     language: str = ""
     headings: tuple[Heading, ...] = ()
     pages: tuple[Page, ...] = ()
+    tables: tuple[Table, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A part of a document that can be retrieved: `document.text[start:end] == text`. `title`: its path of headings."""
+    """A part of a document that can be retrieved: `document.text[start:end] == text`. `title`: its path of headings.
+
+    `edits`, in order and without overlap, put names of columns before the cells of a table (search_app.text.reading).
+    """
 
     id: str
     document_id: str
@@ -89,6 +145,7 @@ class Passage:
     page: int | None = None
     source: str = ""
     meta: Meta = field(default_factory=dict)
+    edits: tuple[Edit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,14 +69,16 @@ def _split(splitter: Splitter | None) -> Lines:
     from search_app.types import Document
 
     def lines(request: dict[str, Any], content: Content) -> Iterator[object]:
-        """The document, then for each list of passages their title, page and character ranges."""
+        """The document, then for each list of passages their title and character ranges."""
         meta = {**content.meta, **request["overrides"]}
         title = str(request["overrides"].get("title") or content.title or request["stem"])
         yield content.to_json() | {"title": title, "meta": meta, "warnings": ()}
-        document = Document("", title, content.text, "", headings=content.headings, pages=content.pages)
+        document = Document(
+            "", title, content.text, "", headings=content.headings, pages=content.pages, tables=content.tables
+        )
         for found in splitter.passage_lists(document) if splitter is not None else ():
             if found:
-                yield found[0].title, found[0].page, [(passage.start, passage.end) for passage in found]
+                yield found[0].title, [(passage.start, passage.end) for passage in found]
 
     return lines
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from search_app.types import Heading, MetaValue, Page, Run
+from indexing.converters import tables
+from indexing.converters.characters import clean
+from search_app.text import outline
+from search_app.text.reading import SEPARATOR
+from search_app.types import Cell, Heading, MetaValue, Page, Table
 
 _MAX_NAME = 64
 _MAX_VALUE = 4096
-_UNUSABLE = re.compile("[\0\ud800-\udfff]")
 _PDF_DATE = re.compile(r"D:(\d{4})(\d{2})?(\d{2})?(?:(\d{2})(\d{2})(\d{2})?)?(Z|[+-]\d{2})?'?(\d{2})?")
 
 
@@ -31,28 +34,24 @@ class Content:
     headings: tuple[Heading, ...] = ()
     pages: tuple[Page, ...] = ()
     warnings: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         values = asdict(self)
-        values["headings"] = [[item.level, item.title, item.start, item.end] for item in self.headings]
-        values["pages"] = [
-            [page.number, page.start, page.end, [[run.start, run.raw_start, run.length] for run in page.runs]]
-            for page in self.pages
-        ]
+        values["headings"], values["pages"], values["tables"] = outline.to_lists(self)
         return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Content:
+        headings, pages, tables = outline.from_lists(values["headings"], values["pages"], values["tables"])
         return cls(
             text=values["text"],
             title=values["title"],
             meta=values["meta"],
-            headings=tuple(Heading(*item) for item in values["headings"]),
-            pages=tuple(
-                Page(number, start, end, tuple(Run(*run) for run in runs))
-                for number, start, end, runs in values["pages"]
-            ),
+            headings=headings,
+            pages=pages,
             warnings=tuple(values["warnings"]),
+            tables=tables,
         )
 
 
@@ -66,6 +65,7 @@ class TextBuilder:
         self._group = ""
         self.headings: list[Heading] = []
         self.pages: list[Page] = []
+        self.tables: list[Table] = []
 
     def block(self, text: str, *, group: str = "") -> int:
         """Append a block and return its start. Blocks of one group, such as rows, have no blank line in between."""
@@ -85,6 +85,33 @@ class TextBuilder:
             start = self.block(title)
             self.headings.append(Heading(level, title, start, self._length))
 
+    def table(self, rows: Sequence[Sequence[str | None]], *, header: int | None = None) -> None:
+        """Append a table, one line per row.
+
+        None stands for a cell that the one on its left covers; a cell that covers several rows is repeated in each.
+        The first `header` rows name the columns; by default, `tables.header_rows` finds them. Titles of the whole
+        table, rows of one cell above the others, become paragraphs.
+        """
+        lines = tables.tidy(rows)
+        while len(lines) > 1 and tables.is_title(lines[0]) and not tables.is_title(lines[-1]):
+            self.block(str(lines.pop(0)[0]))
+            header = None if header is None else max(0, header - 1)
+        if not lines:
+            return
+        header = tables.header_rows(lines) if header is None else min(header, len(lines))
+        group = f"table {len(self.tables)}"
+        found: list[tuple[Cell, ...]] = []
+        for line in lines:
+            shown = tables.shown(line)
+            place = self.block(SEPARATOR.join(cell for _, cell in shown), group=group)
+            cells = []
+            for column, cell in shown:
+                cells.append(Cell(place, place + len(cell), column))
+                place += len(cell) + len(SEPARATOR)
+            found.append(tuple(cells))
+        columns = tables.column_names(lines[:header])
+        self.tables.append(Table(found[0][0].start, self._length, columns, header, tuple(found)))
+
     def end_page(self, number: int) -> None:
         """Make everything since the end of the last page page `number`."""
         if self._length > self._page_start:
@@ -98,11 +125,6 @@ class TextBuilder:
     def _append(self, text: str) -> None:
         self._parts.append(text)
         self._length += len(text)
-
-
-def clean(text: str) -> str:
-    """Normalise line ends, and replace NULs and lone surrogates, which no store keeps, by U+FFFD."""
-    return _UNUSABLE.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def plain_meta(values: Mapping[Any, Any]) -> dict[str, MetaValue]:

@@ -10,7 +10,8 @@ from typing import Any
 from lxml import etree
 from lxml import html as lxml_html
 
-from indexing.converters.content import Content, ConversionError, TextBuilder, clean, plain_meta
+from indexing.converters.characters import clean
+from indexing.converters.content import Content, ConversionError, TextBuilder, plain_meta
 from indexing.converters.decoding import read_text
 
 _DECLARED = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]+)""", re.IGNORECASE)

@@ -10,7 +10,8 @@ import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from indexing.converters.content import Content, TextBuilder, clean, plain_meta
+from indexing.converters.characters import clean
+from indexing.converters.content import Content, TextBuilder, plain_meta
 from indexing.converters.decoding import read_text
 from indexing.converters.html import text_of
 from search_app.types import Heading, MetaValue

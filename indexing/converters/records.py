@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from indexing.converters.content import Content, ConversionError, clean, plain_meta
+from indexing.converters.characters import clean
+from indexing.converters.content import Content, ConversionError, plain_meta
 from indexing.converters.decoding import file_encoding, read_text
 
 _TEXT_FIELDS = ("text", "content", "body")

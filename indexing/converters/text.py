@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from indexing.converters.content import Content, clean
+from indexing.converters.characters import clean
+from indexing.converters.content import Content
 from indexing.converters.decoding import read_text
 from search_app.types import Heading
 

@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from indexing.converters.content import TextBuilder
 from indexing.splitter import Splitter, segments, version
 from search_app.manifest import encoded_text
-from search_app.types import Document, Heading, Page, Passage
+from search_app.text.reading import reading
+from search_app.types import Cell, Document, Heading, Page, Passage, Table
 
 WORDS = (
     "alpha",
@@ -105,6 +107,7 @@ fragments = st.one_of(
     st.sampled_from(["x" * 150, "ab" * 400, "\u0301" * 200]),
     st.text(max_size=12).filter(lambda text: "\0" not in text),
 )
+cells = st.sampled_from(["", "", "Country", "EUR 46", "Daily allowance", "x" * 90, "two or three words more", "日本語"])
 texts = st.lists(fragments, max_size=120).map("".join)
 
 
@@ -112,10 +115,27 @@ texts = st.lists(fragments, max_size=120).map("".join)
 def documents(draw: st.DrawFn) -> Document:
     blocks = draw(st.lists(texts, min_size=1, max_size=5))
     text = ""
-    headings, pages = [], []
+    headings, pages, tables = [], [], list[Table]()
     with_pages = draw(st.booleans())
     for number, block in enumerate(blocks, start=1):
         start = len(text)
+        if draw(st.integers(0, 3)) == 0:
+            builder = TextBuilder()
+            builder.table(draw(st.lists(st.lists(st.one_of(st.none(), cells), min_size=1, max_size=6), max_size=12)))
+            tables += [
+                Table(
+                    table.start + len(text),
+                    table.end + len(text),
+                    table.columns,
+                    table.header,
+                    tuple(
+                        tuple(Cell(cell.start + len(text), cell.end + len(text), cell.column) for cell in row)
+                        for row in table.rows
+                    ),
+                )
+                for table in builder.tables
+            ]
+            text += builder.text() + "\n\n"
         if draw(st.booleans()):
             title = draw(st.sampled_from(["Intro", "Install", "Ein längerer Titel über vieles " * 3, "日本語"]))
             text += title
@@ -125,7 +145,7 @@ def documents(draw: st.DrawFn) -> Document:
         if with_pages:
             pages.append(Page(number, start, len(text)))
     title = draw(st.sampled_from(["", "A title", "Very long title " * 40]))
-    return Document("doc", title, text, "a.txt", headings=tuple(headings), pages=tuple(pages))
+    return Document("doc", title, text, "a.txt", headings=tuple(headings), pages=tuple(pages), tables=tuple(tables))
 
 
 def split(document: Document, spans: Callable[..., list[NDArray[np.int64]]] = by_word, **sizes: int) -> list[Passage]:
@@ -151,13 +171,36 @@ def test_passages_have_right_offsets_cover_the_text_and_fit_the_model(
         assert passage.text == passage.text.strip() != ""
         covered[passage.start : passage.end] = b"\1" * (passage.end - passage.start)
         assert len(spans([encoded_text(passage)])[0]) <= limit or len(passage.text) == 1
-        inside = [page for page in doc.pages if page.start <= passage.start and passage.end <= page.end]
-        assert passage.page in [page.number for page in inside] if doc.pages else passage.page is None
+        begins = [page for page in doc.pages if page.start <= passage.start < page.end]
+        assert [passage.page] == [page.number for page in begins] if doc.pages else passage.page is None
+        over = [page.end for page in doc.pages if passage.start < page.end < passage.end]
+        assert all(doc.text[end - 1] != "\n" for end in over), "a page that ends with a line ends the passage"
     missing = [character for character, mark in zip(doc.text, covered, strict=True) if not mark]
     assert "".join(missing).strip() == ""
     assert len({passage.id for passage in passages}) == len(passages)
     assert [passage.start for passage in passages] == sorted(passage.start for passage in passages)
     assert passages == split(doc, spans, passage_tokens=size, overlap_tokens=overlap, max_tokens=limit)
+
+
+def test_a_table_is_cut_between_rows_and_each_piece_has_the_names() -> None:
+    builder = TextBuilder()
+    builder.table([["Model", "Weight", "Price"], *([f"B{row}", f"{row} kg", f"EUR {7 * row}"] for row in range(80))])
+    doc = document(builder.text(), tables=tuple(builder.tables))
+    passages = split(doc)
+    assert len(passages) > 5
+    for passage in passages:
+        rows = [line for line in reading(passage).text.split("\n") if line]
+        assert all(re.fullmatch(r"Model: B(\d+); Weight: \1 kg; Price: EUR \d+", row) for row in rows), rows
+
+
+def test_a_row_that_is_cut_keeps_its_name() -> None:
+    builder = TextBuilder()
+    names = [f"Column {number}" for number in range(40)]
+    builder.table([names, ["Kestrel 61", *(f"value {number}" for number in range(39))]])
+    doc = document(builder.text(), tables=tuple(builder.tables))
+    found = [reading(passage).text for passage in split(doc) if "value" in passage.text]
+    assert len(found) > 3
+    assert all(text.startswith("Column 0: Kestrel 61; Column ") for text in found)
 
 
 def prose(sentences: int, seed: int = 0, paragraph: int = 5) -> str:

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.protocols import FileRecord
 from search_app.settings import ElasticsearchSettings, KeywordSettings
-from search_app.stores import outline
 from search_app.stores.elasticsearch.connection import dumps
 from search_app.stores.filters import items
 from search_app.text import analysis as text_analysis
+from search_app.text import outline
 from search_app.types import RESERVED_META, Document, Hit, Meta, Passage, PassageBatch
 
 QUANTISED = frozenset({"int8_hnsw", "int4_hnsw", "bbq_hnsw", "int8_flat", "int4_flat", "bbq_flat"})
@@ -247,7 +247,7 @@ def file_record(source: Mapping[str, Any]) -> FileRecord:
 
 def document_entries(document: Document, file: str, revision: str, order: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """The entry of a document, then those for the text that does not fit into it."""
-    headings, pages = outline.to_lists(document)
+    headings, pages, _ = outline.to_lists(document)
     common = {"file": file, "revision": revision, "document": document.id}
     texts = [document.text[start : start + TEXT_CHARACTERS] for start in range(0, len(document.text), TEXT_CHARACTERS)]
     yield (

@@ -18,14 +18,14 @@ from search_app.errors import IndexBusy, IndexCorrupt, IndexNotFound, IndexUnava
 from search_app.manifest import Manifest
 from search_app.protocols import FileRecord
 from search_app.settings import KeywordSettings, VectorSettings
-from search_app.stores import filters, outline
+from search_app.stores import filters
 from search_app.stores.embedded import checksums, generation, maintenance, scan
 from search_app.stores.embedded.connection import Reader, Readers, rows
 from search_app.stores.embedded.derived import Derived, IndexReplaced, exact_vectors
 from search_app.stores.embedded.schema import FILE_COLUMNS, FILES_AFTER, INDEX_FILE
 from search_app.stores.embedded.state import Commit, read_manifest
 from search_app.stores.vectors.index import Rows
-from search_app.text import analysis
+from search_app.text import analysis, outline
 from search_app.types import Document, Filter, Hit, Matrix, Passage, PassageBatch, Rankings
 
 _MAX_TERMS = 1_000
@@ -103,7 +103,7 @@ class SqliteStore:
         *columns, raw_headings, raw_pages, text, checksum = found[0]
         row, title, source, language, meta = _checked_document(columns)
         checksums.require("the text of document", row, checksum, checksums.of_text(row, raw_headings, raw_pages, text))
-        headings, pages = outline.from_lists(json.loads(raw_headings), json.loads(raw_pages))
+        headings, pages, _ = outline.from_lists(json.loads(raw_headings), json.loads(raw_pages))
         return Document(document_id, title, text, source, meta, language, headings, pages)
 
     def documents(self, *, limit: int, offset: int = 0) -> list[Document]:

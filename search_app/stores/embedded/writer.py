@@ -17,7 +17,6 @@ from search_app.errors import IndexCorrupt, SearchAppError
 from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.protocols import FileChange, FileRecord, Rejection
 from search_app.settings import VectorSettings
-from search_app.stores import outline
 from search_app.stores.embedded import (
     attributes,
     caches,
@@ -34,6 +33,7 @@ from search_app.stores.embedded.files import Files
 from search_app.stores.embedded.lock import WriterLock
 from search_app.stores.embedded.schema import FILES_AFTER, INDEX_FILE, REBUILD_FILE, TABLES
 from search_app.stores.embedded.state import holds_index, last_commit, read_manifest
+from search_app.text import outline
 from search_app.types import Document, Matrix, Passage
 
 _KEYS_PER_QUERY = 500
@@ -249,7 +249,7 @@ class _Rows:
         row = self._next_document
         self._next_document += 1
         self._known[document.id] = (row, document.language)
-        headings, pages = outline.to_lists(document)
+        headings, pages, _ = outline.to_lists(document)
         meta = json.dumps(dict(document.meta), ensure_ascii=False)
         small = (document.id, file, document.title, document.source, document.language, meta)
         large = (json.dumps(headings), json.dumps(pages), document.text)
