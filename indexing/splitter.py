@@ -160,10 +160,11 @@ class Splitter:
         for segment, found in zip(segments, ranges, strict=True):
             title, title_tokens = self._title(segment.path)
             text = segment.document.text
+            tabular = any(table.start < segment.end and table.end > segment.lead for table in segment.document.tables)
             fitting: list[tuple[int, int]] = []
             doubtful: list[tuple[int, int]] = []
             for start, end, tokens in found:
-                sure = title_tokens + tokens * 5 // 4 + 8 <= self._budget
+                sure = not tabular and title_tokens + tokens * 5 // 4 + 8 <= self._budget
                 (fitting if sure else doubtful).append((segment.lead + start, segment.lead + end))
             while doubtful:
                 encoded = [titled(title, _reading(segment.document, start, end).text) for start, end in doubtful]
@@ -214,14 +215,13 @@ def _own_places(reading: Reading, starts: NDArray[np.int64], length: int) -> NDA
 
 
 def _rows(segment: Segment) -> list[list[int]]:
-    """Where the cells of each row of its tables begin, in the segment's text."""
-    return [
-        [cell.start - segment.lead for cell in row]
-        for table in segment.document.tables
-        if table.start < segment.end and table.end > segment.lead
-        for row in table.rows
-        if row[0].start < segment.end and row[-1].end > segment.lead
-    ]
+    """Where the cells of each row of its tables begin, in the segment's text. The header belongs to the first row."""
+    found = []
+    for table in segment.document.tables:
+        head, body = table.rows[: table.header], table.rows[table.header :]
+        first = tuple(cell for row in (*head, *body[:1]) for cell in row)
+        found += [row for row in (first, *body[1:]) if row[0].start < segment.end and row[-1].end > segment.lead]
+    return [[cell.start - segment.lead for cell in row] for row in found]
 
 
 def passage(document: Document, *, title: str, start: int, end: int) -> Passage:

@@ -11,6 +11,8 @@ Line = list[str | None]
 _VALUE = re.compile(r"^[^\w]*\d|\d[^\w]*$")
 """A number, an amount or a date, with its sign, currency or unit."""
 _MAX_HEADER = 3
+_MAX_NAME = 80
+"""A longer name would take the passage's room from the values."""
 
 
 def tidy(rows: Sequence[Sequence[str | None]]) -> list[Line]:
@@ -56,11 +58,12 @@ def column_names(header: Sequence[Line]) -> tuple[str, ...]:
         return ()
     filled: list[list[str]] = []
     for line in header:
-        names: list[str] = []
+        row: list[str] = []
         for cell in line:
-            names.append(names[-1] if cell is None and names else cell or "")
-        filled.append(names)
-    return tuple(" ".join(dict.fromkeys(name for name in column if name)) for column in zip(*filled, strict=True))
+            row.append(row[-1] if cell is None and row else cell or "")
+        filled.append(row)
+    names = [" ".join(dict.fromkeys(name for name in column if name)) for column in zip(*filled, strict=True)]
+    return tuple(name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME].rstrip()}…" for name in names)
 
 
 def _names(line: Line) -> bool:

@@ -272,12 +272,22 @@ def test_outer_levels_of_a_long_title_are_dropped_first() -> None:
     assert passage.title == "inner title"
 
 
-def test_no_passage_crosses_a_page() -> None:
+def test_no_passage_crosses_the_end_of_a_page_that_is_the_end_of_a_line() -> None:
     text = prose(30)
-    middle = text.index(".", len(text) // 2) - 5  # in the middle of a sentence
+    middle = text.index("\n\n", len(text) // 2) + 2
     passages = split(document(text, pages=(Page(1, 0, middle), Page(2, middle, len(text)))))
     assert {passage.page for passage in passages} == {1, 2}
     assert all(passage.end <= middle if passage.page == 1 else passage.start >= middle for passage in passages)
+
+
+def test_a_sentence_that_runs_over_a_page_stays_whole() -> None:
+    text = prose(30)
+    middle = text.index(" ", text.index(".", len(text) // 2) + 20)
+    sentence = slice(text.rindex(". ", 0, middle) + 2, text.index(".", middle))
+    passages = split(document(text, pages=(Page(1, 0, middle), Page(2, middle, len(text)))))
+    assert any(text[sentence] in passage.text for passage in passages)
+    assert {passage.page for passage in passages} == {1, 2}
+    assert all(passage.page == (1 if passage.start < middle else 2) for passage in passages)
 
 
 @pytest.mark.parametrize("spans", TOKENIZERS)

@@ -112,15 +112,15 @@ def test_uploaded_files_are_indexed_searched_and_deleted(page: playwright.Page, 
     page.get_by_text("1 document", exact=True).wait_for()
     expect(page.locator(".sa-document .sa-source")).to_have_text(["ferry.txt"])
 
-    open_menu(page)
+    page.get_by_text("Rename or delete this collection").click()
     page.get_by_role("textbox", name="New name").fill("city")
     if picture := os.environ.get("SEARCH_APP_SCREENSHOT_COLLECTION"):
         page.screenshot(path=picture)
     page.get_by_role("button", name="Rename", exact=True).click()
     expect(page.get_by_role("combobox", name="Collection")).to_have_value("city")
+    expect(page.get_by_role("textbox", name="New name")).to_have_value("city")  # the form is the new collection's
     page.get_by_text("1 document", exact=True).wait_for()
 
-    open_menu(page)
     page.get_by_role("textbox", name="Name of the collection to delete").fill("town")
     page.get_by_role("button", name="Delete collection").click()
     page.get_by_text("Type the name of the collection to delete it: city").wait_for()
@@ -129,11 +129,3 @@ def test_uploaded_files_are_indexed_searched_and_deleted(page: playwright.Page, 
     page.get_by_text("Nothing is indexed yet").or_(page.get_by_role("link", name="Add documents")).first.wait_for()
     if picture := os.environ.get("SEARCH_APP_SCREENSHOT_COLLECTION"):
         page.screenshot(path=f"{picture}.empty.png")
-
-
-def open_menu(page: playwright.Page) -> None:
-    """Open the form at the end of the page, unless it is open."""
-    field = page.get_by_role("textbox", name="New name")
-    if not field.is_visible():
-        page.get_by_text("Rename or delete this collection").click()
-    field.wait_for()

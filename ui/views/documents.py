@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from search_app.api.schemas import JobOut
+from search_app.api.schemas import DocumentsResponse, JobOut
 from ui import cards, job_cards
 from ui.client import ApiError
 from ui.session import client, original_button, show_error, show_nothing_indexed
@@ -35,6 +35,15 @@ def main() -> None:
     except ApiError as error:
         show_error(error)
         return
+    # One element, however long the list: what follows it keeps its place, and a form there what was typed.
+    with st.container():
+        _listed(collection, found)
+    if found.total > SHOWN:
+        st.pagination(-(-found.total // SHOWN), key="page", bind="query-params")
+    _collection_menu(collection, names)
+
+
+def _listed(collection: str, found: DocumentsResponse) -> None:
     st.caption(job_cards.counted(found.total, "document"))
     if not found.total:
         st.html(job_cards.add_link(collection))
@@ -55,9 +64,6 @@ def main() -> None:
                     )
                     if st.button("Delete this document", type="primary", key=f"delete-{own}"):
                         _delete(collection, item.id)
-    if found.total > SHOWN:
-        st.pagination(-(-found.total // SHOWN), key="page", bind="query-params")
-    _collection_menu(collection, names)
 
 
 def _collection_menu(collection: str, names: Sequence[str]) -> None:
