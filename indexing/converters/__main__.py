@@ -66,12 +66,14 @@ def _whole(request: dict[str, Any], content: Content) -> Iterator[object]:
 
 
 def _split(splitter: Splitter | None) -> Lines:
+    from indexing.splitter import TITLE_SEPARATOR
     from search_app.types import Document
 
     def lines(request: dict[str, Any], content: Content) -> Iterator[object]:
         """The document, then for each list of passages their title and character ranges."""
         meta = {**content.meta, **request["overrides"]}
         title = str(request["overrides"].get("title") or content.title or request["stem"])
+        title = TITLE_SEPARATOR.join(filter(None, (title, content.part)))
         yield content.to_json() | {"title": title, "meta": meta, "warnings": ()}
         document = Document(
             "", title, content.text, "", headings=content.headings, pages=content.pages, tables=content.tables

@@ -26,7 +26,10 @@ class ConversionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A document before it has an id. `title` is empty if the file has none."""
+    """A document before it has an id. `title` is empty if the file has none.
+
+    `part` names the part of the file that it is, such as a sheet; it follows the file's title.
+    """
 
     text: str
     title: str = ""
@@ -35,6 +38,7 @@ class Content:
     pages: tuple[Page, ...] = ()
     warnings: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
+    part: str = ""
 
     def to_json(self) -> dict[str, Any]:
         values = asdict(self)
@@ -52,6 +56,7 @@ class Content:
             pages=pages,
             warnings=tuple(values["warnings"]),
             tables=tables,
+            part=values.get("part", ""),
         )
 
 

@@ -57,10 +57,15 @@ def text_of(fragment: str) -> str:
     """The visible text of HTML inside another format."""
     builder = TextBuilder()
     try:
-        _walk(parse(fragment), builder, skip=_UNSEEN)
+        append(fragment, builder)
     except ConversionError:
         return ""
     return builder.text()
+
+
+def append(fragment: str, builder: TextBuilder) -> None:
+    """Append all that HTML inside another format shows. Raises ConversionError."""
+    _walk(parse(fragment), builder, skip=_UNSEEN)
 
 
 def parse(text: str) -> Any:

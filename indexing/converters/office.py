@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import re
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from indexing.converters.archive import require_harmless_zip
 from indexing.converters.content import Content, ConversionError, TextBuilder, plain_meta
 
-_MAX_BYTES = 200 << 20
-_MAX_RATIO = 100
-_HARD_MAX_BYTES = 1 << 30
-_BLOCK = 1 << 20
 _HEADING = re.compile(r"heading ?(\d)", re.IGNORECASE)
 _WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 
@@ -79,27 +74,6 @@ def convert_pptx(path: Path) -> Iterator[Content]:
     title_text = str(meta.get("title", ""))
     title_text = first if title_text.lower() in ("", "powerpoint presentation") else title_text
     yield Content(builder.text(), title_text, plain_meta(meta), tuple(builder.headings), tuple(builder.pages), warnings)
-
-
-def require_harmless_zip(path: Path, kind: str) -> None:
-    """Raise ConversionError for a zip bomb. Measures the decompressed data, not the declared sizes."""
-    packed = path.stat().st_size
-    total = 0
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                with archive.open(member) as file:
-                    while block := file.read(_BLOCK):
-                        total += len(block)
-                        if total > _HARD_MAX_BYTES or (total > _MAX_BYTES and total > _MAX_RATIO * packed):
-                            raise ConversionError(
-                                f"it decompresses to more than {total >> 20} MB from {max(1, packed >> 20)} MB: "
-                                "a zip bomb"
-                            )
-    except RuntimeError as error:
-        raise ConversionError("it is encrypted; save a copy without a password") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
-        raise ConversionError(f"it is not a {kind} file: {error or 'damaged archive'}") from error
 
 
 def _opened(opener: Callable[[str], Any], path: Path, kind: str) -> Any:
