@@ -69,6 +69,7 @@ format: $(STAMP) ## format the code
 	$(BIN)/ruff format .
 
 docs: $(STAMP) ## build the documentation as a site into site/
+	PYTHONPATH=. $(BIN)/python docs/formats.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "open site/index.html"
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from indexing import object_stores
-from indexing.converters import FORMATS
 from indexing.converters.content import ConversionError, plain_meta
+from indexing.formats import FORMATS, format_of, why_unknown
 from search_app.errors import ConfigurationError
 from search_app.protocols import FileRecord
 from search_app.types import MetaValue
@@ -264,7 +264,7 @@ def _inspected(source: str) -> Iterator[SourceFile | SkippedFile]:
         elif error.errno != errno.ENOENT:
             yield _skipped(source, reason_of(error), failed=True)
         return
-    kind = FORMATS.get(os.path.splitext(name)[1].lower())
+    kind = format_of(name)
     if stat.S_ISDIR(status.st_mode):
         yield _skipped(source, "a symbolic link to a folder; give the folder itself as a PATH")
     elif not stat.S_ISREG(status.st_mode):
@@ -273,7 +273,7 @@ def _inspected(source: str) -> Iterator[SourceFile | SkippedFile]:
         if not any(os.path.exists(owner) for owner in _owners(path)):
             yield _skipped(source, "metadata of a file that does not exist")
     elif kind is None:
-        yield _skipped(source, _unknown(os.path.splitext(name)[1]))
+        yield _skipped(source, why_unknown(name))
     elif status.st_size == 0:
         yield _skipped(source, "empty file", empty=True)
     else:
@@ -282,14 +282,14 @@ def _inspected(source: str) -> Iterator[SourceFile | SkippedFile]:
 
 def _stored(found: object_stores.Object, relative: str) -> SourceFile | SkippedFile:
     name = object_stores.name_of(found.url)
-    ending = os.path.splitext(name)[1].lower()
+    kind = format_of(name)
     if any(part.startswith(".") for part in relative.split("/")):
         return SkippedFile(found.url, found.url, "hidden file")
-    if ending not in FORMATS:
-        return SkippedFile(found.url, found.url, _unknown(os.path.splitext(name)[1]))
+    if kind is None:
+        return SkippedFile(found.url, found.url, why_unknown(name))
     if found.size == 0:
         return SkippedFile(found.url, found.url, "empty file", empty=True)
-    return SourceFile(found.url, found.url, FORMATS[ending], found.size or 0, found.version, found.modified_ns)
+    return SourceFile(found.url, found.url, kind, found.size or 0, found.version, found.modified_ns)
 
 
 def with_sidecar(file: SourceFile, sidecar: str | None, version: int | None) -> SourceFile:
@@ -299,10 +299,6 @@ def with_sidecar(file: SourceFile, sidecar: str | None, version: int | None) -> 
     both = hashlib.sha256(f"{file.changed_ns}+{version}".encode()).digest()
     known = file.changed_ns and version
     return replace(file, sidecar=sidecar, changed_ns=int.from_bytes(both[:8]) >> 2 if known else 0)
-
-
-def _unknown(ending: str) -> str:
-    return f"unknown type {ending}" if ending else "unknown type: no file extension"
 
 
 def digest(file: SourceFile, at: Path | None = None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from indexing import formats
 from indexing.cli import options
 from indexing.cli.terminal import (
     SHOWN,
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from indexing.diff import Shard
     from indexing.runner import Runner
 
+_FORMATS = f"Formats: {formats.titles()}. docs/formats.md tells what is read of each."
 
-@click.command()
+
+@click.command(epilog=_FORMATS)
 @options.selecting
 @options.shard
 @options.common
@@ -77,7 +80,7 @@ def plan(
     sys.exit(1 if failed else 0)
 
 
-@click.command()
+@click.command(epilog=_FORMATS)
 @options.selecting
 @click.option("--rebuild", is_flag=True, help="Build a new index; other settings and encoder allowed.")
 @options.shard

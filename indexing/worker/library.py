@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from indexing.converters import FORMATS
+from indexing.formats import FORMATS, format_of, why_unknown
 from indexing.sources import SIDECAR, Skip
 from indexing.worker.uploads import Budget, TakenNames, fold_case, unpack
 from search_app.errors import SearchAppError
@@ -289,10 +289,7 @@ def _skip_reason(name: str) -> str | None:
         return "metadata of macOS"
     if any(part.startswith(".") for part in parts):
         return "hidden file"
-    ending = os.path.splitext(name)[1].lower()
-    if name.endswith(SIDECAR) or ending in FORMATS:
-        return None
-    return f"unknown type {ending}" if ending else "unknown type: no file extension"
+    return None if name.endswith(SIDECAR) or format_of(name) else why_unknown(name)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -41,7 +41,7 @@ def test_files_are_sorted_by_outcome(folder: Path) -> None:
     (folder / "part0" / "2.txt").write_text("")
     (folder / "part0" / "4.txt").write_text("another text")
     (folder / "new.txt").write_text("new")
-    (folder / "picture.png").write_text("x")
+    (folder / "picture.bin").write_text("x")
     with diff(scan([folder]), known) as work:
         assert work.counts == Counts(added=1, changed=1, unchanged=3, removed=2, skipped=2)
         assert [os.path.basename(file.path) for file, _ in work.to_index()] == ["new.txt", "4.txt"]
@@ -49,7 +49,7 @@ def test_files_are_sorted_by_outcome(folder: Path) -> None:
         assert work.bytes == len("new") + len("another text")
         assert names(work, Outcome.REMOVED) == ["0.txt", "2.txt"]
         assert names(work, Outcome.UNCHANGED) == ["1.txt", "3.txt", "5.txt"]
-        assert [skip.reason for skip in work.reasons(Outcome.SKIPPED)] == ["unknown type .png", "empty file"]
+        assert [skip.reason for skip in work.reasons(Outcome.SKIPPED)] == ["unknown type .bin", "empty file"]
 
 
 def test_an_unchanged_file_is_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

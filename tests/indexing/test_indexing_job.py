@@ -49,7 +49,7 @@ def docs(tmp_path: Path) -> Path:
     (root / "note.md").write_text("---\nauthor: Ada\ndate: 2024-05-01\n---\n# Note\n\nShort.\n\n## More\n\nAnd more.\n")
     (root / "rows.csv").write_text("name,price\nvalve,12\npump,30\n")
     samples.pdf(root / "two.pdf", [["First page."], ["Second page."]])
-    (root / "picture.png").write_bytes(b"\x89PNG")
+    (root / "picture.bin").write_bytes(b"\x89PNG")
     return root
 
 
@@ -109,7 +109,7 @@ def test_every_format_is_indexed_with_offsets_and_metadata(
     (docs / "items.jsonl").write_text('{"text": "An item.", "title": "Item"}\n')
     summary = apply(docs)
     assert counted(summary) == (9, 0, 0, 0, 1, 0)
-    assert summary.skips[0].reason == "unknown type .png"
+    assert summary.skips[0].reason == "unknown type .bin"
     assert summary.truncated_tokens == 0
     assert summary.passages == summary.passages_encoded == len(encoder.encoded)
     index = store()
@@ -515,7 +515,7 @@ def test_the_plan_matches_apply(
     summary = apply(docs)
     assert (first["added"], first["skipped"], first["passages"]) == (5, 1, summary.passages)
     assert first["tokens"] > first["passages"] == first["passages_to_encode"]
-    assert first["files"]["skipped"] == [{"source": str(docs / "picture.png"), "reason": "unknown type .png"}]
+    assert first["files"]["skipped"] == [{"source": str(docs / "picture.bin"), "reason": "unknown type .bin"}]
 
     (docs / "guide").rename(docs / "handbook")
     (docs / "note.md").write_text("# Changed\n")

@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
     root = tmp_path / "docs"
     for name, text in {
         "b.txt": "b", "a.md": "# a", "sub/c.HTML": "<p>c", "sub/deep/d.txt": "d", ".git/config.txt": "hidden",
-        "sub/.cache/e.txt": "hidden", ".hidden.txt": "hidden", "image.png": "x", "Makefile": "x", "empty.txt": "",
+        "sub/.cache/e.txt": "hidden", ".hidden.txt": "hidden", "image.bin": "x", "Makefile": "x", "empty.txt": "",
     }.items():  # fmt: skip
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
@@ -41,7 +41,7 @@ def test_a_scan_finds_known_formats_in_order_and_gives_reasons_for_others(folder
     assert [file.format for file in found.files()] == ["markdown", "txt", "html", "txt"]
     assert reasons(found) == {
         ".hidden.txt": "hidden file",
-        "image.png": "unknown type .png",
+        "image.bin": "unknown type .bin",
         "Makefile": "unknown type: no file extension",
         "empty.txt": "empty file",
     }

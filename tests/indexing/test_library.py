@@ -226,7 +226,7 @@ def test_files_and_zip_members_enter_the_library_and_others_have_a_reason(
     assert paths == [library.path("in/a.txt"), library.path("b.md")]
     assert {problem.source for problem in journal.problems} == {"B.md", "../c.txt"}
     assert journal.skips == [
-        Skip("Doc.ZIP: in/again.zip", "unknown type .zip"),
+        Skip("Doc.ZIP: in/again.zip", "unknown type .zip: unpack it"),
         Skip("Doc.ZIP: __MACOSX/._a.txt", "metadata of macOS"),
         Skip("Doc.ZIP: .git/config", "hidden file"),
         Skip("d.exe", "unknown type .exe"),

@@ -90,7 +90,7 @@ def bucket(server: Server, environment: None, request: pytest.FixtureRequest) ->
     for key, text in {
         "guide/a.txt": "Valves are opened slowly.", "guide/b.md": "# Pumps\n\nPumps are primed first.",
         "guide/deep/c.jsonl": '{"title": "Seals", "text": "Seals are replaced each year."}\n',
-        "guide/empty.txt": "", "guide/picture.png": "x", "guide/.cache/d.txt": "hidden", "other.txt": "Another text.",
+        "guide/empty.txt": "", "guide/picture.bin": "x", "guide/.cache/d.txt": "hidden", "other.txt": "Another text.",
     }.items():  # fmt: skip
         made.put_object(Key=key, Body=text.encode())
     server.fetched()
@@ -174,7 +174,7 @@ def test_a_prefix_a_glob_and_patterns_select(bucket: Any) -> None:
     assert {item.source: item.reason for item in scan(["s3://docs/guide"]) if isinstance(item, SkippedFile)} == {
         "s3://docs/guide/.cache/d.txt": "hidden file",
         "s3://docs/guide/empty.txt": "empty file",
-        "s3://docs/guide/picture.png": "unknown type .png",
+        "s3://docs/guide/picture.bin": "unknown type .bin",
     }
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
+from indexing import formats
 from search_app.api.schemas import JobOut, JobsResponse, ScheduleOut
 from search_app.errors import ConfigurationError
 from search_app.settings import check_collection_name
@@ -13,7 +14,7 @@ from ui import job_cards
 from ui.client import ApiError, ApiUnreachable
 from ui.session import WORKER_COMMAND, client, show_command, show_error
 
-FORMATS = "PDF, Word, PowerPoint, HTML, Markdown, text, CSV or JSON, or zip files of them"
+FORMATS = f"{formats.titles()}, and zip files of them"
 POLL_SECONDS = 1.0
 SHOWN = 10
 

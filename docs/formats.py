@@ -1,0 +1,60 @@
+"""Write docs/formats.md from the registry of formats: python docs/formats.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from indexing.formats import ADVICE, FORMATS, REGISTRY, Format
+
+PAGE = Path(__file__).with_name("formats.md")
+_INTRO = """# Formats
+
+<!-- Written by docs/formats.py from indexing/formats.py. -->
+
+`search-index apply` and the page *Add* read these files. A file's ending decides its format, in upper or lower case.
+Zip files can be uploaded too; each file in them is read as its own format.
+
+The text keeps its order, and its headings, pages and tables are known: the title of a passage is its path of headings,
+and a row of a table is searched and read with the names of its columns, as in
+`Country: Portugal; Daily allowance: EUR 46`. A converter runs in a process of its own with limits on memory and time. A
+damaged file, or one that expands to gigabytes, is reported with the reason, and the job goes on.
+"""
+_OTHERS = """
+## Other files
+
+A file of any other type is skipped, and `search-index plan`, `apply` and the job name it with the reason.
+"""
+
+
+def page() -> str:
+    """The whole page, as Markdown."""
+    headers = ("Format", "Endings", "What is read", "What is left out", "Library", "Extra")
+    rows = _table(headers, [_cells(item) for item in REGISTRY])
+    others = _table(("Endings", "What helps"), _advice())
+    return f"{_INTRO}\n{rows}{_OTHERS}\n{others}"
+
+
+def _cells(item: Format) -> list[str]:
+    extra = f"`{item.extra}`" if item.extra else ""
+    return [item.title, _code(item.endings), item.reads, item.leaves_out, item.library, extra]
+
+
+def _advice() -> list[list[str]]:
+    unknown = ((advice, ending) for ending, advice in ADVICE.items() if ending not in FORMATS)
+    groups = groupby(unknown, key=lambda pair: pair[0])
+    return [[_code([ending for _, ending in pairs]), advice] for advice, pairs in groups]
+
+
+def _code(endings: Sequence[str]) -> str:
+    return " ".join(f"`{ending}`" for ending in endings)
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [headers, ["---"] * len(headers), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,140 @@
+"""Every file format: its endings, what is read of it and what is not, its converter and the library behind it.
+
+The one list of formats. Recognised endings, docs/formats.md, the page Add and the help of `search-index` come from it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format and its converter, "module:function" below indexing.converters.
+
+    `name` is part of a document's metadata, `title` is for people. `library` needs `extra`, if that is given.
+    """
+
+    name: str
+    title: str
+    endings: tuple[str, ...]
+    converter: str
+    reads: str
+    leaves_out: str
+    library: str
+    extra: str = ""
+
+
+REGISTRY = (
+    Format(
+        "pdf", "PDF", (".pdf",), "pdf:convert",
+        reads="text by page, bookmarks as headings, author and date",
+        leaves_out="pictures, scanned pages (a warning names them)",
+        library="pypdfium2",
+    ),
+    Format(
+        "docx", "Word", (".docx",), "office:convert_docx",
+        reads="headings, paragraphs, lists, tables, text boxes, author and date",
+        leaves_out="pictures",
+        library="python-docx",
+    ),
+    Format(
+        "pptx", "PowerPoint", (".pptx",), "office:convert_pptx",
+        reads="slides as pages, titles as headings, tables, notes, author and date",
+        leaves_out="pictures",
+        library="python-pptx",
+    ),
+    Format(
+        "html", "HTML", (".html", ".htm", ".xhtml"), "html:convert",
+        reads="the main content with headings, lists and tables; title, author, date, language and address",
+        leaves_out="menus, scripts, pictures",
+        library="lxml, trafilatura",
+    ),
+    Format(
+        "markdown", "Markdown", (".md", ".markdown"), "markdown:convert",
+        reads="headings, lists, tables, code, front matter as metadata",
+        leaves_out="pictures",
+        library="markdown-it-py, PyYAML",
+    ),
+    Format(
+        "txt", "text", (".txt", ".text", ".log"), "text:convert",
+        reads="the text, underlined lines as headings",
+        leaves_out="",
+        library="charset-normalizer",
+    ),
+    Format(
+        "rst", "reStructuredText", (".rst",), "text:convert",
+        reads="the text, underlined lines as headings",
+        leaves_out="",
+        library="charset-normalizer",
+    ),
+    Format(
+        "csv", "CSV", (".csv", ".tsv"), "records:convert_csv",
+        reads="each row as a document of lines `column: value`",
+        leaves_out="",
+        library="Python",
+    ),
+    Format(
+        "json", "JSON", (".json",), "records:convert_json",
+        reads="each item of a list as a document of lines `name: value`; files in the format of SQuAD",
+        leaves_out="",
+        library="Python",
+    ),
+    Format(
+        "jsonl", "JSON lines", (".jsonl", ".ndjson"), "records:convert_jsonl",
+        reads="each line as a document of lines `name: value`",
+        leaves_out="",
+        library="Python",
+    ),
+)  # fmt: skip
+"""All formats, those that most people have first."""
+
+BY_NAME: Mapping[str, Format] = MappingProxyType({item.name: item for item in REGISTRY})
+FORMATS: Mapping[str, str] = MappingProxyType({ending: item.name for item in REGISTRY for ending in item.endings})
+"""Names of formats by file name ending, in lower case."""
+
+_SAVE_AS = {
+    ".docx": (".doc", ".dot", ".wpd", ".wps", ".pages"),
+    ".pptx": (".ppt", ".pps", ".key"),
+    ".xlsx": (".xls", ".xlsb", ".numbers", ".wk1", ".wks"),
+    ".pdf": (".pub", ".vsd", ".vsdx", ".one", ".xps", ".oxps", ".djvu", ".ps", ".eps", ".ai", ".indd", ".dwg"),
+    ".epub": (".mobi", ".azw", ".azw3"),
+    ".csv": (".mdb", ".accdb", ".dbf", ".sqlite", ".db", ".parquet"),
+    ".mbox": (".pst", ".ost"),
+}
+_ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".iso")
+_PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".heic", ".svg", ".psd")
+_SOUND = (".mp3", ".wav", ".m4a", ".ogg", ".flac", ".mp4", ".mov", ".avi", ".mkv", ".webm")
+
+ADVICE: Mapping[str, str] = MappingProxyType(
+    {
+        **{ending: f"save it as {target}" for target, endings in _SAVE_AS.items() for ending in endings},
+        **dict.fromkeys(_ARCHIVES, "unpack it"),
+        **dict.fromkeys(_PICTURES, "pictures are not read"),
+        **dict.fromkeys(_SOUND, "add a transcript as .txt or .vtt"),
+    }
+)  # fmt: skip
+"""What helps with files that have no format here, by ending."""
+
+
+def format_of(name: str) -> str | None:
+    """The format of a file of this name, or None."""
+    return FORMATS.get(os.path.splitext(name)[1].lower())
+
+
+def why_unknown(name: str) -> str:
+    """Why a file of this name, which has no format, is not read, and what would help."""
+    ending = os.path.splitext(name)[1]
+    if not ending:
+        return "unknown type: no file extension"
+    advice = ADVICE.get(ending.lower())
+    return f"unknown type {ending}" + (f": {advice}" if advice else "")
+
+
+def titles() -> str:
+    """The formats in words: "PDF, Word and Markdown"."""
+    *most, last = (item.title for item in REGISTRY)
+    return f"{', '.join(most)} and {last}"
