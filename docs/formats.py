@@ -22,6 +22,18 @@ and a row of a table is searched and read with the names of its columns, as in
 damaged file, or one that expands to gigabytes, is reported with the reason, and the job goes on.
 """
 _OTHERS = """
+## What a file gives
+
+If something is not found, see what its file gives:
+
+```sh
+search-index preview travel.docx
+```
+
+It shows title, metadata, headings, pages and tables, and the passages as encoder and reader see them, with their
+number of tokens. Warnings tell what could not be read. No index is needed. `--json` prints the text, all offsets, and
+the places on the pages of a scan.
+
 ## Other files
 
 A file of any other type is skipped, and `search-index plan`, `apply` and the job name it with the reason.

@@ -46,20 +46,18 @@ class Converted:
         if self.spool is None or self.record is None:
             return iter(())
         total = self.spool.characters + DOCUMENT_CHARACTERS * self.spool.documents
-        return in_chunks(
-            self.record, self._contents(self.spool), total=total, characters=characters, warnings=self.spool.warnings
-        )
+        return in_chunks(self.record, self.contents(), total=total, characters=characters, warnings=self.spool.warnings)
 
     def discard(self) -> None:
         """Delete the spool file."""
         if self.spool is not None:
             self.spool.discard()
 
-    def _contents(self, spool: Spool) -> Iterator[Document | list[Passage]]:
-        """Each document, followed by its passages in lists."""
+    def contents(self) -> Iterator[Document | list[Passage]]:
+        """Each document, followed by its passages in lists; none after a failure."""
         number = 0
         document: Document | None = None
-        for line in spool.lines():
+        for line in self.spool.lines() if self.spool is not None else ():
             if isinstance(line, dict):
                 content = Content.from_json(line)
                 document = Document(

@@ -36,6 +36,9 @@ ELSEWHERE = {
         "search-app answer": ("tests/elasticsearch/test_elasticsearch_docs.py", "PAGE"),
         "curl --cacert ca.pem": ("tests/elasticsearch/test_security.py", "/_security/api_key"),
     },
+    "docs/formats.md": {
+        "search-index preview": ("tests/indexing/test_preview.py", '"preview"'),
+    },
     "docs/gpu.md": {
         "python -m search_app.stores.vectors.selftest": ("tests/search_app/stores/test_gpu_vectors.py", "selftest."),
     },

@@ -7,6 +7,7 @@ import click
 from indexing.cli.index import apply, delete, plan, rebuild
 from indexing.cli.maintenance import compact, drop, info, rename, replicate, restore, rollback, snapshot, verify
 from indexing.cli.options import Group
+from indexing.cli.preview import preview
 from indexing.cli.worker import worker
 
 
@@ -18,7 +19,7 @@ def cli() -> None:
     """
 
 
-_INDEX = (plan, apply, worker, delete, rebuild, info, verify, compact)
+_INDEX = (preview, plan, apply, worker, delete, rebuild, info, verify, compact)
 _COLLECTION = (snapshot, restore, rollback, rename, drop, replicate)
 for command in (*_INDEX, *_COLLECTION):
     cli.add_command(command)
