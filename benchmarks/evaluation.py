@@ -46,11 +46,8 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 
 def calibration_table(calibration: dict[str, Any]) -> str:
-    lines = ["| confidence from | mean confidence | share right (EM) | answers |", "|---:|---:|---:|---:|"]
-    lines += [
-        f"| {edge:.1f} | {confidence:.2f} | {right:.2f} | {count} |"
-        for edge, confidence, right, count in calibration["bins"]
-    ]
+    lines = ["| mean confidence | share right (EM) | answers |", "|---:|---:|---:|"]
+    lines += [f"| {confidence:.2f} | {right:.2f} | {count} |" for confidence, right, count in calibration["bins"]]
     return "\n".join(lines)
 
 
@@ -69,8 +66,9 @@ those of SQuAD, in percent, best over the gold answers.
         text += f"""
 ## Confidence
 
-How often the first answer is exactly right, by its confidence: expected calibration error
-{calibration["ece"]:.3f}, Brier score {calibration["brier"]:.3f}.
+How often the first answer is exactly right, by its confidence: expected calibration error {calibration["ece"]:.3f}
+(95 % interval {calibration["ece_low"]:.3f} to {calibration["ece_high"]:.3f}), Brier score {calibration["brier"]:.3f},
+area under the risk-coverage curve {calibration["aurc"]:.3f}.
 
 {calibration_table(calibration)}
 """

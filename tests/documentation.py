@@ -17,7 +17,7 @@ TOP_TO_BOTTOM = {
 }
 """Page → the test that runs its commands one after another, except those listed below."""
 
-SLOW = ("search-app train", "SEARCH_APP_READER__MODEL=my-reader")
+SLOW = ("search-app train", "SEARCH_APP_READER__MODEL=my-reader", "search-app evaluate")
 """Starts of README's commands that run in `make test-all` only."""
 
 ELSEWHERE = {

@@ -1,4 +1,4 @@
-"""`search-app evaluate reader|retrieval|answers`: quality on SQuAD files."""
+"""`search-app evaluate reader|retrieval|answers|compare`: quality on SQuAD files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,23 +20,33 @@ from search_app.cli import options
 from search_app.errors import IndexNotFound
 
 if TYPE_CHECKING:
+    from search_app.evaluation.calibration import Calibration
     from search_app.evaluation.datasets import Dataset
+    from search_app.evaluation.results import QuestionResult
     from search_app.service import SearchService
     from search_app.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
+_OUTPUT = click.Path(dir_okay=False, path_type=Path)
 _PASSAGES = 40
 """Passages per question: enough for ten documents, although a document may have several passages."""
 
 
 @click.group()
 def evaluate() -> None:
-    """Measure quality on a SQuAD JSON file."""
+    """Measure quality on a SQuAD JSON file.
+
+    To compare two settings, measure with --save under each of them, then run `evaluate compare`.
+    """
 
 
 def _options(command: F) -> F:
     for option in (
         options.as_json,
+        click.option("--report", type=_OUTPUT, metavar="FILE", help="Write the numbers and plots to an HTML page."),
+        click.option(
+            "--save", type=_OUTPUT, metavar="FILE", help="Write the result of each question for `evaluate compare`."
+        ),
         click.option("--seed", default=0, show_default=True, help="Random seed of the sample that --limit takes."),
         click.option(
             "--limit",
@@ -57,7 +67,7 @@ def _options(command: F) -> F:
 
 @evaluate.command()
 @_options
-def reader(data: Path, limit: int | None, seed: int, as_json: bool) -> None:
+def reader(data: Path, limit: int | None, seed: int, save: Path | None, report: Path | None, as_json: bool) -> None:
     """Measure the reader: exact match and F1.
 
     Each question is asked of its own paragraph.
@@ -70,22 +80,30 @@ def reader(data: Path, limit: int | None, seed: int, as_json: bool) -> None:
     settings = options.load(None)
     set_threads(settings.threads)
     dataset = load_squad(data)
+    results: list[QuestionResult] = []
     with progress_bar() as progress:
         found = evaluate_reader(
-            ExtractiveReader(settings.reader, detect()), dataset, limit=limit, seed=seed, progress=progress
+            ExtractiveReader(settings.reader, detect()),
+            dataset,
+            limit=limit,
+            seed=seed,
+            progress=progress,
+            record=results.append,
         )
+    _write("reader", data, found, None, results, save, report)
     _print(dict(found), as_json)
 
 
 @evaluate.command()
 @_options
-def retrieval(data: Path, limit: int | None, seed: int, as_json: bool) -> None:
+def retrieval(data: Path, limit: int | None, seed: int, save: Path | None, report: Path | None, as_json: bool) -> None:
     """Measure search: success and rank.
 
     Each question is asked of all paragraphs of the file. A hit counts if it comes from the question's own paragraph.
     """
     from search_app.evaluation.evaluate import evaluate_retrieval
 
+    results: list[QuestionResult] = []
     with corpus(data) as (service, collection, dataset), progress_bar() as progress:
 
         def search(questions: Any) -> Any:
@@ -105,29 +123,91 @@ def retrieval(data: Path, limit: int | None, seed: int, as_json: bool) -> None:
             limit=limit,
             seed=seed,
             progress=progress,
+            record=results.append,
         )
+    _write("retrieval", data, found, None, results, save, report)
     _print(dict(found), as_json)
 
 
 @evaluate.command()
 @_options
-def answers(data: Path, limit: int | None, seed: int, as_json: bool) -> None:
+def answers(data: Path, limit: int | None, seed: int, save: Path | None, report: Path | None, as_json: bool) -> None:
     """Measure search and reader together.
 
     Each question is asked of all paragraphs of the file: exact match, F1 and the calibration of the confidence.
     """
     from search_app.evaluation.evaluate import evaluate_answers
 
+    results: list[QuestionResult] = []
     with corpus(data) as (service, collection, dataset), progress_bar() as progress:
 
         def answer(questions: Any) -> Any:
             return [result.answers for result in service.answer_many(questions, collection=collection)]
 
-        found, calibration = evaluate_answers(answer, dataset, limit=limit, seed=seed, progress=progress)
+        found, calibration = evaluate_answers(
+            answer, dataset, limit=limit, seed=seed, progress=progress, record=results.append
+        )
+    _write("answers", data, found, calibration, results, save, report)
     shown: dict[str, Any] = dict(found)
     if calibration:
         shown["calibration"] = dataclasses.asdict(calibration)
     _print(shown, as_json)
+
+
+@evaluate.command()
+@click.argument("first", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("second", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--report", type=_OUTPUT, metavar="FILE", help="Write the differences and questions to an HTML page.")
+@options.as_json
+def compare(first: Path, second: Path, report: Path | None, as_json: bool) -> None:
+    """Compare two saved results of the same questions.
+
+    FIRST and SECOND were written by --save. Shows the difference of each measure with its 95 % interval from a paired
+    bootstrap, and the questions that became better or worse.
+    """
+    from search_app.evaluation import compare as comparing
+    from search_app.evaluation.report import comparison_page
+    from search_app.evaluation.results import load_results
+
+    found = comparing.compare(load_results(first), load_results(second))
+    if report:
+        _write_page(report, comparison_page(f"{first.stem} and {second.stem}", (first.stem, second.stem), found))
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(found), indent=2, ensure_ascii=False))
+        return
+    for item in found.differences:
+        certain = "" if item.certain else "  (may be chance)"
+        click.echo(
+            f"{item.measure:<12} {100 * item.first:5.1f} -> {100 * item.second:5.1f}  {100 * item.difference:+5.1f}"
+            f"  95 % interval {100 * item.low:+.1f} to {100 * item.high:+.1f}{certain}"
+        )
+    click.echo(f"{found.questions} questions: {len(found.better)} better, {len(found.worse)} worse")
+
+
+def _write(
+    measure: str,
+    data: Path,
+    found: Mapping[str, float],
+    calibration: Calibration | None,
+    results: Sequence[QuestionResult],
+    save: Path | None,
+    report: Path | None,
+) -> None:
+    """The files that the user asked for."""
+    from search_app.evaluation.report import measurement_page
+    from search_app.evaluation.results import Results
+
+    if save:
+        Results(measure, data.name, tuple(results)).save(save)
+    if report:
+        _write_page(report, measurement_page(f"{measure.capitalize()} on {data.name}", found, calibration))
+
+
+def _write_page(path: Path, page: str) -> None:
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"cannot write {path}: {error.strerror}") from error
 
 
 @contextmanager
@@ -187,8 +267,11 @@ def _print(found: dict[str, Any], as_json: bool) -> None:
         if isinstance(value, float):
             click.echo(f"{name:<24} {value:.3f}".rstrip("0").rstrip("."))
         elif name == "calibration":
-            click.echo(f"{'calibration error':<24} {value['ece']:.3f}\n{'brier score':<24} {value['brier']:.3f}")
-            for _, confidence, correct, count in value["bins"]:
+            click.echo(
+                f"{'calibration error':<24} {value['ece']:.3f} ({value['ece_low']:.3f} to {value['ece_high']:.3f})\n"
+                f"{'brier score':<24} {value['brier']:.3f}\n{'risk-coverage area':<24} {value['aurc']:.3f}"
+            )
+            for confidence, correct, count in value["bins"]:
                 click.echo(
                     f"  confidence {confidence:.2f}  correct {correct:.2f}  {'█' * round(correct * 40)} ({count})"
                 )

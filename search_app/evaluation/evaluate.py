@@ -5,19 +5,22 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import ir_measures
 import numpy as np
 from ir_measures import RR, Success
 
 from search_app.evaluation import squad
+from search_app.evaluation.calibration import Calibration, measure_calibration
 from search_app.evaluation.datasets import Dataset, Paragraph, Question
+from search_app.evaluation.results import QuestionResult
 from search_app.protocols import Reader
 from search_app.types import Answer, Hit, Passage
 
 Progress = Callable[[int, int], None]
 """Called with the number of questions done and the number of all questions."""
+Record = Callable[[QuestionResult], None]
+"""Called with the result of each question."""
 
 BATCH = 32
 DEPTH = 10
@@ -38,7 +41,13 @@ def sample(dataset: Dataset, *, limit: int | None = None, seed: int = 0, answera
 
 
 def evaluate_reader(
-    reader: Reader, dataset: Dataset, *, limit: int | None = None, seed: int = 0, progress: Progress | None = None
+    reader: Reader,
+    dataset: Dataset,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    record: Record | None = None,
 ) -> dict[str, float]:
     """EM and F1 (0–100) of the reader on each question's own paragraph.
 
@@ -48,12 +57,15 @@ def evaluate_reader(
     asked = sample(dataset, limit=limit, seed=seed)
     forced = all(question.answers for _, question in asked)
     predictions: list[str] = []
+    confidences: list[float | None] = []
     begin = time.perf_counter()
     for part in _batches(asked, progress):
         hits = [[_whole(paragraph)] for paragraph, _ in part]
         answers = reader.read([question.text for _, question in part], hits, top_k=2)
         predictions += [_first(found, forced) for found in answers]
+        confidences += [_confidence(found, forced) for found in answers]
     seconds = time.perf_counter() - begin
+    _record(record, asked, predictions, confidences)
     result = _scores(asked, predictions)
     if not forced:
         for name, kind in (("has_answer", True), ("no_answer", False)):
@@ -72,6 +84,7 @@ def evaluate_retrieval(
     limit: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    record: Record | None = None,
 ) -> dict[str, float]:
     """Success@1, Success@10 and MRR@10 over documents; each counts once, at the rank of its best passage.
 
@@ -84,13 +97,15 @@ def evaluate_retrieval(
     begin = time.perf_counter()
     row = 0
     for part in _batches(asked, progress):
-        for (paragraph, _), hits in zip(part, search([question.text for _, question in part]), strict=True):
+        for (paragraph, question), hits in zip(part, search([question.text for _, question in part]), strict=True):
             query = str(row)
             row += 1
             qrels.append(ir_measures.Qrel(query, paragraph_id(paragraph), 1))
             # Scored by rank: ir-measures would break ties of scores by document id.
             documents = list(dict.fromkeys(document_key(hit) for hit in hits))
             run += [ir_measures.ScoredDoc(query, name, -float(rank)) for rank, name in enumerate(documents)]
+            if record:
+                record(_ranked(question, documents, paragraph_id(paragraph)))
     seconds = time.perf_counter() - begin
     measures = ir_measures.calc_aggregate([Success @ 1, Success @ DEPTH, RR @ DEPTH], qrels, run)
     return {
@@ -102,15 +117,6 @@ def evaluate_retrieval(
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """How well confidences match frequencies. `bins` rows: lower edge, mean confidence, share right, count."""
-
-    brier: float
-    ece: float
-    bins: tuple[tuple[float, float, float, int], ...]
-
-
 def evaluate_answers(
     answer: Callable[[Sequence[str]], Sequence[Sequence[Answer]]],
     dataset: Dataset,
@@ -118,6 +124,7 @@ def evaluate_answers(
     limit: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    record: Record | None = None,
 ) -> tuple[dict[str, float], Calibration | None]:
     """EM and F1 (0–100) of the first answer with a span, over the whole corpus, and the calibration of its confidence.
 
@@ -136,6 +143,7 @@ def evaluate_answers(
     if len(rows) < len(asked):
         overall = _scores(asked, [_first(found, False) for found in firsts])
         result |= {f"with_no_answer_{key}": value for key, value in overall.items()}
+    _record(record, asked, [_first(found, True) for found in firsts], [_confidence(found, True) for found in firsts])
     confidences: list[float] = []
     right: list[float] = []
     for (_, question), found in zip(asked, firsts, strict=True):
@@ -145,21 +153,6 @@ def evaluate_answers(
             right.append(squad.exact(first.text, question.gold) if question.answers else 0.0)
     calibration = measure_calibration(confidences, right) if confidences else None
     return result | {"seconds": seconds}, calibration
-
-
-def measure_calibration(confidences: Sequence[float], right: Sequence[float], *, bins: int = 10) -> Calibration:
-    """Brier score and expected calibration error over bins of equal width (Guo et al. 2017).
-
-    `right` is 1 for a right answer, else 0.
-    """
-    expected, actual = np.asarray(confidences, dtype=np.float64), np.asarray(right, dtype=np.float64)
-    place = np.minimum((expected * bins).astype(int), bins - 1)
-    rows = [
-        (b / bins, float(expected[place == b].mean()), float(actual[place == b].mean()), int((place == b).sum()))
-        for b in np.unique(place).tolist()
-    ]
-    ece = sum(count * abs(mean - share) for _, mean, share, count in rows) / len(expected)
-    return Calibration(float(np.mean((expected - actual) ** 2)), float(ece), tuple(rows))
 
 
 def _batches(asked: Sequence[Asked], progress: Progress | None) -> Iterable[Sequence[Asked]]:
@@ -173,6 +166,28 @@ def _whole(paragraph: Paragraph) -> Hit:
     text = paragraph.text
     # Fusion scores a passage 1 if both retrievers rank it first.
     return Hit(Passage(id="0", document_id="0", title="", text=text, start=0, end=len(text)), 1.0)
+
+
+def _record(
+    record: Record | None, asked: Sequence[Asked], predictions: Sequence[str], confidences: Sequence[float | None]
+) -> None:
+    if record is None:
+        return
+    for (_, question), text, confidence in zip(asked, predictions, confidences, strict=True):
+        scores = {"em": squad.exact(text, question.gold), "f1": squad.f1(text, question.gold)}
+        gold = tuple(dict.fromkeys(question.gold))
+        record(QuestionResult(question.id, question.text, gold, text, scores, confidence, bool(text)))
+
+
+def _ranked(question: Question, documents: Sequence[str], wanted: str) -> QuestionResult:
+    rank = documents.index(wanted) + 1 if wanted in documents[:DEPTH] else None
+    scores = {"success@1": float(rank == 1), f"success@{DEPTH}": float(rank is not None)}
+    scores[f"mrr@{DEPTH}"] = 1 / rank if rank else 0.0
+    return QuestionResult(question.id, question.text, (wanted,), documents[0] if documents else "", scores)
+
+
+def _confidence(found: Sequence[Answer], forced: bool) -> float | None:
+    return next((answer.confidence for answer in found if answer.span or not forced), None)
 
 
 def _first(found: Sequence[Answer], forced: bool) -> str:

@@ -204,8 +204,15 @@ def test_evaluate_measures_a_squad_file(measure: str, tmp_path: Path) -> None:
     ]
     data = tmp_path / "squad.json"
     data.write_text(json.dumps({"version": "1.1", "data": [{"title": "Facts", "paragraphs": paragraphs}]}))
-    done = run("evaluate", measure, "--data", str(data), "--limit", "2", "--json", home=tmp_path)
+    saved, page = tmp_path / "results.json", tmp_path / "page.html"
+    files = ("--save", str(saved), "--report", str(page))
+    done = run("evaluate", measure, "--data", str(data), "--limit", "2", "--json", *files, home=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert f"{measure.capitalize()} on squad.json" in page.read_text()
+    compared = run("evaluate", "compare", str(saved), str(saved), "--report", str(page), home=tmp_path)
+    assert compared.returncode == 0, compared.stderr
+    assert "2 questions: 0 better, 0 worse" in compared.stdout
+    assert "results and results" in page.read_text()
     found = json.loads(done.stdout)
     assert found["questions"] == 2
     assert found["success@1" if measure == "retrieval" else "em"] >= (1 if measure == "retrieval" else 50)

@@ -9,10 +9,10 @@ from search_app.evaluation.evaluate import (
     evaluate_answers,
     evaluate_reader,
     evaluate_retrieval,
-    measure_calibration,
     paragraph_id,
     sample,
 )
+from search_app.evaluation.results import QuestionResult
 from search_app.types import Answer, Hit, Passage, Span
 
 VIENNA, OSAKA = "The treaty was signed in Vienna.", "The library stands in Osaka."
@@ -120,13 +120,26 @@ def test_a_question_without_any_answer_scores_zero() -> None:
     assert (found["em"], found["f1"], found["no_answer_rate"]) == (0, 0, 0)
 
 
-def test_confidences_that_match_frequencies_have_no_calibration_error() -> None:
-    calibrated = measure_calibration([0.25] * 4 + [0.75] * 4, [1, 0, 0, 0, 1, 1, 1, 0])
-    assert calibrated.ece == pytest.approx(0)
-    assert [(edge, count) for edge, _, _, count in calibrated.bins] == [(0.2, 4), (0.7, 4)]
-    overconfident = measure_calibration([1.0] * 4, [1, 0, 0, 0])
-    assert overconfident.ece == pytest.approx(0.75)
-    assert overconfident.brier == pytest.approx(0.75)
+def test_each_question_has_its_own_result() -> None:
+    seen: list[QuestionResult] = []
+    reader = _Scripted({VIENNA: [_answer(""), _answer("Vienna", 0.9)], OSAKA: [_answer("stands in Osaka", 0.4)]})
+    evaluate_reader(reader, _dataset(), record=seen.append)
+    assert [(item.id, item.prediction, item.confidence, item.scores["em"]) for item in seen] == [
+        ("1", "Vienna", 0.9, 1.0),
+        ("3", "stands in Osaka", 0.4, 0.0),
+    ]
+    assert seen[1].gold == ("in Osaka", "Osaka")
+    ranks: list[QuestionResult] = []
+    evaluate_retrieval(
+        lambda questions: [[_hit(OSAKA), _hit(VIENNA)] for _ in questions],
+        _dataset(),
+        document_key=lambda hit: hit.passage.document_id,
+        record=ranks.append,
+    )
+    assert [item.scores for item in ranks] == [
+        {"success@1": 0.0, "success@10": 1.0, "mrr@10": 0.5},
+        {"success@1": 1.0, "success@10": 1.0, "mrr@10": 1.0},
+    ]
 
 
 def test_a_sample_depends_on_its_seed_alone_and_keeps_the_order_of_the_file() -> None:
