@@ -16,6 +16,7 @@ from typing import Any, Self
 import apsw
 
 from indexing import object_stores, sources
+from indexing.formats import kind_of
 from indexing.sources import OtherObject, Scan, Skip, SkippedFile, SourceFile
 from search_app.errors import ConfigurationError
 from search_app.protocols import FileRecord
@@ -168,6 +169,15 @@ class IndexDiff:
         for source, reason in self._found("source, reason", outcome):
             yield Skip(source, reason)
 
+    def formats(self) -> dict[str, Counter[Outcome]]:
+        """Files that the scan found by format and outcome; files without a format count by their ending."""
+        found: dict[str, Counter[Outcome]] = {}
+        with self._lock:
+            sql = "SELECT format, outcome, count(*) FROM found WHERE outcome NOT NULL GROUP BY 1, 2"
+            for kind, outcome, count in self._db.execute(sql):
+                found.setdefault(kind, Counter())[Outcome(outcome)] = count
+        return found
+
     def has_content(self, digest: str) -> bool:
         """Whether a file of these bytes is in the index, at any path."""
         with self._lock:
@@ -272,8 +282,8 @@ class IndexDiff:
     def _add_skipped(self, item: SkippedFile) -> None:
         outcome = Outcome.FAILED if item.failed else Outcome.SKIPPED
         self._db.execute(
-            "INSERT INTO found (path, source, outcome, reason, is_empty) VALUES (?, ?, ?, ?, ?)",
-            (item.path, item.source, outcome, item.reason, item.empty),
+            "INSERT INTO found (path, source, format, outcome, reason, is_empty) VALUES (?, ?, ?, ?, ?, ?)",
+            (item.path, item.source, kind_of(item.path), outcome, item.reason, item.empty),
         )
         self._counts[outcome] += 1
 

@@ -125,6 +125,11 @@ def format_of(name: str) -> str | None:
     return FORMATS.get(os.path.splitext(name)[1].lower())
 
 
+def kind_of(name: str) -> str:
+    """The format of a file of this name, or else its ending in lower case, which may be empty."""
+    return format_of(name) or os.path.splitext(name)[1].lower()
+
+
 def why_unknown(name: str) -> str:
     """Why a file of this name, which has no format, is not read, and what would help."""
     ending = os.path.splitext(name)[1]

@@ -14,6 +14,7 @@ from indexing import sources, splitter
 from indexing.batches import BatchReport, in_batches
 from indexing.conversion import Conversions
 from indexing.diff import IndexDiff, Outcome, Shard, diff
+from indexing.reports import FormatReport, by_format
 from indexing.runner import IndexingTask, LocalRunner, Runner, conversions
 from indexing.sandbox import DEFAULT_LIMITS, Limits
 from indexing.sources import Skip
@@ -63,6 +64,7 @@ class Summary:
     encoder_share: float = 0.0
     stages: tuple[StageTime, ...] = ()
     shards_missing: tuple[int, ...] = ()
+    formats: tuple[FormatReport, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -82,6 +84,7 @@ class Plan:
     passages_to_encode: int
     seconds: float
     warnings: tuple[Skip, ...] = ()
+    formats: tuple[FormatReport, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, with the files of each outcome."""
@@ -100,6 +103,7 @@ class Plan:
             "tokens": self.tokens,
             "passages_to_encode": self.passages_to_encode,
             "seconds": round(self.seconds, 1),
+            "formats": list(map(asdict, self.formats)),
             **({"shards": list(map(asdict, self.diff.shard_sizes))} if self.diff.shard_sizes else {}),
             "files": {**names, **reasons},
         }
@@ -264,6 +268,7 @@ class _Totals:
             encoder_share=round(encode.busy / (seconds * encode.processes), 3),
             stages=tuple(stage.rounded() for stage in stages),
             shards_missing=shards_missing,
+            formats=by_format(changes, self.warnings),
         )
 
 
@@ -294,7 +299,8 @@ def _estimate(changes: IndexDiff, files: Conversions, encoder: Encoder, began: f
         progress(batch.bytes)
     reading = time.perf_counter() - began
     seconds = max(reading, new_tokens * _seconds_per_token(encoder, sample))  # both at the same time
-    return Plan(changes, passages, tokens, new, seconds, totals.first_warnings())
+    formats = by_format(changes, totals.warnings)
+    return Plan(changes, passages, tokens, new, seconds, totals.first_warnings(), formats)
 
 
 def _first(reasons: Iterator[Skip]) -> tuple[Skip, ...]:

@@ -18,6 +18,7 @@ from indexing.cli.terminal import (
     duration,
     outcomes,
     plural,
+    print_formats,
     print_json,
     print_list,
     print_reasons,
@@ -63,6 +64,7 @@ def plan(
         print_reasons("skip", diff.reasons(Outcome.SKIPPED))
         print_reasons("warning", result.warnings)
         print_reasons("fail", diff.reasons(Outcome.FAILED))
+        print_formats(result.formats)
         planned = {
             "to add": counts.added, "to change": counts.changed, "unchanged": counts.unchanged,
             "to remove": counts.removed, "skipped": counts.skipped, "failed": counts.failed,
@@ -133,6 +135,7 @@ def apply(
         print_reasons("skipped", summary.skips, shown=SHOWN)
         print_reasons("warning", summary.warnings)
         print_reasons("failed", summary.problems)
+        print_formats(summary.formats)
         names = ("added", "changed", "unchanged", "removed", "skipped", "failed")
         written = f", {plural(summary.passages, 'passage')}" if summary.passages else ""
         click.echo(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from indexing.job import Summary
+    from indexing.reports import FormatReport
     from indexing.sources import Skip
 
 SHOWN = 20
@@ -113,6 +114,20 @@ def duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def print_formats(formats: Sequence[FormatReport]) -> None:
+    """Print the files of each format by outcome, without columns of zeros; nothing if one format is all."""
+    names = ("read", "unchanged", "skipped", "failed", "warnings")
+    used = [name for name in names if any(getattr(item, name) for item in formats)]
+    if len(formats) < 2:
+        return
+    click.echo(f"{'format':<12}" + "".join(f"{name:>11}" for name in used))
+    for item in formats[:SHOWN]:
+        counts = (getattr(item, name) or "" for name in used)
+        click.echo((f"{item.format or 'no ending':<12}" + "".join(f"{count:>11}" for count in counts)).rstrip())
+    if len(formats) > SHOWN:
+        click.echo(f"… and {plural(len(formats) - SHOWN, 'format')} more (--json lists all)")
 
 
 def print_stages(summary: Summary) -> None:

@@ -1,0 +1,39 @@
+"""What a job made of the files of each format."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from indexing.diff import IndexDiff, Outcome
+from indexing.formats import kind_of
+from indexing.sources import Skip
+
+
+@dataclass(frozen=True, slots=True)
+class FormatReport:
+    """Files of one format: `read` by the job, and of these those with `warnings`; the others by outcome.
+
+    `format` is a name of the registry, or the ending of files that have no format, "" without one.
+    """
+
+    format: str
+    read: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    failed: int = 0
+    warnings: int = 0
+
+
+def by_format(changes: IndexDiff, warnings: Iterable[Skip]) -> tuple[FormatReport, ...]:
+    """A report for each format, those with the most files first."""
+    warned = Counter(kind_of(source) for source in {warning.source for warning in warnings})
+    counted = sorted(changes.formats().items(), key=lambda item: (-item[1].total(), item[0]))
+    return tuple(_report(kind, counts, warned[kind]) for kind, counts in counted)
+
+
+def _report(kind: str, counts: Counter[Outcome], warnings: int) -> FormatReport:
+    read = counts[Outcome.ADDED] + counts[Outcome.CHANGED]
+    unchanged, skipped, failed = (counts[key] for key in (Outcome.UNCHANGED, Outcome.SKIPPED, Outcome.FAILED))
+    return FormatReport(kind, read, unchanged, skipped, failed, warnings)

@@ -1,0 +1,67 @@
+"""`plan` and `apply` report per format what was read, skipped, failed and warned of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import samples
+from click.testing import CliRunner
+from fakes import HashEncoder
+
+from indexing.cli import cli, options
+
+EXPECTED = {
+    "txt": {"read": 2, "unchanged": 0, "skipped": 1, "failed": 0, "warnings": 0},
+    "pdf": {"read": 1, "unchanged": 0, "skipped": 0, "failed": 1, "warnings": 1},
+    ".doc": {"read": 0, "unchanged": 0, "skipped": 2, "failed": 0, "warnings": 0},
+    "": {"read": 0, "unchanged": 0, "skipped": 1, "failed": 0, "warnings": 0},
+}
+
+
+@pytest.fixture
+def docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(options, "load_encoder", lambda settings: HashEncoder(max_tokens=96))
+    monkeypatch.setenv("SEARCH_APP_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    samples.pdf(folder / "scan.pdf", [["The valve opens at 3 bar."], []])
+    (folder / "broken.pdf").write_bytes(b"no PDF")
+    (folder / "a.txt").write_text("Trains are booked in second class.")
+    (folder / "b.txt").write_text("Hotels are booked by the office.")
+    (folder / "empty.txt").touch()
+    (folder / "old.doc").write_text("x")
+    (folder / "older.DOC").write_text("x")
+    (folder / "LICENCE").write_text("x")
+    return folder
+
+
+def formats(command: str, folder: Path) -> dict[str, dict[str, int]]:
+    done = CliRunner().invoke(cli, [command, str(folder), "--json"])
+    found = json.loads(done.stdout)["formats"]
+    return {item.pop("format"): item for item in found}
+
+
+def test_plan_and_apply_report_the_same(docs: Path) -> None:
+    assert formats("plan", docs) == EXPECTED
+    assert formats("apply", docs) == EXPECTED
+    later = formats("apply", docs)
+    assert later["txt"] == {"read": 0, "unchanged": 2, "skipped": 1, "failed": 0, "warnings": 0}
+    assert later["pdf"] == {"read": 0, "unchanged": 1, "skipped": 0, "failed": 1, "warnings": 0}
+
+
+def test_the_terminal_shows_a_table_without_columns_of_zeros(docs: Path) -> None:
+    shown = CliRunner().invoke(cli, ["apply", str(docs)]).stdout
+    assert [line.split() for line in shown.splitlines()[-6:-1]] == [
+        ["format", "read", "skipped", "failed", "warnings"],
+        ["txt", "2", "1"],
+        [".doc", "2"],
+        ["pdf", "1", "1", "1"],
+        ["no", "ending", "1"],
+    ]
+
+
+def test_one_format_needs_no_table(docs: Path) -> None:
+    shown = CliRunner().invoke(cli, ["apply", str(docs), "--include", "a.txt"]).stdout
+    assert "format" not in shown
