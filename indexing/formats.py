@@ -49,7 +49,7 @@ REGISTRY = (
     ),
     Format(
         "xlsx", "Excel", (".xlsx", ".xlsm", ".xltx"), "workbook:convert_xlsx",
-        reads="each sheet as a document (long ones in pieces of 500 rows with their header), numbers and dates as shown",
+        reads="each sheet as a document (long ones in pieces of 500 rows with header); numbers and dates as shown",
         leaves_out="hidden sheets, rows and columns (a warning counts them), charts, comments, pictures",
         library="lxml",
     ),

@@ -182,8 +182,8 @@ def _number(tokens: Sequence[Token], value: Decimal) -> str:
     parts = [index for index in range(point, len(tokens)) if tokens[index][0] == "digit"]
     if not whole and not parts:
         return ""
-    end = (whole[-1] if whole else point - 1) + 1
-    commas = [index for index, token in enumerate(tokens[:point]) if token == ("other", ",")]
+    end = (parts or whole)[-1] + 1
+    commas = [index for index, token in enumerate(tokens) if token == ("other", ",")]
     scaling = 0
     while end + scaling in commas:
         scaling += 1
