@@ -36,34 +36,18 @@ REGISTRY = (
         library="pypdfium2",
     ),
     Format(
-        "docx", "Word", (".docx",), "office:convert_docx",
-        reads="headings, paragraphs, lists, tables, text boxes, author and date",
-        leaves_out="pictures",
-        library="python-docx",
+        "docx", "Word", (".docx", ".docm", ".dotx", ".dotm"), "office.word:convert",
+        reads="with all changes accepted: headings, lists with their numbers, tables, headers and footers, notes, "
+        "comments, text boxes, controls, equations, charts, diagrams, alternative texts; author and date",
+        leaves_out="hidden and deleted text, pictures, embedded files (a warning counts them)",
+        library="python-pptx (it opens the package), lxml",
     ),
     Format(
-        "pptx", "PowerPoint", (".pptx",), "office:convert_pptx",
-        reads="slides as pages, titles as headings, tables, notes, author and date",
-        leaves_out="pictures",
-        library="python-pptx",
-    ),
-    Format(
-        "xlsx", "Excel", (".xlsx", ".xlsm", ".xltx"), "workbook:convert_xlsx",
-        reads="each sheet as a document (long ones in pieces of 500 rows with header); numbers and dates as shown",
-        leaves_out="hidden sheets, rows and columns (a warning counts them), charts, comments, pictures",
-        library="lxml",
-    ),
-    Format(
-        "xls", "Excel 97 and binary", (".xls", ".xlsb"), "workbook:convert_xls",
-        reads="as Excel, numbers without their format",
-        leaves_out="hidden sheets (a warning names them), charts, comments, pictures",
-        library="python-calamine",
-    ),
-    Format(
-        "ods", "OpenDocument sheets", (".ods", ".ots"), "opendocument:convert_ods",
-        reads="as Excel",
-        leaves_out="hidden sheets, rows and columns (a warning counts them), charts, comments, pictures",
-        library="lxml",
+        "pptx", "PowerPoint", (".pptx", ".pptm", ".potx", ".potm", ".ppsx", ".ppsm"), "office.powerpoint:convert",
+        reads="slides as pages, titles as headings, tables, charts, diagrams, equations, notes, comments, "
+        "alternative texts, hidden slides (marked); author and date",
+        leaves_out="pictures, embedded files (a warning counts them)",
+        library="python-pptx, lxml",
     ),
     Format(
         "html", "HTML", (".html", ".htm", ".xhtml"), "html:convert",
@@ -117,7 +101,7 @@ FORMATS: Mapping[str, str] = MappingProxyType({ending: item.name for item in REG
 _SAVE_AS = {
     ".docx": (".doc", ".dot", ".wpd", ".wps", ".pages"),
     ".pptx": (".ppt", ".pps", ".key"),
-    ".xlsx": (".numbers", ".wk1", ".wks"),
+    ".xlsx": (".xls", ".xlsb", ".numbers", ".wk1", ".wks"),
     ".pdf": (".pub", ".vsd", ".vsdx", ".one", ".xps", ".oxps", ".djvu", ".ps", ".eps", ".ai", ".indd", ".dwg"),
     ".epub": (".mobi", ".azw", ".azw3"),
     ".csv": (".mdb", ".accdb", ".dbf", ".sqlite", ".db", ".parquet"),
