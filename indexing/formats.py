@@ -50,6 +50,24 @@ REGISTRY = (
         library="python-pptx, lxml",
     ),
     Format(
+        "xlsx", "Excel", (".xlsx", ".xlsm", ".xltx"), "workbook:convert_xlsx",
+        reads="each sheet as a document (long ones in pieces of 500 rows with header); numbers and dates as shown",
+        leaves_out="hidden sheets, rows and columns (a warning counts them), charts, comments, pictures",
+        library="lxml",
+    ),
+    Format(
+        "xls", "Excel 97 and binary", (".xls", ".xlsb"), "workbook:convert_xls",
+        reads="as Excel, numbers without their format",
+        leaves_out="hidden sheets (a warning names them), charts, comments, pictures",
+        library="python-calamine",
+    ),
+    Format(
+        "ods", "OpenDocument sheets", (".ods", ".ots"), "opendocument:convert_ods",
+        reads="as Excel",
+        leaves_out="hidden sheets, rows and columns (a warning counts them), charts, comments, pictures",
+        library="lxml",
+    ),
+    Format(
         "html", "HTML", (".html", ".htm", ".xhtml"), "html:convert",
         reads="the main content with headings, lists and tables; title, author, date, language and address",
         leaves_out="menus, scripts, pictures",
@@ -101,7 +119,7 @@ FORMATS: Mapping[str, str] = MappingProxyType({ending: item.name for item in REG
 _SAVE_AS = {
     ".docx": (".doc", ".dot", ".wpd", ".wps", ".pages"),
     ".pptx": (".ppt", ".pps", ".key"),
-    ".xlsx": (".xls", ".xlsb", ".numbers", ".wk1", ".wks"),
+    ".xlsx": (".numbers", ".wk1", ".wks"),
     ".pdf": (".pub", ".vsd", ".vsdx", ".one", ".xps", ".oxps", ".djvu", ".ps", ".eps", ".ai", ".indd", ".dwg"),
     ".epub": (".mobi", ".azw", ".azw3"),
     ".csv": (".mdb", ".accdb", ".dbf", ".sqlite", ".db", ".parquet"),

@@ -117,10 +117,8 @@ def manifest_of(settings: Settings, encoder: Encoder) -> Manifest:
 
 
 def split_config_of(settings: Settings, encoder: Encoder) -> SplitConfig:
-    """How to split for this encoder, with room for its special tokens (two, unless it states them) and its prefix."""
-    reserved: int = getattr(encoder, "special_tokens", 2)
-    if settings.encoder.passage_prefix:
-        reserved += len(encoder.token_spans([settings.encoder.passage_prefix])[0])
+    """How to split for this encoder, with room for its special tokens and prefix: two, unless it states them."""
+    reserved: int = getattr(encoder, "reserved_tokens", 2)
     return SplitConfig(
         encoder.tokenizer_json(),
         passage_tokens=settings.splitter.passage_tokens,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import select
 import signal
@@ -32,6 +33,8 @@ _IDLE = 0.02
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Limits per file: `memory` in bytes of address space; processor time in seconds, plus more per megabyte.
+
+    Megabytes of the file count, and those of the text that it turns out to have.
 
     A process that hangs is stopped after twice that time on the clock.
     """
@@ -83,7 +86,7 @@ class Sandbox:
         seconds = self._limits.for_size(size)
         request = {
             "path": str(path.absolute()), "format": kind, "spool": str(spool), "seconds": int(seconds) or 1,
-            "stem": stem, "overrides": dict(overrides or {}),
+            "more": math.ceil(self._limits.seconds_per_megabyte), "stem": stem, "overrides": dict(overrides or {}),
         }  # fmt: skip
         try:
             reply = self._ask(request, wall=2 * seconds)

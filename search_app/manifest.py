@@ -11,8 +11,10 @@ from search_app.protocols import EncoderStamp
 from search_app.text.reading import reading, titled
 from search_app.types import Passage
 
-FORMAT = 2
-"""Format of an embedded index; an index on Elasticsearch is the same in formats 1 and 2."""
+FORMAT = 3
+"""Format of an embedded index. On Elasticsearch, all formats are the same but for tables, which are new in 3."""
+READABLE = 2
+"""The oldest format that is read as it is."""
 _REBUILD = "run: search-index apply --rebuild PATH"
 EXCHANGEABLE_PRECISIONS = frozenset({"float32", "bfloat16", "float16"})
 """Precisions that may differ between index and query: the cosine of their vectors is above 0.999 (tested)."""
@@ -31,7 +33,7 @@ class Manifest:
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str, *, oldest: int = FORMAT) -> Manifest:
+    def from_json(cls, text: str, *, oldest: int = READABLE) -> Manifest:
         """Read a manifest of format `oldest` to FORMAT. Raises IndexMismatch for other formats, and IndexCorrupt."""
         try:
             data = json.loads(text)
@@ -41,7 +43,8 @@ class Manifest:
         if not isinstance(found, int) or not oldest <= found <= FORMAT:
             older = isinstance(found, int) and found < oldest
             command = "upgrade it with: search-index compact" if older else _REBUILD
-            raise IndexMismatch(f"the index has format {found}, this program reads format {FORMAT}", hint=command)
+            reads = f"this program reads formats {READABLE} to {FORMAT}"
+            raise IndexMismatch(f"the index has format {found}, {reads}", hint=command)
         try:
             return cls(EncoderStamp(**data["encoder"]), data["splitter"], data["analysis"])
         except (TypeError, KeyError) as error:

@@ -44,8 +44,8 @@ class OtherEncoder(_Section):
     """One of `encoder.others`."""
 
     model: str = Field(description="folder or Hugging Face name")
-    query_prefix: str = Field(default="", description="text put before each question")
-    passage_prefix: str = Field(default="", description="text put before each passage")
+    query_prefix: str | None = Field(default=None, description="text put before each question")
+    passage_prefix: str | None = Field(default=None, description="text put before each passage")
 
 
 class EncoderSettings(_Section):
@@ -60,8 +60,12 @@ class EncoderSettings(_Section):
     batch_tokens: int = Field(
         default=0, ge=0, description="tokens per forward pass, with padding; 0: 1,024 on a CPU, 16,384 on a GPU"
     )
-    query_prefix: str = Field(default="", description='text put before each question; E5 needs "query: "')
-    passage_prefix: str = Field(default="", description='text put before each passage; E5 needs "passage: "')
+    query_prefix: str | None = Field(
+        default=None, description="text put before each question; none: the prompt that the model's folder states"
+    )
+    passage_prefix: str | None = Field(
+        default=None, description="text put before each passage; none: the prompt that the model's folder states"
+    )
     others: tuple[OtherEncoder, ...] = Field(
         default=(), description="more encoders for questions to collections that were built with them, as JSON"
     )

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
+from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModel, AutoModelForQuestionAnswering, PreTrainedTokenizerFast
 
@@ -51,6 +53,22 @@ def make_checkpoint(name: str, folder: Path, *, reader: bool) -> Path:
     family.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def without_pooler(folder: Path) -> Path:
+    """Remove the pooler's weights from a checkpoint, as many published ones lack them."""
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: weight for name, weight in weights.items() if not name.startswith("pooler.")}
+    assert len(kept) == len(weights) - 2
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def make_sentence_transformer(folder: Path, **stated: Any) -> Path:
+    """Save a BERT as sentence-transformers does; `stated`: `prompts`, `default_prompt_name`."""
+    plain = make_checkpoint("bert", folder / "plain", reader=False)
+    SentenceTransformer(str(plain), device="cpu", **stated).save_pretrained(str(folder / "saved"))
+    return folder / "saved"
 
 
 def _tokenizer(kind: str, *, has_types: bool) -> PreTrainedTokenizerFast:

@@ -17,11 +17,30 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
 
 from search_app.errors import BackendUnavailable
-from search_app.protocols import EncoderStamp, FileChange
+from search_app.manifest import encoded_text
+from search_app.protocols import EncoderStamp, FileChange, FileRecord
 from search_app.stores import filters
 from search_app.text import analysis
+from search_app.text.reading import edits_of, keyword_texts
 from search_app.text.tokens import TokenSpans
-from search_app.types import Answer, Document, Filter, Hit, Matrix, Passage, Rankings, Span, SpanCandidate
+from search_app.types import (
+    Answer,
+    Box,
+    Cell,
+    Document,
+    Filter,
+    Heading,
+    Hit,
+    Matrix,
+    Page,
+    Passage,
+    PassageBatch,
+    Rankings,
+    Run,
+    Span,
+    SpanCandidate,
+    Table,
+)
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
@@ -133,7 +152,11 @@ class ExactStore:
     def search_keyword(self, questions: Sequence[str], *, k: int, where: Filter | None = None) -> list[list[Hit]]:
         everything, allowed = self._rows(None), {passage.id for _, passage, _ in self._rows(where)}
         bags = [
-            analysis.terms(passage.title, document.language) + analysis.terms(passage.text, document.language)
+            [
+                word
+                for text in keyword_texts(passage.title, passage.text, passage.edits)
+                for word in analysis.terms(text, document.language)
+            ]
             for document, passage, _ in everything
         ]
         average = sum(map(len, bags)) / max(1, len(bags))
@@ -249,3 +272,32 @@ def _first_word(rank: int, hit: Hit) -> SpanCandidate:
     word = hit.passage.text.split()[0]
     start = hit.passage.start
     return SpanCandidate(hit.passage.document_id, start, start + len(word), rank, hit.score, 0.0, word)
+
+
+def table_change(encoder: HashEncoder, number: int = 1) -> FileChange:
+    """A file with a table on a scanned page; the second passage begins below the table's header."""
+    rows = [["Country", "Daily allowance"], ["Portugal", "EUR 46"], ["Österreich", "EUR 53"], ["", "none"]]
+    cells, text = [], ""
+    for row in rows:
+        placed = []
+        for column, cell in enumerate(row):
+            placed.append(Cell(len(text), len(text) + len(cell), column))
+            text += cell + (" | " if column == 0 else "\n")
+        cells.append(tuple(placed))
+    boxes = (Box(26, 8, 0.1, 0.25, 0.3333, 0.28), Box(37, 6, 0.4, 0.25, 0.5, 0.28))
+    source, id = f"tables/{number}.png", f"doc{number}"
+    document = Document(
+        id, "Travel", text, source, {"number": number}, "en", (Heading(1, "Country", 0, 7),),
+        (Page(1, 0, len(text), (Run(0, 4, 7),), boxes),), (Table(0, len(text), tuple(rows[0]), 1, tuple(cells)),),
+    )  # fmt: skip
+    cut = cells[2][0].start
+    passages = tuple(
+        Passage(
+            f"p{number}-{start}", id, "Travel", text[start:end], start, end, 1, source, document.meta,
+            edits_of(text, document.tables, start, end),
+        )
+        for start, end in ((0, cut), (cut, len(text)))
+    )  # fmt: skip
+    embeddings = encoder.encode_passages([encoded_text(passage) for passage in passages])
+    record = FileRecord(f"/{source}", source, f"digest{number}", len(text), 1, 1)
+    return FileChange(record, (document,), PassageBatch(passages, embeddings))

@@ -86,7 +86,7 @@ def _split(splitter: Splitter | None) -> Lines:
 
 
 def _answer(request: dict[str, Any], lines: Lines, memory: int) -> dict[str, Any]:
-    documents = characters = warned = 0
+    documents = characters = warned = paid = 0
     empty = True
     warnings: list[str] = []
     try:
@@ -96,6 +96,9 @@ def _answer(request: dict[str, Any], lines: Lines, memory: int) -> dict[str, Any
                     _write(file, json.dumps(line) + "\n")  # faster than json.dump
                 documents += 1
                 characters += len(content.text)
+                if characters >> 20 > paid:
+                    _allow_cpu(request["more"] * ((characters >> 20) - paid))
+                    paid = characters >> 20
                 warned += len(content.warnings)
                 warnings += content.warnings[: _MAX_WARNINGS - len(warnings)]
                 empty = empty and not content.text.strip()
@@ -150,6 +153,12 @@ def _limit_cpu(seconds: int) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + seconds + 1, hard))
+
+
+def _allow_cpu(seconds: int) -> None:
+    """Allow more processor time: a small file may hold much text."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft + seconds, hard))
 
 
 if __name__ == "__main__":

@@ -132,6 +132,13 @@ class TextBuilder:
         self._length += len(text)
 
 
+def only_title(headings: Sequence[Heading]) -> str:
+    """The title of a document by its headings: the only one of the highest level. Of several, none is the title."""
+    top = min((heading.level for heading in headings), default=0)
+    titles = [heading.title for heading in headings if heading.level == top]
+    return titles[0] if len(titles) == 1 else ""
+
+
 def plain_meta(values: Mapping[Any, Any]) -> dict[str, MetaValue]:
     """Metadata of plain types: nested objects become `outer.inner`, dates ISO text. Empty values are left out."""
     return dict(_flat_meta(values, "", 0))

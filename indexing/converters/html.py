@@ -1,38 +1,25 @@
-"""HTML: the main content by trafilatura, or all of the page's text if that finds little. No scripts run."""
+"""HTML: what a page shows, without the menus, banners and footers of its site. No scripts run."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 from lxml import etree
 from lxml import html as lxml_html
 
 from indexing.converters.characters import clean
-from indexing.converters.content import Content, ConversionError, TextBuilder, plain_meta
+from indexing.converters.content import Content, ConversionError, TextBuilder, only_title, plain_meta
 from indexing.converters.decoding import read_text
+from indexing.converters.html_blocks import append
+from indexing.converters.html_furniture import tidy
 
 _DECLARED = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]+)""", re.IGNORECASE)
-_UNSEEN = frozenset(
-    (
-        "script", "style", "noscript", "template", "head", "iframe", "object", "embed", "svg", "canvas", "math",
-        "button", "select", "option", "input", "textarea",
-    )
-)  # fmt: skip
-_FURNITURE = frozenset(("nav", "footer", "aside"))
-_BLOCKS = frozenset(
-    (
-        "p", "div", "section", "article", "main", "header", "footer", "aside", "nav", "ul", "ol", "dl", "dt",
-        "dd", "li", "list", "item", "blockquote", "quote", "table", "tr", "row", "figure", "figcaption",
-        "caption", "address", "details", "summary", "form", "fieldset", "hr", "body", "head", "h1", "h2", "h3",
-        "h4", "h5", "h6", "pre", "lb", "br", "center", "td", "th", "cell",
-    )
-)  # fmt: skip
-_MAX_TREE = 100_000
-_ENOUGH = 0.4
-"""Minimum share of the page's text, without menus and footers, for which trafilatura's result is used."""
+_MAX_LINKS = 50
 
 
 def convert(path: Path) -> Iterator[Content]:
@@ -41,31 +28,34 @@ def convert(path: Path) -> Iterator[Content]:
         declared = _DECLARED.search(file.read(4096))
     text = clean(read_text(path, declared=declared[1].decode() if declared else ""))
     tree = parse(text)
-    meta = _meta(tree)
-    title = str(meta.get("title", ""))
-    whole = TextBuilder()
-    _walk(tree, whole, skip=_UNSEEN | _FURNITURE)
-    if not whole.text().strip():
-        _walk(tree, whole, skip=_UNSEEN)
-    main = _main_content(tree)
-    chosen = main if main is not None and len(main.text()) >= _ENOUGH * len(whole.text()) else whole
-    title = title or (chosen.headings[0].title if chosen.headings else "")
-    yield Content(chosen.text(), title, plain_meta(meta), tuple(chosen.headings))
+    meta: dict[str, Any] = _meta(tree)
+    builder = TextBuilder()
+    add(tree, builder)
+    if not builder.text():
+        tree = parse(text)
+        add(tree, builder, whole=True)
+    meta["links"] = _links(tree, meta.get("url", ""))
+    title = str(meta.get("title") or only_title(builder.headings))
+    yield Content(builder.text(), title, plain_meta(meta), tuple(builder.headings), tables=tuple(builder.tables))
+
+
+def add(tree: Any, builder: TextBuilder, *, whole: bool = False) -> None:
+    """Append what a tree shows; with `whole`, menus and footers too. Changes the tree."""
+    questions = tidy(tree, whole=whole)
+    append(tree, builder, questions=questions)
+
+
+def add_fragment(fragment: str, builder: TextBuilder) -> None:
+    """Append all that HTML inside another format shows: headings, paragraphs, lists, tables."""
+    with contextlib.suppress(ConversionError):
+        add(parse(fragment), builder, whole=True)
 
 
 def text_of(fragment: str) -> str:
     """The visible text of HTML inside another format."""
     builder = TextBuilder()
-    try:
-        append(fragment, builder)
-    except ConversionError:
-        return ""
+    add_fragment(fragment, builder)
     return builder.text()
-
-
-def append(fragment: str, builder: TextBuilder) -> None:
-    """Append all that HTML inside another format shows. Raises ConversionError."""
-    _walk(parse(fragment), builder, skip=_UNSEEN)
 
 
 def parse(text: str) -> Any:
@@ -78,89 +68,6 @@ def parse(text: str) -> Any:
         return lxml_html.document_fromstring(text, parser=parser)
     except (etree.LxmlError, ValueError, AssertionError) as error:
         raise ConversionError(f"it cannot be read as HTML: {error}") from error
-
-
-def _main_content(tree: Any) -> TextBuilder | None:
-    if sum(1 for _ in tree.iter()) > _MAX_TREE:
-        return None
-    from trafilatura.core import bare_extraction
-
-    try:
-        found = bare_extraction(
-            tree, favor_recall=True, include_formatting=True, with_metadata=False, date_extraction_params={}
-        )
-    except (ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError, etree.LxmlError):
-        return None  # fall back to the whole page's text
-    body = getattr(found, "body", None)
-    if body is None:
-        return None
-    builder = TextBuilder()
-    _walk(body, builder, skip=frozenset())
-    return builder
-
-
-def _walk(root: Any, builder: TextBuilder, *, skip: frozenset[str]) -> None:
-    """Append the blocks of text in order. No recursion, as a tree may be very deep."""
-    inline: list[str] = []
-    cells: list[str] | None = None
-    prefix = ""
-    verbatim = hidden = 0
-
-    def flush(*, level: int = 0) -> None:
-        nonlocal prefix
-        raw = "".join(inline)
-        inline.clear()
-        text = raw if verbatim else " ".join(raw.split())
-        if not text.strip():
-            return
-        if cells is not None:
-            cells.append(" ".join(text.split()))
-        elif level:
-            builder.heading(level, text)
-        else:
-            builder.block(prefix + text, group="list" if prefix else "")
-            prefix = ""
-
-    for event, element in etree.iterwalk(root, events=("start", "end")):
-        tag = element.tag if isinstance(element.tag, str) else ""
-        trafilatura_head = tag == "head" and element.get("rend") is not None
-        # trafilatura makes <quote> of <pre>; its <code> may be a word in a sentence.
-        code = tag == "pre" or (tag in ("code", "quote") and "\n" in (element.text or "").strip())
-        block = tag in _BLOCKS or code
-        if event == "start":
-            if hidden or (tag in skip and not trafilatura_head):
-                hidden += 1
-                continue
-            if block:
-                flush()
-            if code:
-                verbatim += 1
-            elif tag in ("tr", "row"):
-                cells = []
-            elif tag in ("li", "item"):
-                prefix = "- "
-            inline.append(element.text or "")
-            continue
-        if hidden:
-            hidden -= 1
-        else:
-            if block:
-                flush(level=_level(element, tag))
-            if code:
-                verbatim = max(0, verbatim - 1)
-            elif tag in ("tr", "row"):
-                row, cells = cells or [], None
-                builder.block(" | ".join(row), group="table")
-            elif tag in ("li", "item"):
-                prefix = ""
-        if element is not root and not hidden:
-            inline.append(element.tail or "")
-    flush()
-
-
-def _level(element: Any, tag: str) -> int:
-    name = str(element.get("rend") or "h2") if tag == "head" else tag
-    return int(name[1]) if len(name) == 2 and name[0] == "h" and name[1] in "123456" else 0
 
 
 def _meta(tree: Any) -> dict[str, str]:
@@ -187,3 +94,13 @@ def _meta(tree: Any) -> dict[str, str]:
     if not (found["url"] or "").startswith(("http://", "https://")):
         found["url"] = ""
     return {key: value for key, value in found.items() if value}
+
+
+def _links(tree: Any, base: str) -> list[str]:
+    """Addresses on the web that the content leads to and that its text does not show."""
+    found: dict[str, None] = {}
+    for link in tree.iter("a"):
+        address = urljoin(base, (link.get("href") or "").strip())
+        if address.startswith(("http://", "https://")) and address not in "".join(link.itertext()):
+            found[address] = None
+    return list(found)[:_MAX_LINKS]

@@ -9,7 +9,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from search_app.evaluation.results import QuestionResult
     from search_app.service import SearchService
     from search_app.settings import Settings
+    from search_app.types import Hit
 
 F = TypeVar("F", bound=Callable[..., Any])
 _OUTPUT = click.Path(dir_okay=False, path_type=Path)
@@ -57,8 +58,8 @@ def _options(command: F) -> F:
         click.option(
             "--data",
             required=True,
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="SQuAD JSON file.",
+            type=click.Path(exists=True, path_type=Path),
+            help="SQuAD JSON file; for retrieval, also a folder with documents, queries and judgements.",
         ),
     ):
         command = option(command)
@@ -99,16 +100,22 @@ def reader(data: Path, limit: int | None, seed: int, save: Path | None, report: 
 def retrieval(data: Path, limit: int | None, seed: int, save: Path | None, report: Path | None, as_json: bool) -> None:
     """Measure search: success and rank.
 
-    Each question is asked of all paragraphs of the file. A hit counts if it comes from the question's own paragraph.
+    With a SQuAD file, each question is asked of all paragraphs of the file. A hit counts if it comes from the
+    question's own paragraph. With a folder in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/test.tsv; TREC qrels
+    in qrels.txt are read too), documents are judged by id, and nDCG is measured as well.
     """
+    results: list[QuestionResult] = []
+    measure = _judged if data.is_dir() else _paragraphs
+    with progress_bar() as progress:
+        found = measure(data, limit=limit, seed=seed, progress=progress, record=results.append)
+    _write("retrieval", data, found, None, results, save, report)
+    _print(dict(found), as_json)
+
+
+def _paragraphs(data: Path, **options: Any) -> dict[str, float]:
     from search_app.evaluation.evaluate import evaluate_retrieval
 
-    results: list[QuestionResult] = []
-    with corpus(data) as (service, collection, dataset), progress_bar() as progress:
-
-        def search(questions: Any) -> Any:
-            return [result.hits for result in service.search_many(questions, collection=collection, k=_PASSAGES)]
-
+    with corpus(data) as (service, collection, dataset):
         store = service.store(collection)
 
         @functools.cache
@@ -116,17 +123,25 @@ def retrieval(data: Path, limit: int | None, seed: int, save: Path | None, repor
             document = store.document(document_id)
             return document.text.strip() if document else ""
 
-        found = evaluate_retrieval(
-            search,
-            dataset,
-            document_key=lambda hit: text(hit.passage.document_id),
-            limit=limit,
-            seed=seed,
-            progress=progress,
-            record=results.append,
-        )
-    _write("retrieval", data, found, None, results, save, report)
-    _print(dict(found), as_json)
+        search = _search(service, collection)
+        return evaluate_retrieval(search, dataset, document_key=lambda hit: text(hit.passage.document_id), **options)
+
+
+def _judged(data: Path, **options: Any) -> dict[str, float]:
+    from search_app.evaluation.evaluate import evaluate_ranking
+    from search_app.evaluation.judged import load_judged
+
+    judged = load_judged(data)
+    records = ({"id": id, "title": title, "text": text} for id, title, text in judged.documents())
+    with indexed(records, data) as (service, collection):
+        search = _search(service, collection)
+        return evaluate_ranking(search, judged.queries, document_key=lambda hit: str(hit.passage.meta["id"]), **options)
+
+
+def _search(service: SearchService, collection: str) -> Callable[[Sequence[str]], list[Sequence[Hit]]]:
+    return lambda questions: [
+        result.hits for result in service.search_many(questions, collection=collection, k=_PASSAGES)
+    ]
 
 
 @evaluate.command()
@@ -213,16 +228,24 @@ def _write_page(path: Path, page: str) -> None:
 @contextmanager
 def corpus(data: Path) -> Iterator[tuple[SearchService, str, Dataset]]:
     """Yield a service and a temporary collection with the file's paragraphs, without titles."""
-    from search_app.bootstrap import open_service
     from search_app.evaluation.datasets import load_squad
 
     dataset = load_squad(data)
+    paragraphs = dict.fromkeys(paragraph.text for paragraph in dataset.paragraphs)
+    with indexed(({"text": text} for text in paragraphs), data) as (service, collection):
+        yield service, collection, dataset
+
+
+@contextmanager
+def indexed(records: Iterable[Mapping[str, str]], data: Path) -> Iterator[tuple[SearchService, str]]:
+    """Yield a service and a temporary collection with `records`, one document each."""
+    from search_app.bootstrap import open_service
+
     collection = f"evaluation-{secrets.token_hex(4)}"
     with tempfile.TemporaryDirectory() as folder:
-        texts, home = Path(folder, "paragraphs.jsonl"), Path(folder, "home")
-        paragraphs = dict.fromkeys(paragraph.text for paragraph in dataset.paragraphs)
+        texts, home = Path(folder, "records.jsonl"), Path(folder, "home")
         with texts.open("w", encoding="utf-8") as out:
-            out.writelines(json.dumps({"text": text}) + "\n" for text in paragraphs)
+            out.writelines(json.dumps(record) + "\n" for record in records)
         settings = options.load(home)
         try:
             # A process, because search_app never imports indexing.
@@ -231,7 +254,7 @@ def corpus(data: Path) -> Iterator[tuple[SearchService, str, Dataset]]:
             if done.returncode:
                 raise click.ClickException(f"indexing {data} failed with exit code {done.returncode}")
             with open_service(settings) as service:
-                yield service, collection, dataset
+                yield service, collection
         finally:
             # The folder, and with it an embedded index, is deleted anyway.
             if settings.store == "elasticsearch":

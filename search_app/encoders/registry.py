@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 
@@ -23,28 +24,26 @@ class EncoderRegistry:
         self.own = SentenceTransformerEncoder(settings, hardware)
         self._settings = settings
         self._hardware = hardware
-        self._others: list[Encoder] = []
+        self._others: list[SentenceTransformerEncoder] = []
         self._lock = threading.Lock()
 
     def for_manifest(self, manifest: Manifest) -> Encoder:
         """Raises IndexMismatch if no encoder matches, ModelUnavailable if one of the others cannot be loaded."""
-        try:
-            manifest.require_encoder(self.own.stamp)
-            return self.own
-        except IndexMismatch as error:
-            mismatch = error
+        mismatch: IndexMismatch | None = None
         with self._lock:
-            for other in self._loaded():
+            for encoder in itertools.chain([self.own], self._loaded()):
+                found = encoder.for_digest(manifest.encoder.digest) or encoder
                 try:
-                    manifest.require_encoder(other.stamp)
-                    return other
-                except IndexMismatch:
-                    pass
+                    manifest.require_encoder(found.stamp)
+                    return found
+                except IndexMismatch as error:
+                    mismatch = mismatch or error
+        assert mismatch is not None
         raise IndexMismatch(
             mismatch.message, hint="set encoder.model to the encoder of the index, or add it to encoder.others"
         ) from mismatch
 
-    def _loaded(self) -> Iterator[Encoder]:
+    def _loaded(self) -> Iterator[SentenceTransformerEncoder]:
         yield from self._others
         for other in self._settings.others[len(self._others) :]:
             settings = self._settings.model_copy(update=other.model_dump())

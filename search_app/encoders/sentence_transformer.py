@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,17 @@ from tokenizers import Tokenizer
 
 from search_app.hardware import Hardware
 from search_app.models.batching import padded_shape, plan_batches
-from search_app.models.checkpoint import find_checkpoint, load_sentence_transformers, require_offsets
+from search_app.models.checkpoint import find_checkpoint, load_sentence_transformers, require_offsets, stored_weights
 from search_app.models.execution import Execution
-from search_app.models.fingerprint import fingerprint
+from search_app.models.fingerprint import fingerprint, without_random
 from search_app.models.positions import longest_input
 from search_app.protocols import EncoderStamp
 from search_app.settings import EncoderSettings
 from search_app.text.tokens import spans_of
 from search_app.types import Matrix
+
+_PASSAGES = ("document", "passage", "corpus")
+"""Names of the prompt for passages, as in sentence-transformers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +44,15 @@ class TokenIds:
 class SentenceTransformerEncoder:
     """Any BERT-family checkpoint, with the pooling that its folder configures (mean by default).
 
+    Prompts that the folder states for questions and passages are applied, unless the settings give prefixes.
+
     `forward_passes` and `encoded_tokens` count the work since the encoder was loaded.
     """
 
     def __init__(self, settings: EncoderSettings, hardware: Hardware) -> None:
         execution = Execution.choose(settings, hardware)
-        self._device = execution.device
+        self._device = torch.device("cpu")
         self._batch_tokens = settings.batch_tokens or execution.batch_tokens
-        self._query_prefix, self._passage_prefix = settings.query_prefix, settings.passage_prefix
         checkpoint = find_checkpoint("encoder", settings.model)
         # In float32 on the CPU first: the fingerprint must not depend on device or precision.
         model = load_sentence_transformers(SentenceTransformer, checkpoint, device="cpu", dtype=torch.float32)
@@ -60,13 +65,24 @@ class SentenceTransformerEncoder:
         self._tokenizer.enable_truncation(self._max_tokens)
         self._pad_id = int(tokenizer.pad_token_id or 0)
         self._has_types = "token_type_ids" in tokenizer.model_input_names
-        self.special_tokens = self._tokenizer.num_special_tokens_to_add(is_pair=False)
-        digest = _fingerprint(model, tokenizer.backend_tokenizer, settings)
         self._modules = [module.eval() for module in model]
+        self.special_tokens = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        given = self._given = (settings.query_prefix or "", settings.passage_prefix or "")
+        self._query_prefix, self._passage_prefix = prefixes = _prefixes(model, settings)
+        self.reserved_tokens = self.special_tokens + len(self.token_spans([self._passage_prefix])[0])
+        example = [np.array(self._tokenizer.encode("a").ids, dtype=np.int32)]
+        weights = without_random(
+            model.state_dict(keep_vars=True), stored_weights(checkpoint), lambda: self._embedded(example)
+        )
+        digest = _fingerprint(model, weights, tokenizer.backend_tokenizer, prefixes)
+        self._unprompted = (
+            _fingerprint(model, weights, tokenizer.backend_tokenizer, given) if prefixes != given else digest
+        )
+        self._device = execution.device
         self._modules[0].to(device=self._device, dtype=execution.dtype)
         for module in self._modules[1:]:
             module.to(device=self._device, dtype=torch.float32)
-        dim = len(self._forward([np.array(self._tokenizer.encode("a").ids, dtype=np.int32)])[0])
+        dim = len(self._forward(example)[0])
         self._stamp = EncoderStamp(checkpoint.name, digest, dim, self._max_tokens, execution.precision)
         self._lock = threading.Lock()
         self._truncated = self.forward_passes = self.encoded_tokens = 0
@@ -74,6 +90,17 @@ class SentenceTransformerEncoder:
     @property
     def stamp(self) -> EncoderStamp:
         return self._stamp
+
+    def for_digest(self, digest: str) -> SentenceTransformerEncoder | None:
+        """Itself, or a copy that ignores the prompts of the model's folder, as an older index may need; else None."""
+        if digest == self._stamp.digest:
+            return self
+        if digest != self._unprompted:
+            return None
+        other = copy.copy(self)
+        other._query_prefix, other._passage_prefix = self._given
+        other._stamp = replace(self._stamp, digest=digest)
+        return other
 
     @property
     def truncated_tokens(self) -> int:
@@ -117,6 +144,10 @@ class SentenceTransformerEncoder:
     @torch.inference_mode()
     def _forward(self, rows: Sequence[NDArray[np.int32]]) -> Matrix:
         """One forward pass: float32 (rows, dim), unit length."""
+        result: Matrix = self._embedded(rows).cpu().numpy()
+        return result
+
+    def _embedded(self, rows: Sequence[NDArray[np.int32]]) -> torch.Tensor:
         shape = padded_shape(len(rows), max(map(len, rows)), self._max_tokens)
         ids = np.full(shape, self._pad_id, dtype=np.int64)
         mask = np.zeros_like(ids)
@@ -139,8 +170,7 @@ class SentenceTransformerEncoder:
         for module in self._modules[1:]:
             features = module(features)
         vectors = torch.nn.functional.normalize(features["sentence_embedding"], dim=-1)
-        result: Matrix = vectors[: len(rows)].cpu().numpy()
-        return result
+        return vectors[: len(rows)]
 
 
 def _limit(model: SentenceTransformer) -> int:
@@ -150,8 +180,21 @@ def _limit(model: SentenceTransformer) -> int:
     return int(min(positions, model.max_seq_length or positions, model.tokenizer.model_max_length))
 
 
-def _fingerprint(model: SentenceTransformer, tokenizer: Tokenizer, settings: EncoderSettings) -> str:
-    prefixes = (settings.query_prefix, settings.passage_prefix)
+def _prefixes(model: SentenceTransformer, settings: EncoderSettings) -> tuple[str, str]:
+    """Text before questions and before passages: as in the settings, else as the model's folder states."""
+    stated: dict[str, Any] = model.prompts
+    default = model.default_prompt_name or ""
+    query = stated.get("query") or stated.get(default, "")
+    passage = next(filter(None, map(stated.get, _PASSAGES)), "" if default == "query" else stated.get(default, ""))
+    return (
+        query if settings.query_prefix is None else settings.query_prefix,
+        passage if settings.passage_prefix is None else settings.passage_prefix,
+    )
+
+
+def _fingerprint(
+    model: SentenceTransformer, weights: Mapping[str, torch.Tensor], tokenizer: Tokenizer, prefixes: tuple[str, str]
+) -> str:
     details = [repr([prefixes, [type(module).__name__ for module in model]])]
     details += [repr(sorted(getattr(module, "get_config_dict", dict)().items(), key=str)) for module in list(model)[1:]]
-    return fingerprint(model.state_dict(), tokenizer.to_str(), details)
+    return fingerprint(weights, tokenizer.to_str(), details)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import ir_measures
 import numpy as np
-from ir_measures import RR, Success
+from ir_measures import RR, Success, nDCG
 
 from search_app.evaluation import squad
 from search_app.evaluation.calibration import Calibration, measure_calibration
 from search_app.evaluation.datasets import Dataset, Paragraph, Question
+from search_app.evaluation.judged import JudgedQuery
 from search_app.evaluation.results import QuestionResult
 from search_app.protocols import Reader
 from search_app.types import Answer, Hit, Passage
@@ -24,6 +26,8 @@ Record = Callable[[QuestionResult], None]
 
 BATCH = 32
 DEPTH = 10
+T = TypeVar("T")
+Search = Callable[[Sequence[str]], Sequence[Sequence[Hit]]]
 Asked = tuple[Paragraph, Question]
 
 
@@ -77,7 +81,7 @@ def evaluate_reader(
 
 
 def evaluate_retrieval(
-    search: Callable[[Sequence[str]], Sequence[Sequence[Hit]]],
+    search: Search,
     dataset: Dataset,
     *,
     document_key: Callable[[Hit], str],
@@ -92,29 +96,65 @@ def evaluate_retrieval(
     `search` must return enough passages for 10 documents.
     """
     asked = sample(dataset, limit=limit, seed=seed, answerable=True)
-    qrels: list[ir_measures.Qrel] = []
-    run: list[ir_measures.ScoredDoc] = []
+    queries = [JudgedQuery(item.id, item.text, {paragraph_id(paragraph): 1}) for paragraph, item in asked]
+    return _retrieval(search, queries, (Success @ 1, Success @ DEPTH, RR @ DEPTH), document_key, progress, record)
+
+
+def evaluate_ranking(
+    search: Search,
+    queries: Sequence[JudgedQuery],
+    *,
+    document_key: Callable[[Hit], str],
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    record: Record | None = None,
+) -> dict[str, float]:
+    """nDCG@10, Success@1, Success@10 and MRR@10 of judged queries, over documents as in `evaluate_retrieval`."""
+    rows = range(len(queries))
+    chosen = rows if limit is None or limit >= len(rows) else sorted(random.Random(seed).sample(rows, limit))
+    measures = (nDCG @ DEPTH, Success @ 1, Success @ DEPTH, RR @ DEPTH)
+    return _retrieval(search, [queries[row] for row in chosen], measures, document_key, progress, record)
+
+
+def _retrieval(
+    search: Search,
+    queries: Sequence[JudgedQuery],
+    measures: Sequence[ir_measures.Measure],
+    document_key: Callable[[Hit], str],
+    progress: Progress | None,
+    record: Record | None,
+) -> dict[str, float]:
+    ranked: list[list[str]] = []
     begin = time.perf_counter()
-    row = 0
-    for part in _batches(asked, progress):
-        for (paragraph, question), hits in zip(part, search([question.text for _, question in part]), strict=True):
-            query = str(row)
-            row += 1
-            qrels.append(ir_measures.Qrel(query, paragraph_id(paragraph), 1))
-            # Scored by rank: ir-measures would break ties of scores by document id.
-            documents = list(dict.fromkeys(document_key(hit) for hit in hits))
-            run += [ir_measures.ScoredDoc(query, name, -float(rank)) for rank, name in enumerate(documents)]
-            if record:
-                record(_ranked(question, documents, paragraph_id(paragraph)))
+    for part in _batches(queries, progress):
+        found = search([query.text for query in part])
+        ranked += [list(dict.fromkeys(document_key(hit) for hit in hits)) for hits in found]
     seconds = time.perf_counter() - begin
-    measures = ir_measures.calc_aggregate([Success @ 1, Success @ DEPTH, RR @ DEPTH], qrels, run)
-    return {
-        "questions": float(len(asked)),
-        "success@1": float(measures[Success @ 1]),
-        "success@10": float(measures[Success @ DEPTH]),
-        "mrr@10": float(measures[RR @ DEPTH]),
-        "seconds": seconds,
-    }
+    # By row, as ids may repeat; scored by rank, as ir-measures would break ties of scores by document id.
+    qrels = [
+        ir_measures.Qrel(str(row), document, grade)
+        for row, query in enumerate(queries)
+        for document, grade in query.relevant.items()
+    ]
+    run = [
+        ir_measures.ScoredDoc(str(row), document, -float(rank))
+        for row, documents in enumerate(ranked)
+        for rank, document in enumerate(documents)
+    ]
+    scores: list[dict[str, float]] = [{_name(measure): 0.0 for measure in measures} for _ in queries]
+    for metric in ir_measures.iter_calc(measures, qrels, run):
+        scores[int(metric.query_id)][_name(metric.measure)] = float(metric.value)
+    for query, documents, values in zip(queries, ranked, scores, strict=True):
+        if record:
+            best = documents[0] if documents else ""
+            record(QuestionResult(query.id, query.text, tuple(query.relevant), best, values))
+    means = {name: float(np.mean([values[name] for values in scores])) for name in scores[0]}
+    return {"questions": float(len(queries)), **means, "seconds": seconds}
+
+
+def _name(measure: ir_measures.Measure) -> str:
+    return str(measure).lower().replace("rr@", "mrr@")
 
 
 def evaluate_answers(
@@ -155,7 +195,7 @@ def evaluate_answers(
     return result | {"seconds": seconds}, calibration
 
 
-def _batches(asked: Sequence[Asked], progress: Progress | None) -> Iterable[Sequence[Asked]]:
+def _batches(asked: Sequence[T], progress: Progress | None) -> Iterable[Sequence[T]]:
     for begin in range(0, len(asked), BATCH):
         yield asked[begin : begin + BATCH]
         if progress:
@@ -177,13 +217,6 @@ def _record(
         scores = {"em": squad.exact(text, question.gold), "f1": squad.f1(text, question.gold)}
         gold = tuple(dict.fromkeys(question.gold))
         record(QuestionResult(question.id, question.text, gold, text, scores, confidence, bool(text)))
-
-
-def _ranked(question: Question, documents: Sequence[str], wanted: str) -> QuestionResult:
-    rank = documents.index(wanted) + 1 if wanted in documents[:DEPTH] else None
-    scores = {"success@1": float(rank == 1), f"success@{DEPTH}": float(rank is not None)}
-    scores[f"mrr@{DEPTH}"] = 1 / rank if rank else 0.0
-    return QuestionResult(question.id, question.text, (wanted,), documents[0] if documents else "", scores)
 
 
 def _confidence(found: Sequence[Answer], forced: bool) -> float | None:

@@ -14,7 +14,9 @@ from typing import Any, Literal, TypeVar
 
 import torch
 import transformers
+from safetensors import safe_open
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerFast
+from transformers.utils.hub import cached_file
 
 from search_app.errors import ModelUnavailable
 from search_app.models import checksums
@@ -106,6 +108,16 @@ def load_transformers(
     finally:
         transformers.utils.logging.set_verbosity(verbosity)
     return model, sorted(report["missing_keys"])
+
+
+def stored_weights(checkpoint: Checkpoint) -> frozenset[str]:
+    """Names of the weights in the checkpoint's files, each also without the names of the modules around it."""
+    folder = checkpoint.folder or Path(str(cached_file(checkpoint.location, "config.json"))).parent
+    found: set[str] = set()
+    for file in (*folder.glob("*.safetensors"), *folder.glob("*/*.safetensors")):
+        with safe_open(file, "pt") as weights:
+            found.update(weights.keys())
+    return frozenset(name.split(".", cut)[-1] for name in found for cut in range(name.count(".") + 1))
 
 
 def require_offsets(checkpoint: Checkpoint, tokenizer: object) -> PreTrainedTokenizerFast:

@@ -1,11 +1,11 @@
-"""Headings, pages and tables of a document as lists for JSON, the same in every store."""
+"""Headings, pages and tables of a document, and the edits of a passage, as lists for JSON: the same in every store."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from search_app.types import Box, Cell, Heading, Page, Run, Table
+from search_app.types import Box, Cell, Edit, Heading, Page, Run, Table
 
 
 class Outlined(Protocol):
@@ -42,6 +42,16 @@ def from_lists(
             for start, end, columns, header, rows in tables
         ),
     )
+
+
+def edits_to_list(edits: Iterable[Edit]) -> list[Any]:
+    """The edits of a passage."""
+    return [[edit.start, edit.end, edit.text] for edit in edits]
+
+
+def edits_from_list(edits: Iterable[Any]) -> tuple[Edit, ...]:
+    """The edits of a passage from plain lists."""
+    return tuple(Edit(*values) for values in edits)
 
 
 def _page(page: Page) -> list[Any]:

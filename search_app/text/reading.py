@@ -72,6 +72,11 @@ def titled(title: str, text: str) -> str:
     return f"{title}\n{text}" if title else text
 
 
+def keyword_texts(title: str, text: str, edits: Sequence[Edit]) -> tuple[str, ...]:
+    """What BM25 counts the words of: the title path, the text, and each name of a column once."""
+    return (title, text, *dict.fromkeys(edit.text for edit in edits))
+
+
 def edits_of(text: str, tables: Sequence[Table], start: int, end: int) -> tuple[Edit, ...]:
     """The edits of the passage [start, end) of a document with `text` and `tables`, in the passage's characters."""
     first = bisect.bisect_right(tables, start, key=lambda table: table.end)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import ExactStore, HashEncoder
+from fakes import ExactStore, HashEncoder, table_change
 
 from search_app.errors import ConfigurationError, IndexBusy, IndexNotFound, InvalidQuery
 from search_app.manifest import Manifest, encoded_text
@@ -427,6 +427,34 @@ def test_a_document_is_read_back_unchanged(store: Any) -> None:
     assert store.document("doc2") == written.documents[0]
     assert store.documents(limit=10)[0].id == "doc2"
     assert store.documents(limit=10, offset=1) == []
+
+
+def test_tables_places_and_edits_are_read_back_unchanged(store: Any) -> None:
+    written = table_change(ENCODER)
+    passages = {passage.id: passage for passage in written.batch.passages}
+    assert [bool(passage.edits) for passage in passages.values()] == [True, True]
+    store.write([written, change(2)])
+    assert store.document("doc1") == written.documents[0]
+    assert store.document("doc2").tables == ()
+    vectors = ENCODER.encode_queries(["Which allowance has Portugal?"])
+    (found,) = store.search_both(["allowance Portugal"], vectors, k=10)
+    for hits in (found.dense, found.keyword):
+        ours = {hit.passage.id: hit.passage for hit in hits if hit.passage.document_id == "doc1"}
+        assert ours == passages
+    read = {passage.id: passage for batch in store.passages(vectors=True) for passage in batch.passages}
+    assert {id: read[id] for id in passages} == passages
+    assert read["p2-0-" + str(hash(change(2).documents[0].text))].edits == ()
+    assert store.catalog.verify("c") == []
+
+
+def test_the_words_of_a_header_find_a_later_piece_of_its_table(store: Any, exact: ExactStore) -> None:
+    for target in (store, exact):
+        target.write([table_change(ENCODER), *(change(number) for number in range(2, 6))])
+    questions = ["allowance", "Österreich daily allowance", "country"]
+    found = store.search_keyword(questions, k=10)
+    same_words(store, found, exact.search_keyword(questions, k=10))
+    assert {hit.passage.start for hit in found[0]} == {0, table_change(ENCODER).batch.passages[1].start}
+    assert found[1][0].passage.start > 0
 
 
 def test_a_filter_on_an_unknown_field_is_refused_and_lists_the_fields(store: Any) -> None:

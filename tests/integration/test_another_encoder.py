@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from checkpoints import CORPUS, make_checkpoint
+from checkpoints import CORPUS, make_checkpoint, make_sentence_transformer, without_pooler
 
 from indexing import job
 from indexing.rebuild import rebuild
@@ -34,6 +34,22 @@ def documents(tmp_path: Path) -> Path:
     for number, text in enumerate(CORPUS):
         (folder / f"{number}.txt").write_text(text, encoding="utf-8")
     return folder
+
+
+@pytest.mark.parametrize("kind", ["without a pooler", "with prompts"])
+def test_an_index_is_opened_again_with_the_same_folder(documents: Path, tmp_path: Path, kind: str) -> None:
+    folder = (
+        without_pooler(make_checkpoint("bert", tmp_path / "m", reader=False))
+        if kind == "without a pooler"
+        else make_sentence_transformer(tmp_path, prompts={"query": "query: ", "passage": "passage: "})
+    )
+    settings = Settings(home=tmp_path / "home", encoder=EncoderSettings(model=str(folder), precision="float32"))
+    encoder = SentenceTransformerEncoder(settings.encoder, CPU)
+    job.apply([str(documents)], settings=settings, encoder=encoder)
+    with open_service(settings) as service:
+        found = service.search(QUESTION, k=len(CORPUS))
+    expected = encoder.encode_queries([QUESTION]) @ encoder.encode_passages([hit.passage.text for hit in found.hits]).T
+    assert [hit.scores["dense"] for hit in found.hits] == pytest.approx(expected[0].tolist(), abs=1e-5)
 
 
 def test_questions_are_answered_before_during_and_after_a_change_of_encoder(documents: Path, tmp_path: Path) -> None:

@@ -218,6 +218,29 @@ def test_evaluate_measures_a_squad_file(measure: str, tmp_path: Path) -> None:
     assert found["success@1" if measure == "retrieval" else "em"] >= (1 if measure == "retrieval" else 50)
 
 
+@pytest.mark.slow
+def test_evaluate_measures_a_folder_of_judged_documents(tmp_path: Path) -> None:
+    folder = tmp_path / "beir"
+    (folder / "qrels").mkdir(parents=True)
+    texts = {
+        "d1": "The Danube is 2,850 kilometres long.",
+        "d2": "Lima is the capital of Peru.",
+        "d3": "Owls hunt at night.",
+    }
+    (folder / "corpus.jsonl").write_text(
+        "".join(json.dumps({"_id": id, "title": "", "text": text}) + "\n" for id, text in texts.items())
+    )
+    queries = {"q1": "How long is the Danube?", "q2": "What is the capital of Peru?", "q3": "never judged"}
+    (folder / "queries.jsonl").write_text(
+        "".join(json.dumps({"_id": id, "text": text}) + "\n" for id, text in queries.items())
+    )
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t2\nq2\td2\t1\nq2\td1\t0\n")
+    done = run("evaluate", "retrieval", "--data", str(folder), "--json", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["questions"], found["ndcg@10"], found["success@1"]) == (2, 1.0, 1.0)
+
+
 HEAVY = {"fastapi", "haystack", "numpy", "sentence_transformers", "streamlit", "torch", "transformers"}
 
 

@@ -26,6 +26,7 @@ from search_app.stores.elasticsearch.connection import dumps
 from search_app.stores.filters import items
 from search_app.text import analysis as text_analysis
 from search_app.text import outline
+from search_app.text.reading import keyword_texts
 from search_app.types import RESERVED_META, Document, Hit, Meta, Passage, PassageBatch
 
 QUANTISED = frozenset({"int8_hnsw", "int4_hnsw", "bbq_hnsw", "int8_flat", "int4_flat", "bbq_flat"})
@@ -247,7 +248,7 @@ def file_record(source: Mapping[str, Any]) -> FileRecord:
 
 def document_entries(document: Document, file: str, revision: str, order: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """The entry of a document, then those for the text that does not fit into it."""
-    headings, pages, _ = outline.to_lists(document)
+    headings, pages, tables = outline.to_lists(document)
     common = {"file": file, "revision": revision, "document": document.id}
     texts = [document.text[start : start + TEXT_CHARACTERS] for start in range(0, len(document.text), TEXT_CHARACTERS)]
     yield (
@@ -263,12 +264,16 @@ def document_entries(document: Document, file: str, revision: str, order: int) -
             "meta": json.dumps(dict(document.meta), ensure_ascii=False),
             "headings": headings,
             "pages": pages,
+            **({"tables": tables} if tables else {}),
             "texts": len(texts),
             "text": texts[0] if texts else "",
         },
     )
     for number, text in enumerate(texts[1:], start=1):
         yield f"t:{document.id}:{number}", {"kind": "text", **common, "order": number, "text": text}
+
+
+OUTLINE = ("headings", "pages", "tables")
 
 
 def document_of(id: str, source: Mapping[str, Any], text: str) -> Document:
@@ -280,11 +285,11 @@ def document_of(id: str, source: Mapping[str, Any], text: str) -> Document:
         source["source"],
         json.loads(source["meta"]),
         source["language"],
-        *outline.from_lists(source.get("headings", ()), source.get("pages", ())),
+        *outline.from_lists(*(source.get(name, ()) for name in OUTLINE)),
     )
 
 
-PASSAGE_FIELDS = ("document", "title", "text", "start", "end", "page", "source", "meta")
+PASSAGE_FIELDS = ("document", "title", "text", "start", "end", "page", "source", "meta", "edits")
 
 
 def passage_entry(
@@ -303,6 +308,7 @@ def passage_entry(
     A passage without a vector (all NaN) has no key and is found by its words only.
     """
     encoded = encoded_text(passage)
+    words = keyword_texts(passage.title, passage.text, passage.edits)
     vector = np.ascontiguousarray(vector, dtype="<f4")
     vectors = {
         "key": vector_key(encoded, manifest.encoder),
@@ -322,8 +328,9 @@ def passage_entry(
             "page": passage.page,
             "source": passage.source,
             "meta": meta,
+            **({"edits": outline.edits_to_list(passage.edits)} if passage.edits else {}),
             **filters,
-            f"words.{analysis}": text_analysis.normalise_text(encoded),
+            f"words.{analysis}": text_analysis.normalise_text("\n".join(words)),
             **({} if np.isnan(vector).any() else vectors),
         }
     )
@@ -342,6 +349,7 @@ def passage_of(hit: Mapping[str, Any]) -> Passage:
         source["page"],
         source["source"],
         json.loads(source["meta"]),
+        outline.edits_from_list(source.get("edits", ())),
     )
 
 

@@ -83,7 +83,7 @@ class ElasticsearchStore:
         return self._on_live(ask)
 
     def documents(self, *, limit: int, offset: int = 0) -> list[Document]:
-        without = {"excludes": ["text", "headings", "pages"]}
+        without = {"excludes": ["text", *schema.OUTLINE]}
         found = self._all("document", ["sort", "order", "document"], without)
         return [
             schema.document_of(source["document"], source, "")

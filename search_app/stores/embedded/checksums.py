@@ -16,16 +16,17 @@ def of_document(row: int, id: str, file: int, title: str, source: str, language:
     return _of(row, id, file, title, source, language, meta)
 
 
-def of_text(row: int, headings: str, pages: str, text: str) -> int:
+def of_text(row: int, headings: str, pages: str, text: str, tables: str = "") -> int:
     """A document's large columns, as stored."""
-    return _of(row, headings, pages, text)
+    return _of(row, headings, pages, text, *([tables] if tables else []))
 
 
 def of_passage(
-    row: int, id: str, document: int, vector: int | None, title: str, start: int, end: int, page: int | None, text: str
-) -> int:
+    row: int, id: str, document: int, vector: int | None, title: str, start: int, end: int, page: int | None, text: str,
+    edits: str = "",
+) -> int:  # fmt: skip
     """CRC-32 of a passage's row."""
-    return _of(row, id, document, vector, title, start, end, page, text)
+    return _of(row, id, document, vector, title, start, end, page, text, *([edits] if edits else []))
 
 
 def of_vector(row: int, embedding: bytes) -> int:

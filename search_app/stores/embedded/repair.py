@@ -13,8 +13,8 @@ from search_app.stores.embedded import caches, generation, publish, upgrade
 from search_app.stores.embedded.connection import connect_reading, connect_writing, translated
 from search_app.stores.embedded.files import Files
 from search_app.stores.embedded.maintenance import refresh
-from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE, RESTORE_FILE, TABLES
-from search_app.stores.embedded.state import holds_index, last_commit, read_manifest
+from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE, RESTORE_FILE, tables_of
+from search_app.stores.embedded.state import holds_index, last_commit, read_format, read_manifest
 from search_app.stores.embedded.verify import Part, examine, examine_rows
 
 _SOURCE_TABLES = ("files", "documents", "vectors", "passages", "removed")
@@ -104,10 +104,11 @@ def _rewrite(files: Files, folder: Path) -> None:
             if not holds_index(db, schema="served"):
                 raise IndexCorrupt(f"{served} contains no index")
             with db:
-                db.execute(TABLES)
+                db.execute(tables_of(read_format(db, schema="served")))
                 db.execute("INSERT INTO manifest SELECT * FROM served.manifest")
                 for table in _SOURCE_TABLES:
                     db.execute(f"INSERT INTO {table} SELECT * FROM served.{table}")
+                upgrade.upgrade(db)
                 upgrade.derive(db, read_manifest(db))
             db.execute("DETACH served")
             for problem in examine_rows(db, new):

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from search_app.errors import IndexCorrupt
 from search_app.protocols import FileRecord
 from search_app.stores import filters
-from search_app.stores.embedded import attributes, checksums
+from search_app.stores.embedded import attributes, checksums, stored
 from search_app.stores.embedded.connection import Reader, rows
-from search_app.types import Filter, Passage, PassageBatch
+from search_app.types import Filter, PassageBatch
 
 _ROWS = 1_000
-_PASSAGE = "p.rowid, p.id, p.document, p.vector, p.title, p.start, p.end, p.page, p.text, p.checksum"
-_DOCUMENT = "d.rowid, d.id, d.file, d.title, d.source, d.language, d.meta, d.checksum"
+_OWNER = stored.DOCUMENT.count(",") + 1
+"""Columns of the document before those of the passage."""
 
 
 def passages(
@@ -34,7 +34,7 @@ def passages(
         embedding, joined = ("v.embedding, v.checksum", "LEFT JOIN vectors v ON v.rowid = p.vector") if vectors else (
             "NULL, NULL", "")  # fmt: skip
         found = db.execute(
-            f"SELECT {embedding}, {_PASSAGE}, {_DOCUMENT} FROM passages p JOIN documents d ON d.rowid = p.document"
+            f"SELECT {embedding}, {stored.DOCUMENT}, p.* FROM passages p JOIN documents d ON d.rowid = p.document"
             f" {joined} WHERE {conditions} ORDER BY p.rowid",
             parameters,
         )
@@ -72,23 +72,13 @@ def _batch(found: Sequence[Any], dim: int) -> PassageBatch:
     embeddings = np.full((len(found), dim), np.nan, dtype=np.float32)
     passages = []
     for position, (blob, checksum, *columns) in enumerate(found):
-        passages.append(_passage(*columns))
-        vector = columns[3]
+        owner, held = columns[:_OWNER], columns[_OWNER:]
+        stored.check_passage(held)
+        passages.append(stored.passage(held, stored.document(owner)))
+        vector = held[3]
         if dim and vector is not None:
             embeddings[position] = _vector(vector, blob, checksum)
     return PassageBatch(tuple(passages), embeddings)
-
-
-def _passage(
-    row: int, id: str, document: int, vector: int | None, title: str, start: int, end: int, page: int | None,
-    text: str, checksum: int, *owner: Any,
-) -> Passage:  # fmt: skip
-    expected = checksums.of_passage(row, id, document, vector, title, start, end, page, text)
-    checksums.require("passage", row, checksum, expected)
-    *columns, of_owner = owner
-    checksums.require("document", document, of_owner, checksums.of_document(*columns))
-    _, document_id, _, _, source, _, meta = columns
-    return Passage(id, document_id, title, text, start, end, page, source, json.loads(meta))
 
 
 def _vector(row: int, blob: bytes | None, checksum: int) -> NDArray[np.float32]:

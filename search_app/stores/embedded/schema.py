@@ -1,10 +1,12 @@
-"""Tables of an index file, format 2.
+"""Tables of an index file, format 3.
 
 Row numbers of passages ascend and are never reused: a reader updates itself by adding the rows beyond its newest one
 and removing those that `removed` lists since its generation.
 
 `checksum` is a CRC-32 of the row (checksums.py). A document's large columns have their own `text_checksum`, so that a
 hit is checked without reading the whole document. SQLite's page checksums detect changed bits, but not zeroed pages.
+
+Format 2 lacks the columns of `ADDED`, which come last in their tables: `SELECT *` reads both formats.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ FILE_COLUMNS = "path, source, digest, size, modified_ns, documents"
 FILES_AFTER = f"SELECT {FILE_COLUMNS} FROM files WHERE path > ? ORDER BY path LIMIT 1000"
 """A page of FileRecords: all of them may not fit in memory."""
 
-TABLES = """
+_FORMAT_2 = """
 CREATE TABLE manifest (
   json TEXT NOT NULL, lineage TEXT NOT NULL, generation INTEGER NOT NULL, removals_since INTEGER NOT NULL);
 CREATE TABLE files (
@@ -57,7 +59,18 @@ CREATE TABLE caches (
   kind TEXT PRIMARY KEY, file TEXT NOT NULL, generation INTEGER NOT NULL, newest INTEGER NOT NULL,
   sha256 TEXT NOT NULL, bytes INTEGER NOT NULL);
 """
-"""`terms`: a passage's words (title and text) for BM25; `words` are ascending uint64 hashes, `counts` uint16, `length`
+ADDED = """
+ALTER TABLE documents ADD COLUMN tables TEXT NOT NULL DEFAULT '';
+ALTER TABLE passages ADD COLUMN edits TEXT NOT NULL DEFAULT '';
+"""
+"""JSON, "" for nothing, which is then left out of the checksum: rows of format 2 stay as they are."""
+TABLES = _FORMAT_2 + ADDED
+"""`terms`: a passage's words (keyword_texts) for BM25; `words` are ascending uint64 hashes, `counts` uint16, `length`
 counts all words. `removals_since`: `removed` is complete for readers at this generation or a later one. `caches`: files
 beside the index with arrays derived, at `generation`, from the passages up to row `newest`.
 """
+
+
+def tables_of(format: int) -> str:
+    """The tables of an index of format 2 or 3."""
+    return TABLES if format >= 3 else _FORMAT_2

@@ -12,12 +12,11 @@ from typing import Any
 import apsw
 
 from search_app.errors import ConfigurationError, IndexCorrupt, IndexNotFound, SearchAppError
-from search_app.manifest import FORMAT
 from search_app.stores.embedded import caches, generation, publish, upgrade
 from search_app.stores.embedded.connection import connect_reading, connect_writing, rows, translated
 from search_app.stores.embedded.files import Files, temporary
 from search_app.stores.embedded.schema import INDEX_FILE, RESTORE_FILE
-from search_app.stores.embedded.state import holds_index, last_commit, read_manifest
+from search_app.stores.embedded.state import holds_index, last_commit, read_format, read_manifest
 from search_app.stores.embedded.verify import foreign_tables
 
 CONTENTS_FILE = "snapshot.json"
@@ -126,7 +125,8 @@ def _copy(files: Files, folder: Path, destination: Path, collection: str) -> Con
             with translated(target):
                 if not holds_index(db):
                     raise IndexNotFound(collection)
-                read_manifest(db)
+                read_manifest(db)  # raises
+                found = read_format(db)
                 lineage, number = last_commit(db)
                 # A writer may have replaced a cache since: try again, the last time without it.
                 entries = _copy_caches(files, db, folder, destination, last=attempt == _ATTEMPTS - 1)
@@ -137,7 +137,7 @@ def _copy(files: Files, folder: Path, destination: Path, collection: str) -> Con
     files.sync(target)
     assert entries is not None
     index = Entry(files.sha256(target), target.stat().st_size)
-    return Contents(collection, lineage, number, FORMAT, {INDEX_FILE: index, **entries})
+    return Contents(collection, lineage, number, found, {INDEX_FILE: index, **entries})
 
 
 def _copy_caches(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
 import apsw
 
-from search_app.manifest import FORMAT, Manifest
+from search_app.manifest import READABLE, Manifest
 from search_app.stores.embedded.connection import rows
 
 
@@ -37,6 +38,11 @@ def holds_index(db: apsw.Connection, *, schema: str = "main") -> bool:
     return bool(rows(db, f"SELECT count(*) FROM {schema}.sqlite_schema WHERE name = 'manifest'")[0])
 
 
-def read_manifest(db: apsw.Connection, *, oldest: int = FORMAT) -> Manifest:
+def read_format(db: apsw.Connection, *, schema: str = "main") -> int:
+    """Of an index that `read_manifest` accepts."""
+    return int(json.loads(rows(db, f"SELECT json FROM {schema}.manifest")[0])["format"])
+
+
+def read_manifest(db: apsw.Connection, *, oldest: int = READABLE) -> Manifest:
     """Raises IndexMismatch for a format older than `oldest` or newer than this program's."""
     return Manifest.from_json(rows(db, "SELECT json FROM manifest")[0], oldest=oldest)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,13 +18,13 @@ from search_app.manifest import Manifest
 from search_app.protocols import FileRecord
 from search_app.settings import KeywordSettings, VectorSettings
 from search_app.stores import filters
-from search_app.stores.embedded import checksums, generation, maintenance, scan
+from search_app.stores.embedded import generation, maintenance, scan, stored
 from search_app.stores.embedded.connection import Reader, Readers, rows
 from search_app.stores.embedded.derived import Derived, IndexReplaced, exact_vectors
 from search_app.stores.embedded.schema import FILE_COLUMNS, FILES_AFTER, INDEX_FILE
 from search_app.stores.embedded.state import Commit, read_manifest
 from search_app.stores.vectors.index import Rows
-from search_app.text import analysis, outline
+from search_app.text import analysis
 from search_app.types import Document, Filter, Hit, Matrix, Passage, PassageBatch, Rankings
 
 _MAX_TERMS = 1_000
@@ -96,25 +95,13 @@ class SqliteStore:
 
     def document(self, document_id: str) -> Document | None:
         with self._reading() as db:
-            sql = f"SELECT {_DOCUMENT}, headings, pages, text, text_checksum FROM documents d WHERE id = ?"
-            found = rows(db, sql, (document_id,))
-        if not found:
-            return None
-        *columns, raw_headings, raw_pages, text, checksum = found[0]
-        row, title, source, language, meta = _checked_document(columns)
-        checksums.require("the text of document", row, checksum, checksums.of_text(row, raw_headings, raw_pages, text))
-        headings, pages, _ = outline.from_lists(json.loads(raw_headings), json.loads(raw_pages))
-        return Document(document_id, title, text, source, meta, language, headings, pages)
+            found = rows(db, "SELECT * FROM documents WHERE id = ?", (document_id,))
+        return stored.whole_document(found[0]) if found else None
 
     def documents(self, *, limit: int, offset: int = 0) -> list[Document]:
         with self._reading() as db:
-            sql = f"SELECT {_DOCUMENT} FROM documents d ORDER BY source, rowid LIMIT ? OFFSET ?"
-            found = rows(db, sql, (limit, offset))
-        listed = []
-        for columns in found:
-            _, title, source, language, meta = _checked_document(columns)
-            listed.append(Document(columns[1], title, "", source, meta, language))
-        return listed
+            sql = f"SELECT {stored.DOCUMENT} FROM documents d ORDER BY source, rowid LIMIT ? OFFSET ?"
+            return [stored.document(columns) for columns in rows(db, sql, (limit, offset))]
 
     def passages(
         self, where: Filter | None = None, *, ids: Sequence[str] | None = None, vectors: bool = False
@@ -256,12 +243,8 @@ _LANGUAGES = """WITH RECURSIVE l(code) AS (
   SELECT (SELECT min(language) FROM documents WHERE language > code) FROM l WHERE code IS NOT NULL
 ) SELECT code FROM l WHERE code IS NOT NULL"""
 """Seeks from one language to the next in the index; SELECT DISTINCT would scan it."""
-_DOCUMENT = "d.rowid, d.id, d.file, d.title, d.source, d.language, d.meta, d.checksum"
-_PASSAGES = (
-    "SELECT p.rowid, p.id, p.document, p.vector, p.title, p.start, p.end, p.page, p.text, p.checksum"
-    " FROM carray(?) AS wanted CROSS JOIN passages p ON p.rowid = wanted.value"
-)
-_DOCUMENTS = f"SELECT {_DOCUMENT} FROM carray(?) AS wanted CROSS JOIN documents d ON d.rowid = wanted.value"
+_PASSAGES = "SELECT p.* FROM carray(?) AS wanted CROSS JOIN passages p ON p.rowid = wanted.value"
+_DOCUMENTS = f"SELECT {stored.DOCUMENT} FROM carray(?) AS wanted CROSS JOIN documents d ON d.rowid = wanted.value"
 
 
 def _fields(db: apsw.Connection) -> list[str] | None:
@@ -291,17 +274,11 @@ def _hits(db: apsw.Connection, **found: list[Scored] | None) -> list[list[list[H
 def _passages(db: apsw.Connection, wanted: Sequence[int]) -> dict[int, Passage]:
     """Raises IndexCorrupt for a missing or damaged passage."""
     found = _looked_up(db, _PASSAGES, wanted)
-    for *columns, checksum in found:
-        checksums.require("passage", columns[0], checksum, checksums.of_passage(*columns))
-    documents = {
-        columns[0]: (columns[1], *_checked_document(columns))
-        for columns in _looked_up(db, _DOCUMENTS, sorted({row[2] for row in found}))
-    }
-    passages = {}
-    for row, id, document, _, title, start, end, page, text, _ in found:
-        document_id, _, _, source, _, meta = documents[document]
-        passages[row] = Passage(id, document_id, title, text, start, end, page, source, meta)
-    return passages
+    for columns in found:
+        stored.check_passage(columns)
+    owners = _looked_up(db, _DOCUMENTS, sorted({columns[2] for columns in found}))
+    documents = {columns[0]: stored.document(columns) for columns in owners}
+    return {columns[0]: stored.passage(columns, documents[columns[2]]) for columns in found}
 
 
 def _looked_up(db: apsw.Connection, sql: str, wanted: Sequence[int]) -> list[Any]:
@@ -309,11 +286,3 @@ def _looked_up(db: apsw.Connection, sql: str, wanted: Sequence[int]) -> list[Any
     if len(found) != len(wanted):
         raise IndexCorrupt("a passage that was found is missing from the index")
     return found
-
-
-def _checked_document(columns: Sequence[Any]) -> tuple[int, str, str, str, dict[str, Any]]:
-    """Row, title, source, language and metadata from the columns `_DOCUMENT`. Raises IndexCorrupt."""
-    *held, checksum = columns
-    row, _, _, title, source, language, meta = held
-    checksums.require("document", row, checksum, checksums.of_document(*held))
-    return row, title, source, language, json.loads(meta)

@@ -1,4 +1,7 @@
-"""Upgrade format 1, which had an FTS5 table and no row checksums, in one transaction."""
+"""Upgrade an index in place, in one transaction.
+
+Format 1 had an FTS5 table and no row checksums: its tables are written again. Format 2 gets new, empty columns.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ import apsw
 
 from search_app.manifest import FORMAT, Manifest
 from search_app.stores.embedded import attributes, checksums, terms
-from search_app.stores.embedded.connection import rows
-from search_app.stores.embedded.schema import TABLES
-from search_app.stores.embedded.state import read_manifest
+from search_app.stores.embedded.schema import ADDED, TABLES
+from search_app.stores.embedded.state import read_format, read_manifest
+from search_app.stores.embedded.stored import passage_edits
+from search_app.text.reading import keyword_texts
 
 OLDEST = 1
 _MOVED = ("manifest", "files", "documents", "vectors", "passages", "fields")
@@ -22,24 +26,32 @@ _INDEXES = ("documents_file", "documents_language", "passages_document", "passag
 def upgrade(db: apsw.Connection) -> bool:
     """Returns whether anything was changed. Raises IndexMismatch for an unknown format."""
     manifest = read_manifest(db, oldest=OLDEST)
-    if json.loads(rows(db, "SELECT json FROM manifest")[0])["format"] == FORMAT:
-        return False
+    found = read_format(db)
+    if found == 1:
+        _upgrade_1(db, manifest)
+    elif found == 2:
+        with db:
+            db.execute(ADDED)
+            db.execute("UPDATE manifest SET json = ?", (manifest.to_json(),))
+    return found != FORMAT
+
+
+def _upgrade_1(db: apsw.Connection, manifest: Manifest) -> None:
     for name, function in _FUNCTIONS.items():
         db.create_scalar_function(name, function, deterministic=True)
     db.pragma("foreign_keys", False)
     db.pragma("legacy_alter_table", True)  # otherwise references to the tables would be renamed too
     try:
         with db:
-            _upgrade(db, manifest)
+            _rewrite(db, manifest)
     finally:
         db.pragma("legacy_alter_table", False)
         db.pragma("foreign_keys", True)
         for name in _FUNCTIONS:
             db.create_scalar_function(name, None)
-    return True
 
 
-def _upgrade(db: apsw.Connection, manifest: Manifest) -> None:
+def _rewrite(db: apsw.Connection, manifest: Manifest) -> None:
     db.execute("DROP TABLE terms")
     for index in _INDEXES:
         db.execute(f"DROP INDEX IF EXISTS {index}")
@@ -54,12 +66,12 @@ def _upgrade(db: apsw.Connection, manifest: Manifest) -> None:
     db.execute("INSERT INTO files SELECT * FROM old_files")
     small, large = "id, file, title, source, language, meta", "headings, pages, text"
     db.execute(
-        f"INSERT INTO documents SELECT rowid, {small}, {large}, of_document(rowid, {small}), of_text(rowid, {large})"
-        " FROM old_documents"
+        f"INSERT INTO documents SELECT rowid, {small}, {large}, of_document(rowid, {small}), of_text(rowid, {large}),"
+        " '' FROM old_documents"
     )
     db.execute("INSERT INTO vectors SELECT rowid, key, embedding, of_vector(rowid, embedding) FROM old_vectors")
     columns = "rowid, id, document, vector, title, start, end, page, text"
-    db.execute(f"INSERT INTO passages SELECT {columns}, of_passage({columns}) FROM old_passages")
+    db.execute(f"INSERT INTO passages SELECT {columns}, of_passage({columns}), '' FROM old_passages")
     db.execute(
         "UPDATE sqlite_sequence SET seq = (SELECT max(seq) FROM sqlite_sequence"
         " WHERE name IN ('passages', 'old_passages')) WHERE name = 'passages'"
@@ -78,12 +90,13 @@ def derive(db: apsw.Connection, manifest: Manifest) -> None:
 
 def _terms(db: apsw.Connection, manifest: Manifest) -> Iterator[tuple[int, int, bytes, bytes, int]]:
     sql = (
-        "SELECT p.rowid, p.title, p.text, d.language FROM passages p JOIN documents d ON d.rowid = p.document"
+        "SELECT p.rowid, p.title, p.text, p.edits, d.language FROM passages p JOIN documents d ON d.rowid = p.document"
         " ORDER BY p.rowid"
     )
     found: Iterator[Any] = db.execute(sql)
-    for row, title, text, language in found:
-        yield terms.row(row, title, text, language if manifest.analysis == "auto" else manifest.analysis)
+    for row, title, text, edits, language in found:
+        texts = keyword_texts(title, text, passage_edits(edits))
+        yield terms.row(row, texts, language if manifest.analysis == "auto" else manifest.analysis)
 
 
 _FUNCTIONS: dict[str, Any] = {

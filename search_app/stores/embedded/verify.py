@@ -16,10 +16,11 @@ import numpy as np
 
 from search_app.errors import IndexCorrupt, IndexMismatch, IndexNotFound, IndexUnavailable
 from search_app.manifest import Manifest, encoded_text, vector_key
-from search_app.stores.embedded import attributes, caches, checksums, generation, terms
+from search_app.stores.embedded import attributes, caches, checksums, generation, stored, terms
 from search_app.stores.embedded.connection import connect_reading, rows, translated
-from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE, TABLES
-from search_app.stores.embedded.state import holds_index, last_commit, read_manifest
+from search_app.stores.embedded.schema import INDEX_FILE, PREVIOUS_FILE, TABLES, tables_of
+from search_app.stores.embedded.state import holds_index, last_commit, read_format, read_manifest
+from search_app.text.reading import keyword_texts
 from search_app.types import Passage
 
 _DISAGREEMENTS = {
@@ -42,17 +43,18 @@ _DISAGREEMENTS_OF_WORDS = {
     ),
     "BM25 entries without a passage": "SELECT count(*) FROM terms WHERE passage NOT IN (SELECT rowid FROM passages)",
 }
+
 _CHECKSUMS = {
     "document": (
         "SELECT rowid, checksum, id, file, title, source, language, meta FROM documents",
         checksums.of_document,
     ),
-    "text of document": ("SELECT rowid, text_checksum, headings, pages, text FROM documents", checksums.of_text),
-    "vector": ("SELECT rowid, checksum, embedding FROM vectors", checksums.of_vector),
-    "passage": (
-        "SELECT rowid, checksum, id, document, vector, title, start, end, page, text FROM passages",
-        checksums.of_passage,
+    "text of document": (
+        "SELECT rowid, text_checksum, * FROM documents",
+        lambda _, *columns: stored.text_checksum(columns),
     ),
+    "vector": ("SELECT rowid, checksum, embedding FROM vectors", checksums.of_vector),
+    "passage": ("SELECT rowid, checksum, * FROM passages", lambda _, *columns: stored.passage_checksum(columns)),
 }
 _CHECKSUMS_OF_WORDS = {
     "words of passage": ("SELECT passage, checksum, length, words, counts FROM terms", checksums.of_terms)
@@ -168,10 +170,10 @@ def examine_rows(db: apsw.Connection, path: Path) -> list[Problem]:
 
 
 def foreign_tables(db: apsw.Connection) -> Iterator[str]:
-    """Tables, triggers, views and columns that this program did not create."""
+    """Tables, triggers, views and columns that this program did not create, in an index of a readable format."""
     sql = "SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'"
     with closing(apsw.Connection(":memory:")) as made:
-        made.execute(TABLES)
+        made.execute(tables_of(read_format(db)))
         differing = set(rows(db, sql)) ^ set(rows(made, sql))
     yield from sorted({f"{name} is not a table or index of this program" for name, _ in differing})
 
@@ -214,16 +216,17 @@ def _sample(db: apsw.Connection, manifest: Manifest) -> Iterator[str]:
     """Compare the terms and vectors of a sample of passages with their texts."""
     step = max(1, rows(db, "SELECT count(*) FROM passages")[0] // _SAMPLE)
     sql = (
-        "SELECT p.rowid, p.title, p.text, d.language, t.length, t.words, t.counts, v.key FROM passages p"
+        "SELECT d.language, t.length, t.words, t.counts, v.key, p.* FROM passages p"
         " JOIN documents d ON d.rowid = p.document JOIN terms t ON t.passage = p.rowid"
         " LEFT JOIN vectors v ON v.rowid = p.vector WHERE p.rowid % ? = 0"
     )
     found: Iterator[Any] = db.execute(sql, (step,))
-    for row, title, text, language, length, words, counts, key in found:
+    for language, length, words, counts, key, *columns in found:
+        row, _, _, _, title, _, _, _, text, _, edits = (*columns, "")[:11]
+        passage = Passage("", "", title, text, 0, 0, edits=stored.passage_edits(edits))
         analysis = language if manifest.analysis == "auto" else manifest.analysis
-        if terms.row(row, title, text, analysis)[1:4] != (length, words, counts):
+        if terms.row(row, keyword_texts(title, text, passage.edits), analysis)[1:4] != (length, words, counts):
             yield f"the BM25 index has other words than passage {row}"
-        passage = Passage("", "", title, text, 0, 0)
         if key is not None and key.partition(":")[0] != vector_key(encoded_text(passage), manifest.encoder):
             yield f"passage {row} has the vector of another text"
 

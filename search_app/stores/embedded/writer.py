@@ -34,6 +34,7 @@ from search_app.stores.embedded.lock import WriterLock
 from search_app.stores.embedded.schema import FILES_AFTER, INDEX_FILE, REBUILD_FILE, TABLES
 from search_app.stores.embedded.state import holds_index, last_commit, read_manifest
 from search_app.text import outline
+from search_app.text.reading import keyword_texts
 from search_app.types import Document, Matrix, Passage
 
 _KEYS_PER_QUERY = 500
@@ -249,12 +250,13 @@ class _Rows:
         row = self._next_document
         self._next_document += 1
         self._known[document.id] = (row, document.language)
-        headings, pages, _ = outline.to_lists(document)
+        headings, pages, tables = outline.to_lists(document)
         meta = json.dumps(dict(document.meta), ensure_ascii=False)
         small = (document.id, file, document.title, document.source, document.language, meta)
         large = (json.dumps(headings), json.dumps(pages), document.text)
-        sums = (checksums.of_document(row, *small), checksums.of_text(row, *large))
-        self._documents.append((row, *small, *large, *sums))
+        added = json.dumps(tables, ensure_ascii=False, separators=(",", ":")) if tables else ""
+        sums = (checksums.of_document(row, *small), checksums.of_text(row, *large, added))
+        self._documents.append((row, *small, *large, *sums, added))
         self._metas.append((row, document))
 
     def add_passage(self, passage: Passage, vector: Matrix) -> None:
@@ -270,7 +272,7 @@ class _Rows:
         if self._documents:
             self._db.executemany(
                 "INSERT INTO documents (rowid, id, file, title, source, language, meta, headings, pages, text,"
-                " checksum, text_checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " checksum, text_checksum, tables) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 self._documents,
             )
             for row, document in self._metas:
@@ -286,11 +288,12 @@ class _Rows:
                     row, passage.id, owner, vector, passage.title, passage.start, passage.end, passage.page,
                     passage.text,
                 )  # fmt: skip
-                passages.append((*values, checksums.of_passage(*values)))
-                words.append(terms.row(row, passage.title, passage.text, analysis))
+                edits = _edits(passage)
+                passages.append((*values, checksums.of_passage(*values, edits), edits))
+                words.append(terms.row(row, keyword_texts(passage.title, passage.text, passage.edits), analysis))
             self._db.executemany(
-                "INSERT INTO passages (rowid, id, document, vector, title, start, end, page, text, checksum)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO passages (rowid, id, document, vector, title, start, end, page, text, checksum,"
+                " edits) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 passages,
             )
             self._db.executemany(terms.INSERT, words)
@@ -328,6 +331,11 @@ class _Rows:
     def _vectors(self, columns: str, keys: Sequence[str]) -> dict[str, Any]:
         sql = f"SELECT {columns} FROM vectors WHERE key IN (SELECT value FROM json_each(?))"
         return dict(rows(self._db, sql, (json.dumps(keys),)))
+
+
+def _edits(passage: Passage) -> str:
+    edits = outline.edits_to_list(passage.edits)
+    return json.dumps(edits, ensure_ascii=False, separators=(",", ":")) if edits else ""
 
 
 def _clear_file(db: apsw.Connection, file: int, commit: int) -> None:

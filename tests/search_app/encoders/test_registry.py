@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from checkpoints import make_checkpoint
+from checkpoints import make_checkpoint, make_sentence_transformer
 
 from search_app.encoders.registry import EncoderRegistry
 from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
@@ -46,6 +46,17 @@ def test_each_index_gets_the_encoder_that_built_it(model: Model) -> None:
     ):
         assert encoders.for_manifest(manifest).stamp == manifest.encoder
         assert encoders.for_manifest(manifest) is encoders.for_manifest(manifest), "loaded once"
+
+
+def test_an_index_from_before_the_folders_prompts_is_asked_without_them(tmp_path: Path) -> None:
+    folder = str(make_sentence_transformer(tmp_path, prompts={"query": "query: ", "passage": "passage: "}))
+    old = built_with(folder, query_prefix="", passage_prefix="")
+    encoders = EncoderRegistry(EncoderSettings(model=folder), CPU)
+    plain = SentenceTransformerEncoder(EncoderSettings(model=folder, query_prefix="", passage_prefix=""), CPU)
+    found = encoders.for_manifest(old)
+    assert found.stamp == old.encoder
+    assert (found.encode_queries(["x"]) == plain.encode_queries(["x"])).all()
+    assert encoders.for_manifest(built_with(folder)) is encoders.own
 
 
 def test_another_encoder_is_loaded_when_an_index_needs_it(model: Model, tmp_path: Path) -> None:

@@ -3,10 +3,11 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from checkpoints import ARCHITECTURES, CORPUS, make_checkpoint
+from checkpoints import ARCHITECTURES, CORPUS, make_checkpoint, make_sentence_transformer, without_pooler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -117,6 +118,51 @@ def test_prefixes_change_the_digest() -> None:
     )
     assert plain.stamp.digest != prefixed.stamp.digest
     np.testing.assert_allclose(prefixed.encode_queries(["x"]), plain.encode_queries(["query: x"]), atol=1e-6)
+
+
+def test_a_weight_that_the_folder_lacks_and_no_vector_needs_is_not_in_the_digest(tmp_path: Path) -> None:
+    complete = SentenceTransformerEncoder(
+        EncoderSettings(model=str(make_checkpoint("bert", tmp_path / "m", reader=False))), CPU
+    )
+    settings = EncoderSettings(model=str(without_pooler(tmp_path / "m")))
+    first, second = (SentenceTransformerEncoder(settings, CPU) for _ in range(2))
+    assert first.stamp == second.stamp
+    assert first.stamp.digest != complete.stamp.digest
+    np.testing.assert_array_equal(first.encode_passages(CORPUS), complete.encode_passages(CORPUS))
+
+
+E5 = {"query": "query: ", "passage": "passage: "}
+
+
+@pytest.mark.parametrize(
+    ("stated", "query", "passage"),
+    [
+        ({"prompts": E5}, "query: ", "passage: "),
+        ({"prompts": {"query": "search for: "}}, "search for: ", ""),
+        ({"prompts": {"query": "Q: ", "document": "D: "}, "default_prompt_name": "query"}, "Q: ", "D: "),
+        ({"prompts": {"query": "Q: "}, "default_prompt_name": "query"}, "Q: ", ""),
+        ({"prompts": {"all": "text: "}, "default_prompt_name": "all"}, "text: ", "text: "),
+        ({}, "", ""),
+    ],
+)
+def test_prompts_of_the_folder_are_applied(tmp_path: Path, stated: dict[str, Any], query: str, passage: str) -> None:
+    folder = str(make_sentence_transformer(tmp_path, **stated))
+    encoder = SentenceTransformerEncoder(EncoderSettings(model=folder), CPU)
+    plain = SentenceTransformerEncoder(EncoderSettings(model=folder, query_prefix="", passage_prefix=""), CPU)
+    np.testing.assert_array_equal(encoder.encode_queries(["x"]), plain.encode_queries([query + "x"]))
+    np.testing.assert_array_equal(encoder.encode_passages(["x"]), plain.encode_passages([passage + "x"]))
+    assert (encoder.stamp == plain.stamp) == (not query + passage)
+
+
+def test_prefixes_of_the_settings_override_those_of_the_folder(tmp_path: Path) -> None:
+    folder = str(make_sentence_transformer(tmp_path, prompts=E5))
+    stated, given = (
+        SentenceTransformerEncoder(EncoderSettings(model=folder, query_prefix=prefix), CPU)
+        for prefix in (None, "ask: ")
+    )
+    assert not np.array_equal(given.encode_queries(["x"]), stated.encode_queries(["x"]))
+    assert given.stamp.digest != stated.stamp.digest
+    np.testing.assert_array_equal(given.encode_passages(["x"]), stated.encode_passages(["x"]))
 
 
 def test_tensorflow_weights_are_refused_with_the_next_step(tmp_path: Path) -> None:

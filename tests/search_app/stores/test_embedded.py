@@ -235,7 +235,7 @@ def test_another_format_is_refused_with_both_versions(tmp_path: Path) -> None:
         lambda: SqliteStore.open(folder, collection="c"),
         lambda: SqliteWriter(folder, MANIFEST, collection="c"),
     ):
-        with pytest.raises(IndexMismatch, match="format 99, this program reads format 2"):
+        with pytest.raises(IndexMismatch, match="format 99, this program reads formats 2 to 3"):
             open_it()
 
 

@@ -87,7 +87,7 @@ def test_a_restored_snapshot_gives_bitwise_equal_scores(catalog: Catalog, tmp_pa
     before = answers(catalog)
     catalog.snapshot("c", tmp_path / "kept" / "snapshot")
     described = json.loads((tmp_path / "kept/snapshot/snapshot.json").read_text())
-    assert (described["collection"], described["generation"], described["format"]) == ("c", 2, 2)
+    assert (described["collection"], described["generation"], described["format"]) == ("c", 2, 3)
     assert set(described["files"]) == {path.name for path in (tmp_path / "kept/snapshot").iterdir()} - {"snapshot.json"}
     assert catalog.restore("other", tmp_path / "kept" / "snapshot") == 3
     assert answers(catalog, "other") == before == answers(catalog)

@@ -1,19 +1,22 @@
-"""PDF by PDFium: pages, each with a map from the document's characters to the page's own."""
+"""PDF by PDFium: pages in reading order, each with a map from the document's characters to the page's own."""
 
 from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pypdfium2
-import pypdfium2.raw as pdfium
 
 from indexing.converters.content import Content, ConversionError, pdf_date, plain_meta
-from search_app.types import Heading, Page, Run
+from indexing.converters.pdf import fields, glyphs, margins
+from indexing.converters.pdf.flow import Flow, placed
+from indexing.converters.pdf.hyphens import Hyphens
+from indexing.converters.pdf.lines import lines
+from indexing.converters.pdf.margins import Margins, Sheet
+from search_app.types import Heading, Page
 
-_SOFT_HYPHEN_MARK = 0x02  # PDFium's mark for a hyphen at a line break
 _MAX_LISTED = 10
 
 
@@ -27,6 +30,7 @@ def convert(path: Path) -> Iterator[Content]:
     with pdf:
         if len(pdf) == 0:
             raise ConversionError("it has no pages")
+        pdf.init_forms()
         yield _content(pdf)
 
 
@@ -48,85 +52,56 @@ def _why(path: Path) -> str:
 
 
 def _content(pdf: pypdfium2.PdfDocument) -> Content:
-    parts: list[str] = []
-    pages: list[Page] = []
-    scanned: list[int] = []
+    sheets: list[Sheet] = []
     broken: list[int] = []
-    length = 0
     for number in range(1, len(pdf) + 1):
         try:
-            text, runs = _page(pdf, number - 1)
+            sheets.append(_sheet(pdf, number))
         except pypdfium2.PdfiumError:
-            text, runs = "", []
             broken.append(number)
-        if not text.strip() and number not in broken:
-            scanned.append(number)
-        moved = tuple(Run(run.start + length, run.raw_start, run.length) for run in runs)
-        separator = "\n\n" if text else ""
-        pages.append(Page(number, length, length + len(text) + len(separator), moved))
-        parts.append(text + separator)
-        length += len(text) + len(separator)
-    if len(broken) == len(pages):
+    if not sheets:
         raise ConversionError("none of its pages can be read")
-    warnings = []
-    if scanned:
-        warnings.append(f"no text on {_listed(scanned)} of {len(pages)}: scanned or only pictures; run OCR on it")
-    if broken:
-        warnings.append(f"{_listed(broken)} of {len(pages)} cannot be read")
-    meta = _meta(pdf)
-    text = "".join(parts)
+    scanned = [sheet.number for sheet in sheets if not sheet.lines]
+    running = margins.find(sheets)
+    flow = _flow(sheets, running)
+    text, pages = flow.text(), flow.pages(len(pdf))
+    meta = _meta(pdf) | _running(running)
+    warnings = tuple(_warnings(scanned, broken, len(pdf)))
     headings = tuple(_outline(pdf, text, pages))
-    return Content(text, str(meta.get("title", "")), plain_meta(meta), headings, tuple(pages), tuple(warnings))
+    return Content(text, str(meta.get("title", "")), plain_meta(meta), headings, tuple(pages), warnings)
 
 
-def _page(pdf: pypdfium2.PdfDocument, index: int) -> tuple[str, list[Run]]:
-    """The page's text with plain line ends and without hyphenation, and the map to its characters."""
-    page = pdf[index]
-    text_page = page.get_textpage()
+def _sheet(pdf: pypdfium2.PdfDocument, number: int) -> Sheet:
+    page = pdf[number - 1]
     try:
-        count = text_page.count_chars()
-        handle = text_page.raw
-        get = pdfium.FPDFText_GetUnicode
-        codes = [get(handle, position) for position in range(count)]
+        found = glyphs.read(page, number)
+        pieces = fields.placed(glyphs.pieces(found), fields.pieces(page, found))
+        return Sheet(number, found.height, lines(pieces))
     finally:
-        text_page.close()
         page.close()
-    characters: list[str] = []
-    places: list[int] = []
-    position = 0
-    while position < count:
-        code, place = codes[position], position
-        position += 1
-        if code == _SOFT_HYPHEN_MARK:
-            while position < count and codes[position] in (0x0D, 0x0A):
-                position += 1
-            continue
-        if code == 0x0D and position < count and codes[position] == 0x0A:
-            continue
-        if 0xD800 <= code < 0xDC00 and position < count and 0xDC00 <= codes[position] < 0xE000:
-            code = 0x10000 + ((code - 0xD800) << 10) + (codes[position] - 0xDC00)
-            position += 1
-        characters.append(_character(code))
-        places.append(place)
-    return "".join(characters), _runs(places)
 
 
-def _character(code: int) -> str:
-    if code == 0x0D:
-        return "\n"
-    if code == 0 or 0xD800 <= code < 0xE000 or code > 0x10FFFF:
-        return "\ufffd"
-    return chr(code)
+def _flow(sheets: Sequence[Sheet], running: Margins) -> Flow:
+    bodies = [
+        (sheet.number, running.body(sheet, first=sheet is sheets[0], last=sheet is sheets[-1])) for sheet in sheets
+    ]
+    flow = Flow(Hyphens([line.strand.text for _, body in bodies for line in body]))
+    for number, body in bodies:
+        for line in placed(body, number):
+            flow.line(line)
+    return flow
 
 
-def _runs(places: list[int]) -> list[Run]:
-    runs: list[Run] = []
-    start = 0
-    for index in range(1, len(places) + 1):
-        if index == len(places) or places[index] != places[index - 1] + 1:
-            runs.append(Run(start, places[start], index - start))
-            start = index
-    return runs
+def _running(running: Margins) -> dict[str, object]:
+    found = {"header": running.header, "footer": running.footer}
+    return {name: texts[0] if len(texts) == 1 else list(texts) for name, texts in found.items() if texts}
+
+
+def _warnings(scanned: Sequence[int], broken: Sequence[int], pages: int) -> Iterator[str]:
+    if scanned:
+        yield f"no text on {_listed(scanned)} of {pages}: scanned or only pictures; run OCR on it"
+    if broken:
+        yield f"{_listed(broken)} of {pages} cannot be read"
 
 
 def _outline(pdf: pypdfium2.PdfDocument, text: str, pages: list[Page]) -> Iterator[Heading]:
@@ -166,6 +141,6 @@ def _meta(pdf: pypdfium2.PdfDocument) -> dict[str, object]:
     }
 
 
-def _listed(numbers: list[int]) -> str:
+def _listed(numbers: Sequence[int]) -> str:
     shown = ", ".join(map(str, numbers[:_MAX_LISTED])) + (", …" if len(numbers) > _MAX_LISTED else "")
     return f"page{'s' if len(numbers) > 1 else ''} {shown}"

@@ -1,0 +1,90 @@
+"""The text of inline elements of HTML, and of a cell of a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote
+
+from lxml import etree
+
+BREAK = "\x1e"
+"""Stands for `<br>` until white space is folded."""
+CELL_BLOCKS = frozenset(
+    (
+        "p", "div", "section", "article", "ul", "ol", "dl", "dt", "dd", "li", "blockquote", "figure", "figcaption",
+        "caption", "address", "details", "summary", "pre", "center", "table", "tr", "td", "th",
+        "h1", "h2", "h3", "h4", "h5", "h6",
+    )
+)  # fmt: skip
+_RAISED = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
+_FILE_NAME = re.compile(r"\.(?:png|jpe?g|gif|svg|webp|bmp)$", re.IGNORECASE)
+_ENDS_A_PART = re.compile(r"[\w)\]%€$\"'”’»]$")
+
+
+def before(element: Any) -> str:
+    """The text at the start of an element: its own, with raised digits as such, or what a picture shows."""
+    text = element.text or ""
+    tag = element.tag
+    if tag == "br":
+        return BREAK
+    if tag in ("img", "area"):
+        alt = (element.get("alt") or "").strip()
+        return "" if _FILE_NAME.search(alt) else alt
+    if tag == "sup" and not len(element) and not re.search(r"[^\d+−-]", text.strip()):
+        return text.strip().translate(_RAISED)
+    return f'"{text}' if tag == "q" else text
+
+
+def after(element: Any) -> str:
+    """The text at the end of an element: the address of a link that its text lacks."""
+    if element.tag == "a" and (address := hidden_address(element)):
+        return f" ({address})"
+    return '"' if element.tag == "q" else ""
+
+
+def hidden_address(link: Any) -> str:
+    """The e-mail address or phone number of a link, "" if its text shows it or it leads elsewhere."""
+    scheme, _, address = (link.get("href") or "").strip().partition(":")
+    address = unquote(address.partition("?")[0]).strip()
+    shown = "".join(link.itertext())
+    if scheme.lower() == "mailto" and "@" in address:
+        return "" if address.lower() in shown.lower() else address
+    if scheme.lower() == "tel" and (digits := re.sub(r"\D", "", address)):
+        return "" if digits[-6:] in re.sub(r"\D", "", shown) else address
+    return ""
+
+
+def formula(element: Any) -> str:
+    """A formula as its author wrote it, if the page has that, else its characters."""
+    notes = (item.text for item in element.iter("annotation") if "tex" in (item.get("encoding") or ""))
+    return element.get("alttext") or next(filter(None, notes), "") or "".join(element.itertext())
+
+
+def cell_text(cell: Any) -> str:
+    """The text of a cell on one line. Its lines and paragraphs are parts with ", " in between, in headers a space."""
+    parts = [" ".join(part.split()) for part in re.split(BREAK, "".join(_pieces(cell)))]
+    text = ""
+    for part in filter(None, parts):
+        comma = cell.tag == "td" and (part[0].isupper() or part[0].isdigit()) and _ENDS_A_PART.search(text)
+        text += f"{', ' if comma else ' '}{part}" if text else part
+    return text
+
+
+def _pieces(cell: Any) -> Iterator[str]:
+    walk = etree.iterwalk(cell, events=("start", "end"))
+    for event, element in walk:
+        block = element is not cell and element.tag in CELL_BLOCKS
+        if event == "start":
+            yield BREAK if block else ""
+            if element.tag == "math":
+                walk.skip_subtree()
+                yield formula(element)
+            else:
+                yield before(element)
+        else:
+            yield after(element)
+            yield BREAK if block else ""
+            if element is not cell:
+                yield element.tail or ""
