@@ -15,8 +15,11 @@ _NOT_TEXT = (
     "select", "datalist", "input", "textarea", "rp",
 )  # fmt: skip
 _NOT_SHOWN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+_MARK = re.compile(r"[¶#§🔗]?$|(?:skip|jump) to |zum inhalt|direkt zum|aller au|saltar al", re.IGNORECASE)
+"""The text of a link that leads to its own place, or over the menu."""
 _QUESTION_CLASS = re.compile(r"accordion|collaps|faq|question|toggle", re.IGNORECASE)
 _BOXES = ("div", "section", "ul", "ol", "aside", "header", "footer", "form", "nav", "p", "table", "dialog")
+_LISTS = ("ul", "ol", "table")
 _WORD = re.compile(r"[A-Za-z][a-z]*")
 _ROLES = frozenset(("navigation", "contentinfo", "search", "menu", "menubar", "toolbar"))
 _SURELY = frozenset(
@@ -31,13 +34,13 @@ _PERHAPS = frozenset(
      "disclaimer", "login")
 )  # fmt: skip
 _COPYRIGHT = re.compile(r"(?:©|\(c\)|copyright\s+(?:©|\(c\)|(?:19|20)\d\d))", re.IGNORECASE)
-_CONTENT = ".//h1 | .//main | .//article"
+_MAIN = './/main | .//*[@role="main"]'
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _TITLES = (*_HEADINGS, "dt", "summary")
 _LINKS = 0.6
 """Share of a box's text in links that makes it a menu."""
 _ONLY_LINKS = 0.8
-_FEW_LINKS = 3
+_FEW_LINKS, _MANY_LINKS = 3, 6
 _SHORT_LINK = 30
 """Characters of a menu's entry."""
 _SHORT_BOX = 1000
@@ -56,8 +59,12 @@ def tidy(tree: Any, *, whole: bool = False) -> dict[Any, Any]:
         _Furniture(tree).remove()
     left = set(tree.iter())
     folding = {name: panel for name, panel in folding.items() if name in left and panel in left}
-    _drop_all(item for item in list(tree.iter("button")) if item not in folding and not _is_in(item, *_TITLES))
+    _drop_all(item for item in list(tree.iter("button")) if item not in folding and not _is_a_title(item))
     return folding
+
+
+def _is_a_title(button: Any) -> bool:
+    return any(outer.tag in _TITLES and _size(outer) == _size(button) for outer in button.iterancestors())
 
 
 def _questions(tree: Any) -> dict[Any, Any]:
@@ -98,16 +105,22 @@ def _remove_hidden(tree: Any, kept: set[Any]) -> None:
 def _is_hidden(element: Any) -> bool:
     if element.get("hidden", "until-found") != "until-found" or element.get("aria-hidden") == "true":
         return True
-    mark = element.tag == "a" and (element.get("href") or "").startswith("#") and _text(element) in ("¶", "#", "§")
-    return mark or bool(_NOT_SHOWN.search(element.get("style") or ""))
+    mark = element.tag == "a" and (element.get("href") or "").startswith("#") and _MARK.match(_text(element))
+    return bool(mark or _NOT_SHOWN.search(element.get("style") or ""))
 
 
 class _Furniture:
-    """Parts of a page that are told by their element, role or name. Where a name only hints, trafilatura decides."""
+    """Parts of a page that are told by their element, role or name, and what is beside the main element.
+
+    Where a name or a list of links only hints, trafilatura decides.
+    """
 
     def __init__(self, tree: Any) -> None:
         self._tree = tree
         self._most = _size(tree) / 2
+        self._main = next((main for main in tree.xpath(_MAIN) if _size(main) >= _size(tree) / 2), None)
+        found = tree if self._main is None else self._main
+        self._content = {found, *found.iter("article"), *(list(found.iter("h1")) or tree.iter("h1"))}
 
     def remove(self) -> None:
         boxes = list(self._tree.iter(*_BOXES))
@@ -123,12 +136,20 @@ class _Furniture:
             names -= {"footer", "header"}
         if box.tag in names & {"nav", "footer"}:
             return True
-        if not names & (_SURELY | _OF_LINKS | _PERHAPS) or not self._may_go(box):
+        outside = self._main is not None and not self._is_in_main(box)
+        hinted = names & (_SURELY | _OF_LINKS | _PERHAPS)
+        if not (outside or hinted or box.tag in _LISTS) or not self._may_go(box):
             return False
-        return bool(names & _SURELY) or _share_of_links(box) > _LINKS or bool(names & _PERHAPS and self._is_lost(box))
+        if names & _SURELY or (hinted and _share_of_links(box) > _LINKS) or (outside and not _is_in_aside(box)):
+            return True
+        listed = box.tag in _LISTS and _is_menu(box, least=_MANY_LINKS) and not _is_in(box, "main", "article")
+        return bool(names & _PERHAPS or listed) and self._is_lost(box)
 
     def _may_go(self, box: Any) -> bool:
-        return box is not self._tree and _size(box) <= self._most and not box.xpath(_CONTENT)
+        return _size(box) <= self._most and self._content.isdisjoint(box.iter())
+
+    def _is_in_main(self, box: Any) -> bool:
+        return any(outer is self._main for outer in (box, *box.iterancestors()))
 
     def _is_lost(self, box: Any) -> bool:
         return self._main_content is not None and _squeezed(box)[:200] not in self._main_content
@@ -176,10 +197,14 @@ class _Furniture:
                 return
 
 
-def _is_menu(box: Any) -> bool:
+def _is_in_aside(box: Any) -> bool:
+    return any(outer.tag == "aside" for outer in (box, *box.iterancestors()))
+
+
+def _is_menu(box: Any, *, least: int = _FEW_LINKS) -> bool:
     links = [_text(link) for link in box.iter("a")]
     short = sum(map(len, links)) < _SHORT_LINK * len(links)
-    return len(links) >= _FEW_LINKS and short and _share_of_links(box) > _ONLY_LINKS
+    return len(links) >= least and short and _share_of_links(box) > _ONLY_LINKS
 
 
 def _share_of_links(box: Any) -> float:

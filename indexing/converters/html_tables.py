@@ -32,15 +32,15 @@ def runs(table: Any) -> dict[Any, Run]:
     lines = list(_lines(table))
     cells = [[cell for cell in line if cell.tag in ("td", "th")] for line in lines]
     header = _header(lines, cells)
-    grid = list(_grid(lines, cells))
+    lays_out = [not header and any(map(_is_structure, line)) for line in cells]
+    grid = list(_grid(lines, cells, lays_out))
     width = max((len(row) for row in grid), default=0)
     if width < 2 or width * len(lines) > _MAX_CELLS:
         return {}
     found: dict[Any, Run] = {}
-    keyed = groupby(range(len(lines)), key=lambda number: not header and any(map(_is_structure, cells[number])))
-    for lays_out, numbers in keyed:
+    for skip, numbers in groupby(range(len(lines)), key=lays_out.__getitem__):
         run = Run(header=header)
-        for number in () if lays_out else numbers:
+        for number in () if skip else numbers:
             run.rows.append(grid[number])
             found[lines[number]] = run
     return found
@@ -80,15 +80,15 @@ def _header(lines: Sequence[Any], cells: Sequence[Sequence[Any]]) -> int | None:
 
 
 def _names(line: Any, cells: Sequence[Any]) -> bool:
-    filled = [cell for cell in cells if cell.tag == "th" or cell_text(cell)]
+    filled = [cell for cell in cells if cell.tag == "th" or any(map(str.strip, cell.itertext()))]
     return line.getparent().tag == "thead" or (bool(filled) and all(cell.tag == "th" for cell in filled))
 
 
-def _grid(lines: Sequence[Any], cells: Sequence[Sequence[Any]]) -> Iterator[list[str | None]]:
+def _grid(lines: Sequence[Any], cells: Sequence[Sequence[Any]], lays_out: Sequence[bool]) -> Iterator[list[str | None]]:
     """Rows with a place for each column. What is left of a rowspan ends with its group of rows."""
     below: dict[int, tuple[int, str | None]] = {}
     group = None
-    for line, here in zip(lines, cells, strict=True):
+    for line, here, skip in zip(lines, cells, lays_out, strict=True):
         if line.getparent() is not group:
             group, below = line.getparent(), {}
         row = {column: text for column, (_, text) in below.items()}
@@ -97,7 +97,7 @@ def _grid(lines: Sequence[Any], cells: Sequence[Sequence[Any]]) -> Iterator[list
         for cell in here:
             while column in row:
                 column += 1
-            text, down = cell_text(cell), _span(cell, "rowspan", len(lines))
+            text, down = "" if skip else cell_text(cell), _span(cell, "rowspan", len(lines))
             for place in range(column, column + _span(cell, "colspan", _MAX_SPAN)):
                 if place in row:
                     break

@@ -19,8 +19,9 @@ CELL_BLOCKS = frozenset(
     )
 )  # fmt: skip
 _RAISED = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
-_FILE_NAME = re.compile(r"\.(?:png|jpe?g|gif|svg|webp|bmp)$", re.IGNORECASE)
-_ENDS_A_PART = re.compile(r"[\w)\]%€$\"'”’»]$")
+_NOT_CONTENT = re.compile(r"\.(?:png|jpe?g|gif|svg|webp|bmp)$|\b(?:logo|icon|avatar)\b", re.IGNORECASE)
+"""Descriptions of pictures that tell nothing."""
+_ENDS_A_PART = ")]%€$\"'”’»"
 
 
 def before(element: Any) -> str:
@@ -31,7 +32,7 @@ def before(element: Any) -> str:
         return BREAK
     if tag in ("img", "area"):
         alt = (element.get("alt") or "").strip()
-        return "" if _FILE_NAME.search(alt) else alt
+        return "" if _NOT_CONTENT.search(alt) else f" {alt} "
     if tag == "sup" and not len(element) and not re.search(r"[^\d+−-]", text.strip()):
         return text.strip().translate(_RAISED)
     return f'"{text}' if tag == "q" else text
@@ -67,9 +68,13 @@ def cell_text(cell: Any) -> str:
     parts = [" ".join(part.split()) for part in re.split(BREAK, "".join(_pieces(cell)))]
     text = ""
     for part in filter(None, parts):
-        comma = cell.tag == "td" and (part[0].isupper() or part[0].isdigit()) and _ENDS_A_PART.search(text)
+        comma = cell.tag == "td" and (part[0].isupper() or part[0].isdigit()) and _ends_a_part(text)
         text += f"{', ' if comma else ' '}{part}" if text else part
     return text
+
+
+def _ends_a_part(text: str) -> bool:
+    return text[-1:].isalnum() or text[-1:] in _ENDS_A_PART
 
 
 def _pieces(cell: Any) -> Iterator[str]:

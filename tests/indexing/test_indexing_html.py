@@ -230,6 +230,19 @@ def test_content_that_only_looks_like_a_menu_stays(tmp_path: Path, content: str)
     assert text_of(content) in text
 
 
+def test_what_is_beside_the_main_element_is_left_out_unless_it_reads_like_content(tmp_path: Path) -> None:
+    words = "<p>The basin is dredged in March, when the herring have left it.</p>" * 5
+    content = page(
+        tmp_path,
+        '<header><h1>The harbour book</h1></header><div class="keys"><h2>Keyboard</h2><p>Press ?</p></div>'
+        f'<main><h1>Dredging <button>Copy path</button><a href="#d">¶</a></h1>{words}</main>'
+        "<aside><p>The office opens at eight and closes at five on all working days.</p></aside>",
+    )
+    assert [heading.title for heading in content.headings] == ["Dredging"]
+    assert "Keyboard" not in content.text
+    assert "The office opens at eight" in content.text
+
+
 def test_a_page_of_menus_alone_keeps_them(tmp_path: Path) -> None:
     assert page(tmp_path, "<nav><a href='/'>Home</a></nav><footer>Imprint</footer>").text == "Home\n\nImprint"
 
