@@ -21,9 +21,12 @@ from numpy.typing import NDArray
 
 from search_app import types
 from search_app.protocols import FileChange, FileRecord
+from search_app.text import outline
 from search_app.text.analysis import detect_language, normalise_language
-from search_app.types import RESERVED_META, Answer, Hit, Passage, PassageBatch, Span
+from search_app.types import RESERVED_META, Answer, Edit, Hit, Passage, PassageBatch, Span
 
+EDITS = "edits"
+"""The metadata field with a passage's edits (search_app.text.reading): [start, end, text] each."""
 UNIT_TOLERANCE = 1e-6
 """Tolerance for a unit vector. Other vectors are normalised for the search, and the original is kept beside."""
 _INT64 = 1 << 63
@@ -41,7 +44,8 @@ def is_own(passage: Passage) -> bool:
 
 def to_change(document: Document, *, dim: int, language: str) -> FileChange:
     """Raises DocumentStoreError for a document that no index can hold. `language` "auto" is detected."""
-    filterable = dict(_flat(document.meta))
+    edits = edits_in(document.meta)
+    filterable = dict(_flat({name: value for name, value in document.meta.items() if name != EDITS or not edits}))
     kept: dict[str, Any] = {}
     if filterable != document.meta:
         kept["meta"] = document.meta
@@ -70,7 +74,7 @@ def to_change(document: Document, *, dim: int, language: str) -> FileChange:
     title = _storable(str(document.meta.get("title") or ""))
     source = _storable(source)
     owned = types.Document(document.id, title, text, source, filterable, stated or detect_language(text))
-    passage = Passage(document.id, document.id, "", text, 0, len(text), None, source, filterable)
+    passage = Passage(document.id, document.id, "", text, 0, len(text), None, source, filterable, edits)
     digest = hashlib.sha256(f"{text}\0{sorted(filterable.items())}".encode("utf-8", "replace") + vector.tobytes())
     record = FileRecord(path_of(document.id), source, digest.hexdigest(), len(text), 1, 1)
     return FileChange(record, (owned,), PassageBatch((passage,), vector[None]))
@@ -91,6 +95,8 @@ def to_hit(document: Document) -> Hit:
     text = document.content or ""
     start = int(meta.pop("start", 0))
     meta.pop("end", None)
+    if edits := edits_in(meta):
+        del meta[EDITS]
     passage = Passage(
         document.id,
         str(meta.pop("document_id", document.id)),
@@ -101,6 +107,7 @@ def to_hit(document: Document) -> Hit:
         meta.pop("page", None),
         str(meta.pop("source", "")),
         dict(_flat(meta)),
+        edits,
     )
     return Hit(passage, document.score or 0.0, scores if isinstance(scores, dict) else {})
 
@@ -172,7 +179,8 @@ _SOURCES = ("file_path", "url", "source")
 
 
 def place_of(passage: Passage) -> dict[str, Any]:
-    """Where the passage is in its document, as metadata."""
+    """Where the passage is in its document, as metadata, and what is put into it to be read."""
+    edits = {EDITS: outline.edits_to_list(passage.edits)} if passage.edits else {}
     return {
         "document_id": passage.document_id,
         "title": passage.title,
@@ -180,7 +188,23 @@ def place_of(passage: Passage) -> dict[str, Any]:
         "end": passage.end,
         "page": passage.page,
         "source": passage.source,
+        **edits,
     }
+
+
+def edits_in(meta: Mapping[str, Any]) -> tuple[Edit, ...]:
+    """The edits in the metadata of a passage; none if the field is the user's own."""
+    match meta.get(EDITS):
+        case [*edits] if all(_is_edit(edit) for edit in edits):
+            return outline.edits_from_list(edits)
+    return ()
+
+
+def _is_edit(value: object) -> bool:
+    match value:
+        case [int(), int(), str()]:
+            return True
+    return False
 
 
 def _flat(meta: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

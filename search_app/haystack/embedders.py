@@ -11,7 +11,9 @@ from haystack import Document, component, default_from_dict, default_to_dict
 
 from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
 from search_app.hardware import detect
+from search_app.haystack.documents import edits_in
 from search_app.settings import load_settings
+from search_app.text.reading import edited
 
 
 class _Embedder:
@@ -62,8 +64,8 @@ class SearchAppTextEmbedder(_Embedder):
 class SearchAppDocumentEmbedder(_Embedder):
     """Documents with the unit vectors of their contents. A document without content is returned unchanged.
 
-    `meta_fields_to_embed` are put in front of the content, one per line. With ["title"], passages get the vectors that
-    `search-index apply` gives them.
+    `meta_fields_to_embed` are put in front of the content, one per line. Rows of a table are embedded with the names of
+    their columns. With ["title"], passages get the vectors that `search-index apply` gives them.
     """
 
     def __init__(
@@ -99,4 +101,4 @@ class SearchAppDocumentEmbedder(_Embedder):
 
     def _text(self, document: Document) -> str:
         fields = [str(document.meta[name]) for name in self._fields if document.meta.get(name)]
-        return "\n".join([*fields, document.content or ""])
+        return "\n".join([*fields, edited(document.content or "", edits_in(document.meta)).text])

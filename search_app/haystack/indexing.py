@@ -17,7 +17,6 @@ from haystack.document_stores.types import DuplicatePolicy
 
 from indexing import sources as files
 from indexing.conversion import FileSplitter
-from indexing.converters.content import Content
 from indexing.job import split_config_of
 from indexing.splitter import SplitConfig, Splitter
 from search_app import types
@@ -27,10 +26,11 @@ from search_app.haystack.documents import place_of
 from search_app.haystack.embedders import SearchAppDocumentEmbedder
 from search_app.haystack.pipelines import document_store, stated_settings
 from search_app.settings import Settings, load_settings
+from search_app.text import outline
 
 _log = logging.getLogger(__name__)
-_STRUCTURE = ("headings", "pages")
-"""Metadata that carries a document's headings and pages from the converter to the splitter."""
+_STRUCTURE = ("headings", "pages", "tables")
+"""Metadata that carries them from the converter to the splitter."""
 
 
 @component
@@ -82,7 +82,7 @@ class SearchAppSplitter:
     """Documents to passages at headings and sentences, sized in the encoder's tokens; each has its place in `meta`.
 
     `model` is the encoder; `settings` are those of the splitter, as {"passage_tokens": 160}, over the environment's.
-    Documents of other converters are split too; their headings and pages are not known.
+    Documents of other converters are split too; their headings, pages and tables are not known.
     """
 
     def __init__(self, model: str = "bundled", settings: dict[str, Any] | None = None) -> None:
@@ -140,28 +140,17 @@ def indexing_pipeline(settings: Settings | None = None, *, collection: str = "de
 
 
 def _from_document(document: types.Document, meta: Mapping[str, Any]) -> Document:
-    content = Content(document.text, headings=document.headings, pages=document.pages).to_json()
-    structure = {name: content[name] for name in _STRUCTURE if content[name]}
+    structure = {name: items for name, items in zip(_STRUCTURE, outline.to_lists(document), strict=True) if items}
     known = {"title": document.title, "source": document.source, "language": document.language}
     return Document(id=document.id, content=document.text, meta={**document.meta, **known, **structure, **meta})
 
 
 def _to_document(document: Document) -> types.Document:
     meta = document.meta
-    content = Content.from_json(
-        {
-            "text": document.content or "",
-            "title": str(meta.get("title") or ""),
-            "meta": {},
-            "headings": meta.get("headings") or [],
-            "pages": meta.get("pages") or [],
-            "warnings": [],
-        }
-    )
+    headings, pages, tables = outline.from_lists(*(meta.get(name) or [] for name in _STRUCTURE))
     source = str(meta.get("source") or meta.get("file_path") or document.id)
-    return types.Document(
-        document.id, content.title, content.text, source, headings=content.headings, pages=content.pages
-    )
+    title, text = str(meta.get("title") or ""), document.content or ""
+    return types.Document(document.id, title, text, source, headings=headings, pages=pages, tables=tables)
 
 
 def _from_passage(passage: types.Passage, document: Document) -> Document:

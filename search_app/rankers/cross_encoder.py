@@ -15,6 +15,7 @@ from search_app.models.checkpoint import find_checkpoint, load_sentence_transfor
 from search_app.models.execution import Execution
 from search_app.models.fingerprint import fingerprint_of
 from search_app.settings import RankerSettings
+from search_app.text.reading import reading
 from search_app.types import Hit
 
 
@@ -37,7 +38,11 @@ class CrossEncoderRanker:
 
     def rank(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]]) -> list[list[Hit]]:
         """The same hits, best first, with the new score also in `scores["ranker"]`."""
-        pairs = [(question, hit.passage.text) for question, found in zip(questions, hits, strict=True) for hit in found]
+        pairs = [
+            (question, reading(hit.passage).text)
+            for question, found in zip(questions, hits, strict=True)
+            for hit in found
+        ]
         if not pairs:
             return [[] for _ in hits]
         logits = torch.as_tensor(

@@ -145,6 +145,8 @@ ANYTHING = {
         Document(id="1", content="singles", embedding=[0.5, 1.5, -2.25, 0.0]),
         Document(id="1", content="unit", embedding=[0.5, 0.5, -0.5, 0.5]),
         Document(id="1", content="zeros", embedding=[0.0, 0.0, 0.0, 0.0]),
+        Document(id="1", content="Lima | 3", meta={"edits": [[0, 0, "Place: "], [4, 7, "; Size: "]], "size": 3}),
+        Document(id="1", content="my own field", meta={"edits": ["Ada", "Grace"]}),
         Document(id="ünï/ cödé:🚀", content="any id"),
     ],
     ids=lambda document: document.content or "none",

@@ -22,7 +22,9 @@ from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
 from search_app.errors import ConfigurationError, InvalidQuery
 from search_app.hardware import detect
 from search_app.haystack import (
+    SearchAppBM25Retriever,
     SearchAppConverter,
+    SearchAppDocumentStore,
     SearchAppRanker,
     SearchAppReader,
     SearchAppSplitter,
@@ -30,6 +32,7 @@ from search_app.haystack import (
     indexing_pipeline,
     search_pipeline,
 )
+from search_app.haystack.documents import to_hit
 from search_app.settings import Settings, load_settings
 from search_app.stores.catalog import open_catalog
 from search_app.stores.filters import parse_where
@@ -278,6 +281,34 @@ def test_a_file_that_cannot_be_read_is_logged_and_the_others_are_converted(
     assert [(item.content, item.meta["team"]) for item in documents] == [("The Danube crosses Vienna.", "rivers")]
     assert "bad.pdf" in caplog.text
     assert SearchAppConverter.from_dict(converter.to_dict()).to_dict() == converter.to_dict()
+
+
+def test_the_rows_of_a_table_are_embedded_and_found_with_the_names_of_their_columns(tmp_path: Path) -> None:
+    rows = "".join(f"<tr><td>City {number}</td><td>{number} km</td></tr>" for number in range(60))
+    head = "<h1>Rivers</h1><table><tr><th>Place</th><th>Length of its river</th></tr>"
+    (tmp_path / "rivers.html").write_text(f"{head}{rows}</table>")
+    settings = load_settings(home=tmp_path / "home", splitter={"passage_tokens": 64})
+    indexing_pipeline(settings).run({"converter": {"sources": [tmp_path / "rivers.html"]}})
+    encoder = SentenceTransformerEncoder(settings.encoder, detect())
+    apply([tmp_path / "rivers.html"], settings=settings, encoder=encoder, collection="applied")
+    made, applied = (
+        {
+            passage.text: (passage.edits, vector)
+            for batch in open_catalog(settings).open(name).passages(vectors=True)
+            for passage, vector in zip(batch.passages, batch.embeddings, strict=True)
+        }
+        for name in ("default", "applied")
+    )
+    assert made.keys() == applied.keys()
+    assert len(made) > 3
+    for text, (edits, vector) in made.items():
+        assert edits == applied[text][0]
+        assert "; Length of its river: " in {edit.text for edit in edits}
+        assert float(vector @ applied[text][1]) > 0.999
+    store = SearchAppDocumentStore("default", home=tmp_path / "home")
+    found = SearchAppBM25Retriever(store, top_k=100).run("length")["documents"]
+    assert len(found) == len(made)
+    assert {to_hit(document).passage.edits for document in found} == {edits for edits, _ in made.values()}
 
 
 def test_documents_of_other_converters_are_split_by_size() -> None:
