@@ -62,6 +62,16 @@ class Dataset:
     def questions(self) -> Iterator[tuple[Paragraph, Question]]:
         return ((paragraph, question) for paragraph in self.paragraphs for question in paragraph.questions)
 
+    @property
+    def titled_questions(self) -> Iterator[tuple[str, Paragraph, Question]]:
+        """Each question with the title of its article and its paragraph."""
+        return (
+            (article.title.replace("_", " "), paragraph, question)
+            for article in self.articles
+            for paragraph in article.paragraphs
+            for question in paragraph.questions
+        )
+
     def to_json(self) -> str:
         """The dataset in SQuAD v2.0 format."""
         data = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,21 +24,21 @@ class TokenSpan:
 
 
 def best_spans(
-    starts: Floats, ends: Floats, *, first: int, last: int, max_answer_tokens: int, n: int
+    starts: Floats, ends: Floats, places: NDArray[np.int64], *, first: int, max_answer_tokens: int, n: int
 ) -> list[TokenSpan]:
-    """The n best spans of 1..max_answer_tokens tokens inside tokens [first, last), best first.
+    """The n best spans of 1..max_answer_tokens tokens that share a place, best first.
 
-    `starts` and `ends` are the logits of one window, (tokens,) each. Only a band of the start x end matrix is computed:
-    (last - first) x max_answer_tokens cells.
+    `starts` and `ends` are the logits of one window, (tokens,) each; `places` are those of its tokens from `first` on,
+    below 0 for a token that no answer may hold. Only a band of the start x end matrix is computed:
+    len(places) x max_answer_tokens cells.
     """
-    size = last - first
+    size = len(places)
     if size <= 0 or n <= 0:
         return []
     width = min(max_answer_tokens, size)
-    padded = np.full(size + width - 1, -np.inf, dtype=np.float32)
-    padded[:size] = ends[first:last]
-    band = starts[first:last, None] + np.lib.stride_tricks.sliding_window_view(padded, width)
-    flat = band.ravel()
+    band = starts[first : first + size, None] + _ahead(ends[first : first + size], width, -np.inf)
+    same = (_ahead(places, width, -1) == places[:, None]) & (places >= 0)[:, None]
+    flat = np.where(same, band, np.float32(-np.inf)).ravel()
     n = min(n, flat.size)
     top = np.argpartition(-flat, n - 1)[:n]
     top = top[np.lexsort((top, -flat[top]))]
@@ -46,6 +47,13 @@ def best_spans(
         for i in top
         if np.isfinite(flat[i])
     ]
+
+
+def _ahead(values: NDArray[Any], width: int, fill: float) -> NDArray[Any]:
+    """Row i: values[i : i + width], with `fill` after the last one."""
+    padded = np.full(len(values) + width - 1, fill, dtype=values.dtype)
+    padded[: len(values)] = values
+    return np.lib.stride_tricks.sliding_window_view(padded, width)
 
 
 def null_logit(starts: Floats, ends: Floats) -> float:

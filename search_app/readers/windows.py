@@ -1,4 +1,4 @@
-"""Cut question and passage into windows, the inputs of a BERT reader. Training and serving share this code."""
+"""Cut question, title and passage into windows, the inputs of a BERT reader. Training and serving share this code."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
 from search_app.types import Span
 
-QUESTION_SHARE = 4
-"""A question takes at most a quarter of the window; the rest is cut off."""
+HEAD_SHARE = 4
+"""A question takes at most a quarter of the window, and so does a title; the rest of it is cut off."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One input of the model; `pair` is the index of its (question, text) pair.
+    """One input of the model; `pair` is the index of its question, title and text.
 
-    Tokens [first, last) belong to the text; `offsets`, (last - first, 2), are their character ranges in it.
+    Tokens [first, last) belong to the text; `offsets`, (last - first, 2), are their character ranges in it. The title
+    is before them, and no answer is taken from it.
     """
 
     pair: int
@@ -53,34 +54,56 @@ class Window:
 
 
 class WindowMaker:
-    """Cuts (question, text) pairs into windows of `max_tokens` that overlap by `stride` tokens of the text.
+    """Cuts passages into windows of `max_tokens` that overlap by `stride` tokens of the text.
 
-    It copies the tokenizer, so other users of it cannot change truncation or padding here.
+    A window is question, title and a part of the text; the title and the text share the second segment. The tokenizer
+    is copied, so other users of it cannot change truncation or padding here.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, *, max_tokens: int, stride: int) -> None:
         self._tokenizer = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self._question_tokens = max_tokens // QUESTION_SHARE
-        room = max_tokens - self._question_tokens - self._tokenizer.num_special_tokens_to_add(True)
-        self._pairs = Tokenizer.from_str(self._tokenizer.to_str())
-        # With the longest question, an overlap of more than half of the rest would hardly advance.
-        self._pairs.enable_truncation(max_tokens, stride=min(stride, room // 2), strategy="only_second")
+        mark = self._tokenizer.encode("a", add_special_tokens=False)
+        self._before = self._tokenizer.post_process(mark, mark).sequence_ids.index(1) - len(mark)
+        self._room = max_tokens - self._tokenizer.num_special_tokens_to_add(True)
+        self._longest_head = max_tokens // HEAD_SHARE
+        self._stride = stride
 
-    def __call__(self, questions: Sequence[str], texts: Sequence[str]) -> list[Window]:
-        """Windows of all pairs (questions[i], texts[i]), in order."""
-        cut = {question: self._cut(question) for question in dict.fromkeys(questions)}
-        encodings = self._pairs.encode_batch(
-            [(cut[question], text) for question, text in zip(questions, texts, strict=True)]
-        )
+    def __call__(self, questions: Sequence[str], texts: Sequence[str], titles: Sequence[str]) -> list[Window]:
+        """Windows of questions[i] and texts[i] under titles[i], for all i in order; `pair` is i."""
+        asked, named = self._heads(questions), self._heads(titles)
+        encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return [
-            _window(pair, part) for pair, encoding in enumerate(encodings) for part in (encoding, *encoding.overflowing)
+            self._window(pair, asked[question], named[title], part)
+            for pair, (question, title, text) in enumerate(zip(questions, titles, encodings, strict=True))
+            for part in self._parts(text, self._room - len(asked[question]) - len(named[title]))
         ]
 
-    def _cut(self, question: str) -> str:
-        offsets = self._tokenizer.encode(question, add_special_tokens=False).offsets
-        return question if len(offsets) <= self._question_tokens else question[: offsets[self._question_tokens - 1][1]]
+    def _heads(self, texts: Sequence[str]) -> dict[str, Encoding]:
+        """The encodings of questions or titles; those of long ones are cut."""
+        distinct = list(dict.fromkeys(texts))
+        encodings = self._tokenizer.encode_batch(distinct, add_special_tokens=False)
+        for encoding in encodings:
+            encoding.truncate(self._longest_head)
+        return dict(zip(distinct, encodings, strict=True))
+
+    def _parts(self, text: Encoding, room: int) -> list[Encoding]:
+        # Beside a long question and title, an overlap of more than half of the rest would hardly advance.
+        text.truncate(room, min(self._stride, room // 2))
+        return [text, *text.overflowing]
+
+    def _window(self, pair: int, question: Encoding, title: Encoding, part: Encoding) -> Window:
+        encoding = self._tokenizer.post_process(question, Encoding.merge([title, part], growing_offsets=False))
+        first = self._before + len(question) + len(title)
+        return Window(
+            pair=pair,
+            input_ids=np.array(encoding.ids, dtype=np.int64),
+            token_type_ids=np.array(encoding.type_ids, dtype=np.int64),
+            offsets=np.array(part.offsets, dtype=np.int64).reshape(-1, 2),
+            first=first,
+            last=first + len(part),
+        )
 
 
 def stack(
@@ -100,17 +123,3 @@ def stack(
 def takes_token_types(config: PretrainedConfig) -> bool:
     """Whether the model separates question and text by token type. DistilBERT and RoBERTa do not."""
     return int(getattr(config, "type_vocab_size", 0) or 0) > 1
-
-
-def _window(pair: int, encoding: Encoding) -> Window:
-    belongs = np.array([-1 if sequence is None else sequence for sequence in encoding.sequence_ids])
-    mine = np.flatnonzero(belongs == 1)
-    first, last = (int(mine[0]), int(mine[-1]) + 1) if len(mine) else (len(belongs), len(belongs))
-    return Window(
-        pair=pair,
-        input_ids=np.array(encoding.ids, dtype=np.int64),
-        token_type_ids=np.array(encoding.type_ids, dtype=np.int64),
-        offsets=np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)[first:last],
-        first=first,
-        last=last,
-    )

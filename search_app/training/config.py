@@ -18,6 +18,9 @@ class ReaderTraining:
     data: SQuAD JSON files; a file that is listed twice counts double.
     join_words: join short paragraphs of an article up to a random 30–100 % of this many words; 0: never.
     negatives: share of the questions that are also asked of a similar paragraph without their answer.
+    tables: questions about generated tables, as a share of all questions.
+    title_dropout: share of the questions whose passage is read without its title.
+    decay: share of the steps, at the end, in which the learning rate falls to zero.
     holdout: share of each file, by article, that is held out for calibration.
     evaluation: files with paragraphs that must not be trained on.
     limit: use at most this many questions of each file.
@@ -35,11 +38,14 @@ class ReaderTraining:
     seed: int = 0
     join_words: int = 0
     negatives: float = 0.0
+    tables: float = 0.0
+    title_dropout: float = 0.5
     holdout: float = 0.0
     evaluation: tuple[Path, ...] = ()
     precision: Precision = "auto"
     device: str = "auto"
     warmup: float = 0.06
+    decay: float = 1.0
     weight_decay: float = 0.01
     dropout: float = 0.05
     clip: float = 1.0
@@ -56,7 +62,7 @@ class ReaderTraining:
         ):
             if not low < value <= high:
                 raise ConfigurationError(f"{name} must be in ({low:g}, {high:g}], not {value:g}", field=name)
-        for name, share in (("negatives", self.negatives), ("holdout", self.holdout)):
+        for name, share in (("negatives", self.negatives), ("holdout", self.holdout), ("tables", self.tables)):
             if not 0 <= share < 1:
                 raise ConfigurationError(f"{name} must be at least 0 and below 1, not {share:g}", field=name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,17 @@ from search_app.errors import ConfigurationError
 from search_app.evaluation.datasets import Article, Dataset, GoldAnswer, Paragraph, Question, load_squad
 from search_app.evaluation.squad import normalise
 from search_app.training.config import ReaderTraining
+from search_app.training.examples import Negative
+from search_app.types import Matrix
 
 RUN_WORDS = 16
 """Two paragraphs that share a run of this many words count as the same text."""
 SEPARATOR = " "
+_NEAREST, _HARDEST = 12, 5
+"""A negative is one of the hardest of the nearest paragraphs."""
+
+Encode = Callable[[Sequence[str]], Matrix]
+"""Texts to vectors, (texts, dimensions), of unit length."""
 
 
 def read_datasets(config: ReaderTraining) -> tuple[list[Dataset], dict[str, Any]]:
@@ -138,32 +145,36 @@ def _concatenate(group: Sequence[Paragraph]) -> Paragraph:
     return Paragraph(SEPARATOR.join(paragraph.text for paragraph in group), tuple(questions))
 
 
-def hard_negatives(dataset: Dataset, share: float, rng: random.Random) -> list[tuple[str, str]]:
-    """(question, text) pairs: for a share of the questions, a similar paragraph without any of its answers.
+def hard_negatives(dataset: Dataset, share: float, rng: random.Random, encode: Encode) -> list[Negative]:
+    """For a share of the questions, a similar paragraph without any of its answers.
 
-    Their target is "no answer here", which teaches a reader to compare passages (Clark and Gardner 2018).
+    Similar as in the search whose hits a reader gets: by words (TF-IDF) and by the vectors of `encode`. Their target is
+    "no answer here", which teaches a reader to compare passages (Clark and Gardner 2018).
     """
     pairs = [pair for pair in dataset.questions if pair[1].answers]
     chosen = rng.sample(pairs, round(share * len(pairs)))
-    paragraphs = list(dict.fromkeys(paragraph.text for paragraph in dataset.paragraphs))
+    titles = {paragraph.text: title for title, paragraph, _ in dataset.titled_questions}
+    paragraphs = list(titles)
     if not chosen or len(paragraphs) < 2:
         return []
     vectoriser = TfidfVectorizer(sublinear_tf=True, stop_words="english")
-    texts = vectoriser.fit_transform(paragraphs)
+    words, vectors = vectoriser.fit_transform(paragraphs), encode(paragraphs)
     normal = [normalise(text) for text in paragraphs]
-    found: list[tuple[str, str]] = []
+    found: list[Negative] = []
     for begin in range(0, len(chosen), 256):
         part = chosen[begin : begin + 256]
-        similarity = (vectoriser.transform([question.text for _, question in part]) @ texts.T).toarray()
+        questions = [question.text for _, question in part]
+        similarity = (vectoriser.transform(questions) @ words.T).toarray() + encode(questions) @ vectors.T
         for (own, question), row in zip(part, similarity, strict=True):
             gold = [normalise(answer) for answer in question.gold]
             candidates = [
                 int(i)
-                for i in np.argsort(-row)[:10]
-                if row[i] > 0 and paragraphs[i] != own.text and not any(g in normal[i] for g in gold)
+                for i in np.argsort(-row)[:_NEAREST]
+                if paragraphs[i] != own.text and not any(g in normal[i] for g in gold)
             ]
             if candidates:
-                found.append((question.text, paragraphs[rng.choice(candidates[:3])]))
+                text = paragraphs[rng.choice(candidates[:_HARDEST])]
+                found.append(Negative(question.text, text, titles[text]))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,26 +24,44 @@ class Example:
     targets: tuple[tuple[int, int], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Negative:
+    """A question, and a passage that does not answer it, with its title."""
+
+    question: str
+    text: str
+    title: str
+
+
 def make_examples(
-    dataset: Dataset, negatives: Sequence[tuple[str, str]], windows: WindowMaker
+    dataset: Dataset,
+    negatives: Sequence[Negative],
+    windows: WindowMaker,
+    rng: random.Random,
+    title_dropout: float = 0.0,
 ) -> tuple[list[Example], int]:
-    """Every window of every question, and how many answers were left out because the text differs at their offset."""
-    pairs = list(dataset.questions)
+    """Every window of every question, and how many answers were left out because the text differs at their offset.
+
+    A share `title_dropout` of the questions, drawn with `rng`, sees its passage without title.
+    """
+    pairs = list(dataset.titled_questions)
     answers = [
         [
             (answer.start, answer.start + len(answer.text))
             for answer in question.answers
             if answer.text and paragraph.text.startswith(answer.text, answer.start)
         ]
-        for paragraph, question in pairs
+        for _, paragraph, question in pairs
     ]
-    misplaced = sum(len(question.answers) - len(good) for (_, question), good in zip(pairs, answers, strict=True))
+    misplaced = sum(len(question.answers) - len(good) for (*_, question), good in zip(pairs, answers, strict=True))
     # A question that lost all its answers is useless; one that never had any trains "no answer".
-    usable = [i for i, (_, question) in enumerate(pairs) if answers[i] or not question.answers]
+    usable = [i for i, (*_, question) in enumerate(pairs) if answers[i] or not question.answers]
     gold = [answers[i] for i in usable] + [[] for _ in negatives]
+    titles = [pairs[i][0] for i in usable] + [negative.title for negative in negatives]
     cut = windows(
-        [pairs[i][1].text for i in usable] + [question for question, _ in negatives],
-        [pairs[i][0].text for i in usable] + [text for _, text in negatives],
+        [pairs[i][2].text for i in usable] + [negative.question for negative in negatives],
+        [pairs[i][1].text for i in usable] + [negative.text for negative in negatives],
+        ["" if rng.random() < title_dropout else title for title in titles],
     )
     made = []
     for window in cut:

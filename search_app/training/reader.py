@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import random
 import shutil
 from collections.abc import Sequence
@@ -18,29 +19,35 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from numpy.typing import NDArray
 from torch.utils.data import Dataset as TorchDataset
 from transformers import (
     AutoModelForQuestionAnswering,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Trainer,
+    TrainerCallback,
     TrainingArguments,
 )
 
 from search_app import hardware
+from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
 from search_app.errors import ConfigurationError
 from search_app.evaluation.datasets import Dataset
+from search_app.hardware import Hardware
 from search_app.models import checksums
 from search_app.models.batching import round_up
 from search_app.models.checkpoint import find_checkpoint, load_tokenizer, load_transformers
 from search_app.models.execution import Execution
 from search_app.models.positions import longest_input
 from search_app.readers.windows import WindowMaker, stack, takes_token_types
-from search_app.settings import BUNDLED
+from search_app.settings import BUNDLED, EncoderSettings
 from search_app.training import card, data
 from search_app.training.config import ReaderTraining
 from search_app.training.examples import Example, Schedule, make_examples, make_schedule, padded_tokens
 from search_app.training.progress import TrainingProgress
+from search_app.training.tables import make_tables
+from search_app.types import Matrix
 
 WIDTH_STEP = 16
 """Batches are padded to a multiple of this many tokens."""
@@ -48,8 +55,11 @@ WIDTH_STEP = 16
 _log = logging.getLogger(__name__)
 
 
-def train_reader(config: ReaderTraining) -> Path:
+def train_reader(config: ReaderTraining, callbacks: Sequence[TrainerCallback] = ()) -> Path:
     """Train, or resume, and return the folder with weights, tokenizer and model card.
+
+    `callbacks` of transformers may watch the run. One that stops it early (`should_training_stop`) leaves it to be
+    resumed, with its last checkpoint.
 
     Raises ConfigurationError for settings or data that do not work, ModelUnavailable for a model that cannot be loaded.
     """
@@ -63,7 +73,8 @@ def train_reader(config: ReaderTraining) -> Path:
     tokenizer, model = _base(config)
     datasets, facts = data.read_datasets(config)
     max_tokens = min(config.max_tokens, longest_input(model.config), tokenizer.model_max_length)
-    examples = _examples(config, datasets, WindowMaker(tokenizer, max_tokens=max_tokens, stride=config.stride))
+    windows = WindowMaker(tokenizer, max_tokens=max_tokens, stride=config.stride)
+    examples = _examples(config, datasets, windows, machine)
     lengths = np.array([len(example.window) for example in examples], dtype=np.int64)
     targets = np.array([len(example.targets) for example in examples], dtype=np.int64)
     plan = make_schedule(lengths, targets, batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
@@ -73,8 +84,8 @@ def train_reader(config: ReaderTraining) -> Path:
     progress = TrainingProgress(config.work / "seconds.json", tokens / plan.steps, config.checkpoint_minutes * 60)
     trainer = Trainer(
         model=model,
-        args=_arguments(config, execution),
-        callbacks=[progress],
+        args=_arguments(config, execution, plan.steps),
+        callbacks=[progress, *callbacks],
         train_dataset=_Rows(examples, plan),
         data_collator=_Collator(int(tokenizer.pad_token_id or 0), takes_token_types(model.config)),
     )
@@ -83,6 +94,8 @@ def train_reader(config: ReaderTraining) -> Path:
     if last:
         _log.info("resuming from %s", last.name)
     trainer.train(resume_from_checkpoint=str(last) if last else None)
+    if trainer.state.global_step < plan.steps:
+        return config.out
 
     _save(model, tokenizer, config.out)
     on_cpu = execution.device.type == "cpu"
@@ -104,14 +117,18 @@ def train_reader(config: ReaderTraining) -> Path:
     return config.out
 
 
-def _arguments(config: ReaderTraining, execution: Execution) -> TrainingArguments:
+def _arguments(config: ReaderTraining, execution: Execution, steps: int) -> TrainingArguments:
     on_cpu = execution.device.type == "cpu"
     return TrainingArguments(
         output_dir=str(config.work),
         num_train_epochs=1,
         per_device_train_batch_size=config.batch_size,
         learning_rate=config.learning_rate,
-        lr_scheduler_type="linear",
+        lr_scheduler_type="warmup_stable_decay",
+        lr_scheduler_kwargs={
+            "num_decay_steps": min(math.ceil(config.decay * steps), steps - math.ceil(config.warmup * steps)),
+            "decay_type": "linear",
+        },
         warmup_steps=config.warmup,
         weight_decay=config.weight_decay,
         max_grad_norm=config.clip,
@@ -130,20 +147,45 @@ def _arguments(config: ReaderTraining, execution: Execution) -> TrainingArgument
     )
 
 
-def _examples(config: ReaderTraining, datasets: Sequence[Dataset], windows: WindowMaker) -> list[Example]:
+def _examples(
+    config: ReaderTraining, datasets: Sequence[Dataset], windows: WindowMaker, machine: Hardware
+) -> list[Example]:
+    encode = _encoder(machine) if config.negatives else None
     rows: list[Example] = []
     for listing, dataset in enumerate(datasets):
         # A file that is listed twice joins its paragraphs differently and gets other negatives.
         rng = random.Random(f"{config.seed} {listing}")
         if config.join_words:
             dataset = data.join_paragraphs(dataset, config.join_words, rng)
-        made, misplaced = make_examples(dataset, data.hard_negatives(dataset, config.negatives, rng), windows)
+        negatives = data.hard_negatives(dataset, config.negatives, rng, encode) if encode else []
+        made, misplaced = make_examples(dataset, negatives, windows, rng, config.title_dropout)
         if misplaced:
             _log.warning("%s: left out %d answers that differ from the text at their offset", dataset.name, misplaced)
         rows += made
     if not rows:
         raise ConfigurationError("no questions are left to train on", field="data")
-    return rows
+    return rows + _table_examples(config, datasets, windows)
+
+
+def _table_examples(config: ReaderTraining, datasets: Sequence[Dataset], windows: WindowMaker) -> list[Example]:
+    asked = sum(1 for dataset in datasets for _ in dataset.questions)
+    made = make_tables(round(asked * config.tables / (1 - config.tables)), config.seed)
+    # A title may be all that names the thing that the questions are about.
+    return make_examples(made, [], windows, random.Random(config.seed))[0]
+
+
+def _encoder(machine: Hardware) -> data.Encode:
+    """The bundled encoder, which remembers what it encoded: a file may be listed more than once."""
+    encoder = SentenceTransformerEncoder(EncoderSettings(), machine)
+    known: dict[str, NDArray[np.float32]] = {}
+
+    def encode(texts: Sequence[str]) -> Matrix:
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        if new:
+            known.update(zip(new, encoder.encode_passages(new), strict=True))
+        return np.stack([known[text] for text in texts])
+
+    return encode
 
 
 def _base(config: ReaderTraining) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]:

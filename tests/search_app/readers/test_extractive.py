@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from search_app.models.checkpoint import BUNDLED_READER
 from search_app.readers.extractive import ExtractiveReader
 from search_app.readers.scoring import FILE
 from search_app.settings import ReaderSettings
-from search_app.types import Answer, Hit, Passage, Span
+from search_app.text.reading import edits_of
+from search_app.types import Answer, Cell, Hit, Passage, Span, SpanCandidate, Table
 
 PLAIN = Hardware("test", 1, frozenset(), "cpu", "float32")
 TEXT = (
@@ -145,6 +147,45 @@ def test_a_window_is_never_padded_beyond_the_maximum(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(reader.model, "_forward", recorded)
     assert _best(reader, "Where was the treaty signed?", [_hit(TEXT * 3)]).text
     assert max(widths) == 99
+
+
+def test_the_title_is_read_and_no_answer_is_marked_in_it(reader: ExtractiveReader) -> None:
+    def hit(title: str) -> Hit:
+        text = "The battery lasts 14 hours."
+        return Hit(Passage(title, title, title, text, 0, len(text)), 0.0)
+
+    hits = [hit("Pico 200 › Battery"), hit("Orca 300 › Battery")]
+    question = "How long does the battery of the Orca 300 last?"
+    by_document = {span.document_id: span.logit for span in sorted(reader.extract([question], [hits])[0], key=_logit)}
+    assert by_document["Orca 300 › Battery"] > by_document["Pico 200 › Battery"]
+    for answer in reader.read(["What is the model?"], [hits], top_k=50)[0]:
+        assert answer.text in hits[0].passage.text
+
+
+def _logit(span: SpanCandidate) -> float:
+    return span.logit
+
+
+def test_a_row_is_read_with_the_names_of_its_columns_and_no_answer_leaves_its_cell(reader: ExtractiveReader) -> None:
+    text = "Country | Daily allowance | Hotel limit\nPortugal | EUR 46 | EUR 120\nNorway | EUR 75 | EUR 210"
+    cells = [
+        tuple(
+            Cell(found.start(), found.end(), column) for column, found in enumerate(re.finditer(r"[^|\n]*[^|\n ]", row))
+        )
+        for row in text.split("\n")
+    ]
+    rows, begin = [], 0
+    for row, line in zip(cells, text.split("\n"), strict=True):
+        shift = [len(cell_text) - len(cell_text.lstrip()) for cell_text in line.split("|")]
+        rows.append(tuple(Cell(begin + c.start + s, begin + c.end, c.column) for c, s in zip(row, shift, strict=True)))
+        begin += len(line) + 1
+    table = Table(0, len(text), ("Country", "Daily allowance", "Hotel limit"), 1, tuple(rows))
+    passage = Passage("0", "d", "", text, 0, len(text), edits=edits_of(text, (table,), 0, len(text)))
+    contents = {text[cell.start : cell.end] for row in rows[1:] for cell in row}
+    found = reader.read(["What is the daily allowance for Norway?"], [[Hit(passage, 1.0)]], top_k=50)[0]
+    texts = [answer.text for answer in found if answer.span]
+    assert texts
+    assert all(any(marked in content for content in contents) for marked in texts)
 
 
 def test_empty_calls_and_empty_passages_have_no_answer(reader: ExtractiveReader) -> None:

@@ -19,22 +19,30 @@ def test_the_band_has_the_same_best_spans_as_the_whole_matrix(
     begin = np.array(starts, dtype=np.float32)
     first = data.draw(st.integers(0, size - 1))
     last = data.draw(st.integers(first + 1, size))
+    places = np.array(data.draw(st.lists(st.integers(-1, 2), min_size=last - first, max_size=last - first)))
+    place = dict(enumerate(places.tolist(), first))
     every = sorted(
-        (float(begin[i] + ends[j]) for i in range(first, last) for j in range(i, min(last, i + width))), reverse=True
+        (
+            float(begin[i] + ends[j])
+            for i in range(first, last)
+            for j in range(i, min(last, i + width))
+            if place[i] == place[j] >= 0
+        ),
+        reverse=True,
     )
-    found = best_spans(begin, ends, first=first, last=last, max_answer_tokens=width, n=n)
+    found = best_spans(begin, ends, places, first=first, max_answer_tokens=width, n=n)
     assert [span.logit for span in found] == every[:n]
     assert len({(span.start, span.end) for span in found}) == len(found)
     for span in found:
         assert first <= span.start <= span.end < last
+        assert place[span.start] == place[span.end] >= 0
         assert span.end - span.start < width
         assert span.logit == begin[span.start] + ends[span.end]
 
 
 def test_a_window_without_text_has_no_spans() -> None:
-    assert (
-        best_spans(np.zeros(5, np.float32), np.zeros(5, np.float32), first=5, last=5, max_answer_tokens=30, n=3) == []
-    )
+    zeros = np.zeros(5, np.float32)
+    assert best_spans(zeros, zeros, np.empty(0, np.int64), first=5, max_answer_tokens=30, n=3) == []
 
 
 def test_the_null_logit_is_that_of_the_first_token() -> None:

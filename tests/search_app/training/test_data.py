@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from search_app.evaluation.datasets import Article, Dataset, GoldAnswer, Paragraph, Question
 from search_app.training import data
+from search_app.types import Matrix
 
 
 def _paragraph(name: str, words: int, *, answer: str = "") -> Paragraph:
@@ -25,6 +27,11 @@ def _dataset(*sizes: int, articles: int = 1) -> Dataset:
             for a in range(articles)
         ),
     )
+
+
+def _same(texts: Sequence[str]) -> Matrix:
+    """Vectors that make all texts equal, so that words decide."""
+    return np.ones((len(texts), 1), dtype=np.float32)
 
 
 def _texts(dataset: Dataset) -> list[str]:
@@ -102,17 +109,18 @@ def test_a_hard_negative_is_a_similar_paragraph_without_the_answer() -> None:
         )
         for river, town in (("Ilm", "Weimar"), ("Ruhr", "Essen"), ("Isar", "Munich"), ("Elz", "Weimar"))
     )
-    negatives = data.hard_negatives(Dataset("rivers", (Article("", paragraphs),)), 0.99, random.Random(0))
+    negatives = data.hard_negatives(Dataset("rivers", (Article("Rivers", paragraphs),)), 0.99, random.Random(0), _same)
     assert len(negatives) == 4
-    for question, text in negatives:
-        own = next(p for p in paragraphs if p.questions[0].text == question)
-        assert text != own.text
-        assert own.questions[0].gold[0] not in text
+    for negative in negatives:
+        own = next(p for p in paragraphs if p.questions[0].text == negative.question)
+        assert negative.text != own.text
+        assert own.questions[0].gold[0] not in negative.text
+        assert negative.title == "Rivers"
 
 
 def test_a_share_of_zero_gives_no_hard_negatives() -> None:
-    assert data.hard_negatives(_dataset(20, 20), 0.0, random.Random(0)) == []
-    assert data.hard_negatives(_dataset(20), 0.5, random.Random(0)) == []
+    assert data.hard_negatives(_dataset(20, 20), 0.0, random.Random(0), _same) == []
+    assert data.hard_negatives(_dataset(20), 0.5, random.Random(0), _same) == []
 
 
 def test_a_limit_takes_the_first_questions() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections import Counter
 
 import numpy as np
@@ -11,7 +12,7 @@ from transformers import AutoTokenizer
 from search_app.evaluation.datasets import Article, Dataset, GoldAnswer, Paragraph, Question
 from search_app.models.checkpoint import BUNDLED_READER
 from search_app.readers.windows import WindowMaker
-from search_app.training.examples import NO_ANSWER, make_examples, make_schedule, padded_tokens
+from search_app.training.examples import NO_ANSWER, Negative, make_examples, make_schedule, padded_tokens
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def test_targets_are_the_tokens_of_the_answers_or_the_first_token_without_one(wi
         Question("3", "Lost?", (GoldAnswer("xyz", 0),)),
     )
     dataset = Dataset("d", (Article("", (Paragraph(text, questions),)),))
-    rows, misplaced = make_examples(dataset, [("Where?", "Nothing here.")], windows)
+    rows, misplaced = make_examples(dataset, [Negative("Where?", "Nothing here.", "")], windows, random.Random(0))
     assert misplaced == 2
     by_pair = Counter(row.window.pair for row in rows)
     assert set(by_pair) == {0, 1, 2}
@@ -38,6 +39,16 @@ def test_targets_are_the_tokens_of_the_answers_or_the_first_token_without_one(wi
         marked = [row.window.characters(*target, text) for target in row.targets]
         assert {text[span.start : span.end] for span in marked} == {"Vienna", "signed in Vienna"}
     assert by_pair[0] > len(with_answer)
+
+
+def test_a_share_of_the_questions_sees_its_passage_without_title(windows: WindowMaker) -> None:
+    questions = tuple(Question(str(i), "Where?", (GoldAnswer("Vienna", 0),)) for i in range(200))
+    dataset = Dataset("d", (Article("The_treaty", (Paragraph("Vienna.", questions),)),))
+    rows, _ = make_examples(dataset, [], windows, random.Random(0), title_dropout=0.25)
+    lengths = Counter(len(row.window) for row in rows)
+    assert len(lengths) == 2
+    assert 30 < lengths[min(lengths)] < 70
+    assert all(row.window.tokens(0, 6) in row.targets for row in rows)
 
 
 @given(
