@@ -113,6 +113,8 @@ def _row_edits(text: str, table: Table, row: Sequence[Cell], start: int, end: in
             elif number or label or cell.start > before:
                 yield Edit(before, cell.start, (between if number else "") + label)
         before = cell.end
+    if start <= before < row[-1].end <= end:  # empty cells at its end
+        yield Edit(before, row[-1].end, "")
 
 
 def _label(table: Table, cell: Cell) -> str:
