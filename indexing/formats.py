@@ -92,6 +92,30 @@ REGISTRY = (
         library="charset-normalizer",
     ),
     Format(
+        "eml", "mail", (".eml",), "mime:convert_eml",
+        reads="subject, people, date; its own text, quoted mails below headings; attachments as documents of their own",
+        leaves_out="pictures in the text, encrypted mails",
+        library="Python",
+    ),
+    Format(
+        "msg", "Outlook mail", (".msg",), "outlook:convert",
+        reads="as mail",
+        leaves_out="pictures in the text, encrypted mails, text that is there as RTF only",
+        library="olefile",
+    ),
+    Format(
+        "mbox", "mailbox", (".mbox",), "mime:convert_mbox",
+        reads="each mail as a document, as mail",
+        leaves_out="as mail",
+        library="Python",
+    ),
+    Format(
+        "mhtml", "saved web page", (".mhtml", ".mht"), "mime:convert_mhtml",
+        reads="as HTML",
+        leaves_out="as HTML",
+        library="lxml",
+    ),
+    Format(
         "csv", "CSV", (".csv", ".tsv"), "records:convert_csv",
         reads="each row as a document of lines `column: value`",
         leaves_out="",

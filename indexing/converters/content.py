@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from indexing.converters import tables
@@ -58,6 +58,18 @@ class Content:
             tables=tables,
             part=values.get("part", ""),
         )
+
+
+def warned(contents: Iterable[Content], warnings: Sequence[str]) -> Iterator[Content]:
+    """Yield the contents; the last carries the `warnings` that there are by then, too."""
+    last: Content | None = None
+    for content in contents:
+        if last is not None:
+            yield last
+        last = content
+    if last is not None or warnings:
+        last = last or Content("")
+        yield replace(last, warnings=(*last.warnings, *warnings))
 
 
 class TextBuilder:

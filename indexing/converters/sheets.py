@@ -7,10 +7,10 @@ table's title and header, so it can be understood alone. Only one piece is in me
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from indexing.converters import tables
-from indexing.converters.content import Content, TextBuilder, plain_meta
+from indexing.converters.content import Content, TextBuilder, plain_meta, warned
 
 _PIECE = 500
 """Rows of a document."""
@@ -51,18 +51,24 @@ class _Block:
 
 def contents(sheets: Iterable[Sheet], *, title: str, meta: Mapping[str, object]) -> Iterator[Content]:
     """Yield the documents of all sheets. `title` and `meta` are those of the workbook. Warnings come with the last."""
-    last = Content("", title)
     warnings: list[str] = []
+    return warned(_contents(sheets, title, meta, warnings), warnings)
+
+
+def _contents(
+    sheets: Iterable[Sheet], title: str, meta: Mapping[str, object], warnings: list[str]
+) -> Iterator[Content]:
     for sheet in sheets:
-        for builder, rows in _pieces(sheet.rows):
-            if last.text:
-                yield last
-            facts = plain_meta({**meta, "sheet": sheet.name, "rows": f"{rows[0]}-{rows[1]}"})
-            last = Content(
-                builder.text(), title, facts, tuple(builder.headings), tables=tuple(builder.tables), part=sheet.name
+        for builder, (first, last) in _pieces(sheet.rows):
+            yield Content(
+                builder.text(),
+                title,
+                plain_meta({**meta, "sheet": sheet.name, "rows": f"{first}-{last}"}),
+                tuple(builder.headings),
+                tables=tuple(builder.tables),
+                part=sheet.name,
             )
         warnings += sheet.warnings
-    yield replace(last, warnings=tuple(warnings))
 
 
 def _pieces(rows: Iterable[Row]) -> Iterator[tuple[TextBuilder, tuple[int, int]]]:
