@@ -73,9 +73,17 @@ FAMILY.add(
 def mbox(path: Path) -> None:
     box = mailbox.mbox(str(path))
     for subject, sender, text in (
-        ("Key of the boathouse", "Lucia Ferri <lucia@club.example>", "The key of the boathouse hangs behind the barometer."),
+        (
+            "Key of the boathouse",
+            "Lucia Ferri <lucia@club.example>",
+            "The key of the boathouse hangs behind the barometer.",
+        ),
         ("Regatta", "Henk de Wit <henk@club.example>", "The regatta starts at 11:30 at buoy 4. Bring life jackets."),
-        ("Re: Regatta", "Lucia Ferri <lucia@club.example>", "Our boat has sail number NED 2217.\n\n> The regatta starts at 11:30 at buoy 4."),
+        (
+            "Re: Regatta",
+            "Lucia Ferri <lucia@club.example>",
+            "Our boat has sail number NED 2217.\n\n> The regatta starts at 11:30 at buoy 4.",
+        ),
     ):
         box.add(message(subject, sender, "all@club.example", "Sat, 7 Mar 2026 10:00:00 +0100", text))
     box.flush()

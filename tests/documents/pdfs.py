@@ -42,7 +42,9 @@ def pages(
     canvas.save()
 
 
-def flow(path: Path, text: str, *, ruled: bool = True, columns: int = 1, on_page: Callable[..., object] | None = None) -> None:
+def flow(
+    path: Path, text: str, *, ruled: bool = True, columns: int = 1, on_page: Callable[..., object] | None = None
+) -> None:
     """The notation as a PDF with real layout."""
     from reportlab.lib.pagesizes import A4
     from reportlab.lib.styles import getSampleStyleSheet
@@ -274,6 +276,13 @@ Le musée a accueilli 48 300 visiteurs en 2025. La salle des métiers est fermé
 """,
     ),
     ask("Jusqu'à quand la salle des métiers est-elle fermée ?", "jusqu'au 4 mai", "french", page=1),
-    cell("Combien d'entrées a eu l'exposition La dentelle bleue ?", "17 850", "La dentelle bleue", "Entrées", "french", page=1),
+    cell(
+        "Combien d'entrées a eu l'exposition La dentelle bleue ?",
+        "17 850",
+        "La dentelle bleue",
+        "Entrées",
+        "french",
+        page=1,
+    ),
     traits="french table",
 )

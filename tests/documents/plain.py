@@ -51,7 +51,8 @@ FAMILY.add(
     "machines/error-codes.txt",
     partial(
         raw,
-        text="ERROR CODES OF THE MILLING MACHINE\n\n" + "".join(f"{code}: {cause}. Remedy: {remedy}.\n\n" for code, cause, remedy in _CODES),
+        text="ERROR CODES OF THE MILLING MACHINE\n\n"
+        + "".join(f"{code}: {cause}. Remedy: {remedy}.\n\n" for code, cause, remedy in _CODES),
     ),
     ask("E-2091", "coolant pressure too low", "keyword identifier"),
     ask("What helps with error E-3370?", "move the axis to its reference point", "identifier"),
@@ -64,7 +65,11 @@ FAMILY.add(
         raw,
         text="".join(
             f"2026-03-{day:02d} 02:{10 + day}:0{day % 10} INFO backup of vault-{day % 3} finished, {410 + 13 * day} GB\n"
-            + (f"2026-03-{day:02d} 02:58:31 ERROR disk sdf{day} does not answer, ticket OPS-{7700 + day}\n" if day in (3, 13) else "")
+            + (
+                f"2026-03-{day:02d} 02:58:31 ERROR disk sdf{day} does not answer, ticket OPS-{7700 + day}\n"
+                if day in (3, 13)
+                else ""
+            )
             for day in range(1, 15)
         ),
     ),
@@ -284,7 +289,9 @@ FAMILY.add(
     "media/varnish.srt",
     partial(
         raw,
-        text="".join(f"{n}\n{begin},000 --> {end},500\n{line}\n\n" for n, (begin, end, line) in enumerate(_CUES, start=1)),
+        text="".join(
+            f"{n}\n{begin},000 --> {end},500\n{line}\n\n" for n, (begin, end, line) in enumerate(_CUES, start=1)
+        ),
     ),
     ask("How long does each layer of violin varnish dry?", "eleven days", "subtitles"),
     ask("What is the ground coat of the violin varnish made of?", "walnut oil", "subtitles"),

@@ -86,8 +86,18 @@ FAMILY.add(
     partial(
         dump,
         value=[
-            {"lift": "Rosenberg chair", "seats": 4, "length": "1,310 m", "opening": {"first": "08:45", "last": "16:10"}},
-            {"lift": "Kaltbach gondola", "seats": 8, "length": "2,720 m", "opening": {"first": "08:15", "last": "17:00"}},
+            {
+                "lift": "Rosenberg chair",
+                "seats": 4,
+                "length": "1,310 m",
+                "opening": {"first": "08:45", "last": "16:10"},
+            },
+            {
+                "lift": "Kaltbach gondola",
+                "seats": 8,
+                "length": "2,720 m",
+                "opening": {"first": "08:15", "last": "17:00"},
+            },
             {"lift": "Fuchs drag lift", "seats": 1, "length": "450 m", "opening": {"first": "09:30", "last": "15:45"}},
         ],
     ),
@@ -100,8 +110,19 @@ FAMILY.add(
     partial(
         dump,
         value=[
-            {"id": "HD-301", "text": "The projector in the aula shows green stripes.", "status": "open", "assignee": "Marisol"},
-            {"id": "HD-302", "text": "The printer on floor five jams.", "status": "closed", "assignee": "Bertrand", "solution": "The roller was replaced."},
+            {
+                "id": "HD-301",
+                "text": "The projector in the aula shows green stripes.",
+                "status": "open",
+                "assignee": "Marisol",
+            },
+            {
+                "id": "HD-302",
+                "text": "The printer on floor five jams.",
+                "status": "closed",
+                "assignee": "Bertrand",
+                "solution": "The roller was replaced.",
+            },
         ],
     ),
     ask("Who is assigned to the projector with green stripes?", "Marisol", "hidden-fields"),
@@ -115,7 +136,11 @@ FAMILY.add(
         raw,
         text="".join(
             json.dumps({"bridge": name, "span": span, "built": year}) + "\n"
-            for name, span, year in (("Otter Bridge", "88 m", 1931), ("Linden Viaduct", "412 m", 1878), ("Cinder Footbridge", "27 m", 2011))
+            for name, span, year in (
+                ("Otter Bridge", "88 m", 1931),
+                ("Linden Viaduct", "412 m", 1878),
+                ("Cinder Footbridge", "27 m", 2011),
+            )
         ),
     ),
     cell("What is the span of the Linden Viaduct?", "412 m", "Linden Viaduct", "span"),

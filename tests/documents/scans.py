@@ -53,7 +53,15 @@ FAMILY.add(
     partial(
         scanned_pdf,
         found=[
-            (True, ["Bylaws of the rowing club", "", "The annual fee of a rower is 180 euros.", "Guests may row twice without a fee."]),
+            (
+                True,
+                [
+                    "Bylaws of the rowing club",
+                    "",
+                    "The annual fee of a rower is 180 euros.",
+                    "Guests may row twice without a fee.",
+                ],
+            ),
             (True, ["Boats", "", "The eight is reserved on Tuesday evenings.", "Damage is reported to the boatswain."]),
         ],
         title="Bylaws of the rowing club",
@@ -84,13 +92,17 @@ FAMILY.add(
 )
 FAMILY.add(
     "scans/receipt.jpg",
-    partial(scan, text=["Hardware store Anvil", "", "12 hinges", "1 tin of linseed oil", "Sum: 87.40 euros"], angle=1.0),
+    partial(
+        scan, text=["Hardware store Anvil", "", "12 hinges", "1 tin of linseed oil", "Sum: 87.40 euros"], angle=1.0
+    ),
     ask("How much was paid at the hardware store Anvil?", "87.40 euros", "ocr"),
     traits="ocr image",
 )
 FAMILY.add(
     "scans/telegram.tif",
-    partial(scan, text=["Telegram to Captain Voss", "", "Cargo of cork delayed in Setubal.", "Sail on Thursday without it."]),
+    partial(
+        scan, text=["Telegram to Captain Voss", "", "Cargo of cork delayed in Setubal.", "Sail on Thursday without it."]
+    ),
     ask("Where is the cargo of cork delayed?", "Setubal", "ocr"),
     traits="ocr image",
 )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from documents.suite import Family, ask, cell
+from documents.suite import Family, cell
 from documents.writing import odf_table
 
 FAMILY = Family()

@@ -39,7 +39,12 @@ def roadmap(presentation: Any) -> None:
     presentation.slides[0].notes_slide.notes_text_frame.text = "The launch party is held on the roof terrace."
     table(
         presentation.slides[1],
-        [["Release", "Date", "Owner"], ["Falcon", "12 May", "Nadia"], ["Heron", "3 September", "Piotr"], ["Kite", "20 November", "Sanne"]],
+        [
+            ["Release", "Date", "Owner"],
+            ["Falcon", "12 May", "Nadia"],
+            ["Heron", "3 September", "Piotr"],
+            ["Kite", "20 November", "Sanne"],
+        ],
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from pathlib import Path
 
 from documents.suite import Family, ask, cell
@@ -342,15 +341,11 @@ The starter is fed with equal weights of rye flour and water every twelve hours.
 )
 
 
-def escaped(text: str) -> str:
-    return html.escape(text)
-
-
 def xhtml(path: Path) -> None:
     body = "<h1>Tide gauge at Cove Point</h1><p>The gauge was moved 12 metres seaward in 1998. Its zero lies 2.35 m below the mark.</p>"
     path.write_text(
         '<?xml version="1.0" encoding="UTF-8"?><html xmlns="http://www.w3.org/1999/xhtml" lang="en"><head>'
-        f"<title>{escaped('Tide gauge')}</title></head><body>{body}</body></html>",
+        f"<title>Tide gauge</title></head><body>{body}</body></html>",
         encoding="utf-8",
     )
 

@@ -94,7 +94,9 @@ def car_policy(path: Path) -> None:
             f'<w:del w:id="2" {_BY}><w:r><w:delText>5,000 km</w:delText></w:r></w:del>',
             " a year.",
         )  # fmt: skip
-        paragraph(document, f'<w:moveTo w:id="3" {_BY}>{run("Winter tyres are fitted by the end of October.")}</w:moveTo>')
+        paragraph(
+            document, f'<w:moveTo w:id="3" {_BY}>{run("Winter tyres are fitted by the end of October.")}</w:moveTo>'
+        )
         paragraph(
             document, f'<w:moveFrom w:id="4" {_BY}>{run("Winter tyres are fitted by the end of October.")}</w:moveFrom>'
         )
@@ -160,7 +162,7 @@ FAMILY.add(
     "hr/contract-aune.docx", contract,
     ask("As what does Signe Aune work?", "hydraulics engineer", "control"),
     ask("When does the trial period of Signe Aune's contract end?", "after four months", "control"),
-    cell("What is the monthly salary in the contract of Signe Aune?", "NOK 61,400", "", "Monthly salary", "control"),
+    cell("What is the monthly salary in the contract of Signe Aune?", "NOK 61,400", "Monthly salary", "Value", "control"),
     traits="control table",
 )  # fmt: skip
 

@@ -39,7 +39,9 @@ def blocks(text: str) -> list[Block]:
         if lines[0].startswith("- "):
             found.append(Block(items=tuple(line.removeprefix("- ") for line in lines)))
         elif lines[0].startswith("|"):
-            found.append(Block(rows=tuple(tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines)))
+            found.append(
+                Block(rows=tuple(tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines))
+            )
         else:
             found.append(Block(" ".join(lines)))
     return found
@@ -238,11 +240,13 @@ def odf_table(name: str, rows: Iterable[Iterable[str]]) -> Any:
 
 def epub(path: Path, text: str, *, author: str = "", language: str = "en") -> None:
     """One file per chapter, that is per heading of level 2."""
-    chapters = [part for part in ("\n" + text.strip()).split("\n## ")]
+    chapters = ("\n" + text.strip()).split("\n## ")
     bodies = [html_body(chapters[0]), *(html_body("## " + chapter) for chapter in chapters[1:])]
     names = [f"chapter{number}.xhtml" for number in range(len(bodies))]
     page = '<html xmlns="http://www.w3.org/1999/xhtml"><head><title>{}</title></head><body>{}</body></html>'
-    items = "".join(f'<item id="c{n}" href="{name}" media-type="application/xhtml+xml"/>' for n, name in enumerate(names))
+    items = "".join(
+        f'<item id="c{n}" href="{name}" media-type="application/xhtml+xml"/>' for n, name in enumerate(names)
+    )
     spine = "".join(f'<itemref idref="c{n}"/>' for n in range(len(names)))
     package = (
         '<package xmlns="http://www.idpf.org/2007/opf" version="3.0" unique-identifier="id">'

@@ -1,0 +1,137 @@
+"""Index the suite, ask its questions, and judge the first hit: its passage, its place, its cell, and the first answer."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from documents.suite import File, Question
+
+from search_app.service import SearchService
+from search_app.text.reading import reading
+from search_app.types import Answer, Document, Hit
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What holds for one question. `answer` is None if no reader was asked."""
+
+    file: File
+    question: Question
+    passage: bool
+    place: bool
+    answer: bool | None = None
+    found: str = ""
+
+    @property
+    def format(self) -> str:
+        return Path(self.file.path).suffix
+
+
+def questions(files: Iterable[File]) -> Iterator[tuple[File, Question]]:
+    """Questions that can be answered here: those on pictures need the extra `ocr`."""
+    skipped = () if find_spec("rapidocr") or find_spec("rapidocr_onnxruntime") else ("ocr",)
+    for file in files:
+        for question in file.questions:
+            if not set(question.traits) & set(skipped):
+                yield file, question
+
+
+def judge(service: SearchService, files: Iterable[File], *, read: bool = False) -> list[Judgement]:
+    """Ask all questions of one collection."""
+    return [_judged(service, file, question, read) for file, question in questions(files)]
+
+
+def _judged(service: SearchService, file: File, question: Question, read: bool) -> Judgement:
+    ask: Callable[..., Any] = service.answer if read else service.search
+    result = ask(question.text, k=10)
+    if not result.hits:
+        return Judgement(file, question, False, False, False if read else None, "nothing")
+    hit = result.hits[0]
+    passage = is_wanted(hit, file, question)
+    place = passage and _place(hit, question, lambda: service.store().document(hit.passage.document_id))
+    answer = _answer(result.answers, file, question) if read else None
+    first = result.answers[0].text if read and result.answers else ""
+    return Judgement(
+        file, question, passage, place, answer, f"{hit.passage.source}: {first or hit.passage.text[:120]!r}"
+    )
+
+
+def is_source(source: str, file: File, question: Question) -> bool:
+    """Whether the source is the file, or a copy of it."""
+    return source.endswith(tuple(f"/{path}" for path in (file.path, *question.also)))
+
+
+def is_wanted(hit: Hit, file: File, question: Question) -> bool:
+    """Whether the hit is a passage of the file and has the answer in its text."""
+    return is_source(hit.passage.source, file, question) and _found(question.answer, hit.passage.text) is not None
+
+
+def _place(hit: Hit, question: Question, document: Callable[[], Document | None]) -> bool:
+    """Whether the answer is on its page and, for a cell, below its column and in its row."""
+    if question.column and not holds_cell(reading(hit.passage).text, question):
+        return False
+    if question.page is None:
+        return True
+    whole = document()
+    match = _found(question.answer, hit.passage.text)
+    if whole is None or match is None:
+        return False
+    place = hit.passage.start + match.start()
+    return [page.number for page in whole.pages if page.start <= place < page.end] == [question.page]
+
+
+def holds_cell(text: str, question: Question) -> bool:
+    """Whether the text reads `column: value` in the line of the row, or in the record of the row."""
+    pair = rf"(?<![^\W_]){_loose(question.column)}\s*: {_loose(question.answer)}(?!\w)"
+    lines = [line for line in text.split("\n") if re.search(pair, line, re.IGNORECASE)]
+    return any(question.row in line for line in lines) or (
+        bool(lines) and "; " not in lines[0] and question.row in text
+    )
+
+
+def _answer(answers: Iterable[Answer], file: File, question: Question) -> bool:
+    """Whether the first answer is the wanted text of the file, give or take a few words."""
+    first = next(iter(answers), None)
+    if first is None or not first.text or first.hit is None:
+        return False
+    given, wanted = _folded(first.text), _folded(question.answer)
+    close = (wanted in given and len(given) <= len(wanted) + 40) or (given in wanted and 2 * len(given) >= len(wanted))
+    return close and is_source(first.hit.passage.source, file, question)
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split()).strip(" .,;:")
+
+
+def _loose(text: str) -> str:
+    return r"\s+".join(map(re.escape, text.split()))
+
+
+def _found(answer: str, text: str) -> re.Match[str] | None:
+    return re.search(_loose(answer), text)
+
+
+Row = tuple[str, int, float, float, float | None]
+
+
+def table(judged: list[Judgement], group: Callable[[Judgement], Iterable[str]]) -> list[Row]:
+    """(group, questions, passage first %, place right %, first answer right % or None), the largest group first."""
+    groups: dict[str, list[Judgement]] = defaultdict(list)
+    for item in judged:
+        for name in group(item):
+            groups[name].append(item)
+    return [_row(name, items) for name, items in sorted(groups.items(), key=lambda pair: (-len(pair[1]), pair[0]))]
+
+
+def _row(name: str, items: list[Judgement]) -> Row:
+    def share(values: Iterable[bool]) -> float:
+        return 100 * sum(values) / len(items)
+
+    answers = share(bool(item.answer) for item in items) if items[0].answer is not None else None
+    return name, len(items), share(item.passage for item in items), share(item.place for item in items), answers
