@@ -113,6 +113,11 @@ def _loose(text: str) -> str:
     return r"\s+".join(map(re.escape, text.split()))
 
 
+def found_in(wanted: str, text: str) -> bool:
+    """Whether the text has the wanted one, whatever its white space."""
+    return _found(wanted, text) is not None
+
+
 def _found(answer: str, text: str) -> re.Match[str] | None:
     return re.search(_loose(answer), text)
 

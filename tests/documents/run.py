@@ -1,4 +1,4 @@
-"""Measure the suite of documents: PYTHONPATH=.:tests python -m documents.run [--read] [--only TEXT] [--json FILE]."""
+"""Measure the suite of documents: make bench-documents ARGS=--read."""
 
 from __future__ import annotations
 
