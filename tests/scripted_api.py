@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from fakes import HashEncoder
 
+from indexing.converters.content import TextBuilder
 from search_app.api.app import create_app
 from search_app.errors import InvalidQuery
 from search_app.manifest import Manifest, encoded_text
@@ -20,14 +22,31 @@ from search_app.settings import Settings
 from search_app.stores.catalog import open_catalog
 from search_app.stores.embedded.writer import SqliteWriter
 from search_app.stores.index import Catalog
-from search_app.types import Answer, Document, Filter, Hit, MetaValue, Page, Passage, PassageBatch, SearchResult, Span
+from search_app.text.reading import edits_of
+from search_app.types import (
+    Answer,
+    Box,
+    Document,
+    Filter,
+    Hit,
+    MetaValue,
+    Page,
+    Passage,
+    PassageBatch,
+    SearchResult,
+    Span,
+    Table,
+)
 
 Read = Callable[[str, Sequence[Hit]], list[Answer]]
 
 
 @dataclass
 class Text:
-    """A document to index: each paragraph becomes a passage; `pages` are page lengths in characters."""
+    """A document to index: each paragraph becomes a passage; `pages` are page lengths in characters.
+
+    `boxes` are places on the first page, which is a scan then.
+    """
 
     name: str
     text: str
@@ -35,6 +54,19 @@ class Text:
     meta: Mapping[str, MetaValue] = field(default_factory=dict)
     pages: Sequence[int] = ()
     language: str = "en"
+    tables: Sequence[Table] = ()
+    boxes: Sequence[Box] = ()
+
+
+def table_text(name: str, *blocks: str | Sequence[Sequence[str]], **more: Any) -> Text:
+    """A document of paragraphs and tables, which are lists of rows."""
+    builder = TextBuilder()
+    for block in blocks:
+        if isinstance(block, str):
+            builder.block(block)
+        else:
+            builder.table(block)
+    return Text(name, builder.text(), tables=builder.tables, **more)
 
 
 def index(settings: Settings, texts: Sequence[Text], *, collection: str = "default") -> None:
@@ -67,7 +99,7 @@ def _change(path: Path, text: Text, encoder: HashEncoder) -> FileChange:
     identity = hashlib.sha256(text.name.encode()).hexdigest()[:32]
     pages, position = [], 0
     for number, length in enumerate(text.pages, start=1):
-        pages.append(Page(number, position, position + length))
+        pages.append(Page(number, position, position + length, boxes=tuple(text.boxes) if number == 1 else ()))
         position += length
     document = Document(
         identity,
@@ -77,6 +109,7 @@ def _change(path: Path, text: Text, encoder: HashEncoder) -> FileChange:
         {"format": path.suffix.lstrip("."), **text.meta},
         text.language,
         pages=tuple(pages),
+        tables=tuple(text.tables),
     )
     passages, start = [], 0
     for paragraph in text.text.split("\n\n"):
@@ -85,7 +118,16 @@ def _change(path: Path, text: Text, encoder: HashEncoder) -> FileChange:
         if paragraph.strip():
             passages.append(
                 Passage(
-                    f"{identity}-{start}", identity, text.title, paragraph, start, end, page, text.name, document.meta
+                    f"{identity}-{start}",
+                    identity,
+                    text.title,
+                    paragraph,
+                    start,
+                    end,
+                    page,
+                    text.name,
+                    document.meta,
+                    edits_of(text.text, document.tables, start, end),
                 )
             )
         start = end + 2

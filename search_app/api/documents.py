@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from typing import Annotated, BinaryIO
+from typing import Annotated, BinaryIO, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query
@@ -18,6 +18,7 @@ from search_app.api.schemas import DocumentResponse, DocumentsResponse, Document
 from search_app.api.service import Stores
 from search_app.protocols import FileRecord
 
+Offsets = Literal["codepoints", "utf16"]
 BLOCK_BYTES = 1 << 20
 _BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
@@ -49,14 +50,19 @@ def document_routes(stores: Stores) -> APIRouter:
     def document(
         name: CollectionName,
         document_id: DocumentId,
-        start: Annotated[int, Query(ge=0, description="first character, in Unicode code points")] = 0,
+        start: Annotated[int, Query(ge=0, description="first character")] = 0,
         end: Annotated[int | None, Query(ge=0, description="character after the last one")] = None,
+        offsets: Annotated[
+            Offsets,
+            Query(description="what all offsets count, also `start` and `end`: Unicode code points or UTF-16 units"),
+        ] = "codepoints",
     ) -> DocumentResponse:
-        """Returns a document's text, or part of it, with its pages and headings."""
+        """Returns a document's text, or part of it, with its pages, headings and tables."""
         found = stores.store(name).document(document_id)
         if found is None:
             raise _no_document(name, document_id)
-        return DocumentResponse.part(found, start, end)
+        part = DocumentResponse.utf16_part if offsets == "utf16" else DocumentResponse.part
+        return part(found, start, end)
 
     @router.get(
         "/{document_id}/original",

@@ -1,4 +1,8 @@
-"""The JSON of REST and command line. Offsets count characters (code points) of the document, half-open."""
+"""The JSON of REST and command line.
+
+Offsets are half-open and count characters of the document: Unicode code points, as in Python. In languages that count
+UTF-16 units, as JavaScript does, `[...text].slice(start, end).join("")` takes them as they are.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from search_app.errors import ConfigurationError, InvalidQuery
 from search_app.queue.jobs import Job, JobKind, JobState, Schedule
 from search_app.settings import COLLECTION_PATTERN, LimitSettings, check_collection_name
-from search_app.types import RESERVED_META, Answer, Document, Hit, Meta, MetaValue, SearchResult
+from search_app.text.passage_tables import passage_tables
+from search_app.text.utf16 import Utf16
+from search_app.types import RESERVED_META, Answer, Document, Hit, Meta, MetaValue, Page, SearchResult, Table
 
 QUESTION = "What does the global statement do?"
 
@@ -70,8 +76,51 @@ def request_models(limits: LimitSettings) -> tuple[type[SearchRequest], type[Ans
     )
 
 
+class CellOut(BaseModel):
+    """A cell of a table, in the (first) column `column`, from 0."""
+
+    start: int
+    end: int
+    column: int
+
+
+class TableOut(BaseModel):
+    """A table. `columns` are the names of its columns, "" for one without; the first `header` rows hold them.
+
+    The tables of a passage have no header rows, and the tables of a part of a document only the rows in that part.
+    """
+
+    start: int
+    end: int
+    columns: list[str]
+    header: int
+    rows: list[list[CellOut]]
+
+    @classmethod
+    def of(cls, table: Table, first: int = 0, last: int | None = None) -> TableOut:
+        """With the rows in [first, last) of the document."""
+        kept = [
+            number
+            for number, row in enumerate(table.rows)
+            if row[-1].end > first and (last is None or row[0].start < last)
+        ]
+        return cls(
+            start=table.start,
+            end=table.end,
+            columns=list(table.columns),
+            header=sum(number < table.header for number in kept),
+            rows=[
+                [CellOut(start=cell.start, end=cell.end, column=cell.column) for cell in table.rows[number]]
+                for number in kept
+            ],
+        )
+
+
 class AnswerOut(BaseModel):
     """A marked answer: `passage[start - passage_start : end - passage_start] == text`.
+
+    `utf16_start` and `utf16_end` are its place in `passage` in UTF-16 units: `passage.slice(utf16_start, utf16_end)`
+    in JavaScript. `tables` are those of the passage.
 
     "No answer here" has no place: `text` is empty, `start` and `end` are null. `confidence` is a probability, or
     null where the reader is not calibrated. `url` leads to an original on the web.
@@ -90,6 +139,9 @@ class AnswerOut(BaseModel):
     passage_id: str | None = None
     document_id: str | None = None
     url: str | None = None
+    utf16_start: int | None = None
+    utf16_end: int | None = None
+    tables: list[TableOut] = []
 
     @classmethod
     def of(cls, answer: Answer) -> AnswerOut:
@@ -99,6 +151,10 @@ class AnswerOut(BaseModel):
         if answer.hit is None:
             return marked
         passage = answer.hit.passage
+        if answer.span is not None:
+            units = Utf16(passage.text)
+            first, last = (units.of(place - passage.start) for place in (answer.span.start, answer.span.end))
+            marked = marked.model_copy(update={"utf16_start": first, "utf16_end": last})
         return marked.model_copy(
             update={
                 "source": passage.source,
@@ -109,12 +165,16 @@ class AnswerOut(BaseModel):
                 "passage_id": passage.id,
                 "document_id": passage.document_id,
                 "url": web_address(passage.meta),
+                "tables": [TableOut.of(table) for table in passage_tables(passage)],
             }
         )
 
 
 class HitOut(BaseModel):
-    """A passage that was found; `scores` holds each retriever's own score, for the retrievers that found it."""
+    """A passage that was found; `scores` holds each retriever's own score, for the retrievers that found it.
+
+    `tables` are those in the passage: a table may have more rows before and after it.
+    """
 
     text: str
     score: float
@@ -128,6 +188,7 @@ class HitOut(BaseModel):
     document_id: str
     meta: dict[str, MetaValue]
     url: str | None
+    tables: list[TableOut] = []
 
     @classmethod
     def of(cls, hit: Hit) -> HitOut:
@@ -145,6 +206,7 @@ class HitOut(BaseModel):
             document_id=passage.document_id,
             meta=_shown(passage.meta),
             url=web_address(passage.meta),
+            tables=[TableOut.of(table) for table in passage_tables(passage)],
         )
 
 
@@ -215,12 +277,40 @@ class DocumentsResponse(BaseModel):
     offset: int
 
 
+class BoxOut(BaseModel):
+    """Where the characters [start, end) are on a scanned page: shares of its size, from the left and from the top."""
+
+    start: int
+    end: int
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
 class PageOut(BaseModel):
-    """A page (from 1) and its range in the document's text."""
+    """A page (from 1) and its range in the document's text; `boxes` are those of a scan, in the part asked for."""
 
     number: int
     start: int
     end: int
+    boxes: list[BoxOut] = []
+
+    @classmethod
+    def of(cls, page: Page, first: int, last: int) -> PageOut:
+        boxes = [
+            BoxOut(
+                start=box.start,
+                end=box.start + box.length,
+                left=box.left,
+                top=box.top,
+                right=box.right,
+                bottom=box.bottom,
+            )
+            for box in page.boxes
+            if box.start < last and box.start + box.length > first
+        ]
+        return cls(number=page.number, start=page.start, end=page.end, boxes=boxes)
 
 
 class HeadingOut(BaseModel):
@@ -233,7 +323,10 @@ class HeadingOut(BaseModel):
 
 
 class DocumentResponse(DocumentSummary):
-    """A document; `text` is its characters `start` to `end` of `length`, all of them unless a part was asked for."""
+    """A document; `text` is its characters `start` to `end` of `length`, all of them unless a part was asked for.
+
+    `tables` and the boxes of `pages` are those in that part.
+    """
 
     text: str
     start: int
@@ -241,6 +334,7 @@ class DocumentResponse(DocumentSummary):
     length: int
     pages: list[PageOut]
     headings: list[HeadingOut]
+    tables: list[TableOut] = []
 
     @classmethod
     def part(cls, document: Document, start: int, end: int | None) -> DocumentResponse:
@@ -253,12 +347,26 @@ class DocumentResponse(DocumentSummary):
             start=first,
             end=last,
             length=length,
-            pages=[PageOut(number=page.number, start=page.start, end=page.end) for page in document.pages],
+            pages=[PageOut.of(page, first, last) for page in document.pages],
             headings=[
                 HeadingOut(level=heading.level, title=heading.title, start=heading.start, end=heading.end)
                 for heading in document.headings
             ],
+            tables=[
+                TableOut.of(table, first, last) for table in document.tables if table.start < last and table.end > first
+            ],
         )
+
+    @classmethod
+    def utf16_part(cls, document: Document, start: int, end: int | None) -> DocumentResponse:
+        """The same with all offsets, also `start` and `end`, in UTF-16 units."""
+        units = Utf16(document.text)
+        part = cls.part(document, units.place(start), None if end is None else units.place(end)).model_dump()
+        for name in ("start", "end", "length"):
+            part[name] = units.of(part[name])
+        for name in ("pages", "headings", "tables"):
+            part[name] = _counted(part[name], units)
+        return cls(**part)
 
 
 class DeleteRequest(BaseModel):
@@ -454,6 +562,19 @@ def web_address(meta: Mapping[str, MetaValue]) -> str | None:
     """`meta["url"]` where it is a web address; never `javascript:` or another scheme."""
     url = meta.get("url")
     return url if isinstance(url, str) and url.lower().startswith(("http://", "https://")) else None
+
+
+def _counted(value: Any, units: Utf16) -> Any:
+    """Every `start` and `end` in a JSON value, from code points to UTF-16 units."""
+    match value:
+        case list():
+            return [_counted(item, units) for item in value]
+        case dict():
+            return {
+                name: units.of(item) if name in ("start", "end") else _counted(item, units)
+                for name, item in value.items()
+            }
+    return value
 
 
 def _utc(seconds: float) -> datetime:

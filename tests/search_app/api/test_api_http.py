@@ -17,7 +17,7 @@ from fakes import UnreliableCatalog
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from scripted_api import ScriptedReader, ScriptedService, Text, index, no_answer, running
+from scripted_api import ScriptedReader, ScriptedService, Text, index, no_answer, running, table_text
 
 from search_app.api.app import check_bind, serve
 from search_app.api.schemas import AnswerOut, SearchResponse
@@ -25,9 +25,15 @@ from search_app.errors import ConfigurationError
 from search_app.settings import ApiSettings, LimitSettings, Settings
 from search_app.stores.embedded.catalog import EmbeddedCatalog
 from search_app.stores.fallback import FallbackCatalog
+from search_app.types import Box
 
 GLOBAL = "The global statement makes names refer to globals.\n\nIt would be impossible to assign to a global otherwise."
 HEBREW = "ירושלים היא בירת ישראל.\n\nתל אביב היא עיר גדולה."
+ALLOWANCES = [["Country", "Daily allowance"], ["Portugal", "EUR 46"], ["Spain 🚀", "EUR 51"]]
+TABLE = table_text(
+    "rates.html", "Rates 🚀 of 2026:", ALLOWANCES, "Ask before you book.", pages=(80, 20),
+    boxes=[Box(55, 6, 0.5, 0.25, 0.6, 0.28), Box(72, 6, 0.5, 0.3, 0.6, 0.33)],
+)  # fmt: skip
 TEXTS = [
     Text("global.txt", GLOBAL, "Statements", {"size": 100, "url": "https://docs.example.org/global"}),
     Text("hebrew.md", HEBREW, "ערים", {"size": 2000, "url": "javascript:alert(1)"}, language="he"),
@@ -43,12 +49,13 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     )
     index(settings, TEXTS)
     index(settings, [Text("other.txt", "Bananas are yellow.")], collection="fruit")
+    index(settings, [TABLE], collection="tables")
     return settings
 
 
 @pytest.fixture(scope="module")
 def service(settings: Settings) -> ScriptedService:
-    return ScriptedService(settings, ScriptedReader("names refer to globals", "תל אביב"))
+    return ScriptedService(settings, ScriptedReader("names refer to globals", "תל אביב", "EUR 51"))
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +89,65 @@ def test_offsets_count_code_points_in_hebrew(api: httpx.Client) -> None:
     answer = next(item for item in found["answers"] if item["text"] == "תל אביב")
     document = api.get(f"/v1/collections/default/documents/{answer['document_id']}").json()
     assert document["text"][answer["start"] : answer["end"]] == "תל אביב"
+
+
+def in_utf16(text: str, start: int, end: int) -> str:
+    return text.encode("utf-16-le")[2 * start : 2 * end].decode("utf-16-le")
+
+
+def test_an_answer_has_its_place_in_utf_16_units_too(api: httpx.Client) -> None:
+    found = api.post("/v1/collections/tables/answer", json={"question": "allowance for Spain"}).json()
+    answer = next(item for item in found["answers"] if item["text"] == "EUR 51")
+    begin = answer["start"] - answer["passage_start"]
+    assert answer["passage"][begin : begin + 6] == "EUR 51"
+    assert in_utf16(answer["passage"], answer["utf16_start"], answer["utf16_end"]) == "EUR 51"
+    assert answer["utf16_start"] == begin + 1
+    document = f"/v1/collections/tables/documents/{answer['document_id']}"
+    whole = api.get(document).json()
+    units = api.get(document, params={"offsets": "utf16"}).json()
+    assert (units["length"], units["text"]) == (whole["length"] + 2, whole["text"])
+    cell = units["tables"][0]["rows"][2][1]
+    assert in_utf16(units["text"], cell["start"], cell["end"]) == "EUR 51"
+    box = units["pages"][0]["boxes"][1]
+    assert (box["end"], box["left"]) == (whole["pages"][0]["boxes"][1]["end"] + 2, 0.5)
+    part = api.get(document, params={"offsets": "utf16", "start": cell["start"], "end": cell["end"]}).json()
+    assert (part["text"], part["start"], part["end"]) == ("EUR 51", cell["start"], cell["end"])
+    assert error_of(api.get(document, params={"offsets": "bytes"}))["field"] == "offsets"
+
+
+def test_a_passage_with_a_table_has_its_cells_and_columns(api: httpx.Client) -> None:
+    found = api.post("/v1/collections/tables/answer", json={"question": "allowance for Spain", "k": 20}).json()
+    hit = next(item for item in found["hits"] if item["text"].startswith("Country"))
+    answer = next(item for item in found["answers"] if item["text"] == "EUR 51")
+    for tables, text, offset in (
+        (hit["tables"], hit["text"], hit["start"]),
+        (answer["tables"], answer["passage"], answer["passage_start"]),
+    ):
+        (table,) = tables
+        assert (table["columns"], table["header"]) == (["Country", "Daily allowance"], 0)
+        rows = [[text[cell["start"] - offset : cell["end"] - offset] for cell in row] for row in table["rows"]]
+        assert rows == ALLOWANCES[1:]
+        assert text[table["start"] - offset :].startswith("Country | Daily allowance\n")
+    assert [item["tables"] for item in found["hits"] if item is not hit] == [[], []]
+
+
+def test_a_document_has_its_tables_and_the_places_on_its_scanned_pages(api: httpx.Client) -> None:
+    listed = api.get("/v1/collections/tables/documents").json()["documents"]
+    path = f"/v1/collections/tables/documents/{next(item['id'] for item in listed if item['source'] == 'rates.html')}"
+    whole = api.get(path).json()
+    (table,) = whole["tables"]
+    assert (table["columns"], table["header"], len(table["rows"])) == (["Country", "Daily allowance"], 1, 3)
+    rows = [[whole["text"][cell["start"] : cell["end"]] for cell in row] for row in table["rows"]]
+    assert rows == ALLOWANCES
+    assert [[whole["text"][box["start"] : box["end"]] for box in page["boxes"]] for page in whole["pages"]] == [
+        ["EUR 46", "EUR 51"],
+        [],
+    ]
+    last = table["rows"][2]
+    part = api.get(path, params={"start": last[0]["start"], "end": last[1]["end"]}).json()
+    assert part["tables"] == [{**table, "header": 0, "rows": [last]}]
+    assert [len(page["boxes"]) for page in part["pages"]] == [1, 0]
+    assert api.get(path, params={"start": 0, "end": 5}).json()["tables"] == []
 
 
 def test_a_hit_names_the_retrievers_that_found_it(api: httpx.Client) -> None:
