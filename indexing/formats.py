@@ -62,9 +62,27 @@ REGISTRY = (
         library="python-calamine",
     ),
     Format(
-        "ods", "OpenDocument sheets", (".ods", ".ots"), "opendocument:convert_ods",
+        "ods", "OpenDocument sheets", (".ods", ".ots"), "opendocument.sheets:convert",
         reads="as Excel",
         leaves_out="hidden sheets, rows and columns (a warning counts them), charts, comments, pictures",
+        library="lxml",
+    ),
+    Format(
+        "odt", "OpenDocument text", (".odt", ".ott"), "opendocument.text:convert",
+        reads="headings, lists with numbers, tables, headers and footers, notes, comments, text boxes; author and date",
+        leaves_out="deleted text, pictures",
+        library="lxml",
+    ),
+    Format(
+        "odp", "OpenDocument slides", (".odp", ".otp"), "opendocument.slides:convert",
+        reads="slides as pages, titles as headings, tables, notes; author and date",
+        leaves_out="pictures, charts",
+        library="lxml",
+    ),
+    Format(
+        "epub", "EPUB", (".epub",), "ebook:convert",
+        reads="chapters in reading order with their headings and tables; title, author, date and language",
+        leaves_out="pictures, books with DRM",
         library="lxml",
     ),
     Format(

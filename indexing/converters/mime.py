@@ -16,14 +16,13 @@ from pathlib import Path
 
 from indexing.converters import html, quotes
 from indexing.converters.content import Content, ConversionError
-from indexing.converters.decoding import read_text
 from indexing.converters.mail import Attachment, Mail, contents
+from indexing.converters.parts import decoded
 
 _MAX_DEPTH = 50
 _UNTITLED = "(no subject)"
 _SIGNATURES = ("application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature")
 _ENVELOPES = ("application/pkcs7-mime", "application/x-pkcs7-mime")
-_WESTERN = {"iso-8859-1": "cp1252", "latin-1": "cp1252", "us-ascii": "cp1252", "ascii": "cp1252"}
 _FIELD = re.compile(rb"^[!-9;-~]{1,80}:", re.MULTILINE)
 _HEAD = 1 << 16
 
@@ -165,15 +164,3 @@ def _unfolded(raw: str) -> str:
         )
     except (ValueError, LookupError):
         return text
-
-
-def decoded(data: bytes, charset: str) -> str:
-    """UTF-8 wins over a declared encoding of eight bits, as text in another encoding is hardly ever valid UTF-8."""
-    encodings = (charset, "utf-8") if data.isascii() else ("utf-8", charset)
-    for encoding in encodings:
-        with contextlib.suppress(ValueError, LookupError):
-            return data.decode(_WESTERN.get(encoding.lower(), encoding) if encoding else "utf-8").replace("\r\n", "\n")
-    with tempfile.NamedTemporaryFile(suffix=".txt") as file:
-        file.write(data)
-        file.flush()
-        return read_text(Path(file.name)).replace("\r\n", "\n")

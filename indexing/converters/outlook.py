@@ -10,7 +10,7 @@ from typing import Any
 
 from indexing.converters.content import Content, ConversionError
 from indexing.converters.mail import Attachment, Mail, contents
-from indexing.converters.mime import decoded
+from indexing.converters.parts import decoded
 
 _SUBJECT, _BODY, _HTML = 0x0037, 0x1000, 0x1013
 _SENDER, _SENDER_ADDRESS, _SENDER_SMTP, _SENT, _DELIVERED = 0x0C1A, 0x0C1F, 0x5D01, 0x0039, 0x0E06

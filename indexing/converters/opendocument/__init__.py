@@ -1,0 +1,1 @@
+"""OpenDocument: texts, slides and spreadsheets. One module per kind, and those for what they share."""
