@@ -19,6 +19,7 @@ from search_app.settings import Settings, load_settings
 from search_app.stores.catalog import open_catalog
 from search_app.stores.index import CatalogReader
 from search_app.stores.vectors import faiss, gpu
+from search_app.text.compounds import RULES
 
 
 def open_service(settings: Settings | None = None, **overrides: Any) -> SearchService:
@@ -95,6 +96,9 @@ def describe_installation(settings: Settings, hardware: Hardware) -> dict[str, A
     }
 
 
+_OLD_WORDS = "by older rules, without joined words; run: search-index compact (on Elasticsearch: search-index rebuild)"
+
+
 def _describe_collections(settings: Settings) -> dict[str, Any]:
     with closing(open_catalog(settings)) as catalog:
         try:
@@ -113,6 +117,7 @@ def _describe_collection(catalog: CatalogReader, name: str) -> dict[str, Any]:
             "encoder": _fields(manifest.encoder),
             "splitter": manifest.splitter,
             "analysis": manifest.analysis,
+            **({"words": _OLD_WORDS} if manifest.words < RULES else {}),
             "fields": store.fields(),
         }
 

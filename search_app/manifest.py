@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from search_app.errors import IndexCorrupt, IndexMismatch
 from search_app.protocols import EncoderStamp
+from search_app.text.compounds import RULES
 from search_app.text.reading import reading, titled
 from search_app.types import Passage
 
@@ -22,12 +23,16 @@ EXCHANGEABLE_PRECISIONS = frozenset({"float32", "bfloat16", "float16"})
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """`splitter`: its version and sizes; `analysis`: "auto" or the language of all documents."""
+    """`splitter`: its version and sizes; `analysis`: "auto" or the language of all documents.
+
+    `words`: the version of the rules for words.
+    """
 
     encoder: EncoderStamp
     splitter: str
     analysis: str
     format: int = FORMAT
+    words: int = RULES
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -46,9 +51,13 @@ class Manifest:
             reads = f"this program reads formats {READABLE} to {FORMAT}"
             raise IndexMismatch(f"the index has format {found}, {reads}", hint=command)
         try:
-            return cls(EncoderStamp(**data["encoder"]), data["splitter"], data["analysis"])
+            return cls(EncoderStamp(**data["encoder"]), data["splitter"], data["analysis"], words=data.get("words", 1))
         except (TypeError, KeyError) as error:
             raise _damaged() from error
+
+    def with_words_of(self, index: Manifest) -> Manifest:
+        """For adding documents to an index, which keeps its own rules for words."""
+        return replace(self, words=index.words)
 
     def require_encoder(self, stamp: EncoderStamp) -> None:
         """Raises IndexMismatch unless queries of the encoder `stamp` can be compared with this index."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -152,26 +153,24 @@ class ExactStore:
     def search_keyword(self, questions: Sequence[str], *, k: int, where: Filter | None = None) -> list[list[Hit]]:
         everything, allowed = self._rows(None), {passage.id for _, passage, _ in self._rows(where)}
         bags = [
-            [
-                word
-                for text in keyword_texts(passage.title, passage.text, passage.edits)
-                for word in analysis.terms(text, document.language)
-            ]
+            analysis.passage_terms(
+                keyword_texts(passage.title, passage.text, passage.edits), document.source, document.language
+            )
             for document, passage, _ in everything
         ]
         average = sum(map(len, bags)) / max(1, len(bags))
         languages = [document.language for document, _, _ in everything]
         results = []
         for question in questions:
-            asked = {word for language in analysis.analyses(languages) for word in analysis.terms(question, language)}
+            asked = Counter(analysis.asked(question, languages))
             found = []
             for (_, passage, _), bag in zip(everything, bags, strict=True):
                 score = 0.0
-                for word in asked & set(bag):
+                for word in asked.keys() & set(bag):
                     matching = sum(word in other for other in bags)
                     idf = max(1e-6, float(np.log((len(bags) - matching + 0.5) / (matching + 0.5))))
                     count = bag.count(word)
-                    score += idf * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * len(bag) / average))
+                    score += asked[word] * idf * count * 2.2 / (count + 1.2 * (0.25 + 0.75 * len(bag) / average))
                 if score and passage.id in allowed:
                     found.append(Hit(passage, score, {"bm25": score}))
             results.append(sorted(found, key=lambda hit: -hit.score)[:k])

@@ -1,7 +1,8 @@
 """Text to search terms, the same for passages and questions, and for every engine that ranks them.
 
 Terms are Unicode words, folded, and stemmed by Snowball (Porter for English). Scripts that write without spaces become
-overlapping pairs of characters, as in Lucene's CJK analysis.
+overlapping pairs of characters, as in Lucene's CJK analysis. Identifiers, dates and hyphenated words are one term more
+than their parts (search_app.text.compounds).
 """
 
 from __future__ import annotations
@@ -12,13 +13,18 @@ import re
 import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import Stemmer
 from numpy.typing import NDArray
 
+from search_app.text.compounds import RULES, bare, compounds, joined
+
+EXACT_WEIGHT = 3
+"""How often an identifier of a question counts, so that passages with its parts alone do not outrank it."""
 DEFAULT_LANGUAGE = "en"
 """Used for text without a stated or detected language."""
 
@@ -37,7 +43,16 @@ _UNSPACED = (
 _RUNS = re.compile(rf"([{_UNSPACED}]+)|((?:[^\W_{_UNSPACED}])+)")
 _MARKS = re.compile(r"[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0640]")
 """Accents in Latin, Greek and Cyrillic, points in Hebrew and Arabic: writers often leave them out."""
+_INVISIBLE = re.compile(
+    rf"[\u00ad\u2060\ufeff]|(?<![{_UNSPACED}])\u200b(?![{_UNSPACED}])|(?<=[a-z])[\u200c\u200d](?=[a-z])"
+)
+"""Soft hyphens and characters without width; some scripts separate words by them."""
+_LETTERS = str.maketrans(
+    {"ł": "l", "ø": "o", "đ": "d", "æ": "ae", "œ": "oe", "ħ": "h", "ŧ": "t", "ð": "d", "þ": "th", "ı": "i"}
+)
+"""Letters that Unicode does not decompose and that writers replace like those with accents."""
 _OTHER_MARKS = re.compile(r"(?<=\w)[\u0900-\u0dff\u0f00-\u0fff](?=\w|$)")
+_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SEPARATORS = re.compile(r"[^\w\s\u0900-\u0dff\u0f00-\u0fff]|_")
 _SCRIPTS = (
     ("ja", re.compile(r"[\u3040-\u30ff]")),
@@ -67,19 +82,39 @@ _CACHED_TERMS = 1 << 17
 _detector_lock = threading.Lock()
 
 
-def terms(text: str, language: str) -> list[str]:
-    """The search terms of `text`, in order.
+def terms(text: str, language: str, rules: int = RULES) -> list[str]:
+    """The search terms of `text`: those of its words in order, then those of its joined words.
 
     `language` is an ISO 639-1 code; "" means English, and an unknown code means no stemming.
     """
-    language = normalise_language(language) or DEFAULT_LANGUAGE
-    words = list(_words(text))
-    name = STEMMERS.get(language)
-    if not name:
-        return words
-    stems = _stemmer(name, threading.get_ident()).stemWords(words)
-    # Porter would turn "s" into nothing and "as" into "a": short words stay as they are.
-    return [stem if len(word) > 2 else word for word, stem in zip(words, stems, strict=True)]
+    folded = _folded(text, rules)
+    words = list(_words(folded))
+    if rules > 1:
+        words += [word for word, _ in compounds(folded)]
+    return _stemmed(words, language)
+
+
+def asked(question: str, languages: Sequence[str], rules: int = RULES) -> list[str]:
+    """The terms of a question in each of the languages; an identifier is repeated, so that it counts more."""
+    found = dict.fromkeys(term for language in analyses(languages) for term in terms(question, language, rules))
+    exact = dict.fromkeys(
+        term for language in analyses(languages) for term in _stemmed(_identifiers(question, rules), language)
+    )
+    return [*found, *list(exact) * (EXACT_WEIGHT - 1)]
+
+
+def passage_terms(texts: Iterable[str], source: str, language: str, rules: int = RULES) -> list[str]:
+    """The terms of a passage, and those of its file's name that are not among them."""
+    found = [term for text in texts for term in terms(text, language, rules)]
+    name = _stemmed(list(_name_words(source)), language) if rules > 1 else []
+    return found + sorted(set(name).difference(found))
+
+
+def passage_words(texts: Iterable[str], source: str, rules: int = RULES) -> str:
+    """As `passage_terms`, for an engine with its own tokenizer and stemmer."""
+    text = normalise_text("\n".join(texts), rules)
+    name = set(_name_words(source)) if rules > 1 else set()
+    return " ".join([text, *sorted(name.difference(text.split()))])
 
 
 def hash_terms(terms: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
@@ -89,9 +124,16 @@ def hash_terms(terms: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.uin
     return distinct, np.minimum(counts, _MAX_COUNT).astype(np.uint16)
 
 
-def normalise_text(text: str) -> str:
+def normalise_text(text: str, rules: int = RULES) -> str:
     """Folded text with a space for every separator, so that an engine with its own tokenizer finds the same words."""
-    return _SEPARATORS.sub(" ", _folded(text))
+    folded = _folded(text, rules)
+    joined = [word for word, _ in compounds(folded)] if rules > 1 else []
+    return " ".join([_SEPARATORS.sub(" ", folded), *joined])
+
+
+def normalise_question(question: str, rules: int = RULES) -> str:
+    """As `normalise_text`, with identifiers repeated, so that they count more."""
+    return " ".join([normalise_text(question, rules), *_identifiers(question, rules) * (EXACT_WEIGHT - 1)])
 
 
 def analyses(languages: Sequence[str]) -> list[str]:
@@ -134,16 +176,46 @@ def _analysis(language: str) -> str:
     return code if code in STEMMERS else "und"
 
 
-def _folded(text: str) -> str:
-    if not text.isascii():
-        text = _MARKS.sub("", unicodedata.normalize("NFKD", text))
-        # Recomposed, so that Hangul and kana are one character each.
-        text = unicodedata.normalize("NFC", text)
-    return text.casefold()
+def _folded(text: str, rules: int) -> str:
+    if text.isascii():
+        return text.casefold()
+    text = _MARKS.sub("", unicodedata.normalize("NFKD", text))
+    # Recomposed, so that Hangul and kana are one character each.
+    text = unicodedata.normalize("NFC", text).casefold()
+    return _INVISIBLE.sub("", text).translate(_LETTERS) if rules > 1 else text
+
+
+@functools.lru_cache(maxsize=4096)
+def _name_words(source: str) -> tuple[str, ...]:
+    """The words of a file's name, without its ending, and the whole name as one word."""
+    path = urlsplit(source).path if "://" in source else source
+    name = unquote(re.split(r"[/\\]", path.rstrip("/\\"))[-1])
+    stem = re.sub(r"\.[A-Za-z][A-Za-z0-9]{0,5}$", "", name)
+    folded = _folded(_CAPITAL.sub(" ", stem), RULES)
+    whole = _folded(name, RULES)
+    return (*_words(folded), *(word for word, _ in compounds(folded)), *filter(None, [joined(whole)]))
+
+
+def _identifiers(question: str, rules: int) -> list[str]:
+    """Each identifier once: joined words with digits or signs, and words of letters and digits."""
+    if rules < 2:
+        return []
+    folded = _folded(question, rules)
+    mixed = (word for word in map(bare, folded.split()) if word.isalnum() and not (word.isalpha() or word.isdigit()))
+    return list(dict.fromkeys([*(word for word, exact in compounds(folded) if exact), *mixed]))
+
+
+def _stemmed(words: list[str], language: str) -> list[str]:
+    name = STEMMERS.get(normalise_language(language) or DEFAULT_LANGUAGE)
+    if not name:
+        return words
+    stems = _stemmer(name, threading.get_ident()).stemWords(words)
+    # Porter would turn "s" into nothing and "as" into "a": short words stay as they are.
+    return [stem if len(word) > 2 else word for word, stem in zip(words, stems, strict=True)]
 
 
 def _words(text: str) -> Iterator[str]:
-    text = _folded(text)
+    """The words of folded text."""
     if text.isascii() or not _needs_boundaries(text):
         matches: Iterator[re.Match[str]] = _RUNS.finditer(text)
         for match in matches:

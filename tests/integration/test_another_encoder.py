@@ -15,6 +15,7 @@ from search_app import open_service
 from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
 from search_app.errors import IndexMismatch
 from search_app.hardware import Hardware
+from search_app.manifest import encoded_text
 from search_app.settings import EncoderSettings, OtherEncoder, Settings
 from search_app.stores.catalog import open_catalog
 
@@ -48,7 +49,8 @@ def test_an_index_is_opened_again_with_the_same_folder(documents: Path, tmp_path
     job.apply([str(documents)], settings=settings, encoder=encoder)
     with open_service(settings) as service:
         found = service.search(QUESTION, k=len(CORPUS))
-    expected = encoder.encode_queries([QUESTION]) @ encoder.encode_passages([hit.passage.text for hit in found.hits]).T
+    texts = [encoded_text(hit.passage) for hit in found.hits]
+    expected = encoder.encode_queries([QUESTION]) @ encoder.encode_passages(texts).T
     assert [hit.scores["dense"] for hit in found.hits] == pytest.approx(expected[0].tolist(), abs=1e-5)
 
 

@@ -30,7 +30,9 @@ class IndexVersions:
         indices = all_indices(self._connection, self._collection)
         live = indices.live
         if live is not None and not self.rebuild:
-            Manifest.from_json(live.manifest, oldest=1).require(self._manifest)
+            held = Manifest.from_json(live.manifest, oldest=1)
+            held.require(self._manifest)
+            self._manifest = self._manifest.with_words_of(held)
         version = self._usable(indices)
         kept = {found.index for found in (live, version, indices.previous) if found is not None}
         delete_indices(self._connection, [index for index in indices.others if index not in kept])

@@ -330,7 +330,7 @@ def passage_entry(
             "meta": meta,
             **({"edits": outline.edits_to_list(passage.edits)} if passage.edits else {}),
             **filters,
-            f"words.{analysis}": text_analysis.normalise_text("\n".join(words)),
+            f"words.{analysis}": text_analysis.passage_words(words, passage.source, manifest.words),
             **({} if np.isnan(vector).any() else vectors),
         }
     )

@@ -201,7 +201,8 @@ class ElasticsearchStore:
     def _keyword(
         self, version: IndexVersion, question: str, k: int, condition: dict[str, Any] | None
     ) -> dict[str, Any] | None:
-        words = " ".join(analysis.normalise_text(question).split()[:_MAX_WORDS])
+        rules = _manifest(version.manifest).words
+        words = " ".join(analysis.normalise_question(question, rules).split()[:_MAX_WORDS])
         if not words or not version.analyses:
             return None
         # Each passage is indexed with the analysis of its language, and the question is analysed the same way.

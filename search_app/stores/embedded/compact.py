@@ -23,6 +23,7 @@ def compact(files: Files, folder: Path, settings: VectorSettings) -> None:
     with closing(connect_writing(path)) as db, translated(path):
         generation.require(generation.read(folder), folder, *last_commit(db))
         upgrade.upgrade(db)
+        upgrade.rewrite_words(db)
         with db:
             db.execute("DELETE FROM vectors WHERE rowid NOT IN (SELECT vector FROM passages WHERE vector IS NOT NULL)")
         refresh(db, folder, files, settings, fresh=True)

@@ -74,6 +74,9 @@ class _Word:
     idf: float
     bound: float
 
+    def times(self, count: int) -> _Word:
+        return dataclasses.replace(self, idf=self.idf * count, bound=self.bound * count)
+
 
 class Postings:
     """With k1 = 1.2 and b = 0.75, scores equal those of SQLite FTS5's bm25(), title and text counted as one column.
@@ -151,6 +154,7 @@ class Postings:
     ) -> list[list[tuple[int, float]]]:
         """The best k passages (row, score) for each question, given as hashes of its words; ties in order of row.
 
+        A word that is repeated in the question counts as often.
         `among` (ascending rows) filters before the cut; word statistics are those of all passages.
         """
         self._flush()
@@ -162,7 +166,7 @@ class Postings:
             marked = np.full(self._count, np.inf, dtype=np.float32)
             marked[allowed] = norms[allowed]
             norms, allowed = marked, None
-        return [self._best(np.unique(np.asarray(question, np.uint64)), k, allowed, norms) for question in questions]
+        return [self._best(self._asked(question), k, allowed, norms) for question in questions]
 
     def to_arrays(self) -> Arrays:
         self._flush()
@@ -286,13 +290,17 @@ class Postings:
         idf = float(idf) if idf > 0 else _MIN_IDF
         return _Word(tuple(lists), size, idf, idf * impact)
 
+    def _asked(self, question: NDArray[np.uint64]) -> list[_Word]:
+        distinct, counts = np.unique(np.asarray(question, np.uint64), return_counts=True)
+        found = ((self._word(word), count) for word, count in zip(distinct, counts.tolist(), strict=True))
+        return [word if count == 1 else word.times(count) for word, count in found if word is not None]
+
     def _norm(self, length: int) -> float:
         return self._k1 * (1 - self._b + self._b * length * self._live / max(1, self._total))
 
     def _best(
-        self, question: NDArray[np.uint64], k: int, allowed: Positions | None, norms: NDArray[np.float32]
+        self, words: list[_Word], k: int, allowed: Positions | None, norms: NDArray[np.float32]
     ) -> list[tuple[int, float]]:
-        words = [word for word in map(self._word, question) if word is not None]
         candidates = self._candidates(sorted(words, key=lambda word: -word.bound), k, allowed, norms)
         scores = self._exact(words, candidates)
         if len(candidates) > k:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -231,9 +232,9 @@ class SqliteStore:
     def _keyword(
         self, db: apsw.Connection, now: Commit, questions: Sequence[str], k: int, among: Rows | None
     ) -> list[Scored]:
-        language = self._current.analysis
-        languages = rows(db, _LANGUAGES) if language == "auto" else [language]
-        words = [_words(question, languages) for question in questions]
+        manifest = _manifest(rows(db, "SELECT json FROM manifest")[0])  # compacting may change the rules for words
+        languages = rows(db, _LANGUAGES) if manifest.analysis == "auto" else [manifest.analysis]
+        words = [_words(question, languages, manifest.words) for question in questions]
         return self._derived.postings(db, now).search(words, k, among=among)
 
 
@@ -252,12 +253,15 @@ def _fields(db: apsw.Connection) -> list[str] | None:
     return rows(db, "SELECT name FROM fields") or None
 
 
-def _words(question: str, languages: Sequence[str]) -> NDArray[np.uint64]:
-    """Hashes of the question's words, analysed in each language of the collection."""
-    found = dict.fromkeys(
-        word for language in analysis.analyses(languages) for word in analysis.terms(question, language)
-    )
-    return analysis.hash_terms(list(itertools.islice(found, _MAX_TERMS)))[0]
+@functools.lru_cache(8)
+def _manifest(text: str) -> Manifest:
+    return Manifest.from_json(text)
+
+
+def _words(question: str, languages: Sequence[str], rules: int) -> NDArray[np.uint64]:
+    """Hashes of the question's words, analysed in each language of the collection; identifiers are repeated."""
+    distinct, counts = analysis.hash_terms(analysis.asked(question, languages, rules)[:_MAX_TERMS])
+    return np.repeat(distinct, counts)
 
 
 def _hits(db: apsw.Connection, **found: list[Scored] | None) -> list[list[list[Hit]]]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from search_app.manifest import Manifest
 from search_app.stores.embedded import checksums
 from search_app.text import analysis as text_analysis
 
 INSERT = "INSERT INTO terms (passage, length, words, counts, checksum) VALUES (?, ?, ?, ?, ?)"
 
 
-def row(passage: int, texts: Iterable[str], language: str) -> tuple[int, int, bytes, bytes, int]:
-    """`texts`: its keyword_texts; `language`: the manifest's or, if that is "auto", the document's."""
-    words = [word for text in texts for word in text_analysis.terms(text, language)]
+def row(
+    passage: int, texts: Iterable[str], source: str, language: str, manifest: Manifest
+) -> tuple[int, int, bytes, bytes, int]:
+    """`texts`: its keyword_texts; `language`: the document's, which counts if the manifest has "auto"."""
+    language = language if manifest.analysis == "auto" else manifest.analysis
+    words = text_analysis.passage_terms(texts, source, language, manifest.words)
     hashes, counts = text_analysis.hash_terms(words)
     values = (passage, len(words), hashes.astype("<u8").tobytes(), counts.astype("<u2").tobytes())
     return (*values, checksums.of_terms(*values))

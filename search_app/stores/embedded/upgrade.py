@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import apsw
@@ -16,6 +17,7 @@ from search_app.stores.embedded import attributes, checksums, terms
 from search_app.stores.embedded.schema import ADDED, TABLES
 from search_app.stores.embedded.state import read_format, read_manifest
 from search_app.stores.embedded.stored import passage_edits
+from search_app.text.compounds import RULES
 from search_app.text.reading import keyword_texts
 
 OLDEST = 1
@@ -81,6 +83,19 @@ def _rewrite(db: apsw.Connection, manifest: Manifest) -> None:
         db.execute(f"DROP TABLE old_{table}")
 
 
+def rewrite_words(db: apsw.Connection) -> None:
+    """Replace the words of an index that has older rules for them. Readers reload everything."""
+    manifest = read_manifest(db)
+    if manifest.words == RULES:
+        return
+    now = replace(manifest, words=RULES)
+    with db:
+        db.execute("DELETE FROM terms")
+        db.executemany(terms.INSERT, _terms(db, now))
+        sql = "UPDATE manifest SET json = ?, generation = generation + 1, removals_since = generation + 1"
+        db.execute(sql, (now.to_json(),))
+
+
 def derive(db: apsw.Connection, manifest: Manifest) -> None:
     """Fill the empty tables `terms`, `attributes` and `fields` from the documents and passages."""
     db.executemany(terms.INSERT, _terms(db, manifest))
@@ -90,13 +105,12 @@ def derive(db: apsw.Connection, manifest: Manifest) -> None:
 
 def _terms(db: apsw.Connection, manifest: Manifest) -> Iterator[tuple[int, int, bytes, bytes, int]]:
     sql = (
-        "SELECT p.rowid, p.title, p.text, p.edits, d.language FROM passages p JOIN documents d ON d.rowid = p.document"
-        " ORDER BY p.rowid"
+        "SELECT p.rowid, p.title, p.text, p.edits, d.source, d.language FROM passages p"
+        " JOIN documents d ON d.rowid = p.document ORDER BY p.rowid"
     )
     found: Iterator[Any] = db.execute(sql)
-    for row, title, text, edits, language in found:
-        texts = keyword_texts(title, text, passage_edits(edits))
-        yield terms.row(row, texts, language if manifest.analysis == "auto" else manifest.analysis)
+    for row, title, text, edits, source, language in found:
+        yield terms.row(row, keyword_texts(title, text, passage_edits(edits)), source, language, manifest)
 
 
 _FUNCTIONS: dict[str, Any] = {

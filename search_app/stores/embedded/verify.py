@@ -216,16 +216,16 @@ def _sample(db: apsw.Connection, manifest: Manifest) -> Iterator[str]:
     """Compare the terms and vectors of a sample of passages with their texts."""
     step = max(1, rows(db, "SELECT count(*) FROM passages")[0] // _SAMPLE)
     sql = (
-        "SELECT d.language, t.length, t.words, t.counts, v.key, p.* FROM passages p"
+        "SELECT d.source, d.language, t.length, t.words, t.counts, v.key, p.* FROM passages p"
         " JOIN documents d ON d.rowid = p.document JOIN terms t ON t.passage = p.rowid"
         " LEFT JOIN vectors v ON v.rowid = p.vector WHERE p.rowid % ? = 0"
     )
     found: Iterator[Any] = db.execute(sql, (step,))
-    for language, length, words, counts, key, *columns in found:
+    for source, language, length, words, counts, key, *columns in found:
         row, _, _, _, title, _, _, _, text, _, edits = (*columns, "")[:11]
         passage = Passage("", "", title, text, 0, 0, edits=stored.passage_edits(edits))
-        analysis = language if manifest.analysis == "auto" else manifest.analysis
-        if terms.row(row, keyword_texts(title, text, passage.edits), analysis)[1:4] != (length, words, counts):
+        texts = keyword_texts(title, text, passage.edits)
+        if terms.row(row, texts, source, language, manifest)[1:4] != (length, words, counts):
             yield f"the BM25 index has other words than passage {row}"
         if key is not None and key.partition(":")[0] != vector_key(encoded_text(passage), manifest.encoder):
             yield f"passage {row} has the vector of another text"

@@ -172,7 +172,9 @@ class SqliteWriter:
                     return db
                 if not self._rebuild:
                     generation.require(recorded, self._folder, *last_commit(db))
-                    read_manifest(db, oldest=upgrade.OLDEST).require(self._manifest)
+                    held = read_manifest(db, oldest=upgrade.OLDEST)
+                    held.require(self._manifest)
+                    self._manifest = self._manifest.with_words_of(held)
                     if upgrade.upgrade(db):
                         self._record(db)
                     caches.remove_orphans(self._files, db, self._folder)
@@ -241,15 +243,16 @@ class _Rows:
         self._next_document = _next(db, "SELECT max(rowid) FROM documents")
         self._next_vector = _next(db, "SELECT max(rowid) FROM vectors")
         self._next_passage = _next(db, "SELECT seq FROM sqlite_sequence WHERE name = 'passages'")
-        self._known: dict[str, tuple[int, str]] = {}
+        self._known: dict[str, tuple[int, str, str]] = {}
+        """Row, source and language of each document, by id."""
         self._documents: list[tuple[Any, ...]] = []
         self._metas: list[tuple[int, Document]] = []
-        self._passages: list[tuple[int, str, Passage, Matrix]] = []
+        self._passages: list[tuple[tuple[int, str, str], Passage, Matrix]] = []
 
     def add_document(self, file: int, document: Document) -> None:
         row = self._next_document
         self._next_document += 1
-        self._known[document.id] = (row, document.language)
+        self._known[document.id] = (row, document.source, document.language)
         headings, pages, tables = outline.to_lists(document)
         meta = json.dumps(dict(document.meta), ensure_ascii=False)
         small = (document.id, file, document.title, document.source, document.language, meta)
@@ -262,11 +265,9 @@ class _Rows:
     def add_passage(self, passage: Passage, vector: Matrix) -> None:
         """`vector` is all NaN for a passage without one."""
         if passage.document_id not in self._known:  # the document came with an earlier part of the file
-            sql = "SELECT rowid, language FROM documents WHERE id = ?"
+            sql = "SELECT rowid, source, language FROM documents WHERE id = ?"
             self._known[passage.document_id] = rows(self._db, sql, (passage.document_id,))[0]
-        document, language = self._known[passage.document_id]
-        analysis = language if self._manifest.analysis == "auto" else self._manifest.analysis
-        self._passages.append((document, analysis, passage, vector))
+        self._passages.append((self._known[passage.document_id], passage, vector))
 
     def insert(self) -> None:
         if self._documents:
@@ -281,7 +282,7 @@ class _Rows:
         if self._passages:
             vectors = self._insert_vectors()
             passages, words = [], []
-            for (owner, analysis, passage, _), vector in zip(self._passages, vectors, strict=True):
+            for ((owner, source, language), passage, _), vector in zip(self._passages, vectors, strict=True):
                 row = self._next_passage
                 self._next_passage += 1
                 values = (
@@ -290,7 +291,8 @@ class _Rows:
                 )  # fmt: skip
                 edits = _edits(passage)
                 passages.append((*values, checksums.of_passage(*values, edits), edits))
-                words.append(terms.row(row, keyword_texts(passage.title, passage.text, passage.edits), analysis))
+                texts = keyword_texts(passage.title, passage.text, passage.edits)
+                words.append(terms.row(row, texts, source, language, self._manifest))
             self._db.executemany(
                 "INSERT INTO passages (rowid, id, document, vector, title, start, end, page, text, checksum,"
                 " edits) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -320,7 +322,7 @@ class _Rows:
         """Empty without a vector. Equal texts may have different vectors, from an embedder that used more context."""
         keys = [
             vector_key(encoded_text(passage), self._manifest.encoder) if blob else ""
-            for (_, _, passage, _), blob in zip(self._passages, blobs, strict=True)
+            for (_, passage, _), blob in zip(self._passages, blobs, strict=True)
         ]
         known: dict[str, bytes] = self._vectors("key, embedding", keys)
         return [

@@ -23,7 +23,8 @@ from fakes import HashEncoder
 from search_app.errors import IndexMismatch, IndexNotFound, SearchAppError
 from search_app.manifest import Manifest, encoded_text, vector_key
 from search_app.protocols import FileChange, FileRecord
-from search_app.settings import VectorSettings
+from search_app.settings import VectorSettings, load_settings
+from search_app.stores.embedded.catalog import EmbeddedCatalog
 from search_app.stores.embedded.connection import connect_writing, rows
 from search_app.stores.embedded.files import Files
 from search_app.stores.embedded.schema import INDEX_FILE
@@ -514,3 +515,22 @@ def test_first_jobs_of_two_collections_can_create_their_parent_folder_together(t
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(SearchAppError, match="file/one cannot be written"):
         SqliteWriter(tmp_path / "file" / "one", MANIFEST, collection="one")
+
+
+def test_an_index_keeps_its_older_rules_for_words_until_it_is_compacted(tmp_path: Path) -> None:
+    catalog = EmbeddedCatalog(load_settings(home=tmp_path))
+    for words, number, text in ((1, 1, "The lid is 8Z-4411/B."), (2, 2, "The lid of Łódź is 77-3041/B.")):
+        with catalog.writer("c", dataclasses.replace(MANIFEST, words=words)) as writer:
+            writer.write([change(number, text), *(change(other) for other in range(10 * number, 10 * number + 9))])
+            writer.finish()
+    with closing(catalog.open("c")) as store:
+
+        def found(question: str) -> list[str]:
+            return [hit.passage.document_id for hit in store.search_keyword([question], k=3)[0]]
+
+        assert (found("8z4411b"), found("773041b"), found("lodz"), found("Łódź")) == ([], [], [], ["d2"])
+        assert catalog.verify("c") == []
+        catalog.compact("c")
+        assert (found("8z4411b"), found("773041b"), found("lodz"), found("Łódź")) == (["d1"], *[["d2"]] * 3)
+        assert found("2.txt")[0] == "d2"
+    assert catalog.verify("c") == []
