@@ -11,6 +11,7 @@ import pytest
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
+from benchmarks.pdf_tables import Sample, draw, ours, right, samples
 from indexing.converters import convert
 from indexing.converters.content import Content
 from indexing.splitter import segments
@@ -22,8 +23,8 @@ Draw = Callable[[Any], None]
 
 def drawn(path: Path, *pages: Draw) -> Content:
     canvas = Canvas(str(path), pagesize=A4)
-    for draw in pages:
-        draw(canvas)
+    for page in pages:
+        page(canvas)
         canvas.showPage()
     canvas.save()
     [content] = convert(path, "pdf")
@@ -197,3 +198,40 @@ def test_turned_pages_are_read_as_they_are_shown(tmp_path: Path) -> None:
     canvas.save()
     [turned] = convert(tmp_path / "b.pdf", "pdf")
     assert turned.text == upright.text
+
+
+@pytest.mark.parametrize("sample", list(samples()), ids=lambda sample: sample.name)
+def test_cells_of_tables_are_in_their_rows_and_columns(tmp_path: Path, sample: Sample) -> None:
+    draw(sample, tmp_path / "a.pdf")
+    [found] = ours(tmp_path / "a.pdf")
+    assert right(sample.rows, [found]) == sum(cell is not None for row in sample.rows for cell in row)
+    assert len(found) == len(sample.rows)
+
+
+def test_a_highlight_marks_the_cell_of_a_table_that_goes_over_a_page(tmp_path: Path) -> None:
+    sample = next(sample for sample in samples() if sample.name == "ruled, over a page")
+    draw(sample, tmp_path / "a.pdf")
+    [content] = convert(tmp_path / "a.pdf", "pdf")
+    [table] = content.tables
+    assert table.columns == ("Number", "Name", "Amount")
+    assert marked(tmp_path / "a.pdf", content, "Person 3") == [(1, "Person 3")]
+    assert marked(tmp_path / "a.pdf", content, "1089 | Person 89 | 313.00") == [(3, "1089Person 89313.00")]
+    assert is_tiled(content)
+
+
+def test_lines_of_prose_are_no_table(tmp_path: Path) -> None:
+    words = "The committee of the harbour meets in the first week of each month and decides about places"
+    justified = [" ".join(words.split()[:10]).replace(" ", " " * (1 + number % 3)) for number in range(8)]
+    listed = rows_of_columns(["1.", "2.", "3.", "4."], [f"The item number {n} of the list" for n in range(4)])
+    content = drawn(tmp_path / "a.pdf", all_of(lines(*justified, top=100), listed))
+    assert content.tables == ()
+
+
+def test_two_columns_of_prose_are_no_table(tmp_path: Path) -> None:
+    left, right_ = (
+        lines(*[f"line {n} of the {side} column" for n in range(9)], left=x)
+        for side, x in [("one", 60), ("other", 320)]
+    )
+    content = drawn(tmp_path / "a.pdf", all_of(left, right_))
+    assert content.tables == ()
+    assert "line 8 of the one column\nline 0 of the other column" in content.text

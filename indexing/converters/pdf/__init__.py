@@ -10,10 +10,11 @@ from pathlib import Path
 import pypdfium2
 
 from indexing.converters.content import Content, ConversionError, pdf_date, plain_meta
-from indexing.converters.pdf import fields, glyphs, margins
+from indexing.converters.pdf import fields, glyphs, layout, margins, rules
 from indexing.converters.pdf.flow import Flow, placed
+from indexing.converters.pdf.grids import Grid
 from indexing.converters.pdf.hyphens import Hyphens
-from indexing.converters.pdf.lines import lines
+from indexing.converters.pdf.lines import Line
 from indexing.converters.pdf.margins import Margins, Sheet
 from search_app.types import Heading, Page
 
@@ -61,14 +62,14 @@ def _content(pdf: pypdfium2.PdfDocument) -> Content:
             broken.append(number)
     if not sheets:
         raise ConversionError("none of its pages can be read")
-    scanned = [sheet.number for sheet in sheets if not sheet.lines]
+    scanned = [sheet.number for sheet in sheets if not sheet.blocks]
     running = margins.find(sheets)
     flow = _flow(sheets, running)
     text, pages = flow.text(), flow.pages(len(pdf))
     meta = _meta(pdf) | _running(running)
     warnings = tuple(_warnings(scanned, broken, len(pdf)))
     headings = tuple(_outline(pdf, text, pages))
-    return Content(text, str(meta.get("title", "")), plain_meta(meta), headings, tuple(pages), warnings)
+    return Content(text, str(meta.get("title", "")), plain_meta(meta), headings, tuple(pages), warnings, flow.tables)
 
 
 def _sheet(pdf: pypdfium2.PdfDocument, number: int) -> Sheet:
@@ -76,7 +77,7 @@ def _sheet(pdf: pypdfium2.PdfDocument, number: int) -> Sheet:
     try:
         found = glyphs.read(page, number)
         pieces = fields.placed(glyphs.pieces(found), fields.pieces(page, found))
-        return Sheet(number, found.height, lines(pieces))
+        return Sheet(number, found.height, list(layout.blocks(found, pieces, rules.read(page))))
     finally:
         page.close()
 
@@ -85,10 +86,14 @@ def _flow(sheets: Sequence[Sheet], running: Margins) -> Flow:
     bodies = [
         (sheet.number, running.body(sheet, first=sheet is sheets[0], last=sheet is sheets[-1])) for sheet in sheets
     ]
-    flow = Flow(Hyphens([line.strand.text for _, body in bodies for line in body]))
+    flow = Flow(Hyphens([block.strand.text for _, body in bodies for block in body]))
     for number, body in bodies:
-        for line in placed(body, number):
-            flow.line(line)
+        lines = iter(placed([block for block in body if isinstance(block, Line)], number))
+        for block in body:
+            if isinstance(block, Grid):
+                flow.table(block, first=block is body[0])
+            else:
+                flow.line(next(lines))
     return flow
 
 

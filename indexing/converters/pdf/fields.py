@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pypdfium2
@@ -39,7 +40,7 @@ def _piece(page: pypdfium2.PdfPage, glyphs: Glyphs, index: int) -> Piece | None:
     corners = np.array([[rectangle.left, rectangle.top, rectangle.right, rectangle.bottom]], np.float32)
     left, top, right, bottom = upright(page, corners)[0].tolist()
     source = Source(0, len(text), glyphs.number, box=shares(glyphs, (left, top, right, bottom)))
-    return Piece(Strand(text, (source,)), left, top, right, bottom, -1)
+    return Piece(Strand(text, (source,)), left, top, right, bottom, -1, filled=True)
 
 
 def _text(page: pypdfium2.PdfPage, annotation: object) -> str:
@@ -73,7 +74,7 @@ def placed(pieces: Sequence[Piece], fields: Sequence[Piece]) -> list[Piece]:
     found = list(pieces)
     for field in sorted(fields, key=lambda field: (field.top, field.left)):
         index, line = _place(found, field)
-        found.insert(index, Piece(field.strand, field.left, field.top, field.right, field.bottom, line))
+        found.insert(index, replace(field, line=line))
     return found
 
 

@@ -50,7 +50,7 @@ class Glyphs:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a line without a wide gap. `line` counts PDFium's lines on the page; -1 is none of them."""
+    """A part of a line without a wide gap. `line` counts PDFium's lines on the page, `filled` is what a field holds."""
 
     strand: Strand
     left: float
@@ -58,6 +58,7 @@ class Piece:
     right: float
     bottom: float
     line: int
+    filled: bool = False
 
     @property
     def height(self) -> float:
@@ -205,3 +206,22 @@ def shares(glyphs: Glyphs, box: Place) -> Place:
         for side, size in zip(box, (glyphs.width, glyphs.height) * 2, strict=True)
     )
     return left, top, right, bottom
+
+
+def split(glyphs: Glyphs, piece: Piece, x: float, *, at_space: bool = False) -> list[Piece]:
+    """The piece in two where `x` goes through it, else as it is. `at_space`: only where `x` meets a white space."""
+    if not piece.left < x < piece.right or len(piece.strand.sources) == 0 or piece.strand.sources[0].raw < 0:
+        return [piece]
+    places = [source.raw + offset for source in piece.strand.sources for offset in range(source.length)]
+    centres = (glyphs.boxes[places, 0] + glyphs.boxes[places, 2]) / 2
+    right = [index for index, character in enumerate(piece.text) if character != " " and centres[index] > x]
+    left = [index for index, character in enumerate(piece.text) if character != " " and centres[index] <= x]
+    if not left or not right or left[-1] > right[0] or (at_space and " " not in piece.text[left[-1] : right[0]]):
+        return [piece]
+    return [_part(glyphs, piece, places, first, last) for first, last in ((left[0], left[-1]), (right[0], right[-1]))]
+
+
+def _part(glyphs: Glyphs, piece: Piece, places: list[int], first: int, last: int) -> Piece:
+    """Characters `first` to `last` of the piece, neither of them a white space."""
+    left, right = float(glyphs.boxes[places[first], 0]), float(glyphs.boxes[places[last], 2])
+    return Piece(piece.strand[first : last + 1], left, piece.top, right, piece.bottom, piece.line)

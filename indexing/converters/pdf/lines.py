@@ -82,8 +82,8 @@ def in_columns(pieces: Sequence[Piece]) -> list[Piece]:
     inside = {id(piece) for row in band for piece in row}
     first = next(index for index, piece in enumerate(pieces) if id(piece) in inside)
     after = [piece for piece in pieces[first:] if id(piece) not in inside]
-    columns = _columns([piece for piece in pieces if id(piece) in inside])
-    return [*pieces[:first], *(piece for column in columns for piece in column), *in_columns(after)]
+    found = columns([piece for piece in pieces if id(piece) in inside])
+    return [*pieces[:first], *(piece for column in found for piece in column), *in_columns(after)]
 
 
 def _band(found: Sequence[Sequence[Piece]]) -> list[Sequence[Piece]]:
@@ -91,7 +91,7 @@ def _band(found: Sequence[Sequence[Piece]]) -> list[Sequence[Piece]]:
     start = 0
     while start < len(found):
         end = start + 1
-        while end < len(found) and len(_columns([piece for row in found[start : end + 1] for piece in row])) > 1:
+        while end < len(found) and len(columns([piece for row in found[start : end + 1] for piece in row])) > 1:
             end += 1
         band = found[start:end]
         if len(band) >= _MIN_ROWS and _interleaved(band) and _prose(band):
@@ -100,7 +100,7 @@ def _band(found: Sequence[Sequence[Piece]]) -> list[Sequence[Piece]]:
     return []
 
 
-def _columns(pieces: Sequence[Piece]) -> list[list[Piece]]:
+def columns(pieces: Sequence[Piece]) -> list[list[Piece]]:
     """The pieces, each column in the order given: columns are parted by gaps that go through all rows."""
     borders: list[float] = []
     reach = float("inf")
@@ -121,12 +121,14 @@ def _interleaved(band: Sequence[Sequence[Piece]]) -> bool:
 
 
 def _prose(band: Sequence[Sequence[Piece]]) -> bool:
-    columns = _columns([piece for row in band for piece in row])
-    return len(columns) > 1 and all(len(column) >= _MIN_ROWS and _fills(column) for column in columns)
+    found = columns([piece for row in band for piece in row])
+    return len(found) > 1 and all(is_prose(column) for column in found)
 
 
-def _fills(column: Sequence[Piece]) -> bool:
+def is_prose(column: Sequence[Piece]) -> bool:
     """Whether most of its lines are as wide as a column of prose."""
+    if len(column) < _MIN_ROWS:
+        return False
     width = max(piece.right for piece in column) - min(piece.left for piece in column)
     fill = median((piece.right - piece.left) / (width or 1.0) for piece in column)
     words = sum(len(piece.text.split()) for piece in column) / len(column)

@@ -7,7 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from indexing.converters.pdf.grids import Grid
 from indexing.converters.pdf.lines import Line
+
+Block = Line | Grid
 
 _ZONE = 0.12
 """Of the page's height, at the top and at the bottom."""
@@ -24,28 +27,28 @@ _PLAIN_NUMBER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """The lines of page `number` (from 1) and its height in points."""
+    """The lines and tables of page `number` (from 1), and its height in points."""
 
     number: int
     height: float
-    lines: Sequence[Line]
+    blocks: Sequence[Block]
 
 
 @dataclass(frozen=True, slots=True)
 class Margins:
-    """Running headers and footers: ids of their lines, and their texts without those of bare page numbers."""
+    """Running headers and footers: ids of their lines and tables, and their texts, but for bare page numbers."""
 
     lines: frozenset[int]
     header: tuple[str, ...]
     footer: tuple[str, ...]
 
-    def body(self, sheet: Sheet, *, first: bool, last: bool) -> list[Line]:
-        """The lines of a page without them. The first page keeps its header, the last one its footer.
+    def body(self, sheet: Sheet, *, first: bool, last: bool) -> list[Block]:
+        """The lines and tables of a page without them. The first page keeps its header, the last one its footer.
 
         There they interrupt nothing, and are found. Page numbers go everywhere.
         """
-        before, body, after = list[Line](), list[Line](), list[Line]()
-        for line in sheet.lines:
+        before, body, after = list[Block](), list[Block](), list[Block]()
+        for line in sheet.blocks:
             if id(line) not in self.lines:
                 body.append(line)
             elif (words := _without_numbers(line)) is not None:
@@ -74,19 +77,19 @@ def find(sheets: Sequence[Sheet]) -> Margins:
     )
 
 
-def _outer(sheet: Sheet) -> list[Line]:
-    top = [line for line in sheet.lines if line.bottom <= _ZONE * sheet.height]
-    bottom = [line for line in sheet.lines if line.top >= (1 - _ZONE) * sheet.height]
+def _outer(sheet: Sheet) -> list[Block]:
+    top = [line for line in sheet.blocks if line.bottom <= _ZONE * sheet.height]
+    bottom = [line for line in sheet.blocks if line.top >= (1 - _ZONE) * sheet.height]
     top.sort(key=lambda line: line.top)
     bottom.sort(key=lambda line: -line.bottom)
     return top[:_MAX_LINES] + bottom[:_MAX_LINES]
 
 
-def _in_header(sheet: Sheet, line: Line) -> bool:
+def _in_header(sheet: Sheet, line: Block) -> bool:
     return line.bottom <= sheet.height / 2
 
 
-def _variants(sheet: Sheet, line: Line) -> Iterator[tuple[object, ...]]:
+def _variants(sheet: Sheet, line: Block) -> Iterator[tuple[object, ...]]:
     """What is the same on each page: the text, or the text and the distance of one of its numbers to the page's."""
     text = " ".join(line.strand.text.split())
     slot = round((line.top if _in_header(sheet, line) else sheet.height - line.bottom) / _SLOT)
@@ -103,7 +106,7 @@ def _roman(text: str) -> int:
     return sum(-value if value < max(values[index:]) else value for index, value in enumerate(values))
 
 
-def _texts(lines: Iterable[Line]) -> tuple[str, ...]:
+def _texts(lines: Iterable[Block]) -> tuple[str, ...]:
     """Each text once, whatever its numbers."""
     found: dict[str, str] = {}
     for line in lines:
@@ -113,9 +116,11 @@ def _texts(lines: Iterable[Line]) -> tuple[str, ...]:
     return tuple(list(found.values())[:_MAX_LISTED])
 
 
-def _without_numbers(line: Line) -> Line | None:
+def _without_numbers(line: Block) -> Block | None:
     """The line without pieces that only number the page, None if nothing is left."""
     kept = tuple(
         piece for piece in line.pieces if not (_PLAIN_NUMBER.fullmatch(piece.text) or _ROMAN.fullmatch(piece.text))
     )
+    if isinstance(line, Grid) and kept:
+        return line
     return Line(kept) if kept else None
