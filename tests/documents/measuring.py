@@ -68,8 +68,9 @@ def is_source(source: str, file: File, question: Question) -> bool:
 
 
 def is_wanted(hit: Hit, file: File, question: Question) -> bool:
-    """Whether the hit is a passage of the file and has the answer in its text."""
-    return is_source(hit.passage.source, file, question) and _found(question.answer, hit.passage.text) is not None
+    """Whether the hit is a passage of the file and has the answer in its text or title."""
+    text = f"{hit.passage.title}\n{hit.passage.text}"
+    return is_source(hit.passage.source, file, question) and found_in(question.answer, text)
 
 
 def _place(hit: Hit, question: Question, document: Callable[[], Document | None]) -> bool:
