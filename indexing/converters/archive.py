@@ -34,7 +34,7 @@ def require_harmless_zip(path: Path, kind: str) -> None:
                             )
     except RuntimeError as error:
         raise ConversionError("it is encrypted; save a copy without a password") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError) as error:
         raise ConversionError(f"it is not a {kind} file: {error or 'damaged archive'}") from error
 
 

@@ -20,6 +20,8 @@ from indexing.converters.html_furniture import tidy
 
 _DECLARED = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]+)""", re.IGNORECASE)
 _MAX_LINKS = 50
+_CONTROL = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+"""Characters that no tree of lxml may hold, and no browser shows."""
 
 
 def convert(path: Path) -> Iterator[Content]:
@@ -60,7 +62,7 @@ def text_of(fragment: str) -> str:
 
 def parse(text: str) -> Any:
     """The element tree. The parser cuts off markup that is too deep or too big. Raises ConversionError."""
-    text = re.sub(r"^\s*<\?xml[^>]*\?>", "", text)
+    text = _CONTROL.sub(" ", re.sub(r"^\s*<\?xml[^>]*\?>", "", text))
     if not text.strip():
         return lxml_html.document_fromstring("<html><body></body></html>")
     try:

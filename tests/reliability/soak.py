@@ -1,4 +1,4 @@
-"""Thousands of kills and damaged files: `make soak ROUNDS=1000`. An interrupted run resumes.
+"""Thousands of kills, damaged indexes and damaged documents: `make soak ROUNDS=1000`. An interrupted run resumes.
 
 `make soak PARTS=queue ROUNDS=10` kills API and worker while they do ten jobs, three times a round.
 Each round is one line of JSON in .bench/soak; a round that breaks a promise is printed with its seed.
@@ -24,6 +24,7 @@ os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "False")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import damaged_documents
 import index_damage
 import index_kills
 import queue_kills
@@ -51,12 +52,23 @@ def damage(seed: int, numbers: range) -> Iterator[dict[str, Any]]:
             yield asdict(patients.examine(random.Random(f"{seed}:{number}")))
 
 
+def documents(seed: int, numbers: range) -> Iterator[dict[str, Any]]:
+    with fast_folder() as folder, damaged_documents.Patients(folder) as patients:
+        for number in numbers:
+            yield asdict(patients.examine(random.Random(f"{seed}:{number}")))
+
+
 def queue(seed: int, numbers: range) -> Iterator[dict[str, Any]]:
     return map(asdict, queue_kills.rounds(seed, numbers))
 
 
-PARTS: dict[str, Callable[[int, range], Iterator[dict[str, Any]]]] = {"kills": kills, "damage": damage, "queue": queue}
-BY_DEFAULT = ("kills", "damage")
+PARTS: dict[str, Callable[[int, range], Iterator[dict[str, Any]]]] = {
+    "kills": kills,
+    "damage": damage,
+    "documents": documents,
+    "queue": queue,
+}
+BY_DEFAULT = ("kills", "damage", "documents")
 """Without the queue, whose rounds take half a minute each."""
 
 
@@ -88,7 +100,7 @@ def run(part: str, rounds: int, seed: int | None, folder: Path) -> bool:
 
 def tally(part: str, lines: list[dict[str, Any]]) -> str:
     """Counts by job, or by file and kind of damage."""
-    names = ("file", "kind") if part == "damage" else ("job",)
+    names = {"damage": ("file", "kind"), "documents": ("format",)}.get(part, ("job",))
 
     def of(line: dict[str, Any]) -> tuple[str, ...]:
         return tuple(str(line[name]) for name in names)
@@ -97,15 +109,16 @@ def tally(part: str, lines: list[dict[str, Any]]) -> str:
     for key, group in groupby(sorted(lines, key=of), of):
         found = list(group)
         broken = sum(bool(line["problems"]) for line in found)
-        if part != "damage":
+        if "kills" in found[0]:
             what = f"{sum(line['kills'] for line in found)} kills"
         else:
             counts = Counter(line["answers"] for line in found)
             what = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-            what += f", verify found {sum(line['verify'] == 'found' for line in found)}"
+            if part == "damage":
+                what += f", verify found {sum(line['verify'] == 'found' for line in found)}"
         rows.append(f"  {' · '.join(key):<42} {len(found):>5} rounds, {what}, {broken} with a broken promise")
     total = sum(bool(line["problems"]) for line in lines)
-    kills = f", {sum(line['kills'] for line in lines)} kills" if part != "damage" else ""
+    kills = f", {sum(line['kills'] for line in lines)} kills" if names == ("job",) else ""
     return "\n".join([*rows, f"{part}: {len(lines)} rounds{kills}, {total} with a broken promise"])
 
 

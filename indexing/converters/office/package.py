@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lxml import etree
+
 from indexing.converters.archive import require_harmless_zip
 from indexing.converters.content import ConversionError
 from indexing.converters.office.xml import Element, parse
@@ -66,14 +68,19 @@ def part_of(source: Any, key: str | None) -> Any | None:
 
 
 def root(part: Any) -> Element:
-    """The root element of a part."""
+    """The root element of a part. Raises ConversionError for one that is no XML."""
     element = getattr(part, "_element", None)
-    return parse(part.blob) if element is None else element
+    try:
+        return parse(part.blob) if element is None else element
+    except etree.XMLSyntaxError as error:
+        raise ConversionError(f"its part {part.partname} is damaged: {error.msg}") from error
 
 
 def core_meta(package: Any) -> dict[str, object]:
     """Title, author, dates and more, as the file states them; a template's own values are left out."""
     stated = package.core_properties
+    if not hasattr(stated, "title"):  # its type is damaged
+        return {}
     names = ("title", "author", "subject", "keywords", "category", "language")
     found: Mapping[str, object] = {name: getattr(stated, name) for name in names}
     found = {**found, "description": stated.comments, "date": stated.created or stated.modified}
