@@ -87,8 +87,8 @@ REGISTRY = (
     ),
     Format(
         "html", "HTML", (".html", ".htm", ".xhtml"), "html:convert",
-        reads="the main content with headings, lists and tables; title, author, date, language and address",
-        leaves_out="menus, scripts, pictures",
+        reads="headings, questions that fold out, lists, tables, descriptions of pictures; title, author, date, links",
+        leaves_out="what is not shown; menus, cookie banners and footers; scripts, pictures",
         library="lxml, trafilatura",
     ),
     Format(
@@ -101,13 +101,13 @@ REGISTRY = (
         "txt", "text", (".txt", ".text", ".log"), "text:convert",
         reads="the text, underlined lines as headings",
         leaves_out="",
-        library="charset-normalizer",
+        library="chardet",
     ),
     Format(
         "rst", "reStructuredText", (".rst",), "text:convert",
         reads="the text, underlined lines as headings",
         leaves_out="",
-        library="charset-normalizer",
+        library="chardet",
     ),
     Format(
         "eml", "mail", (".eml",), "mime:convert_eml",

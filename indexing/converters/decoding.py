@@ -1,12 +1,14 @@
-"""Bytes to text: by byte order mark, else as UTF-8 if valid, else as charset-normalizer detects."""
+"""Bytes to text: by byte order mark, as UTF-8 if valid, as the file declares if that fits, else by a guess."""
 
 from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-
-import charset_normalizer
+from typing import BinaryIO
 
 from indexing.converters.content import ConversionError
 
@@ -20,42 +22,78 @@ _MARKS = (
 _SAMPLE = 1 << 18
 _BLOCK = 1 << 20
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
+_JAPANESE_MAIL = re.compile(rb"\x1b\$[@B]")
+_MEANT = {
+    "ascii": "cp1252", "iso8859-1": "cp1252", "iso8859-9": "cp1254", "iso8859-11": "cp874", "tis-620": "cp874",
+    "shift_jis": "cp932", "gb2312": "gb18030", "gbk": "gb18030", "euc_kr": "cp949", "big5": "cp950",
+}  # fmt: skip
+"""What browsers take for an encoding, as its name stands for its extension by Microsoft (WHATWG Encoding Standard)."""
+_TEXT = re.compile(r"(?:iso8859|cp\d|koi8|mac|euc|shift|gb|big5|hz|iso2022|johab|tis|ptcp|kz)")
+_DOUBT = 5
+"""A declaration is not believed if another encoding fits so many times better."""
 
 
-def read_text(path: Path, *, declared: str = "") -> str:
-    """Read the whole file. `declared` is the encoding that the file names; it counts only if the file is not UTF-8."""
-    encoding = file_encoding(path, declared=declared)
-    return path.read_bytes().decode(encoding, "replace")
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """`name` is Python's; bytes that it cannot decode are to be replaced, and `warnings` count them."""
+
+    name: str
+    warnings: tuple[str, ...] = ()
 
 
-def file_encoding(path: Path, *, declared: str = "") -> str:
-    """Detect the encoding to read the file with, replacing bad bytes. Raises ConversionError for binary data.
+def read_text(source: Path | bytes, *, declared: str = "") -> tuple[str, tuple[str, ...]]:
+    """The whole text of a file, or of its bytes, and warnings. Raises ConversionError for binary data."""
+    encoding = encoding_of(source, declared=declared)
+    data = source if isinstance(source, bytes) else source.read_bytes()
+    return data.decode(encoding.name, "replace"), encoding.warnings
 
-    UTF-8 with a few bad bytes is still UTF-8, unless valid multi-byte sequences are the exception.
-    """
-    with path.open("rb") as file:
+
+def encoding_of(source: Path | bytes, *, declared: str = "") -> Encoding:
+    """Detect the encoding of a file. `declared` is the one that it states. Raises ConversionError for binary data."""
+    with _open(source) as file:
         head = file.read(_SAMPLE)
-        for mark, encoding in _MARKS:
-            if head.startswith(mark):
-                return encoding
-        if (wide := _wide(head)) is not None:
-            return wide
+    name = next((name for mark, name in _MARKS if head.startswith(mark)), None) or _wide(head)
+    if name is None:
         if len(_CONTROL.findall(head)) > len(head) // 10:
             raise ConversionError("it contains binary data, not text")
-        file.seek(0)
-        bad = _first_bad_byte(file.read)
+        if _JAPANESE_MAIL.search(head) and not _failures(source, "iso2022_jp"):
+            return Encoding("iso2022_jp")
+        bad = _first_failure(source, "utf-8")
         if bad is None:
-            return "utf-8"
-        file.seek(max(0, bad - _SAMPLE // 2))
-        sample = file.read(_SAMPLE)
-    text = sample.decode("utf-8", "replace")
-    replaced = text.count("\ufffd")
-    if sum(character > "\x7f" for character in text) - replaced >= replaced:
-        return "utf-8"
-    if declared and _known(declared):
-        return declared
-    best = charset_normalizer.from_bytes(sample).best()
-    return best.encoding if best is not None else "utf-8"
+            return Encoding("utf-8-sig")
+        sample = _around(source, bad)
+        if not _is_mostly_utf8(sample):
+            return _legacy(source, sample, declared)
+        name = "utf-8-sig"
+    return Encoding(name, _counted(source, name))
+
+
+def _legacy(source: Path | bytes, sample: bytes, declared: str) -> Encoding:
+    """The encoding of a file without a mark that is not UTF-8."""
+    from indexing.converters import guessing
+
+    fits = guessing.scores(sample)
+    best = max(fits, key=lambda name: fits[name], default=guessing.DEFAULT)
+    name = next((name for name in _meant(declared) if _first_failure(source, name) is None), None)
+    if name is not None:
+        own = [fit for other, fit in fits.items() if _python_name(other) == name]
+        if not own or _DOUBT * own[0] >= fits[best]:
+            return Encoding(name)
+    stated = f"it states {declared}, which does not fit" if declared else "its encoding is not stated"
+    return Encoding(best, (f"{stated}; read as {best}, which is a guess", *_counted(source, best)))
+
+
+def _meant(label: str) -> tuple[str, ...]:
+    """What a label stands for, and then the encoding of that very name."""
+    name = _python_name(label)
+    return (_MEANT.get(name, name), name) if name is not None and _TEXT.match(name) else ()
+
+
+def _python_name(label: str) -> str | None:
+    try:
+        return codecs.lookup(label).name
+    except (LookupError, ValueError):
+        return None
 
 
 def _wide(head: bytes) -> str | None:
@@ -71,24 +109,57 @@ def _wide(head: bytes) -> str | None:
     return None
 
 
-def _first_bad_byte(read: object) -> int | None:
-    assert callable(read)
-    decoder = codecs.getincrementaldecoder("utf-8")()
+def _is_mostly_utf8(sample: bytes) -> bool:
+    """Whether bad bytes are the exception among multi-byte sequences."""
+    text = sample.decode("utf-8", "replace")
+    replaced = text.count("\ufffd")
+    return sum(character > "\x7f" for character in text) - replaced >= replaced
+
+
+def _around(source: Path | bytes, place: int) -> bytes:
+    with _open(source) as file:
+        file.seek(max(0, place - _SAMPLE // 2))
+        return file.read(_SAMPLE)
+
+
+def _first_failure(source: Path | bytes, name: str) -> int | None:
+    """About where the file is not of this encoding, None if it is."""
+    decoder = codecs.getincrementaldecoder(name)()
     position = 0
-    while True:
-        block: bytes = read(_BLOCK)
+    for block in _blocks(source):
         try:
             decoder.decode(block, final=not block)
-        except UnicodeDecodeError as error:
-            return max(0, position + error.start - 4)
-        if not block:
-            return None
+        except UnicodeError as error:
+            return max(0, position + getattr(error, "start", 0) - 4)
         position += len(block)
+    return None
 
 
-def _known(encoding: str) -> bool:
-    try:
-        codecs.lookup(encoding)
-    except LookupError:
-        return False
-    return True
+def _counted(source: Path | bytes, name: str) -> tuple[str, ...]:
+    """A warning with the number of characters that cannot be decoded."""
+    failures = _failures(source, name)
+    shown = name.removesuffix("-sig").upper() if name.startswith("utf") else name
+    places = "1 place is" if failures == 1 else f"{failures:,} places are"
+    return (f"{places} not valid {shown} and became \ufffd",) if failures else ()
+
+
+def _failures(source: Path | bytes, name: str) -> int:
+    """Replacement characters that decoding adds to those that the file has."""
+    replacing = codecs.getincrementaldecoder(name)("replace")
+    ignoring = codecs.getincrementaldecoder(name)("ignore")
+    return sum(
+        replacing.decode(block, not block).count("\ufffd") - ignoring.decode(block, not block).count("\ufffd")
+        for block in _blocks(source)
+    )
+
+
+def _open(source: Path | bytes) -> BinaryIO:
+    return BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+
+
+def _blocks(source: Path | bytes) -> Iterator[bytes]:
+    """The file in blocks, and an empty one at its end."""
+    with _open(source) as file:
+        while block := file.read(_BLOCK):
+            yield block
+    yield b""

@@ -24,8 +24,8 @@ _MAX_PARSED = 4_000_000
 
 def convert(path: Path) -> Iterator[Content]:
     """Yield one document."""
-    text = clean(read_text(path))
-    meta, text, warnings = _front_matter(text)
+    text, undecoded = read_text(path)
+    meta, text, warnings = _front_matter(clean(text))
     if len(text) > _MAX_PARSED:
         headings = [Heading(len(match[1]), match[2], match.start(), match.end()) for match in _ATX.finditer(text)]
     else:
@@ -33,7 +33,7 @@ def convert(path: Path) -> Iterator[Content]:
         _render(MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text), builder)
         text, headings = builder.text(), builder.headings
     first = next((heading.title for heading in headings if heading.level == 1), "")
-    yield Content(text, str(meta.get("title") or first), meta, tuple(headings), warnings=warnings)
+    yield Content(text, str(meta.get("title") or first), meta, tuple(headings), warnings=undecoded + warnings)
 
 
 def _front_matter(text: str) -> tuple[dict[str, MetaValue], str, tuple[str, ...]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from indexing.converters.characters import clean
 from indexing.converters.content import Content, ConversionError, plain_meta
-from indexing.converters.decoding import file_encoding, read_text
+from indexing.converters.decoding import encoding_of, read_text
 
 _TEXT_FIELDS = ("text", "content", "body")
 _TITLE_FIELDS = ("title", "name", "headline")
@@ -21,7 +21,7 @@ _SAMPLE = 1 << 16
 def convert_csv(path: Path) -> Iterator[Content]:
     """Yield one document per row, with a line `header: value` per cell. The first row is the header."""
     csv.field_size_limit(_MAX_CELL)
-    with path.open(encoding=_without_mark(file_encoding(path)), errors="replace", newline="") as file:
+    with path.open(encoding=encoding_of(path).name, errors="replace", newline="") as file:
         sample = file.read(_SAMPLE)
         file.seek(0)
         rows = csv.reader((line.replace("\0", "\ufffd") for line in file), _dialect(sample, path))
@@ -41,7 +41,7 @@ def convert_csv(path: Path) -> Iterator[Content]:
 def convert_json(path: Path) -> Iterator[Content]:
     """Yield the paragraphs of a SQuAD file, the items of a list, or else one document."""
     try:
-        data = json.loads(read_text(path).removeprefix("\ufeff"))
+        data = json.loads(read_text(path)[0].removeprefix("\ufeff"))
     except ValueError as error:
         raise ConversionError(f"it is not JSON: {error}") from error
     except RecursionError as error:
@@ -56,7 +56,7 @@ def convert_json(path: Path) -> Iterator[Content]:
 
 def convert_jsonl(path: Path) -> Iterator[Content]:
     """Yield one document per line."""
-    with path.open(encoding=_without_mark(file_encoding(path)), errors="replace", newline="\n") as file:
+    with path.open(encoding=encoding_of(path).name, errors="replace", newline="\n") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
@@ -66,10 +66,6 @@ def convert_jsonl(path: Path) -> Iterator[Content]:
                 raise ConversionError(f"line {number} is not JSON: {error}") from error
             except RecursionError as error:
                 raise ConversionError(f"line {number} is nested too deeply") from error
-
-
-def _without_mark(encoding: str) -> str:
-    return "utf-8-sig" if encoding == "utf-8" else encoding
 
 
 def _dialect(sample: str, path: Path) -> type[csv.Dialect]:

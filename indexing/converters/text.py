@@ -18,10 +18,11 @@ _UNDERLINED = re.compile(
 
 def convert(path: Path) -> Iterator[Content]:
     """Yield one document."""
-    text = clean(read_text(path))
+    text, warnings = read_text(path)
+    text = clean(text)
     headings = underlined_headings(text)
     title = headings[0].title if headings and not text[: headings[0].start].strip(" \n\t=-~^\"*+#`'_") else ""
-    yield Content(text, title=title, headings=tuple(headings))
+    yield Content(text, title=title, headings=tuple(headings), warnings=warnings)
 
 
 def underlined_headings(text: str) -> list[Heading]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby, takewhile
 from typing import Any
 
-from indexing.converters.html_text import CELL_BLOCKS, cell_text
+from indexing.converters.html.text import CELL_BLOCKS, cell_text
 
 _STRUCTURE = frozenset(("table", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "article", "section", "form"))
 _MAX_SPAN = 1000

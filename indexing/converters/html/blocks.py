@@ -9,8 +9,8 @@ from typing import Any
 from lxml import etree
 
 from indexing.converters.content import TextBuilder
-from indexing.converters.html_tables import Run, runs
-from indexing.converters.html_text import BREAK, after, before, formula
+from indexing.converters.html.tables import Run, runs
+from indexing.converters.html.text import BREAK, after, before, formula
 from search_app.types import Heading
 
 _BLOCKS = frozenset(

@@ -15,10 +15,12 @@ from lxml import html as lxml_html
 from indexing.converters.characters import clean
 from indexing.converters.content import Content, ConversionError, TextBuilder, only_title, plain_meta
 from indexing.converters.decoding import read_text
-from indexing.converters.html_blocks import append
-from indexing.converters.html_furniture import tidy
+from indexing.converters.html.blocks import append
+from indexing.converters.html.furniture import tidy
 
-_DECLARED = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?\s*([A-Za-z0-9_.:-]+)""", re.IGNORECASE)
+_DECLARED = re.compile(
+    rb"""(?:<meta[^>]{0,200}charset|^\s*<\?xml[^>]{0,100}encoding)\s*=\s*["']?\s*([A-Za-z0-9_.:-]+)""", re.IGNORECASE
+)
 _MAX_LINKS = 50
 _CONTROL = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 """Characters that no tree of lxml may hold, and no browser shows."""
@@ -28,7 +30,8 @@ def convert(path: Path) -> Iterator[Content]:
     """Yield one document."""
     with path.open("rb") as file:
         declared = _DECLARED.search(file.read(4096))
-    text = clean(read_text(path, declared=declared[1].decode() if declared else ""))
+    text, warnings = read_text(path, declared=declared[1].decode() if declared else "")
+    text = clean(text)
     tree = parse(text)
     meta: dict[str, Any] = _meta(tree)
     builder = TextBuilder()
@@ -38,7 +41,14 @@ def convert(path: Path) -> Iterator[Content]:
         add(tree, builder, whole=True)
     meta["links"] = _links(tree, meta.get("url", ""))
     title = str(meta.get("title") or only_title(builder.headings))
-    yield Content(builder.text(), title, plain_meta(meta), tuple(builder.headings), tables=tuple(builder.tables))
+    yield Content(
+        builder.text(),
+        title,
+        plain_meta(meta),
+        tuple(builder.headings),
+        warnings=warnings,
+        tables=tuple(builder.tables),
+    )
 
 
 def add(tree: Any, builder: TextBuilder, *, whole: bool = False) -> None:
