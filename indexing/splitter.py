@@ -20,6 +20,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from search_app.text.boundaries import BOUNDARY
 from search_app.text.reading import Reading, edited, edits_of, titled
 from search_app.types import Document, Page, Passage
 
@@ -35,21 +36,6 @@ _LONG_TOKEN = 64
 _LONG_TOKEN_STEP = 32
 """WordPiece makes one [UNK] of a long word: beyond `_LONG_TOKEN`, it counts one token per so many characters."""
 _CELL, _LINE, _SENTENCE, _ITEM, _PARAGRAPH = 0, 1, 2, 3, 4
-
-_ABBREVIATIONS = r"Mr|Ms|Dr|St|Sr|Jr|vs|cf|al|No|pp|Fig|Mrs|Prof|etc|bzw|Nr|e\.g|i\.e|z\.B|[A-Z]"
-_NO_END = "".join(rf"(?<!\b{word}\.)" for word in _ABBREVIATIONS.split("|"))
-_WIDE = "。！？｡．؟۔।॥։።။។"
-_MARKER = r"(?:[-*•‣–]|\d{1,3}[.)]|[a-z]\))[ \t]"
-_BREAK = rf"\n(?![^\S\n]*(?:\n|{_MARKER}))"
-# One set of characters in front makes the search as fast as a scan.
-_BOUNDARY = re.compile(
-    rf"[\n.!?…{_WIDE}](?:"
-    rf"(?<=\n)(?:(?P<paragraph>[^\S\n]*\n\s*)|(?P<item>(?=[ \t]*{_MARKER}))|(?P<line>))"
-    rf"|{_NO_END}(?P<sentence>"
-    rf"(?<=[.!?…])[.!?…]*[\"'”’»)\]]*(?:[^\S\n]++(?!\n)|[^\S\n]*+{_BREAK})(?![a-z])"
-    rf"|(?<=[{_WIDE}])[{_WIDE}]*[」』）”’»)]*[^\S\n]*+(?:{_BREAK})?)"
-    r")"
-)
 _KINDS = {"paragraph": _PARAGRAPH, "item": _ITEM, "sentence": _SENTENCE, "line": _LINE}
 _SPACE = re.compile(r"\s+")
 
@@ -297,7 +283,7 @@ def _segment_end(text: str, start: int, end: int) -> int:
         return end
     low, high = start + _SEGMENT // 2, start + _SEGMENT
     best = (0, 0, high)
-    for match in _BOUNDARY.finditer(text, low, high):
+    for match in BOUNDARY.finditer(text, low, high):
         place = match.end()
         if place >= high:
             continue  # it may continue after the window
@@ -328,7 +314,7 @@ class _Cutter:
         self._text, self._first, self._limit, self._overlap = text, first, limit, overlap
         self._extra = _extra_units(starts, len(text))
         self._units = np.sort(np.concatenate([starts, self._extra])) if len(self._extra) else starts
-        marks = [(match.end(), _KINDS[str(match.lastgroup)]) for match in _BOUNDARY.finditer(text)]
+        marks = [(match.end(), _KINDS[str(match.lastgroup)]) for match in BOUNDARY.finditer(text)]
         if rows:
             marks = list(self._between_rows(marks, rows))
         marks = [(place, kind) for place, kind in marks if 0 < place < len(text)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from search_app.types import SpanCandidate
 
 Floats = NDArray[np.float32]
+_AROUND = string.punctuation + "“”‘’«»…–—"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,10 @@ def null_logit(starts: Floats, ends: Floats) -> float:
 
 
 def distinct(candidates: Sequence[SpanCandidate], scores: Floats) -> list[int]:
-    """Indices, best score first, without candidates that overlap a better one or have its text."""
+    """Indices, best score first, without candidates that overlap a better one, are part of it or hold it."""
     kept: list[int] = []
     kept_in_document: dict[str, list[SpanCandidate]] = {}
-    kept_texts: set[str] = set()
+    kept_texts: list[str] = []
 
     def order(i: int) -> tuple[float, int, int, int]:
         return -scores[i], candidates[i].hit, candidates[i].start, candidates[i].end
@@ -73,12 +75,19 @@ def distinct(candidates: Sequence[SpanCandidate], scores: Floats) -> list[int]:
     for i in sorted(range(len(candidates)), key=order):
         candidate = candidates[i]
         others = kept_in_document.setdefault(candidate.document_id, [])
-        if candidate.normalized_text in kept_texts:
+        words = _words(candidate.normalized_text)
+        if words and any(words in text or text in words for text in kept_texts):
             continue
         if any(candidate.start < other.end and other.start < candidate.end for other in others):
             continue
         others.append(candidate)
         kept.append(i)
-        if candidate.normalized_text:
-            kept_texts.add(candidate.normalized_text)
+        if words:
+            kept_texts.append(words)
     return kept
+
+
+def _words(text: str) -> str:
+    """The words of a text without the punctuation around them, with a space around each."""
+    words = [word.strip(_AROUND) for word in text.split()]
+    return f" {' '.join(filter(None, words))} " if any(words) else ""

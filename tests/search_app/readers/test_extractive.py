@@ -188,6 +188,42 @@ def test_a_row_is_read_with_the_names_of_its_columns_and_no_answer_leaves_its_ce
     assert all(any(marked in content for content in contents) for marked in texts)
 
 
+RULES = (
+    "Dogs are allowed in the garden on a lead. Dogs are not allowed in the library. Smoking is permitted on the "
+    "balcony. Smoking is not permitted in the hall."
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence"),
+    [
+        ("Are dogs allowed in the garden?", "Dogs are allowed in the garden on a lead."),
+        ("Are dogs allowed in the library?", "Dogs are not allowed in the library."),
+        ("Is smoking permitted on the balcony?", "Smoking is permitted on the balcony."),
+        ("Is smoking permitted in the hall?", "Smoking is not permitted in the hall."),
+    ],
+)
+def test_a_yes_no_question_gets_the_sentence_about_the_thing_asked(
+    reader: ExtractiveReader, question: str, sentence: str
+) -> None:
+    hits = [_hit("Dogs are not allowed in the pool.", document="x"), _hit(RULES)]
+    texts = [answer.text for answer in reader.read([question], [hits], top_k=9)[0] if answer.span]
+    assert texts == [sentence]
+
+
+def test_a_list_is_one_answer(reader: ExtractiveReader) -> None:
+    text = "For a permit these documents are needed:\n\n- a passport\n- a lease\n\nThe office is closed on Mondays."
+    answer = _best(reader, "Which documents are needed for a permit?", [_hit(text)])
+    assert answer.text == "- a passport\n- a lease"
+
+
+def test_no_answer_runs_over_a_heading_or_an_item(reader: ExtractiveReader) -> None:
+    text = "Opening\n\nThe library opens at nine\n\nPrices\n\n- adults pay EUR 9\n- children pay EUR 4"
+    for question in ("When does the library open?", "How much does a child pay?"):
+        for answer in reader.read([question], [[_hit(text)]], top_k=50)[0]:
+            assert "\n" not in answer.text
+
+
 def test_empty_calls_and_empty_passages_have_no_answer(reader: ExtractiveReader) -> None:
     assert reader.read([], [], top_k=3) == []
     assert reader.read(["Where?"], [[]], top_k=3) == [[]]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,3 +91,18 @@ def test_the_same_text_in_two_documents_is_one_answer() -> None:
         SpanCandidate("c", 0, 3, 2, 2.0, 0.0, "ulm"),
     ]
     assert distinct(candidates, np.array([1.0, 3.0, 2.0], np.float32)) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("better", "other", "merged"),
+    [
+        ("ruiz", "dr. ruiz", True),
+        ("the old port", "old port.", True),
+        ("10 kg", "10", True),
+        ("eur 46", "eur 460", False),
+        ("1", "1.5 million", False),
+    ],
+)
+def test_answers_that_contain_each_other_are_one(better: str, other: str, merged: bool) -> None:
+    candidates = [SpanCandidate("a", 0, 9, 0, 3.0, 0.0, better), SpanCandidate("b", 0, 9, 1, 1.0, 0.0, other)]
+    assert distinct(candidates, np.array([3.0, 1.0], np.float32)) == ([0] if merged else [0, 1])
