@@ -21,7 +21,7 @@ from xdist.scheduler import LoadScopeScheduling
 from search_app.hardware import cores
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("benchmarks", "docker", "elasticsearch", "integration", "quality", "reliability")
+FOLDERS = ("benchmarks", "docker", "documents", "elasticsearch", "integration", "quality", "reliability")
 """Below tests/: they start servers, browsers or other processes."""
 MARKERS = ("browser", "docker", "elasticsearch", "slow")
 LIMIT_S = 1.0

@@ -1,7 +1,4 @@
-"""The same files and questions with Haystack's converters and splitter, and the same encoder.
-
-make bench-documents PEERS=1
-"""
+"""The same files and questions with Haystack's converters and splitter: make bench-documents PEERS=1 ARGS=--write."""
 
 from __future__ import annotations
 
@@ -12,10 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import click
-from documents.measuring import Judgement, found_in, questions
-from documents.run import report
+from documents.measuring import Judgement, found_in, questions, table
+from documents.run import measured, report
 from documents.suite import File, Question, build
 
+from benchmarks.page import put_section
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+TITLE = "Documents of every format, beside Haystack's converters"
+INTRO = """{files} files of all formats with the traits that people's files have, and {questions} questions with the wanted
+passage, place and cell (`tests/documents`). In percent of the questions: *passage*, the first hit is a passage of the right
+file with the answer in it; *place*, the answer is also on the right page and, for a cell of a table, in its row and below
+the name of its column; *answer*, the first answer of the reader is right.
+
+Haystack 3.4 with its own converters and `DocumentSplitter`, the same encoder, vectors and BM25 joined by reciprocal rank
+fusion (vectors alone: passage {passage}, place {place}). It has no converter for OpenDocument, EPUB, RTF and pictures; mail,
+notebooks, JSON and code are read as text. For its cells, the names of row and column may be anywhere in the passage.
+`make bench-documents PEERS=1 ARGS=--write` writes this section."""
 _TEXT = (
     ".txt",
     ".log",
@@ -111,17 +121,50 @@ def judged(hit: Any, file: File, question: Question) -> Judgement:
     )
 
 
+def section(ours: list[Judgement], theirs: list[Judgement], dense: list[Judgement]) -> str:
+    """The results as Markdown. `theirs` and `dense` are Haystack's by vectors and words, and by vectors alone."""
+    parts = [INTRO.format(files=len({item.file.path for item in ours}), questions=len(ours), **_shares(dense))]
+    for heading, group in (
+        ("", lambda item: ["all"]),
+        ("format", lambda item: [item.format]),
+        ("trait", lambda item: item.question.traits or ["prose"]),
+    ):
+        peers = {row[0]: row for row in table(theirs, group)}
+        parts.append(
+            f"| {heading} | questions | passage | place | answer | Haystack: passage | place |\n"
+            + "|---|"
+            + "---:|" * 6
+        )
+        for name, count, passage, place, answer in table(ours, group):
+            _, _, their_passage, their_place, _ = peers[name]
+            first = f"{passage:.0f} | {place:.0f} | {answer or 0:.0f}"
+            parts[-1] += f"\n| {name} | {count} | {first} | {their_passage:.0f} | {their_place:.0f} |"
+    return "\n\n".join(parts)
+
+
+def _shares(judged: list[Judgement]) -> dict[str, str]:
+    [(_, _, passage, place, _)] = table(judged, lambda item: ["all"])
+    return {"passage": f"{passage:.0f}", "place": f"{place:.0f}"}
+
+
 @click.command()
 @click.option("--show", is_flag=True, help="Show each question that fails.")
-def main(show: bool) -> None:
+@click.option("--write", is_flag=True, help="Write the results into docs/benchmarks.md, ours beside Haystack's.")
+def main(show: bool, write: bool) -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
+        folder = Path(temporary, "docs")
         files = build(folder)
         documents = convert(folder, files)
+        ours = measured(files, folder, read=True) if write else []
+    results = []
     for hybrid in (False, True):
         click.echo("\nvectors and words" if hybrid else "\nvectors")
         first = retriever(documents, hybrid=hybrid)
-        report([judged(first(question.text), file, question) for file, question in questions(files)], show=show)
+        results.append([judged(first(question.text), file, question) for file, question in questions(files)])
+        report(results[-1], show=show)
+    if write:
+        dense, theirs = results
+        put_section(PAGE, TITLE, section(ours, theirs, dense))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 from documents.measuring import Judgement, judge, table
-from documents.suite import build
+from documents.suite import File, build
 
 
 @click.command()
@@ -18,27 +18,32 @@ from documents.suite import build
 @click.option("--json", "output", type=click.Path(path_type=Path), help="Write all judgements to this file.")
 @click.option("--show/--no-show", default=True, help="Show each question that fails.")
 def main(read: bool, only: str, output: Path | None, show: bool) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary, "docs")
+        judged = [item for item in measured(build(folder), folder, read=read) if only in item.file.path]
+    report(judged, show=show)
+    if output is not None:
+        output.write_text(json.dumps([_plain(item) for item in judged], ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def measured(files: list[File], folder: Path, *, read: bool) -> list[Judgement]:
+    """Index the files, which are below `folder`, and ask all questions."""
     from indexing import job
     from search_app import open_service
     from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
     from search_app.hardware import detect
     from search_app.settings import Settings
 
-    with tempfile.TemporaryDirectory() as temporary:
-        folder, home = Path(temporary, "docs"), Path(temporary, "home")
-        files = build(folder)
-        settings = Settings(home=home)
-        encoder = SentenceTransformerEncoder(settings.encoder, detect(settings.encoder.device))
-        began = time.perf_counter()
-        summary = job.apply([folder], settings=settings, encoder=encoder, base=folder.parent)
-        for skip in (*summary.problems, *summary.skips, *summary.warnings):
-            click.echo(f"{skip.source}: {skip.reason}")
-        click.echo(f"{len(files)} files, {summary.passages} passages in {time.perf_counter() - began:.1f} s")
-        with open_service(home=home) as service:
-            judged = [item for item in judge(service, files, read=read) if only in item.file.path]
-    report(judged, show=show)
-    if output is not None:
-        output.write_text(json.dumps([_plain(item) for item in judged], ensure_ascii=False, indent=1), encoding="utf-8")
+    home = folder.with_name("home")
+    settings = Settings(home=home)
+    encoder = SentenceTransformerEncoder(settings.encoder, detect(settings.encoder.device))
+    began = time.perf_counter()
+    summary = job.apply([folder], settings=settings, encoder=encoder, base=folder.parent)
+    for skip in (*summary.problems, *summary.skips, *summary.warnings):
+        click.echo(f"{skip.source}: {skip.reason}")
+    click.echo(f"{len(files)} files, {summary.passages} passages in {time.perf_counter() - began:.1f} s")
+    with open_service(home=home) as service:
+        return judge(service, files, read=read)
 
 
 def report(judged: list[Judgement], *, show: bool) -> None:

@@ -16,7 +16,7 @@ from search_app import open_service
 
 pytestmark = pytest.mark.timeout(300)
 
-PASSAGE, PLACE = 72.0, 62.0
+PASSAGE, PLACE = 83.0, 77.0
 """The least share of questions, in percent. Raise them with what is read, and never lower them."""
 FLOAT32 = {"precision": "float32"}
 

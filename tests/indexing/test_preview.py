@@ -16,6 +16,7 @@ from indexing.cli import cli, options
 from indexing.cli.preview import drawn
 from indexing.converters.content import TextBuilder
 from indexing.preview import find, grid, preview
+from search_app.manifest import encoded_text
 from search_app.settings import Settings
 from search_app.stores.embedded.store import SqliteStore
 
@@ -66,16 +67,14 @@ def test_a_preview_has_the_passages_that_apply_indexes(tmp_path: Path, home: Pat
     job.apply([path], settings=settings, encoder=encoder)
     with closing(SqliteStore.open(settings.collection_folder("default"), collection="default")) as store:
         batches = list(store.passages())
-    indexed = [(item.title, item.text, item.start, item.end) for batch in batches for item in batch.passages]
+    indexed = [item for batch in batches for item in batch.passages]
     found = preview(find(str(path)), settings=settings, encoder=encoder)
     [shown] = found.documents
     assert len(indexed) > 1
-    assert [
-        (item.passage.title, item.passage.text, item.passage.start, item.passage.end) for item in shown.passages
-    ] == indexed
-    assert [item.tokens for item in shown.passages] == [
-        len(spans) for spans in encoder.token_spans([f"{title}\n{text}" for title, text, _, _ in indexed])
-    ]
+    assert [item.passage for item in shown.passages] == indexed
+    assert [item.tokens for item in shown.passages] == list(
+        map(len, encoder.token_spans(list(map(encoded_text, indexed))))
+    )
 
 
 def test_json_has_offsets_and_all_documents(tmp_path: Path, home: Path, encoder: HashEncoder) -> None:
@@ -125,3 +124,21 @@ def test_a_table_is_drawn_with_its_header_and_covered_cells_empty() -> None:
         "  ─────────┼──────────┼───────",
         "  Portugal │ EUR 46   │ EUR 12",
     ]
+
+
+def test_a_table_is_drawn_and_read_with_the_names_of_its_columns(
+    tmp_path: Path, home: Path, encoder: HashEncoder
+) -> None:
+    lines = run(samples.docx(tmp_path / "manual.docx"), home=home).stdout.splitlines()
+    place = lines.index("  part  │ price")
+    assert lines[place + 1 : place + 3] == ["  ──────┼──────", "  valve │ 12"]
+    assert lines[place - 1].startswith("table 1 of 1, characters ")
+    assert "  │ part: valve; price: 12" in lines
+    [document] = json.loads(run(tmp_path / "manual.docx", "--json", home=home).stdout)["documents"]
+    [table] = document["tables"]
+    assert (table["columns"], table["header"], table["rows"]) == (
+        ["part", "price"],
+        1,
+        [["part", "price"], ["valve", "12"]],
+    )
+    assert document["text"][table["start"] : table["end"]] == "part | price\nvalve | 12"
