@@ -33,20 +33,26 @@ def eml(path: Path, *, html: str = "", attachment: tuple[str, str] | None = None
 FAMILY.add(
     "mail/scaffold.eml",
     partial(
-        eml, subject="Scaffold at the west front", sender="Odile Marchand <odile@abbey.example>",
-        to="Kenji Abe <kenji@abbey.example>", date="Tue, 10 Feb 2026 09:12:00 +0100",
+        eml,
+        subject="Scaffold at the west front",
+        sender="Odile Marchand <odile@abbey.example>",
+        to="Kenji Abe <kenji@abbey.example>",
+        date="Tue, 10 Feb 2026 09:12:00 +0100",
         text="Dear Kenji,\n\nthe scaffold at the west front stays until 24 April, because the sculptor is ill.\n"
         "Please tell the organist.\n\nOdile\n\n> Kenji Abe wrote:\n> When is the scaffold taken down?\n",
     ),
     ask("Until when does the scaffold at the west front stay?", "until 24 April"),
     ask("Who wrote the mail about the scaffold at the west front?", "Odile Marchand", "people"),
     traits="mail quoted",
-)  # fmt: skip
+)
 FAMILY.add(
     "mail/order.eml",
     partial(
-        eml, subject="Bestellung Nr. 88-1207 für das Frühjahr", sender="Jörg Hönig <joerg@saat.example>",
-        to="lager@saat.example", date="Thu, 5 Mar 2026 14:40:00 +0100",
+        eml,
+        subject="Bestellung Nr. 88-1207 für das Frühjahr",
+        sender="Jörg Hönig <joerg@saat.example>",
+        to="lager@saat.example",
+        date="Thu, 5 Mar 2026 14:40:00 +0100",
         text="Hallo,\n\nbitte liefert 40 Säcke Wintergerste an den Hof Eichgrund.\n\nGruß\nJörg",
         attachment=("lieferung.csv", "Sorte,Menge,Preis\nWintergerste,40 Säcke,31 Euro\nLupine,12 Säcke,44 Euro\n"),
     ),
@@ -54,12 +60,16 @@ FAMILY.add(
     cell("Was kostet ein Sack Lupine?", "44 Euro", "Lupine", "Preis", "attachment german"),
     ask("88-1207", "88-1207", "keyword identifier"),
     traits="mail attachment german",
-)  # fmt: skip
+)
 FAMILY.add(
     "mail/newsletter.eml",
     partial(
-        eml, subject="News of the bird ringing station", sender="station@birds.example", to="friends@birds.example",
-        date="Mon, 2 Mar 2026 08:00:00 +0000", text="This mail needs HTML.",
+        eml,
+        subject="News of the bird ringing station",
+        sender="station@birds.example",
+        to="friends@birds.example",
+        date="Mon, 2 Mar 2026 08:00:00 +0000",
+        text="This mail needs HTML.",
         html="<html><body><h1>March at the station</h1><p>We ringed <b>1,204</b> siskins in one week.</p>"
         "<table><tr><th>Species</th><th>Ringed</th></tr><tr><td>Goldcrest</td><td>87</td></tr>"
         "<tr><td>Brambling</td><td>215</td></tr></table></body></html>",
@@ -67,7 +77,7 @@ FAMILY.add(
     ask("How many siskins were ringed in one week?", "1,204"),
     cell("How many bramblings were ringed at the station?", "215", "Brambling", "Ringed"),
     traits="mail html table",
-)  # fmt: skip
+)
 
 
 def mbox(path: Path) -> None:
@@ -91,9 +101,10 @@ def mbox(path: Path) -> None:
 
 
 FAMILY.add(
-    "mail/club.mbox", mbox,
+    "mail/club.mbox",
+    mbox,
     ask("Where does the key of the boathouse hang?", "behind the barometer"),
     ask("At what time does the regatta start?", "11:30"),
     ask("What sail number has the boat of the club?", "NED 2217"),
     traits="mail mbox",
-)  # fmt: skip
+)

@@ -1,4 +1,4 @@
-"""Index the suite, ask its questions, and judge the first hit: its passage, its place, its cell, and the first answer."""
+"""Index the suite, ask its questions, and judge the first hit: its passage, place and cell, and the answer."""
 
 from __future__ import annotations
 

@@ -83,7 +83,8 @@ The list is kept by the network team. Passwords are in the vault.
 Batteries of the backup supply are replaced every four years.
 """
 FAMILY.add(
-    "network/devices.pdf", partial(flow, text=NETWORK),
+    "network/devices.pdf",
+    partial(flow, text=NETWORK),
     cell("Which firmware runs on SW-EDGE-14?", "15.2(4)E8", "SW-EDGE-14", "Firmware", "identifier", page=1),
     cell("Where is AP-0342?", "Lecture hall 3", "AP-0342", "Location", "identifier", page=1),
     cell("What address has the firewall FW-NORTH?", "10.20.0.254", "FW-NORTH", "Address", "identifier", page=1),
@@ -91,7 +92,7 @@ FAMILY.add(
     ask("How often are the batteries of the backup supply replaced?", "every four years", page=1),
     ask("SW-EDGE-15", "SW-EDGE-15", "keyword identifier", page=1),
     traits="table ruled",
-)  # fmt: skip
+)
 
 HARVEST = """# Harvest report of the trial orchard
 
@@ -108,93 +109,112 @@ Yields are given per tree, as the mean of three seasons.
 The soil of the lower field is heavy clay with a pH of 6.4.
 """
 FAMILY.add(
-    "orchard/harvest.pdf", partial(flow, text=HARVEST, ruled=False),
+    "orchard/harvest.pdf",
+    partial(flow, text=HARVEST, ruled=False),
     cell("What yield has the variety Topaz?", "48 kg", "Topaz", "Yield", page=1),
     cell("In which week is Boskoop picked?", "41", "Boskoop", "Picking week", page=1),
     cell("How many trees of Elstar are there?", "31", "Elstar", "Trees", page=1),
     ask("What is the pH of the lower field?", "pH of 6.4", page=1),
     traits="table unruled",
-)  # fmt: skip
+)
 
 _PARTS = "\n".join(
     f"| {4400 + number}-{'ABCD'[number % 4]} | {name} | {2 + number % 7} | EUR {3 + 1.25 * number:.2f} |"
     for number, name in enumerate(
-        f"{size} {kind}" for kind in ("gasket", "valve", "spring", "bolt", "washer", "clamp", "bushing", "filter")
+        f"{size} {kind}"
+        for kind in ("gasket", "valve", "spring", "bolt", "washer", "clamp", "bushing", "filter")
         for size in ("small", "medium", "large", "wide", "narrow", "steel", "brass")
     )
-)  # fmt: skip
+)
 FAMILY.add(
     "workshop/spare-parts.pdf",
-    partial(flow, text=f"# Spare parts of the workshop\n\nPrices are valid until December.\n\n| Part number | Name | Stock | Price |\n{_PARTS}"),
+    partial(
+        flow,
+        text="# Spare parts of the workshop\n\nPrices are valid until December.\n\n| Part number | "
+        f"Name | Stock | Price |\n{_PARTS}",
+    ),
     cell("What does the brass filter cost?", "EUR 71.75", "brass filter", "Price", "long", page=2),
     cell("How many large valves are in stock?", "4", "large valve", "Stock", "long", page=1),
     cell("Which part number has the brass clamp?", "4441-B", "brass clamp", "Part number", "long", page=2),
     ask("4423-D", "4423-D", "keyword identifier"),
     traits="table ruled over-page long",
-)  # fmt: skip
+)
 
 FAMILY.add(
     "reports/plots.pdf",
     partial(
         pages,
         found=[
-            ["Soil moisture on the Hallgrim plots", "", "Moisture was measured at dawn with twelve probes.",
-             "Probes were calibrated in March. The driest plot was number 4.", "",
-             "During the second week of the campaign, the highest value was"],
+            [
+                "Soil moisture on the Hallgrim plots",
+                "",
+                "Moisture was measured at dawn with twelve probes.",
+                "Probes were calibrated in March. The driest plot was number 4.",
+                "",
+                "During the second week of the campaign, the highest value was",
+            ],
             ["measured on plot 19 after the storm of 6 June.", "", "All probes were removed in October."],
             ["The raw data are kept for ten years by the institute in Akureyri."],
         ],
-        title="Soil moisture report", head="Institute of Soil Science, report 2026/7", foot="Page {} of 3",
+        title="Soil moisture report",
+        head="Institute of Soil Science, report 2026/7",
+        foot="Page {} of 3",
     ),
     ask("On which plot was the highest value measured?", "plot 19", "over-page", page=2),
     ask("Which plot was the driest?", "number 4", page=1),
     ask("For how long are the raw data of the soil moisture report kept?", "for ten years", page=3),
     traits="running-heads over-page",
-)  # fmt: skip
+)
 
 CAVE = """# Survey of the Lindal cave
 
-The entrance lies behind a waterfall and is closed from November to April to protect bats. Visitors need a permit of the
-forest office. The first chamber is 40 metres long and can be entered without ropes.
+The entrance lies behind a waterfall and is closed from November to April to protect bats. Visitors need a permit of
+the forest office. The first chamber is 40 metres long and can be entered without ropes.
 
-The second chamber, named the Organ, holds a lake of 7 metres depth. Divers mapped it in 2019 and found a side passage that
-leads north. The passage ends at a boulder choke. Air moves through it, so that a further chamber is likely.
+The second chamber, named the Organ, holds a lake of 7 metres depth. Divers mapped it in 2019 and found a side passage
+that leads north. The passage ends at a boulder choke. Air moves through it, so that a further chamber is likely.
 
-Temperature in the cave is 8 degrees all year. The humidity is above 95 percent. Electronic devices must be kept in sealed
-boxes. Carbide lamps are not allowed.
+Temperature in the cave is 8 degrees all year. The humidity is above 95 percent. Electronic devices must be kept in
+sealed boxes. Carbide lamps are not allowed.
 
-In the third chamber, stalagmites of 3 metres height were dated to 14,000 years. The dating was made by the laboratory in
-Bern from a core of 12 millimetres. The core is kept in the museum of the valley.
+In the third chamber, stalagmites of 3 metres height were dated to 14,000 years. The dating was made by the laboratory
+in Bern from a core of 12 millimetres. The core is kept in the museum of the valley.
 
 ## Rescue
 
-The rescue team of the valley is called by radio on channel 6. A phone hangs at the entrance. The stretcher is kept in the
-first chamber, beside the ladder.
+The rescue team of the valley is called by radio on channel 6. A phone hangs at the entrance. The stretcher is kept in
+the first chamber, beside the ladder.
 """
 FAMILY.add(
-    "reports/cave.pdf", partial(flow, text=CAVE * 1, columns=2),
+    "reports/cave.pdf",
+    partial(flow, text=CAVE * 1, columns=2),
     ask("How deep is the lake in the chamber named the Organ?", "7 metres depth", "columns", page=1),
     ask("To what age were the stalagmites dated?", "14,000 years", "columns", page=1),
     ask("On which radio channel is the rescue team called?", "channel 6", "columns", page=1),
     traits="columns",
-)  # fmt: skip
+)
 
 FAMILY.add(
     "reports/drives.pdf",
     partial(
         pages,
-        found=[[
-            "Drive units of the cable car", "", "The cabin is moved by two drive units. The motor type is X-",
-            "200 with water cooling. The brake pads are the price-", "determining part of each inspec-",
-            "tion, which is due every 1,500 hours. The efficiency of the gearbox is 97 percent.",
-        ]],
+        found=[
+            [
+                "Drive units of the cable car",
+                "",
+                "The cabin is moved by two drive units. The motor type is X-",
+                "200 with water cooling. The brake pads are the price-",
+                "determining part of each inspec-",
+                "tion, which is due every 1,500 hours. The efficiency of the gearbox is 97 percent.",
+            ]
+        ],
         title="Drive units",
     ),
     ask("Which motor type moves the cabin of the cable car?", "X-200", "hyphen", page=1),
     ask("What is the price-determining part of the inspection?", "brake pads", "hyphen", page=1),
     ask("When is each inspection of the drive units due?", "every 1,500 hours", "hyphen", page=1),
     traits="hyphen",
-)  # fmt: skip
+)
 
 
 def form(path: Path) -> None:
@@ -206,11 +226,12 @@ def form(path: Path) -> None:
 
 
 FAMILY.add(
-    "forms/boat.pdf", form,
+    "forms/boat.pdf",
+    form,
     ask("What is the home port of the boat Kittiwake?", "Stornoway", "form", page=1),
     ask("How long is the boat Kittiwake?", "11.4 m", "form", page=1),
     traits="form",
-)  # fmt: skip
+)
 
 for number, (customer, total, due, order) in enumerate(
     (
@@ -224,17 +245,26 @@ for number, (customer, total, due, order) in enumerate(
         f"invoices/invoice-{number}.pdf",
         partial(
             pages,
-            found=[[
-                f"Invoice {number}", "", f"Customer: {customer}", f"Order: {order}", f"Total: {total}",
-                f"Due: {due}", "", "Please pay by bank transfer. Goods stay ours until they are paid.",
-            ]],
-            title=f"Invoice {number}", foot="Orchid Office Supplies Ltd, Wharf Street 9, Bristol",
+            found=[
+                [
+                    f"Invoice {number}",
+                    "",
+                    f"Customer: {customer}",
+                    f"Order: {order}",
+                    f"Total: {total}",
+                    f"Due: {due}",
+                    "",
+                    "Please pay by bank transfer. Goods stay ours until they are paid.",
+                ]
+            ],
+            title=f"Invoice {number}",
+            foot="Orchid Office Supplies Ltd, Wharf Street 9, Bristol",
         ),
         ask(f"What is the total of invoice {number}?", total, "look-alike", page=1),
         ask(f"When is the invoice for {customer} due?", due, "look-alike", page=1),
         ask(order, order, "keyword identifier", page=1),
         traits="look-alike",
-    )  # fmt: skip
+    )
 
 
 def outlined(path: Path) -> None:
@@ -254,12 +284,13 @@ def outlined(path: Path) -> None:
 
 
 FAMILY.add(
-    "handbooks/lock-keepers.pdf", outlined,
+    "handbooks/lock-keepers.pdf",
+    outlined,
     ask("When are the gates of the lock opened?", "once both water levels are equal", page=1),
     ask("How are the gates kept free of ice?", "heated with steam", page=3),
     ask("How many keepers staff the lock at night?", "one keeper", page=2),
     traits="outline",
-)  # fmt: skip
+)
 
 FAMILY.add(
     "reports/rapport-musee.pdf",

@@ -17,14 +17,15 @@ from benchmarks.page import put_section
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 TITLE = "Documents of every format, beside Haystack's converters"
-INTRO = """{files} files of all formats with the traits that people's files have, and {questions} questions with the wanted
-passage, place and cell (`tests/documents`). In percent of the questions: *passage*, the first hit is a passage of the right
-file with the answer in it; *place*, the answer is also on the right page and, for a cell of a table, in its row and below
-the name of its column; *answer*, the first answer of the reader is right.
+INTRO = """{files} files of all formats with the traits that people's files have, and {questions} questions with the
+wanted passage, place and cell (`tests/documents`). In percent of the questions: *passage*, the first hit is a passage
+of the right file with the answer in it; *place*, the answer is also on the right page and, for a cell of a table, in
+its row and below the name of its column; *answer*, the first answer of the reader is right.
 
-Haystack 3.4 with its own converters and `DocumentSplitter`, the same encoder, vectors and BM25 joined by reciprocal rank
-fusion (vectors alone: passage {passage}, place {place}). It has no converter for OpenDocument, EPUB, RTF and pictures; mail,
-notebooks, JSON and code are read as text. For its cells, the names of row and column may be anywhere in the passage.
+Haystack 3.4 with its own converters and `DocumentSplitter`, the same encoder, vectors and BM25 joined by reciprocal
+rank fusion (vectors alone: passage {passage}, place {place}). It has no converter for OpenDocument, EPUB, RTF and
+pictures; mail, notebooks, JSON and code are read as text. For its cells, the names of row and column may be anywhere
+in the passage.
 `make bench-documents PEERS=1 ARGS=--write` writes this section."""
 _TEXT = (
     ".txt",
@@ -51,11 +52,17 @@ def converters() -> dict[str, Any]:
 
     text = made.TextFileToDocument()
     return {
-        ".pdf": made.PyPDFToDocument(), ".docx": made.DOCXToDocument(), ".pptx": made.PPTXToDocument(),
-        ".xlsx": made.XLSXToDocument(), ".html": made.HTMLToDocument(), ".xhtml": made.HTMLToDocument(),
-        ".md": made.MarkdownToDocument(progress_bar=False), ".csv": made.CSVToDocument(), ".tsv": made.CSVToDocument(),
+        ".pdf": made.PyPDFToDocument(),
+        ".docx": made.DOCXToDocument(),
+        ".pptx": made.PPTXToDocument(),
+        ".xlsx": made.XLSXToDocument(),
+        ".html": made.HTMLToDocument(),
+        ".xhtml": made.HTMLToDocument(),
+        ".md": made.MarkdownToDocument(progress_bar=False),
+        ".csv": made.CSVToDocument(),
+        ".tsv": made.CSVToDocument(),
         **dict.fromkeys(_TEXT, text),
-    }  # fmt: skip
+    }
 
 
 def convert(folder: Path, files: list[File]) -> list[Any]:

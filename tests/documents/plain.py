@@ -1,4 +1,4 @@
-"""Text in its many forms: encodings, logs, reStructuredText, TeX, RTF, OpenDocument, notebooks, XML, subtitles, code."""
+"""Text in many forms: encodings, logs, reStructuredText, TeX, RTF, OpenDocument, notebooks, XML, subtitles, code."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ def raw(path: Path, text: str, *, encoding: str = "utf-8") -> None:
 
 FAMILY.add(
     "letters/nunez.txt",
-    writer(plain, "# Señora Núñez\n\nThe naïve plan of the café owner failed. Señora Núñez pays the façade herself, for 3.200 €.", encoding="cp1252"),
+    writer(
+        plain,
+        "# Señora Núñez\n\nThe naïve plan of the café owner failed. Señora Núñez pays the façade herself, for 3.200 €.",
+        encoding="cp1252",
+    ),
     ask("Who pays the façade of the café?", "Señora Núñez", "encoding"),
     traits="encoding",
-)  # fmt: skip
+)
 FAMILY.add(
     "letters/zolw.txt",
     writer(
@@ -33,13 +37,17 @@ FAMILY.add(
     ask("W czym śpi żółw zimą?", "w skrzyni z liśćmi", "encoding polish"),
     ask("Ile godzin dziennie świeci lampa żółwia?", "dwanaście godzin", "encoding polish"),
     traits="encoding polish",
-)  # fmt: skip
+)
 FAMILY.add(
     "letters/kiosk.txt",
-    writer(plain, "# Kiosk am Hafen\n\nDer Kiosk öffnet um sechs Uhr früh. Die Brötchen kommen von der Bäckerei Lütjens.", encoding="utf-16"),
+    writer(
+        plain,
+        "# Kiosk am Hafen\n\nDer Kiosk öffnet um sechs Uhr früh. Die Brötchen kommen von der Bäckerei Lütjens.",
+        encoding="utf-16",
+    ),
     ask("Von welcher Bäckerei kommen die Brötchen des Kiosks?", "Bäckerei Lütjens", "encoding german"),
     traits="encoding german",
-)  # fmt: skip
+)
 _CODES = (
     ("E-2091", "coolant pressure too low", "fill the tank and bleed the pump"),
     ("E-2019", "spindle too hot", "wait ten minutes and check the fan"),
@@ -64,7 +72,8 @@ FAMILY.add(
     partial(
         raw,
         text="".join(
-            f"2026-03-{day:02d} 02:{10 + day}:0{day % 10} INFO backup of vault-{day % 3} finished, {410 + 13 * day} GB\n"
+            f"2026-03-{day:02d} 02:{10 + day}:0{day % 10} INFO backup of vault-{day % 3} finished, "
+            f"{410 + 13 * day} GB\n"
             + (
                 f"2026-03-{day:02d} 02:58:31 ERROR disk sdf{day} does not answer, ticket OPS-{7700 + day}\n"
                 if day in (3, 13)
@@ -190,10 +199,13 @@ Hedges are at most 1.25 metres high. Bonfires are allowed on Saturdays in Octobe
 )
 FAMILY.add(
     "letters/tuning.rtf",
-    writer(rtf, "# Tuning the carillon\n\nThe bell Émeline sounds a third too high. It is tuned on a lathe by Maître Roussel."),
+    writer(
+        rtf,
+        "# Tuning the carillon\n\nThe bell Émeline sounds a third too high. It is tuned on a lathe by Maître Roussel.",
+    ),
     ask("Who tunes the bell Émeline on a lathe?", "Maître Roussel"),
     traits="rtf",
-)  # fmt: skip
+)
 FAMILY.add(
     "office/archery.odt",
     writer(
@@ -243,24 +255,42 @@ En los conciertos se viste de azul oscuro.
 
 def notebook(path: Path) -> None:
     cells = [
-        {"cell_type": "markdown", "metadata": {}, "source": ["# Glacier melt\n", "\n", "Stakes were read on 14 September."]},
         {
-            "cell_type": "code", "metadata": {}, "execution_count": 1,
-            "source": ["rates = read_stakes('aletsch.csv')\n", "rates.mean()"],
-            "outputs": [{"output_type": "execute_result", "execution_count": 1, "metadata": {}, "data": {"text/plain": ["-1.84 metres per year"]}}],
+            "cell_type": "markdown",
+            "metadata": {},
+            "source": ["# Glacier melt\n", "\n", "Stakes were read on 14 September."],
         },
-        {"cell_type": "markdown", "metadata": {}, "source": ["## Conclusion\n", "\n", "Stake 11 was lost in a crevasse."]},
-    ]  # fmt: skip
+        {
+            "cell_type": "code",
+            "metadata": {},
+            "execution_count": 1,
+            "source": ["rates = read_stakes('aletsch.csv')\n", "rates.mean()"],
+            "outputs": [
+                {
+                    "output_type": "execute_result",
+                    "execution_count": 1,
+                    "metadata": {},
+                    "data": {"text/plain": ["-1.84 metres per year"]},
+                }
+            ],
+        },
+        {
+            "cell_type": "markdown",
+            "metadata": {},
+            "source": ["## Conclusion\n", "\n", "Stake 11 was lost in a crevasse."],
+        },
+    ]
     path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}), encoding="utf-8")
 
 
 FAMILY.add(
-    "notebooks/glacier.ipynb", notebook,
+    "notebooks/glacier.ipynb",
+    notebook,
     ask("Which stake was lost in a crevasse?", "Stake 11"),
     ask("When were the stakes on the glacier read?", "14 September"),
     ask("read_stakes aletsch.csv", "read_stakes('aletsch.csv')", "keyword code"),
     traits="notebook",
-)  # fmt: skip
+)
 FAMILY.add(
     "data/herbarium.xml",
     partial(
@@ -269,7 +299,8 @@ FAMILY.add(
         + "".join(
             f"<sheet><species>{species}</species><found>{place}</found><collector>{who}</collector></sheet>"
             for species, place, who in (
-                ("Gentiana acaulis", "Furka pass", "R. Amsler"), ("Linnaea borealis", "Kuusamo", "T. Virtanen"),
+                ("Gentiana acaulis", "Furka pass", "R. Amsler"),
+                ("Linnaea borealis", "Kuusamo", "T. Virtanen"),
                 ("Cypripedium calceolus", "Saaremaa", "L. Tamm"),
             )
         )
@@ -278,7 +309,7 @@ FAMILY.add(
     ask("Where was Linnaea borealis found?", "Kuusamo"),
     ask("In which cabinet are the sheets of the herbarium kept?", "cabinet 7"),
     traits="xml",
-)  # fmt: skip
+)
 _CUES = (
     ("00:00:02", "00:00:06", "Welcome to the workshop on violin varnish."),
     ("00:00:07", "00:00:12", "The ground coat is made of"),
@@ -357,4 +388,4 @@ FAMILY.add(
     ),
     ask("Where is the course on C++ held?", "The course on C++ is held in room 4", "identifier"),
     traits="identifier",
-)  # fmt: skip
+)

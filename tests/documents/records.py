@@ -55,19 +55,18 @@ FAMILY.add(
 )
 FAMILY.add(
     "data/looms.csv",
-    partial(
-        raw, text="sep=;\nLoom;Width;Shafts\nBirka 8;80 cm;8\nOland 4;120 cm;4\nGotland 12;150 cm;12\n"
-    ),
+    partial(raw, text="sep=;\nLoom;Width;Shafts\nBirka 8;80 cm;8\nOland 4;120 cm;4\nGotland 12;150 cm;12\n"),
     cell("How wide is the loom Oland 4?", "120 cm", "Oland 4", "Width", "sep"),
     cell("How many shafts has the loom Gotland 12?", "12", "Gotland 12", "Shafts", "sep"),
     traits="csv sep",
-)  # fmt: skip
+)
 FAMILY.add(
     "data/reservoirs.csv",
     partial(
         raw,
         text="Water levels of the valley reservoirs\nExported on 2 February 2026\n\n"
-        "Reservoir,Level,Capacity,Keeper\nBlackmoor,81 %,14 million m³,Priya Nair\nHollin Dale,64 %,9 million m³,Ewan Ross\n"
+        "Reservoir,Level,Capacity,Keeper\nBlackmoor,81 %,14 million m³,Priya Nair\nHollin Dale,64 "
+        "%,9 million m³,Ewan Ross\n"
         "Upper Sike,93 %,3 million m³,Priya Nair\nWhitestone,58 %,22 million m³,Zofia Lis\n",
     ),
     cell("What is the level of the reservoir Hollin Dale?", "64 %", "Hollin Dale", "Level", "preamble"),
@@ -76,11 +75,15 @@ FAMILY.add(
 )
 FAMILY.add(
     "data/fonts.csv",
-    partial(raw, text='\ufeff"Typeface","Foundry","Year"\n"Marram","Dune Type","1987"\n"Ostler","Saddle & Sons","1923"\n"Plover","Dune Type","2004"\n'),
+    partial(
+        raw,
+        text='\ufeff"Typeface","Foundry","Year"\n"Marram","Dune Type","1987"\n"Ostler","Saddle & '
+        'Sons","1923"\n"Plover","Dune Type","2004"\n',
+    ),
     cell("Which foundry made the typeface Ostler?", "Saddle & Sons", "Ostler", "Foundry", "mark"),
     cell("In which year was the typeface Plover made?", "2004", "Plover", "Year", "mark"),
     traits="csv mark",
-)  # fmt: skip
+)
 FAMILY.add(
     "data/lifts.json",
     partial(
@@ -152,7 +155,8 @@ FAMILY.add(
     partial(
         dump,
         value={
-            "park": "Elmwood", "surveyed": "2025-10-04",
+            "park": "Elmwood",
+            "surveyed": "2025-10-04",
             "trees": [
                 {"number": "T-014", "species": "copper beech", "girth": "3.1 m"},
                 {"number": "T-027", "species": "hornbeam", "girth": "1.9 m"},
@@ -163,7 +167,7 @@ FAMILY.add(
     cell("What is the girth of the black walnut?", "2.6 m", "black walnut", "girth"),
     cell("Which species is tree T-027?", "hornbeam", "T-027", "species", "identifier"),
     traits="json under-key",
-)  # fmt: skip
+)
 FAMILY.add(
     "data/chat.jsonl",
     partial(
@@ -186,7 +190,8 @@ FAMILY.add(
     partial(
         raw,
         text='{"well": "Abu Rif", "depth": "64 m", "pump": "solar"}\n{"well": "broken", "depth": \n'
-        '{"well": "Tin Essa", "depth": "112 m", "pump": "hand"}\n{"well": "Oum Dab", "depth": "38 m", "pump": "diesel"}\n',
+        '{"well": "Tin Essa", "depth": "112 m", "pump": "hand"}\n{"well": "Oum Dab", "depth": "38 '
+        'm", "pump": "diesel"}\n',
     ),
     cell("How deep is the well Tin Essa?", "112 m", "Tin Essa", "depth", "bad-line"),
     cell("What pump has the well Oum Dab?", "diesel", "Oum Dab", "pump", "bad-line"),
@@ -196,12 +201,27 @@ FAMILY.add(
     "data/squad.json",
     partial(
         dump,
-        value={"data": [{"title": "Salt_works", "paragraphs": [
-            {"context": "The salt works of Guérande cover 2,000 hectares. The salt is harvested by hand from June to September.", "qas": []},
-            {"context": "Fleur de sel forms on the surface of the ponds on evenings with a dry east wind.", "qas": []},
-        ]}]},
+        value={
+            "data": [
+                {
+                    "title": "Salt_works",
+                    "paragraphs": [
+                        {
+                            "context": "The salt works of Guérande cover 2,000 hectares. The salt is harvested by "
+                            "hand from June to September.",
+                            "qas": [],
+                        },
+                        {
+                            "context": "Fleur de sel forms on the surface of the ponds on evenings with a dry east "
+                            "wind.",
+                            "qas": [],
+                        },
+                    ],
+                }
+            ]
+        },
     ),
     ask("How many hectares do the salt works of Guérande cover?", "2,000 hectares"),
     ask("When does fleur de sel form on the ponds?", "on evenings with a dry east wind"),
     traits="json squad",
-)  # fmt: skip
+)

@@ -66,9 +66,14 @@ def report(judged: list[Judgement], *, show: bool) -> None:
 
 def _plain(item: Judgement) -> dict[str, object]:
     return {
-        "file": item.file.path, "question": item.question.text, "wanted": item.question.answer,
-        "passage": item.passage, "place": item.place, "answer": item.answer, "found": item.found,
-    }  # fmt: skip
+        "file": item.file.path,
+        "question": item.question.text,
+        "wanted": item.question.answer,
+        "passage": item.passage,
+        "place": item.place,
+        "answer": item.answer,
+        "found": item.found,
+    }
 
 
 if __name__ == "__main__":

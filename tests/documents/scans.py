@@ -1,4 +1,4 @@
-"""Pictures of text: scanned PDF files, PDF files with some scanned pages, and image files. They need the extra `ocr`."""
+"""Pictures of text: scanned PDF files, PDF files with some scanned pages, image files. They need the extra `ocr`."""
 
 from __future__ import annotations
 

@@ -38,11 +38,14 @@ FAMILY.add(
         sheets={
             "Ground floor": [
                 ["Room", "Seats", "Screen", "Contact"],
-                ["Anemone", 12, "yes", "Hilde"], ["Bluebell", 6, "no", "Goran"], ["Campion", 20, "yes", "Hilde"],
+                ["Anemone", 12, "yes", "Hilde"],
+                ["Bluebell", 6, "no", "Goran"],
+                ["Campion", 20, "yes", "Hilde"],
             ],
             "First floor": [
                 ["Room", "Seats", "Screen", "Contact"],
-                ["Dogwood", 8, "no", "Amira"], ["Elder", 30, "yes", "Goran"],
+                ["Dogwood", 8, "no", "Amira"],
+                ["Elder", 30, "yes", "Goran"],
             ],
         },
     ),
@@ -50,7 +53,7 @@ FAMILY.add(
     cell("Who is the contact for the room Dogwood?", "Amira", "Dogwood", "Contact"),
     cell("Is there a screen in the room Bluebell?", "no", "Bluebell", "Screen"),
     traits="sheet",
-)  # fmt: skip
+)
 FAMILY.add(
     "sheets/grants.xlsx",
     partial(
@@ -69,9 +72,15 @@ FAMILY.add(
     ),
     cell("How much money was granted for the windmill sails?", "7,250.50", "Windmill sails", "Amount", "shown"),
     cell("What amount did the tapestry cleaning get?", "12,999.99", "Tapestry cleaning", "Amount", "shown"),
-    cell("Which amount was granted for the bell frame of Saint Olave?", "18,400.00", "Bell frame of Saint Olave", "Amount", "shown"),
+    cell(
+        "Which amount was granted for the bell frame of Saint Olave?",
+        "18,400.00",
+        "Bell frame of Saint Olave",
+        "Amount",
+        "shown",
+    ),
     traits="sheet dates title",
-)  # fmt: skip
+)
 FAMILY.add(
     "sheets/stock.xlsx",
     partial(
@@ -79,10 +88,14 @@ FAMILY.add(
         sheets={
             "Stock": [
                 ["Yarn", "Balls", "Shelf"],
-                ["merino grey", 340, "R2"], ["alpaca sand", 125, "R5"], ["linen rust", 78, "S1"],
-                ["", "", ""], ["", "", ""],
+                ["merino grey", 340, "R2"],
+                ["alpaca sand", 125, "R5"],
+                ["linen rust", 78, "S1"],
+                ["", "", ""],
+                ["", "", ""],
                 ["Needle", "Size", "Pairs"],
-                ["bamboo", "4 mm", 52], ["steel", "2.5 mm", 31],
+                ["bamboo", "4 mm", 52],
+                ["steel", "2.5 mm", 31],
             ]
         },
     ),
@@ -90,7 +103,7 @@ FAMILY.add(
     cell("How many balls of linen rust are there?", "78", "linen rust", "Balls", "two-tables"),
     cell("Which size have the steel needles?", "2.5 mm", "steel", "Size", "two-tables"),
     traits="sheet two-tables",
-)  # fmt: skip
+)
 
 
 def ods(path: Path, sheets: dict[str, Sequence[Sequence[str]]]) -> None:
@@ -109,7 +122,9 @@ FAMILY.add(
         sheets={
             "Voices": [
                 ["Singer", "Voice", "Since"],
-                ["Agnes Pohl", "alto", "2011"], ["Ruben Castillo", "bass", "2019"], ["Wanda Sikora", "soprano", "2004"],
+                ["Agnes Pohl", "alto", "2011"],
+                ["Ruben Castillo", "bass", "2019"],
+                ["Wanda Sikora", "soprano", "2004"],
             ],
             "Robes": [["Size", "Number"], ["small", "9"], ["large", "14"]],
         },
@@ -118,4 +133,4 @@ FAMILY.add(
     cell("Since when has Wanda Sikora been in the choir?", "2004", "Wanda Sikora", "Since"),
     cell("How many large robes has the choir?", "14", "large", "Number"),
     traits="sheet opendocument",
-)  # fmt: skip
+)

@@ -64,7 +64,7 @@ FAMILY.add(
     ask("Where is the launch party held?", "on the roof terrace", "notes", page=1),
     ask("What must be replaced before Heron?", "tile server", page=3),
     traits="table notes",
-)  # fmt: skip
+)
 
 
 def charts(presentation: Any) -> None:
@@ -122,7 +122,8 @@ def smart_art(presentation: Any) -> None:
     slide.shapes._spTree.append(
         parse_xml(
             f'<p:graphicFrame xmlns:p="http://schemas.openxmlformats.org/presentationml/2006/main" xmlns:a="{_A}" '
-            f'xmlns:r="{_R}" xmlns:dgm="{_DGM}"><p:nvGraphicFramePr><p:cNvPr id="9" name="Diagram"/><p:cNvGraphicFramePr/>'
+            f'xmlns:r="{_R}" xmlns:dgm="{_DGM}"><p:nvGraphicFramePr><p:cNvPr id="9" '
+            'name="Diagram"/><p:cNvGraphicFramePr/>'
             '<p:nvPr/></p:nvGraphicFramePr><p:xfrm><a:off x="0" y="0"/><a:ext cx="9" cy="9"/></p:xfrm><a:graphic>'
             f'<a:graphicData uri="{_DGM}"><dgm:relIds r:dm="{relation}"/></a:graphicData></a:graphic></p:graphicFrame>'
         )
@@ -154,7 +155,7 @@ FAMILY.add(
     ask("Wo ist der Sammelplatz bei Alarm?", "Parkplatz hinter der Kantine", "german", page=2),
     ask("Wie viele Brandschutzhelfer hat jede Etage?", "zwei Brandschutzhelfer", "german", page=1),
     traits="german",
-)  # fmt: skip
+)
 
 
 def odp(path: Path) -> None:
@@ -188,7 +189,8 @@ def odp(path: Path) -> None:
 
 
 FAMILY.add(
-    "slides/beekeeping.odp", odp,
+    "slides/beekeeping.odp",
+    odp,
     ask("When is honey harvested?", "when its water content is below 18 percent", page=2),
     ask("How much sugar syrup does a bee colony need for the winter?", "15 kg", page=3),
-)  # fmt: skip
+)

@@ -26,22 +26,25 @@ Das Umsteigen ist am Römerplatz möglich. Die Züge fahren alle zwölf Minuten.
 
 Wegen Gleisarbeiten hält die Linie 7 bis zum 19. Juli nicht an der Mühlstraße.
 """,
-        encoding="latin-1", language="de",
+        encoding="latin-1",
+        language="de",
     ),
     ask("Wo ist das Umsteigen möglich?", "am Römerplatz möglich", "encoding german"),
     ask("Bis wann hält die Linie 7 nicht an der Mühlstraße?", "bis zum 19. Juli", "encoding german"),
     traits="encoding german",
-)  # fmt: skip
+)
 FAMILY.add(
     "web/recettes.html",
     writer(
         html_page,
-        "# Crêpes à la farine de châtaigne\n\nLa pâte repose deux heures au réfrigérateur. On ajoute une pincée de sel.",
-        declared="iso-8859-1", language="fr",
+        "# Crêpes à la farine de châtaigne\n\nLa pâte repose deux heures au réfrigérateur. On ajoute "
+        "une pincée de sel.",
+        declared="iso-8859-1",
+        language="fr",
     ),
     ask("Combien de temps la pâte à crêpes repose-t-elle ?", "deux heures", "encoding french"),
     traits="encoding french",
-)  # fmt: skip
+)
 FAMILY.add(
     "web/contacts.html",
     page(
@@ -55,7 +58,7 @@ FAMILY.add(
     cell("What is the phone number of the department Rigging?", "5530", "Rigging", "Phone", "empty-cell"),
     cell("Which e-mail address has the rigging department?", "rig@yard.example", "Rigging", "E-mail", "empty-cell"),
     traits="table empty-cell",
-)  # fmt: skip
+)
 FAMILY.add(
     "web/pool-hours.html",
     page(
@@ -71,7 +74,7 @@ FAMILY.add(
     cell("What is the price of the main hall on Sunday?", "7 euros", "Sunday", "Price", "rowspan"),
     cell("What does the diving hall cost on Saturday?", "9 euros", "Saturday", "Price", "rowspan"),
     traits="table rowspan br",
-)  # fmt: skip
+)
 FAMILY.add(
     "web/faq-parcels.html",
     page(
@@ -89,7 +92,7 @@ FAMILY.add(
     ask("How long does a parcel to Iceland take?", "Between five and eight working days", "accordion"),
     ask("What may a parcel weigh?", "Up to 31.5 kg", "accordion"),
     traits="accordion",
-)  # fmt: skip
+)
 FAMILY.add(
     "web/greenhouse.html",
     page(
@@ -102,12 +105,14 @@ FAMILY.add(
     ask("How often is bed 2 of the greenhouse watered?", "twice a week", "nested"),
     cell("Which plants are in the south section of the greenhouse?", "Cacti", "South", "Plants", "nested"),
     traits="table nested",
-)  # fmt: skip
+)
 FAMILY.add(
     "web/glossary.html",
     page(
-        "<h1>Glossary of the sail loft</h1><dl><dt>Clew</dt><dd>The lower corner of a sail that the sheet is tied to.</dd>"
-        "<dt>Luff</dt><dd>The front edge of a sail.</dd><dt>Reef</dt><dd>A part of a sail that is folded away in strong wind.</dd></dl>"
+        "<h1>Glossary of the sail loft</h1><dl><dt>Clew</dt><dd>The lower corner of a sail that the "
+        "sheet is tied to.</dd>"
+        "<dt>Luff</dt><dd>The front edge of a sail.</dd><dt>Reef</dt><dd>A part of a sail that is "
+        "folded away in strong wind.</dd></dl>"
         '<p>Patterns are in the <a href="https://loft.example/patterns-2026.zip">archive</a>.</p>'
         '<p><img src="s.png" alt="The stitch width is 4 millimetres"></p>',
         "Glossary of the sail loft",
@@ -117,7 +122,7 @@ FAMILY.add(
     ask("Where are the patterns of the sail loft?", "https://loft.example/patterns-2026.zip", "link"),
     ask("What is the stitch width of the sail loft?", "4 millimetres", "alt"),
     traits="definition link alt",
-)  # fmt: skip
+)
 
 _FURNITURE = (
     "<nav><ul><li>Start</li><li>Collection</li><li>Shop</li><li>Opening hours</li></ul></nav>"
@@ -130,14 +135,15 @@ FAMILY.add(
         _FURNITURE.format(
             "<main><h1>Visit the museum of clocks</h1><p>The museum opens from Wednesday to Sunday, 10:00 to 17:30. "
             "Guided tours begin at noon in the hall of pendulums and take fifty minutes.</p>"
-            "<p>Children under twelve enter free of charge. Bags larger than a sheet of paper are left in lockers.</p></main>"
+            "<p>Children under twelve enter free of charge. Bags larger than a sheet of paper are "
+            "left in lockers.</p></main>"
         ),
         "Visit",
     ),
     ask("When do guided tours of the museum of clocks begin?", "at noon", "boilerplate"),
     ask("Who enters the museum of clocks free of charge?", "Children under twelve", "boilerplate"),
     traits="boilerplate",
-)  # fmt: skip
+)
 FAMILY.add(
     "web/museum-astrolabe.html",
     page(
@@ -151,17 +157,18 @@ FAMILY.add(
     ask("How many stars does the rete of the astrolabe show?", "29 stars", "boilerplate hidden"),
     ask("Where was the astrolabe made?", "in Fez in 1318", "boilerplate hidden"),
     traits="boilerplate hidden",
-)  # fmt: skip
+)
 FAMILY.add(
     "web/drainage.html",
     page(
-        "<h1>Drain\u00adage of the pitch</h1><p>The pitch is dry again after a thunder\u00adstorm within ninety minutes. "
+        "<h1>Drain\u00adage of the pitch</h1><p>The pitch is dry again after a thunder\u00adstorm "
+        "within ninety minutes. "
         "The pump\u200bing station starts by itself.</p>",
         "Drainage of the pitch",
     ),
     ask("How fast is the pitch dry again after a thunderstorm?", "within ninety minutes", "soft-hyphen"),
     traits="soft-hyphen",
-)  # fmt: skip
+)
 FAMILY.add(
     "web/regulamin.html",
     writer(
@@ -174,12 +181,14 @@ Książki wypożycza się na cztery tygodnie. Za każdy dzień zwłoki czytelnik
 
 W czytelni wolno używać własnego laptopa. Żywność zostaje w szatni.
 """,
-        encoding="cp1250", declared="windows-1250", language="pl",
+        encoding="cp1250",
+        declared="windows-1250",
+        language="pl",
     ),
     ask("Na jak długo wypożycza się książki?", "na cztery tygodnie", "polish"),
     ask("Ile czytelnik płaci za każdy dzień zwłoki?", "50 groszy", "polish"),
     traits="polish encoding",
-)  # fmt: skip
+)
 
 FAMILY.add(
     "notes/coffee-roasting.md",
@@ -207,7 +216,7 @@ Beans are cooled below 40 degrees within four minutes.
     cell("At which time does the roast of Sidamo end?", "10:55", "Sidamo", "End"),
     ask("To what temperature is the drum preheated?", "205 degrees"),
     traits="table front-matter",
-)  # fmt: skip
+)
 FAMILY.add(
     "notes/telescope.md",
     writer(
@@ -220,30 +229,58 @@ FAMILY.add(
     ask("To what temperature is the camera of the telescope cooled?", "minus fifteen degrees", "multi-title"),
     ask("How is the mount parked?", "with the tube facing north", "multi-title"),
     traits="front-matter multi-title",
-)  # fmt: skip
+)
 _STOPS = "\n".join(
     f"| {name} | {6 + number // 6}:{number % 6}5 | {'A' if number % 3 else 'B'} | {1 + number % 4} |"
     for number, name in enumerate(
-        ("Abbey Gate", "Beacon Hill", "Castle Mead", "Deer Park", "Elm Grove", "Ferry Stairs", "Glover's End", "Hop Yard",
-         "Inkwell Lane", "Jubilee Bridge", "Kiln Corner", "Lantern Row", "Maltings", "Nettle Green", "Orchard Way",
-         "Plough Inn", "Quay West", "Rookery", "Saltmarsh", "Tollgate", "Underhill", "Vine Street", "Weir", "Yew Tree")
+        (
+            "Abbey Gate",
+            "Beacon Hill",
+            "Castle Mead",
+            "Deer Park",
+            "Elm Grove",
+            "Ferry Stairs",
+            "Glover's End",
+            "Hop Yard",
+            "Inkwell Lane",
+            "Jubilee Bridge",
+            "Kiln Corner",
+            "Lantern Row",
+            "Maltings",
+            "Nettle Green",
+            "Orchard Way",
+            "Plough Inn",
+            "Quay West",
+            "Rookery",
+            "Saltmarsh",
+            "Tollgate",
+            "Underhill",
+            "Vine Street",
+            "Weir",
+            "Yew Tree",
+        )
     )
-)  # fmt: skip
+)
 FAMILY.add(
     "notes/bus-timetable.md",
-    writer(markdown, f"# Timetable of bus 12\n\n| Stop | First bus | Bay | Zone |\n{_STOPS}\n\nOn holidays the first bus leaves an hour later."),
+    writer(
+        markdown,
+        f"# Timetable of bus 12\n\n| Stop | First bus | Bay | Zone |\n{_STOPS}\n\nOn holidays the "
+        "first bus leaves an hour later.",
+    ),
     cell("When does the first bus leave Saltmarsh?", "9:05", "Saltmarsh", "First bus", "long"),
     cell("From which bay does the bus leave at Jubilee Bridge?", "B", "Jubilee Bridge", "Bay", "long"),
     cell("In which zone is the stop Yew Tree?", "4", "Yew Tree", "Zone", "long"),
     cell("At what time does the first bus leave Kiln Corner?", "7:45", "Kiln Corner", "First bus", "long"),
     traits="table long",
-)  # fmt: skip
+)
 FAMILY.add(
     "notes/cheese.md",
     lambda path: path.write_text(
         "# Cheese cellar\n\nThe cellar has three rooms.\n\n"
         + "<table><tr><th>Room</th><th>Temperature</th><th>Humidity</th></tr>"
-        + "<tr><td>Upper vault</td><td>9 °C</td><td>88 %</td></tr><tr><td>Lower vault</td><td>12 °C</td><td>94 %</td></tr>"
+        + "<tr><td>Upper vault</td><td>9 °C</td><td>88 %</td></tr><tr><td>Lower vault</td><td>12 "
+        "°C</td><td>94 %</td></tr>"
         + "<tr><td>Brine room</td><td>14 °C</td><td>70 %</td></tr></table>\n\nWheels are turned every second day.\n",
         encoding="utf-8",
     ),
@@ -251,7 +288,7 @@ FAMILY.add(
     cell("How warm is the brine room?", "14 °C", "Brine room", "Temperature", "html-table"),
     ask("How often are the wheels of cheese turned?", "every second day"),
     traits="table html-table",
-)  # fmt: skip
+)
 
 _SECURITY = """# Security rules {version}
 
@@ -268,23 +305,31 @@ A lost phone or laptop is reported to the help desk within {hours}.
 _OLD = _SECURITY.format(version="2024", length="ten", change="every ninety days", hours="one day")
 _NEW = _SECURITY.format(version="2026", length="sixteen", change="only after an incident", hours="two hours")
 FAMILY.add(
-    "policies/security-rules-2024.md", writer(markdown, _OLD),
+    "policies/security-rules-2024.md",
+    writer(markdown, _OLD),
     ask("How many characters did passwords have under the security rules 2024?", "at least ten characters", "version"),
     traits="version",
-)  # fmt: skip
+)
 FAMILY.add(
-    "policies/security-rules-2026.md", writer(markdown, _NEW),
-    ask("How many characters do passwords have under the security rules 2026?", "at least sixteen characters", "version"),
+    "policies/security-rules-2026.md",
+    writer(markdown, _NEW),
+    ask(
+        "How many characters do passwords have under the security rules 2026?", "at least sixteen characters", "version"
+    ),
     ask("When are passwords changed according to the security rules 2026?", "only after an incident", "version"),
     traits="version",
-)  # fmt: skip
-_COPY = "# Care of the piano\n\nThe piano is tuned in spring and autumn. Humidity in the music room stays between 45 and 55 percent."
-for name, other in (("piano-care.md", "piano-care-copy.md"), ("piano-care-copy.md", "piano-care.md")):
-    FAMILY.add(
-        f"music/{name}", writer(markdown, _COPY),
-        *((ask("When is the piano tuned?", "in spring and autumn", "duplicate", also=f"music/{other}"),) if "copy" not in name else ()),
-        traits="duplicate",
-    )  # fmt: skip
+)
+_COPY = """# Care of the piano
+
+The piano is tuned in spring and autumn. Humidity in the music room stays between 45 and 55 percent.
+"""
+FAMILY.add(
+    "music/piano-care.md",
+    writer(markdown, _COPY),
+    ask("When is the piano tuned?", "in spring and autumn", "duplicate", also="music/piano-care-copy.md"),
+    traits="duplicate",
+)
+FAMILY.add("music/piano-care-copy.md", writer(markdown, _COPY), traits="duplicate")
 
 FAMILY.add(
     "books/lighthouse.epub",
@@ -300,7 +345,8 @@ On the ninth of November the lantern went dark, and Duncan climbed the 151 steps
 
 ## The supply boat
 
-The boat brought flour, paraffin and a letter from Oban. The letter was from his sister Morag, who wanted to sell the farm.
+The boat brought flour, paraffin and a letter from Oban. The letter was from his sister Morag, who wanted to sell the
+farm.
 
 ## The lamp
 
@@ -342,7 +388,10 @@ The starter is fed with equal weights of rye flour and water every twelve hours.
 
 
 def xhtml(path: Path) -> None:
-    body = "<h1>Tide gauge at Cove Point</h1><p>The gauge was moved 12 metres seaward in 1998. Its zero lies 2.35 m below the mark.</p>"
+    body = (
+        "<h1>Tide gauge at Cove Point</h1>"
+        "<p>The gauge was moved 12 metres seaward in 1998. Its zero lies 2.35 m below the mark.</p>"
+    )
     path.write_text(
         '<?xml version="1.0" encoding="UTF-8"?><html xmlns="http://www.w3.org/1999/xhtml" lang="en"><head>'
         f"<title>Tide gauge</title></head><body>{body}</body></html>",
@@ -351,6 +400,7 @@ def xhtml(path: Path) -> None:
 
 
 FAMILY.add(
-    "web/tide-gauge.xhtml", xhtml,
+    "web/tide-gauge.xhtml",
+    xhtml,
     ask("How far was the tide gauge moved in 1998?", "12 metres seaward"),
-)  # fmt: skip
+)

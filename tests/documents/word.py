@@ -76,24 +76,26 @@ Trains are booked in second class. A flight is allowed if the train takes longer
 Receipts are handed in within thirty days. Without a receipt, taxi fares are paid up to EUR 20.
 """
 FAMILY.add(
-    "travel/travel-rules.docx", writer(docx, TRAVEL, author="Maren Holt"),
+    "travel/travel-rules.docx",
+    writer(docx, TRAVEL, author="Maren Holt"),
     cell("What is the daily allowance for Portugal?", "EUR 46", "Portugal", "Daily allowance"),
     cell("How high is the hotel limit in Switzerland?", "EUR 190", "Switzerland", "Hotel limit"),
     cell("What daily allowance is paid in Hungary?", "EUR 39", "Hungary", "Daily allowance"),
     ask("When may someone fly instead of taking the train?", "if the train takes longer than six hours"),
     ask("Within how many days are receipts handed in?", "within thirty days"),
     traits="table",
-)  # fmt: skip
+)
 
 
 def car_policy(path: Path) -> None:
     def finish(document: Any) -> None:
         paragraph(
-            document, "A company car may be driven privately up to ",
+            document,
+            "A company car may be driven privately up to ",
             f'<w:ins w:id="1" {_BY}>{run("9,000 km")}</w:ins>',
             f'<w:del w:id="2" {_BY}><w:r><w:delText>5,000 km</w:delText></w:r></w:del>',
             " a year.",
-        )  # fmt: skip
+        )
         paragraph(
             document, f'<w:moveTo w:id="3" {_BY}>{run("Winter tyres are fitted by the end of October.")}</w:moveTo>'
         )
@@ -106,12 +108,13 @@ def car_policy(path: Path) -> None:
 
 
 FAMILY.add(
-    "travel/car-policy.docx", car_policy,
+    "travel/car-policy.docx",
+    car_policy,
     ask("How far may a company car be driven privately in a year?", "9,000 km", "tracked"),
     ask("When are winter tyres fitted to company cars?", "by the end of October", "tracked"),
     ask("Who pays parking fines?", "the driver", "tracked"),
     traits="tracked",
-)  # fmt: skip
+)
 
 
 def leave_policy(path: Path) -> None:
@@ -121,9 +124,10 @@ def leave_policy(path: Path) -> None:
         section.footer.paragraphs[0].text = "Kept by the people team, room 214"
         paragraph(document, "Parental leave lasts up to fourteen months.", mark("footnote", 2))
         part_of(
-            document, "footnotes",
+            document,
+            "footnotes",
             note("footnote", 2, "Two of these months are reserved for the second parent."),
-        )  # fmt: skip
+        )
 
     text = """# Annual and parental leave
 
@@ -135,13 +139,14 @@ Everyone has 27 days of annual leave. Up to five days are carried over to the en
 
 
 FAMILY.add(
-    "hr/leave-policy.docx", leave_policy,
+    "hr/leave-policy.docx",
+    leave_policy,
     ask("From which date is the leave policy valid?", "1 March 2026", "header"),
     ask("In which room is the people team that keeps the leave policy?", "room 214", "header"),
     ask("How many months of parental leave are reserved for the second parent?", "Two of these months", "footnote"),
     ask("How many days of annual leave does everyone have?", "27 days"),
     traits="header footnote",
-)  # fmt: skip
+)
 
 
 def contract(path: Path) -> None:
@@ -159,19 +164,23 @@ def contract(path: Path) -> None:
 
 
 FAMILY.add(
-    "hr/contract-aune.docx", contract,
+    "hr/contract-aune.docx",
+    contract,
     ask("As what does Signe Aune work?", "hydraulics engineer", "control"),
     ask("When does the trial period of Signe Aune's contract end?", "after four months", "control"),
-    cell("What is the monthly salary in the contract of Signe Aune?", "NOK 61,400", "Monthly salary", "Value", "control"),
+    cell(
+        "What is the monthly salary in the contract of Signe Aune?", "NOK 61,400", "Monthly salary", "Value", "control"
+    ),
     traits="control table",
-)  # fmt: skip
+)
 
 
 def safety(path: Path) -> None:
     def finish(document: Any) -> None:
         numbering = document.part.numbering_part.element
         levels = "".join(
-            f'<w:lvl w:ilvl="{level}"><w:start w:val="1"/><w:numFmt w:val="decimal"/><w:lvlText w:val="{text}"/></w:lvl>'
+            f'<w:lvl w:ilvl="{level}"><w:start w:val="1"/><w:numFmt w:val="decimal"/><w:lvlText '
+            f'w:val="{text}"/></w:lvl>'
             for level, text in ((0, "%1"), (1, "%1.%2"))
         )
         numbering.insert(0, xml(f'<w:abstractNum w:abstractNumId="77">{levels}</w:abstractNum>'))
@@ -197,13 +206,18 @@ def safety(path: Path) -> None:
 
 
 FAMILY.add(
-    "lab/safety-manual.docx", safety,
-    ask("What does section 2.1 of the laboratory safety manual say?", "The oxygen alarm sounds below 19 percent", "numbers"),
+    "lab/safety-manual.docx",
+    safety,
+    ask(
+        "What does section 2.1 of the laboratory safety manual say?",
+        "The oxygen alarm sounds below 19 percent",
+        "numbers",
+    ),
     ask("Where does the calcium gluconate gel hang?", "beside the fume hood"),
     ask("How are hydrogen lines tested?", "with helium every quarter"),
     ask("When is the eye shower in room L-12 checked?", "every Monday", "nested"),
     traits="numbers nested",
-)  # fmt: skip
+)
 
 
 def instruments(path: Path) -> None:
@@ -226,13 +240,14 @@ def instruments(path: Path) -> None:
 
 
 FAMILY.add(
-    "lab/instruments.docx", instruments,
+    "lab/instruments.docx",
+    instruments,
     cell("What is the calibration interval of the pipette P200?", "3 months", "Pipette P200", "Calibration Interval"),
     cell("What tolerance has the balance KB-3?", "0.2 mg", "Balance KB-3", "Calibration Tolerance"),
     cell("Who owns the pipette P200?", "Lindqvist", "Pipette P200", "Owner"),
     cell("Which tolerance has the oven T-80 of Baran?", "5 °C", "Oven T-80", "Calibration Tolerance", "merged"),
     traits="table merged",
-)  # fmt: skip
+)
 
 LEASE = """# Lease of {name}
 
@@ -271,21 +286,24 @@ def leased(name: str, note_text: str, values: dict[str, str], *questions: Questi
 
 
 leased(
-    "Harbour", "Gutters of Harbour House count as part of the roof.",
+    "Harbour",
+    "Gutters of Harbour House count as part of the roof.",
     {"tenant": "Brightwater Sails", "rent": "GBP 4,150", "notice": "nine months", "deposit": "GBP 12,450"},
     ask("Which house is let to Brightwater Sails?", "Brightwater Sails"),
-)  # fmt: skip
+)
 leased(
-    "Mill", "The chimney of Mill House is repaired by the tenant.",
+    "Mill",
+    "The chimney of Mill House is repaired by the tenant.",
     {"tenant": "Tannery Books", "rent": "GBP 2,875", "notice": "three months", "deposit": "GBP 8,625"},
     ask("Who repairs the chimney of Mill House?", "by the tenant", "endnote"),
     ask("How high is the deposit for Mill House?", "GBP 8,625", "titles"),
-)  # fmt: skip
+)
 leased(
-    "Station", "Skylights of Station House are repaired every ten years.",
+    "Station",
+    "Skylights of Station House are repaired every ten years.",
     {"tenant": "Cinder Coffee", "rent": "GBP 3,320", "notice": "six months", "deposit": "GBP 9,960"},
     ask("How often are the skylights of Station House repaired?", "every ten years", "endnote"),
-)  # fmt: skip
+)
 
 BOARD = """# Minutes of the board, {date}
 
@@ -304,8 +322,12 @@ for name, values, questions in (
     (
         "minutes/board-2026-01.docx",
         {
-            "date": "14 January 2026", "absent": "Olu Adeyemi", "budget": "the new boiler", "person": "Tomás Rivera",
-            "next": "11 February 2026", "place": "Leiden",
+            "date": "14 January 2026",
+            "absent": "Olu Adeyemi",
+            "budget": "the new boiler",
+            "person": "Tomás Rivera",
+            "next": "11 February 2026",
+            "place": "Leiden",
         },
         (
             ask("Who was elected as treasurer in January 2026?", "Tomás Rivera", "titles"),
@@ -315,15 +337,19 @@ for name, values, questions in (
     (
         "minutes/board-2026-02.docx",
         {
-            "date": "11 February 2026", "absent": "Yuki Tanaka", "budget": "the roof garden", "person": "Olu Adeyemi",
-            "next": "18 March 2026", "place": "Utrecht",
+            "date": "11 February 2026",
+            "absent": "Yuki Tanaka",
+            "budget": "the roof garden",
+            "person": "Olu Adeyemi",
+            "next": "18 March 2026",
+            "place": "Utrecht",
         },
         (
             ask("Who was elected as treasurer in February 2026?", "Olu Adeyemi", "titles"),
             ask("Where does the board meet on 18 March 2026?", "Utrecht"),
         ),
     ),
-):  # fmt: skip
+):
     FAMILY.add(name, writer(docx, BOARD.format(**values)), *questions, traits="titles")
 
 
@@ -331,15 +357,19 @@ def pump(path: Path) -> None:
     def finish(document: Any) -> None:
         box = "<w:p>" + run("Order the seal kit SK-77 together with the pump.") + "</w:p>"
         paragraph(
-            document, "Pumps are shipped without oil.",
+            document,
+            "Pumps are shipped without oil.",
             "<w:r><w:pict><v:shape xmlns:v='urn:schemas-microsoft-com:vml'><v:textbox><w:txbxContent>"
             f"{box}</w:txbxContent></v:textbox></v:shape></w:pict></w:r>",
-        )  # fmt: skip
+        )
         paragraph(
-            document, "The largest pump weighs ",
-            f'<w:fldSimple w:instr="DOCPROPERTY Weight">{run("2,340 kg")}</w:fldSimple>', " and is built in ",
-            f'<w:smartTag w:uri="urn:place" w:element="place">{run("Ostrava")}</w:smartTag>', ".",
-        )  # fmt: skip
+            document,
+            "The largest pump weighs ",
+            f'<w:fldSimple w:instr="DOCPROPERTY Weight">{run("2,340 kg")}</w:fldSimple>',
+            " and is built in ",
+            f'<w:smartTag w:uri="urn:place" w:element="place">{run("Ostrava")}</w:smartTag>',
+            ".",
+        )
 
     text = """# Pump catalogue
 
@@ -353,7 +383,8 @@ def pump(path: Path) -> None:
 
 
 FAMILY.add(
-    "products/pump-catalogue.docx", pump,
+    "products/pump-catalogue.docx",
+    pump,
     cell("How much does the Orca 300 cost?", "EUR 2,450", "Orca 300", "Price"),
     cell("What head does the Minke 90 reach?", "21 m", "Minke 90", "Head"),
     cell("What is the flow of the Orca 200?", "20 m³/h", "Orca 200", "Flow"),
@@ -362,27 +393,75 @@ FAMILY.add(
     ask("In which town is the largest pump built?", "Ostrava", "field"),
     ask("SK-77", "SK-77", "keyword textbox"),
     traits="table textbox field",
-)  # fmt: skip
+)
 
 _SITES = (
-    "Aalen", "Bodø", "Cork", "Dijon", "Espoo", "Faro", "Ghent", "Haugesund", "Izmir", "Jena", "Kotka", "Lublin", "Malmö",
-    "Nantes", "Odense", "Pécs", "Quimper", "Riga", "Siena", "Tartu", "Umeå", "Varna", "Wels", "Xanten", "York", "Zadar",
-    "Arhus", "Brno", "Chur", "Delft", "Elche", "Fermo", "Gävle", "Hanko", "Ivrea", "Jihlava", "Kiel", "Lleida", "Mons",
-    "Narva", "Oulu", "Padua", "Reims", "Sopot", "Trier", "Uzès", "Viborg", "Worms", "Ystad", "Zwolle",
-)  # fmt: skip
+    "Aalen",
+    "Bodø",
+    "Cork",
+    "Dijon",
+    "Espoo",
+    "Faro",
+    "Ghent",
+    "Haugesund",
+    "Izmir",
+    "Jena",
+    "Kotka",
+    "Lublin",
+    "Malmö",
+    "Nantes",
+    "Odense",
+    "Pécs",
+    "Quimper",
+    "Riga",
+    "Siena",
+    "Tartu",
+    "Umeå",
+    "Varna",
+    "Wels",
+    "Xanten",
+    "York",
+    "Zadar",
+    "Arhus",
+    "Brno",
+    "Chur",
+    "Delft",
+    "Elche",
+    "Fermo",
+    "Gävle",
+    "Hanko",
+    "Ivrea",
+    "Jihlava",
+    "Kiel",
+    "Lleida",
+    "Mons",
+    "Narva",
+    "Oulu",
+    "Padua",
+    "Reims",
+    "Sopot",
+    "Trier",
+    "Uzès",
+    "Viborg",
+    "Worms",
+    "Ystad",
+    "Zwolle",
+)
 _ROWS = "\n".join(
     f"| {site} | {120 + 7 * number} | {3 + number % 9} | +{30 + number % 40} {1000 + 137 * number} |"
     for number, site in enumerate(_SITES)
 )
 FAMILY.add(
     "facilities/sites.docx",
-    writer(docx, f"# Sites and caretakers\n\nAll sites of the group.\n\n| Site | Desks | Meeting rooms | Phone |\n{_ROWS}"),
+    writer(
+        docx, f"# Sites and caretakers\n\nAll sites of the group.\n\n| Site | Desks | Meeting rooms | Phone |\n{_ROWS}"
+    ),
     cell("How many desks has the site in Tartu?", "253", "Tartu", "Desks", "long"),
     cell("How many meeting rooms are there in Zadar?", "10", "Zadar", "Meeting rooms", "long"),
     cell("What is the phone number of the site in Kiel?", "+66 5932", "Kiel", "Phone", "long"),
     cell("How many desks are in Ystad?", "456", "Ystad", "Desks", "long"),
     traits="table long",
-)  # fmt: skip
+)
 
 FAMILY.add(
     "hr/urlaub.docx",

@@ -108,11 +108,18 @@ def html_body(text: str) -> str:
 
 
 def html_page(
-    path: Path, text: str = "", *, body: str = "", title: str = "", encoding: str = "utf-8", declared: str = "utf-8",
+    path: Path,
+    text: str = "",
+    *,
+    body: str = "",
+    title: str = "",
+    encoding: str = "utf-8",
+    declared: str = "utf-8",
     language: str = "en",
-) -> None:  # fmt: skip
+) -> None:
     head = f'<meta charset="{declared}">' if declared else ""
-    page = f'<!DOCTYPE html><html lang="{language}"><head>{head}<title>{html.escape(title or title_of(text))}</title></head>'
+    head += f"<title>{html.escape(title or title_of(text))}</title>"
+    page = f'<!DOCTYPE html><html lang="{language}"><head>{head}</head>'
     path.write_bytes(f"{page}<body>{body or html_body(text)}</body></html>".encode(encoding))
 
 
