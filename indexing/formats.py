@@ -28,6 +28,15 @@ class Format:
     extra: str = ""
 
 
+CODE = (
+    ".py", ".pyi", ".pyw", ".js", ".mjs", ".cjs", ".jsx", ".ts", ".tsx", ".vue", ".svelte", ".java", ".cs", ".c", ".h",
+    ".cc", ".cpp", ".cxx", ".hpp", ".hh", ".m", ".groovy", ".dart", ".kt", ".kts", ".scala", ".swift", ".php", ".lua",
+    ".r", ".jl", ".ps1", ".go", ".rs", ".rb", ".rake", ".pl", ".pm", ".sh", ".bash", ".zsh", ".sql", ".yaml", ".yml",
+    ".toml", ".ini", ".cfg", ".conf", ".css", ".scss", ".less", ".properties", ".bat", ".cmd", ".tf", ".proto",
+    ".gradle", ".cmake",
+)  # fmt: skip
+"""Endings of source code and of configuration."""
+
 REGISTRY = (
     Format(
         "pdf", "PDF", (".pdf",), "pdf:convert",
@@ -104,10 +113,28 @@ REGISTRY = (
         library="chardet",
     ),
     Format(
-        "rst", "reStructuredText", (".rst",), "text:convert",
-        reads="the text, underlined lines as headings",
+        "rst", "reStructuredText", (".rst", ".rest"), "restructured:convert",
+        reads="as shown: headings, lists, tables, code, notes; the text of roles and directives, those of Sphinx too",
+        leaves_out="files that it includes (a warning counts them), raw HTML, pictures",
+        library="docutils",
+    ),
+    Format(
+        "ipynb", "Jupyter notebook", (".ipynb",), "notebook:convert",
+        reads="Markdown with its headings and tables, code, outputs as text and tables",
+        leaves_out="pictures, outputs beyond 20,000 characters (a warning counts them)",
+        library="markdown-it-py",
+    ),
+    Format(
+        "subtitles", "subtitles", (".srt", ".vtt"), "subtitles:convert",
+        reads="what is spoken as sentences, with its speakers; a page is a minute of the recording",
+        leaves_out="colours and positions",
+        library="Python",
+    ),
+    Format(
+        "code", "source code", CODE, "code:convert",
+        reads="the file's own lines; functions, classes, tables and sections as headings",
         leaves_out="",
-        library="chardet",
+        library="Python",
     ),
     Format(
         "eml", "mail", (".eml",), "mime:convert_eml",

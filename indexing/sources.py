@@ -228,7 +228,7 @@ def local(file: SourceFile, *, folder: Path | None = None) -> Iterator[Path]:
         yield Path(file.path)
         return
     with tempfile.TemporaryDirectory(prefix="object-", dir=folder) as temporary:
-        target = Path(temporary, "content")
+        target = Path(temporary, "content" + os.path.splitext(object_stores.name_of(file.path))[1])
         object_stores.download(file.path, target)
         yield target
 

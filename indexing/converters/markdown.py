@@ -30,10 +30,15 @@ def convert(path: Path) -> Iterator[Content]:
         headings = [Heading(len(match[1]), match[2], match.start(), match.end()) for match in _ATX.finditer(text)]
     else:
         builder = TextBuilder()
-        _render(MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text), builder)
+        append(text, builder)
         text, headings = builder.text(), builder.headings
     first = next((heading.title for heading in headings if heading.level == 1), "")
     yield Content(text, str(meta.get("title") or first), meta, tuple(headings), warnings=undecoded + warnings)
+
+
+def append(text: str, builder: TextBuilder) -> None:
+    """Append Markdown inside another format."""
+    _render(MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(clean(text)), builder)
 
 
 def _front_matter(text: str) -> tuple[dict[str, MetaValue], str, tuple[str, ...]]:
