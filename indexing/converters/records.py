@@ -1,110 +1,140 @@
-"""CSV, JSON and JSON lines: each record is a document. All but JSON are read one record at a time."""
+"""Records, such as rows of CSV and objects of JSON, as documents: a line `name: value` per field."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from indexing.converters.characters import clean
-from indexing.converters.content import Content, ConversionError, plain_meta
-from indexing.converters.decoding import encoding_of, read_text
+from indexing.converters.content import Content, plain_meta
 
-_TEXT_FIELDS = ("text", "content", "body")
-_TITLE_FIELDS = ("title", "name", "headline")
-_MAX_CELL = 1 << 28
-_SAMPLE = 1 << 16
-
-
-def convert_csv(path: Path) -> Iterator[Content]:
-    """Yield one document per row, with a line `header: value` per cell. The first row is the header."""
-    csv.field_size_limit(_MAX_CELL)
-    with path.open(encoding=encoding_of(path).name, errors="replace", newline="") as file:
-        sample = file.read(_SAMPLE)
-        file.seek(0)
-        rows = csv.reader((line.replace("\0", "\ufffd") for line in file), _dialect(sample, path))
-        header: list[str] | None = None
-        try:
-            for number, row in enumerate(rows, start=1):
-                if not any(cell.strip() for cell in row):
-                    continue
-                if header is None:
-                    header = [clean(cell).strip() or f"column {index}" for index, cell in enumerate(row, start=1)]
-                    continue
-                yield _row(header, row, number)
-        except csv.Error as error:
-            raise ConversionError(f"line {rows.line_num} is not CSV: {error}") from error
+_MAX_TITLE = 200
+_MAX_NAME = 80
+_LONG = 600
+"""Characters of a record that may become more than one passage."""
+_MAX_NUMBERS = 32
+"""A longer list of numbers is a vector or a shape, not text."""
+_KNOWN = ("author", "date", "language", "id")
+_WEB = re.compile(r"https?://\S+", re.IGNORECASE)
+_MACHINE_ID = re.compile(r"[0-9a-fA-F]{16,}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|\d{12,}")
+_MARKUP = re.compile(r"</(?:p|div|li|ul|ol|td|tr|table|h[1-6]|span|a|b|strong|em)>|<br ?/?>", re.IGNORECASE)
 
 
-def convert_json(path: Path) -> Iterator[Content]:
-    """Yield the paragraphs of a SQuAD file, the items of a list, or else one document."""
-    try:
-        data = json.loads(read_text(path)[0].removeprefix("\ufeff"))
-    except ValueError as error:
-        raise ConversionError(f"it is not JSON: {error}") from error
-    except RecursionError as error:
-        raise ConversionError("its objects are nested too deeply") from error
-    if isinstance(data, dict) and isinstance(data.get("data"), list) and _is_squad(data["data"]):
-        yield from _squad(data["data"])
-    elif isinstance(data, list) and any(isinstance(item, dict) for item in data):
-        yield from map(_record, data)
-    else:
-        yield _record(data)
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Names of the fields that hold a record's text, title, id and address; of several, the first that it has."""
+
+    text: tuple[str, ...] = ("text", "content", "body")
+    title: tuple[str, ...] = ("title", "name", "headline", "subject")
+    id: tuple[str, ...] = ("id", "_id", "uuid", "key")
+    url: tuple[str, ...] = ("url", "link", "href", "permalink", "source_url")
 
 
-def convert_jsonl(path: Path) -> Iterator[Content]:
-    """Yield one document per line."""
-    with path.open(encoding=encoding_of(path).name, errors="replace", newline="\n") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                yield _record(json.loads(line))
-            except ValueError as error:
-                raise ConversionError(f"line {number} is not JSON: {error}") from error
-            except RecursionError as error:
-                raise ConversionError(f"line {number} is nested too deeply") from error
+DEFAULT = Fields()
 
 
-def _dialect(sample: str, path: Path) -> type[csv.Dialect]:
-    if path.suffix.lower() == ".tsv":
-        return csv.excel_tab
-    first = sample.split("\n", 1)[0]
-    delimiter = max(",;\t|", key=first.count)  # the most frequent in the header, or a comma
+def column_names(header: Sequence[str]) -> tuple[str, ...]:
+    """Names of the columns; those without a name are numbered, and of two the same the second gets a number."""
+    names: list[str] = []
+    for number, cell in enumerate(header, start=1):
+        name = plain = " ".join(clean(cell).split()) or f"column {number}"
+        count = 1
+        while name in names:
+            count += 1
+            name = f"{plain} {count}"
+        names.append(name)
+    return tuple(names)
 
-    class Found(csv.excel):
-        pass
 
-    Found.delimiter = delimiter
-    return Found
-
-
-def _row(header: list[str], row: list[str], number: int) -> Content:
-    values: dict[str, str] = {}
-    for index, cell in enumerate(row):
-        name = header[index] if index < len(header) else f"column {index + 1}"
-        while name in values:
-            name += "'"
-        values[name] = clean(cell).strip()
-    text = "\n".join(f"{name}: {value}" for name, value in values.items() if value)
-    title = next((value for name, value in values.items() if name.lower() in _TITLE_FIELDS and value), "")
+def row_content(
+    cells: Iterable[tuple[str, str]], *, number: int, captions: Sequence[str] = (), fields: Fields = DEFAULT
+) -> Content:
+    """Row `number` of a table as a document. `captions` are the lines above the table."""
+    values = {name: text for name, value in cells if (text := shown(value))}
     known = {name.lower(): value for name, value in values.items()}
-    meta = {name: known[name] for name in ("author", "date", "language", "url") if known.get(name)}
-    return Content(text, title[:200], {**plain_meta(meta), "row": number})
+    title = next((known[name] for name in fields.title if name in known), "") or next(iter(captions), "")
+    meta: dict[str, Any] = {name: known[name] for name in _KNOWN if name in known}
+    address = next((known[name] for name in fields.url if name in known), "")
+    meta |= {"url": address if _WEB.fullmatch(address) else "", "caption": "; ".join(captions), "row": number}
+    text = "\n".join(f"{name}: {value}" for name, value in values.items())
+    return _content(text, title, meta, name=next(iter(values.values()), ""))
 
 
-def _record(item: Any) -> Content:
-    if not isinstance(item, dict):
-        return Content(clean("\n".join(_lines("", item))))
-    field = next((name for name in _TEXT_FIELDS if isinstance(item.get(name), str) and item[name].strip()), None)
-    title = next((clean(item[name]).strip() for name in _TITLE_FIELDS if isinstance(item.get(name), str)), "")
+def object_content(item: Any, *, fields: Fields = DEFAULT) -> Content:
+    """An object as a document: its text first, then the other fields."""
+    if not isinstance(item, Mapping):
+        return Content("\n".join(_lines("", item)))
+    field = _text_field(item, fields)
+    named = _named(item, fields)
+    name = next((str(value) for value in item.values() if _is_plain(value)), "")
     if field is None:
-        named = {key: item[key] for key in ("title", "author", "date", "language", "url") if key in item}
-        return Content(clean("\n".join(_lines("", item))), title[:200], plain_meta(named))
-    meta = plain_meta({key: value for key, value in item.items() if key != field})
-    return Content(clean(item[field]), title[:200], meta)
+        return _content("\n".join(_lines("", item)), named.get("title", ""), named, name=name)
+    text = "\n\n".join(map(shown, item[field])) if isinstance(item[field], list) else shown(item[field])
+    others = {key: value for key, value in item.items() if key != field}
+    rest = {key: value for key, value in others.items() if not _is_told_elsewhere(key, value, fields)}
+    text = "\n\n".join(filter(None, (text, "\n".join(_lines("", rest)))))
+    return _content(text, named.get("title", ""), {**others, **named}, name=name)
+
+
+def _content(text: str, title: str, meta: Mapping[str, Any], *, name: str) -> Content:
+    """A long record without a title is known by its `name`, so that each of its passages is."""
+    part = clean(name).strip() if not title and len(text) > _LONG and len(name) <= _MAX_NAME else ""
+    return Content(text, title[:_MAX_TITLE], plain_meta(meta), part=part)
+
+
+def object_has_text(item: Mapping[Any, Any], *, fields: Fields = DEFAULT) -> bool:
+    """Whether one of an object's fields is its text."""
+    return _text_field(item, fields) is not None
+
+
+def _text_field(item: Mapping[Any, Any], fields: Fields) -> str | None:
+    return next((name for name in fields.text if name in item and _is_text(item[name])), None)
+
+
+def shown(value: str) -> str:
+    """A value's text, without the markup of HTML."""
+    if _MARKUP.search(value):
+        from indexing.converters.html import text_of
+
+        value = text_of(value) or value
+    return clean(value).strip()
+
+
+def _named(item: Mapping[Any, Any], fields: Fields) -> dict[str, str]:
+    """The values by which a record is known, if it has them."""
+    found = {name: str(item[name]) for name in ("author", "date", "language") if _is_plain(item.get(name))}
+    found |= {"title": _first(item, fields.title), "id": _first(item, fields.id), "url": _address(item, fields)}
+    return {name: value for name, value in found.items() if value}
+
+
+def _first(item: Mapping[Any, Any], names: Sequence[str]) -> str:
+    known = {str(key).lower(): value for key, value in item.items() if _is_plain(value)}
+    return next((shown(str(known[name.lower()])) for name in names if known.get(name.lower()) not in (None, "")), "")
+
+
+def _address(item: Mapping[Any, Any], fields: Fields) -> str:
+    address = _first(item, fields.url)
+    return address if _WEB.fullmatch(address) else ""
+
+
+def _is_told_elsewhere(key: Any, value: Any, fields: Fields) -> bool:
+    """Whether a field beside the text is its title, or an id or address for machines."""
+    name = str(key).lower()
+    if name in ("language", "lang") or (name in fields.title and isinstance(value, str)):
+        return True
+    return isinstance(value, str) and bool(_WEB.fullmatch(value) or _MACHINE_ID.fullmatch(value))
+
+
+def _is_text(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(item, str) for item in value)
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
 
 
 def _lines(name: str, value: Any) -> Iterator[str]:
@@ -116,25 +146,11 @@ def _lines(name: str, value: Any) -> Iterator[str]:
         for number, inner in enumerate(value, start=1):
             yield from _lines(f"{name}.{number}" if name else str(number), inner)
     elif isinstance(value, list):
-        yield from _lines(name, ", ".join(str(item) for item in value if item is not None))
-    elif value is not None and value != "":
-        yield f"{name}: {value}" if name else str(value)
+        numbers = len(value) > _MAX_NUMBERS and all(isinstance(item, int | float) for item in value)
+        yield from () if numbers else _lines(name, ", ".join(_plain(item) for item in value if item is not None))
+    elif value is not None and (text := shown(_plain(value))):
+        yield f"{clean(name)}: {text}" if name else text
 
 
-def _is_squad(articles: list[Any]) -> bool:
-    return bool(articles) and all(isinstance(article, dict) and "paragraphs" in article for article in articles)
-
-
-def _squad(articles: list[dict[str, Any]]) -> Iterator[Content]:
-    number = 0
-    for article in articles:
-        title = clean(str(article.get("title", ""))).replace("_", " ").strip()
-        for paragraph in article["paragraphs"]:
-            if not isinstance(paragraph, dict) or not isinstance(paragraph.get("context"), str):
-                raise ConversionError(f"paragraph {number} of this SQuAD file has no context")
-            yield Content(
-                clean(paragraph["context"]),
-                title,
-                {"title": title, "paragraph": number} if title else {"paragraph": number},
-            )
-            number += 1
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -70,16 +70,17 @@ def _names(line: Line) -> bool:
     """Whether a row may be a header: words only, in more than half of its columns."""
     cells = [cell for cell in line if cell]
     covered = sum(cell is None for cell in line)
-    return 2 * (len(cells) + covered) > len(line) and not any(_is_value(cell) for cell in cells)
+    return 2 * (len(cells) + covered) > len(line) and not any(is_value(cell) for cell in cells)
 
 
 def _pairs(lines: Sequence[Line]) -> bool:
     names = [line[0] or "" for line in lines]
     if all(name.endswith(":") for name in names):
         return True
-    values = [bool(_is_value(line[1] or "")) for line in lines[1:]]
+    values = [bool(is_value(line[1] or "")) for line in lines[1:]]
     return any(values) and not all(values)
 
 
-def _is_value(cell: str) -> bool:
+def is_value(cell: str) -> bool:
+    """Whether a cell has a number, an amount or a date rather than a name. A year alone may be a name."""
     return _VALUE.search(cell) is not None and not re.fullmatch(r"(19|20)\d\d|Q[1-4]|[A-Za-z]+ ?\d{1,2}", cell)

@@ -319,7 +319,7 @@ def test_json_objects_with_text_are_documents_and_others_become_lines(tmp_path: 
         {"size": {"h": 2, "w": 3}, "parts": ["cog", "axle"], "rows": [{"a": 1}, {"a": 2}], "none": None},
     ]
     first, second = convert(written(tmp_path / "a.json", json.dumps(items)), "json")
-    assert (first.text, first.title) == ("Body one", "One")
+    assert (first.text, first.title) == ("Body one\n\nauthor: Ada\nyear: 1843\ntags: a, b\nnested.x: 1.5", "One")
     assert first.meta == {"title": "One", "author": "Ada", "year": 1843, "tags": ["a", "b"], "nested.x": 1.5}
     assert second.text == "size.h: 2\nsize.w: 3\nparts: cog, axle\nrows.1.a: 1\nrows.2.a: 2"
     lines = "\n".join(json.dumps(item) for item in items)
@@ -339,7 +339,7 @@ def test_a_squad_file_is_its_paragraphs(tmp_path: Path) -> None:
     ("name", "data", "reason"),
     [
         ("a.json", "{", "not JSON"),
-        ("a.jsonl", '{"text": "x"}\n{oops\n', "line 2"),
+        ("a.jsonl", "\n{oops\n", "line 2"),
         ("a.json", "[" * 100_000 + "]" * 100_000, "nested too deeply"),
         ("a.json", json.dumps({"data": [{"title": "x", "paragraphs": [{}]}]}), "no context"),
     ],
