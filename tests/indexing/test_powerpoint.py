@@ -104,7 +104,7 @@ def chart(deck: Deck, kind: Any, data: Any) -> Any:
 
 
 def test_a_chart_is_a_table_with_its_title_above(deck: Deck) -> None:
-    data = CategoryChartData(number_format="0%")
+    data = CategoryChartData(number_format="0.0%")
     data.categories = ["North", "South"]
     data.add_series("2024", (0.125, 0.3))
     data.add_series("2025", (0.5, None))
@@ -113,7 +113,7 @@ def test_a_chart_is_a_table_with_its_title_above(deck: Deck) -> None:
     found.chart_title.text_frame.text = "Share by region"
     found.category_axis.axis_title.text_frame.text = "Region"
     content = deck.read()
-    assert content.text.strip() == "Share by region\n\nRegion | 2024 | 2025\nNorth | 12.5% | 50%\nSouth | 30%"
+    assert content.text.strip() == "Share by region\n\nRegion | 2024 | 2025\nNorth | 12.5% | 50.0%\nSouth | 30.0%"
     assert content.tables[0].columns == ("Region", "2024", "2025")
 
 

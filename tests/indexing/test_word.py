@@ -78,6 +78,8 @@ def text_box(inner: str) -> str:
         (f"<w:hyperlink w:anchor='x'>{run('the form')}</w:hyperlink>", "the form"),
         (f"<w:newElementOfTomorrow>{run('kept')}</w:newElementOfTomorrow>", "kept"),
         ("<w:r><w:t>a</w:t><w:tab/><w:t>b</w:t><w:br/><w:t>c</w:t></w:r>", "a\tb\nc"),
+        (run("42 m") + run("2", "<w:vertAlign w:val='superscript'/>"), "42 m²"),
+        (run("CO") + run("2", "<w:vertAlign w:val='subscript'/>"), "CO2"),
         ("<w:r><w:t>X</w:t><w:noBreakHyphen/><w:t>200</w:t></w:r>", "X-200"),
         ("<w:r><w:t>Donau</w:t><w:softHyphen/><w:t>dampf</w:t></w:r>", "Donaudampf"),
         ("<w:r><w:sym w:font='Symbol' w:char='F061'/></w:r>", "α"),
@@ -182,6 +184,39 @@ def test_the_header_row_of_a_table_style_is_a_header(tmp_path: Path) -> None:
     document.save(str(tmp_path / "a.docx"))
     (read,) = one(tmp_path / "a.docx").tables
     assert (read.header, read.columns) == (1, ("2024", "2025"))
+
+
+def test_names_and_values_have_no_header_in_spite_of_their_style(tmp_path: Path) -> None:
+    document = docx.Document()
+    found = document.add_table(rows=3, cols=2, style="Light Grid Accent 1")
+    for place, text in enumerate(("Name:", "Ada", "Room:", "12", "Phone:", "345")):
+        found.cell(place // 2, place % 2).text = text
+    hidden = found.rows[1]._tr.get_or_add_trPr()
+    hidden.append(element("<w:hidden/>"))
+    document.save(str(tmp_path / "a.docx"))
+    content = one(tmp_path / "a.docx")
+    assert content.text == "Name: | Ada\nPhone: | 345"
+    assert content.tables[0].header == 0
+
+
+def test_a_chart_and_a_shape_in_a_drawing(tmp_path: Path) -> None:
+    document = docx.Document()
+    points = "".join(f"<c:pt idx='{{n}}'><c:v>{v}</c:v></c:pt>".format(n=n) for n, v in enumerate((45292, 45323)))
+    numbers = "".join(f"<c:pt idx='{n}'><c:v>{v}</c:v></c:pt>" for n, v in enumerate((1.5, 2)))
+    key = add_part(
+        document,
+        "chart",
+        "<c:chartSpace><c:chart><c:plotArea><c:lineChart><c:ser><c:tx><c:strRef><c:strCache><c:pt idx='0'><c:v>Load"
+        "</c:v></c:pt></c:strCache></c:strRef></c:tx><c:cat><c:numRef><c:numCache><c:formatCode>yyyy\\-mm</c:formatCode>"
+        f"{points}</c:numCache></c:numRef></c:cat><c:val><c:numRef><c:numCache>{numbers}</c:numCache></c:numRef></c:val>"
+        "</c:ser></c:lineChart></c:plotArea></c:chart></c:chartSpace>",
+    )
+    drawing = "<w:r><w:drawing><a:graphic><a:graphicData>{}</a:graphicData></a:graphic></w:drawing></w:r>"
+    shape = "".join(f"<a:p><a:r><a:t>{text}</a:t></a:r></a:p>" for text in ("Valve", "Pump"))
+    for inner in (f"<c:chart r:id='{key}'/>", f"<a:txBody>{shape}</a:txBody>"):
+        document.add_paragraph()._p.append(element(drawing.format(inner)))
+    document.save(str(tmp_path / "a.docx"))
+    assert blocks(tmp_path / "a.docx") == ["Load", "Category | Load\n2024-01 | 1.5\n2024-02 | 2", "Valve\nPump"]
 
 
 def test_a_frame_of_one_cell_keeps_headings_and_paragraphs(tmp_path: Path) -> None:
@@ -297,12 +332,30 @@ def test_titles_captions_alternative_texts_and_hidden_styles(tmp_path: Path) -> 
     assert content.text == "Orca 300\n\nPicture: A map of the plant\n\nFigure 1: The plant"
 
 
-def test_an_embedded_document_is_counted_as_not_read(tmp_path: Path) -> None:
+def test_an_embedded_page_is_read_and_another_document_counted(tmp_path: Path) -> None:
     document = docx.Document()
-    key = add_part(document, "aFChunk", "<?xml version='1.0'?><x/>", "text/html")
-    document.element.body.insert(0, element(f"<w:altChunk r:id='{key}'/>"))
+    page = "<?xml version='1.0'?><html><body><h1>Menu</h1><p>Soup at noon</p></body></html>"
+    for name, kind in (("aFChunk1", "text/html"), ("aFChunk2", "application/rtf")):
+        key = add_part(document, name, page, kind)
+        document.element.body.insert(0, element(f"<w:altChunk r:id='{key}'/>"))
     document.save(str(tmp_path / "a.docx"))
-    assert one(tmp_path / "a.docx").warnings == ("not read: 1 embedded object (text/html)",)
+    content = one(tmp_path / "a.docx")
+    assert content.text == "Menu\n\nSoup at noon"
+    assert [heading.title for heading in content.headings] == ["Menu"]
+    assert content.warnings == ("not read: 1 embedded object (application/rtf)",)
+
+
+def test_links_that_the_text_does_not_show(tmp_path: Path) -> None:
+    document = docx.Document()
+    kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/hyperlink"
+    added = document.add_paragraph("Ask ")._p
+    for text, target in (("Ada", "mailto:ada@example.org"), (" or the intranet", "https://intra.example.org/leave")):
+        key = document.part.relate_to(target, kind, is_external=True)
+        added.append(element(f"<w:hyperlink r:id='{key}'>{run(text)}</w:hyperlink>"))
+    document.save(str(tmp_path / "a.docx"))
+    content = one(tmp_path / "a.docx")
+    assert content.text == "Ask Ada (ada@example.org) or the intranet"
+    assert content.meta["links"] == ["https://intra.example.org/leave"]
 
 
 def test_templates_files_with_macros_and_strict_files_are_read(tmp_path: Path) -> None:
@@ -328,7 +381,7 @@ def test_templates_files_with_macros_and_strict_files_are_read(tmp_path: Path) -
     [
         (
             _OLE,
-            "it is a Word document of a version before 2007; save it as .docx",
+            "it is not a docx file but one of an old Office version; save it as docx",
         ),
         (
             _OLE + "EncryptedPackage".encode("utf-16-le"),

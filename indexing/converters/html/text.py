@@ -33,8 +33,8 @@ def before(element: Any) -> str:
     if tag in ("img", "area"):
         alt = (element.get("alt") or "").strip()
         return "" if _NOT_CONTENT.search(alt) else f" {alt} "
-    if tag == "sup" and not len(element) and not re.search(r"[^\d+−-]", text.strip()):
-        return text.strip().translate(_RAISED)
+    if tag == "sup" and not len(element):
+        return raised(text)
     return f'"{text}' if tag == "q" else text
 
 
@@ -47,14 +47,23 @@ def after(element: Any) -> str:
 
 def hidden_address(link: Any) -> str:
     """The e-mail address or phone number of a link, "" if its text shows it or it leads elsewhere."""
-    scheme, _, address = (link.get("href") or "").strip().partition(":")
+    return missing_address(link.get("href") or "", "".join(link.itertext()))
+
+
+def missing_address(target: str, shown: str) -> str:
+    """The e-mail address or phone number that a link leads to, "" if the text `shown` has it."""
+    scheme, _, address = target.strip().partition(":")
     address = unquote(address.partition("?")[0]).strip()
-    shown = "".join(link.itertext())
     if scheme.lower() == "mailto" and "@" in address:
         return "" if address.lower() in shown.lower() else address
     if scheme.lower() == "tel" and (digits := re.sub(r"\D", "", address)):
         return "" if digits[-6:] in re.sub(r"\D", "", shown) else address
     return ""
+
+
+def raised(text: str) -> str:
+    """Raised text, with digits as such: "m²" is not "m2"."""
+    return text if re.search(r"[^\d\s+−-]", text) else text.strip().translate(_RAISED)
 
 
 def formula(element: Any) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from indexing.converters import numbers
 from indexing.converters.content import TextBuilder
 from indexing.converters.office.package import part_of, root
 from indexing.converters.office.runs import Runs
@@ -18,8 +18,6 @@ _MADE_BY_PROGRAM = re.compile(
     r"\s*(?:Description automatically generated(?: with \w+ confidence)?|AI-generated content may be incorrect\.?)\s*",
     re.IGNORECASE,
 )
-_DATES = re.compile(r"(?<![\\\"])[dmy]{1,4}(?=[-/. ]|$)", re.IGNORECASE)
-_FIRST_DAY = dt.datetime(1899, 12, 30)
 _MAX_POINTS = 5_000
 """Per series: a chart of more points is a curve, and nobody reads its values."""
 
@@ -159,22 +157,16 @@ def _values(source: Element, shown: Callable[[str], str]) -> dict[int, str]:
 
 
 def _number_format(source: Element) -> Callable[[str], str]:
-    code = source.findtext(f".//{C}formatCode") or ""
     numeric = source.find(f".//{C}numCache") is not None or source.find(f".//{C}numLit") is not None
+    code = source.findtext(f".//{C}formatCode") or "General"
     return (lambda text: _number(text, code)) if numeric else str
 
 
 def _number(text: str, code: str) -> str:
-    """A number as the format shows it: a percentage, a date, or the number itself."""
     try:
-        number = float(text)
-        if "%" in code:
-            return f"{number * 100:.6g}%"
-        if _DATES.search(re.sub(r"\[[^]]*\]|\"[^\"]*\"", "", code)):
-            return (_FIRST_DAY + dt.timedelta(days=number)).date().isoformat()
-    except (ValueError, OverflowError):
+        return numbers.shown(float(text), code)
+    except ValueError:
         return text
-    return f"{number:.15g}"
 
 
 def _axis_titles(root: Element) -> tuple[str, str]:

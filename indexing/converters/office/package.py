@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import io
-import mmap
 import re
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lxml import etree
-
 from indexing.converters.archive import require_harmless_zip
 from indexing.converters.content import ConversionError
-from indexing.converters.office.xml import Element, parse
+from indexing.converters.markup import parse
+from indexing.converters.office.xml import Element
 
-_OLE = bytes.fromhex("d0cf11e0a1b11ae1")
-"""First bytes of the formats before 2007, and of encrypted files of all versions."""
-_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 _STRICT = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/")
 _USUAL = rb"http://schemas.openxmlformats.org/\1/2006/"
+_MAX_LINKS = 50
 _OF_TEMPLATES = re.compile(r"powerpoint presentation|word document|(?:generated (?:by|using) )?python-(?:docx|pptx)")
 
 
@@ -29,7 +24,6 @@ def open_package(path: Path, kind: str, name: str) -> Any:
 
     `kind` is its usual ending without the dot, `name` what people call such a file. Raises ConversionError.
     """
-    _require_current_format(path, kind, name)
     require_harmless_zip(path, kind)
     from pptx.package import Package
 
@@ -67,34 +61,38 @@ def part_of(source: Any, key: str | None) -> Any | None:
     return None if relation is None or relation.is_external else relation.target_part
 
 
+def target_of(source: Any, key: str) -> str:
+    """The address that `source` refers to by the id `key`, "" if there is none."""
+    relation = source.rels.get(key) if key else None
+    return str(relation.target_ref) if relation is not None and relation.is_external else ""
+
+
 def root(part: Any) -> Element:
     """The root element of a part. Raises ConversionError for one that is no XML."""
     element = getattr(part, "_element", None)
     try:
         return parse(part.blob) if element is None else element
-    except etree.XMLSyntaxError as error:
-        raise ConversionError(f"its part {part.partname} is damaged: {error.msg}") from error
+    except ConversionError as error:
+        raise ConversionError(f"its part {part.partname} is damaged: {error}") from error
 
 
 def core_meta(package: Any) -> dict[str, object]:
     """Title, author, dates and more, as the file states them; a template's own values are left out."""
-    stated = package.core_properties
-    if not hasattr(stated, "title"):  # its type is damaged
+    names = ("title", "author", "subject", "keywords", "category", "language", "comments", "created", "modified")
+    try:
+        found = {name: getattr(package.core_properties, name) for name in names}
+    except (AttributeError, ValueError):  # a damaged part, which the text does not need
         return {}
-    names = ("title", "author", "subject", "keywords", "category", "language")
-    found: Mapping[str, object] = {name: getattr(stated, name) for name in names}
-    found = {**found, "description": stated.comments, "date": stated.created or stated.modified}
+    found["description"], found["date"] = found.pop("comments"), found.pop("created") or found.pop("modified")
+    found.pop("modified", None)
     return {key: item for key, item in found.items() if item and not _OF_TEMPLATES.fullmatch(str(item).lower())}
 
 
-def _require_current_format(path: Path, kind: str, name: str) -> None:
-    with path.open("rb") as file:
-        if file.read(len(_OLE)) != _OLE:
-            return
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            if data.find(_ENCRYPTED) >= 0:
-                raise ConversionError("it is encrypted; save a copy without a password")
-    raise ConversionError(f"it is a {name} of a version before 2007; save it as .{kind}")
+def links(part: Any) -> list[str]:
+    """Addresses on the web that a part leads to, each once."""
+    outside = (item for item in part._rels.values() if item.is_external and item.reltype.endswith("/hyperlink"))
+    targets = (item.target_ref for item in outside)
+    return list(dict.fromkeys(target for target in targets if target.startswith(("http://", "https://"))))[:_MAX_LINKS]
 
 
 def _usual(path: Path) -> io.BytesIO | None:

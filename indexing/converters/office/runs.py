@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from indexing.converters.html_text import missing_address, raised
 from indexing.converters.office.equations import linear
 from indexing.converters.office.symbols import plain, symbol
-from indexing.converters.office.xml import CX, DGM, WP, A, C, Element, M, O, V, W, is_content, is_on, value
+from indexing.converters.office.xml import CX, DGM, WP, A, C, Element, M, O, R, V, W, is_content, is_on, value
 
 ANCHORED = frozenset(
     {f"{W}{name}" for name in ("txbxContent", "footnoteReference", "endnoteReference", "commentReference")}
@@ -31,11 +32,16 @@ class Paragraph:
 class Runs:
     """Reads the paragraphs of one part in order: a field may begin in one and end in another.
 
-    `hides` tells whether text of a character style is hidden.
+    `hides` tells whether text of a character style is hidden, `target` where a link with an id leads.
     """
 
-    def __init__(self, root: Element, hides: Callable[[str], bool] = lambda style: False) -> None:
-        self._hides = hides
+    def __init__(
+        self,
+        root: Element,
+        hides: Callable[[str], bool] = lambda style: False,
+        target: Callable[[str], str] = lambda key: "",
+    ) -> None:
+        self._hides, self._target = hides, target
         self._fields = _whole_fields(root)
         self._open: list[bool] = []
         """For each open field, whether its result has begun."""
@@ -74,10 +80,25 @@ class Runs:
 
     def _text(self, element: Element) -> None:
         text = (element.text or "").replace("\n", " ")
+        run = element.getparent()
         if not text.isascii():
-            fonts = element.getparent().find(f"{W}rPr/{W}rFonts")
+            fonts = run.find(f"{W}rPr/{W}rFonts")
             text = plain("" if fonts is None else fonts.get(f"{W}ascii", ""), text)
+        elif text[-1:].isdigit() and _is_raised(run):
+            text = raised(text)
         self._show(text)
+
+    def _link(self, element: Element) -> None:
+        before = len(self._parts)
+        self._walk(element)
+        address = missing_address(self._target(element.get(f"{R}id", "")), "".join(self._parts[before:]))
+        if address:
+            self._show(f" ({address})")
+
+    def _inner_paragraph(self, element: Element) -> None:
+        """Of a shape inside a paragraph."""
+        self._walk(element)
+        self._show("\n")
 
     def _symbol(self, element: Element) -> None:
         self._show(symbol(element.get(f"{W}font", ""), element.get(f"{W}char", "")))
@@ -114,6 +135,12 @@ class Runs:
         readings, self._readings = "".join(self._readings), []
         if readings:
             self._parts.append(f" ({readings})")
+
+
+def _is_raised(run: Element) -> bool:
+    properties = run.find(f"{A}rPr")
+    raised_by = "0" if properties is None else properties.get("baseline", "0")
+    return value(run, "rPr/vertAlign") == "superscript" or not raised_by.startswith(("0", "-"))
 
 
 def _whole_fields(root: Element) -> set[Element]:
@@ -153,6 +180,8 @@ _HANDLERS: dict[str, Callable[[Runs, Element], None]] = {
     f"{W}sym": Runs._symbol,
     f"{W}fldChar": Runs._field,
     f"{W}ruby": Runs._ruby,
+    f"{W}hyperlink": Runs._link,
+    f"{A}p": Runs._inner_paragraph,
     f"{M}oMath": lambda runs, element: runs._show(linear(element)),
     **dict.fromkeys(ANCHORED, Runs._anchor),
     **dict.fromkeys((f"{W}tab", f"{W}ptab"), lambda runs, _: runs._show("\t")),

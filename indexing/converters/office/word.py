@@ -14,10 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from indexing.converters import tables
-from indexing.converters.content import Content, TextBuilder, plain_meta
+from indexing.converters.content import Content, TextBuilder, only_title, plain_meta
 from indexing.converters.office import drawings
 from indexing.converters.office.numbering import BULLET, Numbering
-from indexing.converters.office.package import core_meta, main_part, open_package, part_of, related, root
+from indexing.converters.office.package import (
+    core_meta,
+    links,
+    main_part,
+    open_package,
+    part_of,
+    related,
+    root,
+    target_of,
+)
 from indexing.converters.office.runs import Runs
 from indexing.converters.office.styles import Styles
 from indexing.converters.office.xml import CX, DGM, C, Element, O, R, W, inside, is_on, value
@@ -34,11 +43,10 @@ def convert(path: Path) -> Iterator[Content]:
     package = open_package(path, "docx", _NAME)
     document = _Document(main_part(package, _NAME, ("word",)))
     document.read()
-    builder, meta = document.builder, core_meta(package)
-    first = next((heading.title for heading in builder.headings if heading.level == 1), "")
+    builder, meta = document.builder, {**core_meta(package), "links": document.links}
     yield Content(
         builder.text(),
-        str(document.title or meta.get("title") or first),
+        str(document.title or meta.get("title") or only_title(builder.headings)),
         plain_meta(meta),
         tuple(builder.headings),
         warnings=tuple(document.warnings()),
@@ -78,6 +86,7 @@ class _Document:
         self.builder = TextBuilder()
         self.title = ""
         self.unread: list[str] = []
+        self.links = links(part)
         self._part = part
         self._body = root(part).find(f"{W}body")
         self.styles = Styles(self._root("styles"))
@@ -166,7 +175,7 @@ class _Story:
     def __init__(self, document: _Document, part: Any, top: Element) -> None:
         self._document = document
         self._part = part
-        self._runs = Runs(top, document.styles.hides)
+        self._runs = Runs(top, document.styles.hides, lambda key: target_of(part, key))
 
     def items(self, container: Element) -> Iterator[_Line | Element]:
         """The paragraphs of the body, a cell, a text box or a note as lines, and its tables, in order.
@@ -196,10 +205,22 @@ class _Story:
         elif item.tag == f"{W}tbl":
             self._write_table(item)
         elif item.tag == f"{W}altChunk":
-            chunk = part_of(self._part, item.get(f"{R}id"))
-            self._document.unread.append("document" if chunk is None else chunk.content_type)
+            self._write_chunk(part_of(self._part, item.get(f"{R}id")))
         else:
             self._write_anchored(item)
+
+    def _write_chunk(self, chunk: Any) -> None:
+        """A document inside the document, as programs put it there that make Word files from web pages."""
+        from indexing.converters import html, mime
+        from indexing.converters.parts import decoded
+
+        kind = "document" if chunk is None else chunk.content_type
+        if kind in ("text/html", "application/xhtml+xml"):
+            html.add_fragment(decoded(chunk.blob, ""), self._document.builder)
+        elif kind == "message/rfc822":
+            html.add_fragment(mime.read(chunk.blob).html, self._document.builder)
+        else:
+            self._document.unread.append(kind)
 
     def flat(self, container: Element, later: list[Element] | None = None) -> str:
         """The text in one line. What has no place in it, such as an inner table, goes to `later`."""
@@ -266,7 +287,7 @@ class _Story:
             drawings.write_picture(element, document.builder)
 
     def _write_table(self, table: Element) -> None:
-        shown = [row for row in inside(table, f"{W}tr") if row.find(f"{W}trPr/{W}del") is None]
+        shown = [row for row in inside(table, f"{W}tr") if _is_shown(row)]
         if self._is_layout(shown):
             for row in shown:
                 for cell in inside(row, f"{W}tc"):
@@ -303,14 +324,17 @@ class _Story:
         count = 0
         while count < len(shown) and is_on(shown[count].find(f"{W}trPr"), "tblHeader"):
             count += 1
-        properties = table.find(f"{W}tblPr")
-        if (
-            not count
-            and _shows_first_row(properties)
-            and self._document.styles.has_header(value(properties, "tblStyle"))
-        ):
+        if not count and rows and not _names_a_row(rows[0]) and self._shows_header(table.find(f"{W}tblPr")):
             count = 1
         return count if not all(tables.is_title(row) for row in rows[:count]) else None
+
+    def _shows_header(self, properties: Element | None) -> bool:
+        """Whether the table's style has a header, and the table shows it."""
+        look = None if properties is None else properties.find(f"{W}tblLook")
+        if look is None or not self._document.styles.has_header(value(properties, "tblStyle")):
+            return False
+        stated = look.get(f"{W}firstRow")
+        return stated in ("1", "true") if stated is not None else look.get(f"{W}val", "")[-2:-1] in set("2367ABEFabef")
 
     def _is_layout(self, rows: list[Element]) -> bool:
         """Whether a table only arranges text: a frame of one cell, or cells of a heading with text below it."""
@@ -333,12 +357,14 @@ def _is_page_number(paragraph: Element, text: str) -> bool:
     return numbers > 0 and len(re.findall(r"\d+", text)) <= numbers and len(re.findall(r"[^\W\d]+", text)) <= 2
 
 
-def _shows_first_row(properties: Element | None) -> bool:
-    look = None if properties is None else properties.find(f"{W}tblLook")
-    if look is None:
-        return False
-    stated = look.get(f"{W}firstRow")
-    return stated in ("1", "true") if stated is not None else look.get(f"{W}val", "")[-2:-1] in tuple("2367ABEFabef")
+def _names_a_row(cells: list[str | None]) -> bool:
+    """Whether the first cell names the second one, as in "Name: | Ada"."""
+    return (cells[0] or "").endswith(":") if cells else False
+
+
+def _is_shown(row: Element) -> bool:
+    properties = row.find(f"{W}trPr")
+    return properties is None or (properties.find(f"{W}del") is None and not is_on(properties, "hidden"))
 
 
 def _columns(text: str, default: int) -> int:

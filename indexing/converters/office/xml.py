@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lxml import etree
-
 Element = Any
 """An lxml element; lxml has no types."""
 
@@ -34,11 +32,6 @@ _NO_CONTENT = frozenset(
     {f"{W}{name}" for name in f"{_PROPERTIES} {_REMOVED}".split()}
     | {f"{A}{name}" for name in ("rPr", "pPr", "endParaRPr", "bodyPr", "lstStyle")}
 )
-
-
-def parse(data: bytes) -> Element:
-    """The root element of a part. Entities are not resolved. Raises etree.XMLSyntaxError."""
-    return etree.fromstring(data, etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True))
 
 
 def is_content(element: Element) -> bool:
