@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexing.diff import Outcome
+from indexing.formats import kind_of
 from indexing.sources import Skip
 from search_app.protocols import FileChange, FileRecord, Rejection, Tokenized
 from search_app.types import Document, Passage
@@ -59,7 +61,10 @@ class FileFailure:
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """A batch that has been written: `encoded` passages of `tokens` tokens went through the encoder."""
+    """A batch that has been written: `encoded` passages of `tokens` tokens went through the encoder.
+
+    `ocr_pages` are pages read by OCR, by format.
+    """
 
     bytes: int = 0
     passages: int = 0
@@ -68,6 +73,7 @@ class BatchReport:
     truncated: int = 0
     failures: tuple[FileFailure, ...] = ()
     warnings: tuple[Skip, ...] = ()
+    ocr_pages: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -104,6 +110,17 @@ class Batch:
         """Warnings of all chunks, in order."""
         return [Skip(chunk.record.source, text) for chunk in self.chunks for text in chunk.warnings]
 
+    @property
+    def ocr_pages(self) -> Mapping[str, int]:
+        """Pages read by OCR, which have boxes, by format."""
+        return Counter(
+            kind_of(chunk.record.source)
+            for chunk in self.chunks
+            for document in chunk.documents
+            for page in document.pages
+            if page.boxes
+        )
+
     def report(self, rejections: Iterable[Rejection]) -> BatchReport:
         """What became of the batch; `rejections` is the store's answer to the write."""
         return BatchReport(
@@ -114,6 +131,7 @@ class Batch:
             truncated=self.truncated,
             failures=(*self.failures, *map(FileFailure.of, rejections)),
             warnings=tuple(self.warnings),
+            ocr_pages=self.ocr_pages,
         )
 
 

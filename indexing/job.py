@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -230,6 +231,7 @@ class _Totals:
     truncated: int = 0
     warnings: dict[Skip, None] = field(default_factory=dict)  # a file that is converted again repeats its warnings
     more_warnings: int = 0
+    ocr_pages: Counter[str] = field(default_factory=Counter)
 
     def add(self, report: BatchReport) -> None:
         self.passages += report.passages
@@ -237,6 +239,7 @@ class _Totals:
         self.tokens += report.tokens
         self.truncated += report.truncated
         self.warn(report.warnings)
+        self.ocr_pages.update(report.ocr_pages)
 
     def warn(self, warnings: Iterable[Skip]) -> None:
         for warning in warnings:
@@ -266,7 +269,7 @@ class _Totals:
             encoder_share=round(encode.busy / (seconds * encode.processes), 3),
             stages=tuple(stage.rounded() for stage in stages),
             shards_missing=shards_missing,
-            formats=by_format(changes, self.warnings),
+            formats=by_format(changes, self.warnings, self.ocr_pages),
         )
 
 
@@ -294,10 +297,11 @@ def _estimate(changes: IndexDiff, files: Conversions, encoder: Encoder, began: f
                 if len(sample) > _MAX_SAMPLE:
                     del sample[::2]
         totals.warn(batch.warnings)
+        totals.ocr_pages.update(batch.ocr_pages)
         progress(batch.bytes)
     reading = time.perf_counter() - began
     seconds = max(reading, new_tokens * _seconds_per_token(encoder, sample))  # both at the same time
-    formats = by_format(changes, totals.warnings)
+    formats = by_format(changes, totals.warnings, totals.ocr_pages)
     return Plan(changes, passages, tokens, new, seconds, totals.first_warnings(), formats)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from indexing.diff import IndexDiff, Outcome
@@ -15,7 +15,8 @@ from indexing.sources import Skip
 class FormatReport:
     """Files of one format: `read` by the job, and of these those with `warnings`; the others by outcome.
 
-    `format` is a name of the registry, or the ending of files that have no format, "" without one.
+    `ocr_pages` are pages read by OCR. `format` is a name of the registry, or the ending of files that have no format,
+    "" without one.
     """
 
     format: str
@@ -24,16 +25,17 @@ class FormatReport:
     skipped: int = 0
     failed: int = 0
     warnings: int = 0
+    ocr_pages: int = 0
 
 
-def by_format(changes: IndexDiff, warnings: Iterable[Skip]) -> tuple[FormatReport, ...]:
-    """A report for each format, those with the most files first."""
+def by_format(changes: IndexDiff, warnings: Iterable[Skip], ocr_pages: Mapping[str, int]) -> tuple[FormatReport, ...]:
+    """A report for each format, those with the most files first. `ocr_pages` are by format."""
     warned = Counter(kind_of(source) for source in {warning.source for warning in warnings})
     counted = sorted(changes.formats().items(), key=lambda item: (-item[1].total(), item[0]))
-    return tuple(_report(kind, counts, warned[kind]) for kind, counts in counted)
+    return tuple(_report(kind, counts, warned[kind], ocr_pages.get(kind, 0)) for kind, counts in counted)
 
 
-def _report(kind: str, counts: Counter[Outcome], warnings: int) -> FormatReport:
+def _report(kind: str, counts: Counter[Outcome], warnings: int, ocr_pages: int) -> FormatReport:
     read = counts[Outcome.ADDED] + counts[Outcome.CHANGED]
     unchanged, skipped, failed = (counts[key] for key in (Outcome.UNCHANGED, Outcome.SKIPPED, Outcome.FAILED))
-    return FormatReport(kind, read, unchanged, skipped, failed, warnings)
+    return FormatReport(kind, read, unchanged, skipped, failed, warnings, ocr_pages)

@@ -118,11 +118,11 @@ def duration(seconds: float) -> str:
 
 def print_formats(formats: Sequence[FormatReport]) -> None:
     """Print the files of each format by outcome, without columns of zeros; nothing if one format is all."""
-    names = ("read", "unchanged", "skipped", "failed", "warnings")
+    names = ("read", "unchanged", "skipped", "failed", "warnings", "ocr_pages")
     used = [name for name in names if any(getattr(item, name) for item in formats)]
     if len(formats) < 2:
         return
-    click.echo(f"{'format':<12}" + "".join(f"{name:>11}" for name in used))
+    click.echo(f"{'format':<12}" + "".join(f"{name.replace('_', ' '):>11}" for name in used))
     for item in formats[:SHOWN]:
         counts = (getattr(item, name) or "" for name in used)
         click.echo((f"{item.format or 'no ending':<12}" + "".join(f"{count:>11}" for count in counts)).rstrip())

@@ -10,13 +10,16 @@ import samples
 from click.testing import CliRunner
 from fakes import HashEncoder
 
+from indexing.batches import Batch, FileChunk
 from indexing.cli import cli, options
+from search_app.protocols import FileRecord
+from search_app.types import Box, Document, Page
 
 EXPECTED = {
-    "txt": {"read": 2, "unchanged": 0, "skipped": 1, "failed": 0, "warnings": 0},
-    "pdf": {"read": 1, "unchanged": 0, "skipped": 0, "failed": 1, "warnings": 1},
-    ".doc": {"read": 0, "unchanged": 0, "skipped": 2, "failed": 0, "warnings": 0},
-    "": {"read": 0, "unchanged": 0, "skipped": 1, "failed": 0, "warnings": 0},
+    "txt": {"read": 2, "unchanged": 0, "skipped": 1, "failed": 0, "warnings": 0, "ocr_pages": 0},
+    "pdf": {"read": 1, "unchanged": 0, "skipped": 0, "failed": 1, "warnings": 1, "ocr_pages": 0},
+    ".doc": {"read": 0, "unchanged": 0, "skipped": 2, "failed": 0, "warnings": 0, "ocr_pages": 0},
+    "": {"read": 0, "unchanged": 0, "skipped": 1, "failed": 0, "warnings": 0, "ocr_pages": 0},
 }
 
 
@@ -47,8 +50,8 @@ def test_plan_and_apply_report_the_same(docs: Path) -> None:
     assert formats("plan", docs) == EXPECTED
     assert formats("apply", docs) == EXPECTED
     later = formats("apply", docs)
-    assert later["txt"] == {"read": 0, "unchanged": 2, "skipped": 1, "failed": 0, "warnings": 0}
-    assert later["pdf"] == {"read": 0, "unchanged": 1, "skipped": 0, "failed": 1, "warnings": 0}
+    assert later["txt"] == {"read": 0, "unchanged": 2, "skipped": 1, "failed": 0, "warnings": 0, "ocr_pages": 0}
+    assert later["pdf"] == {"read": 0, "unchanged": 1, "skipped": 0, "failed": 1, "warnings": 0, "ocr_pages": 0}
 
 
 def test_the_terminal_shows_a_table_without_columns_of_zeros(docs: Path) -> None:
@@ -65,3 +68,10 @@ def test_the_terminal_shows_a_table_without_columns_of_zeros(docs: Path) -> None
 def test_one_format_needs_no_table(docs: Path) -> None:
     shown = CliRunner().invoke(cli, ["apply", str(docs), "--include", "a.txt"]).stdout
     assert "format" not in shown
+
+
+def test_pages_read_by_ocr_are_counted_by_format() -> None:
+    scanned = Page(1, 0, 4, boxes=(Box(0, 4, 0.1, 0.1, 0.5, 0.2),))
+    document = Document("1", "", "text and more", "a.PDF", pages=(scanned, Page(2, 4, 13)))
+    chunk = FileChunk(FileRecord("/a.PDF", "a.PDF", "", 9, 0, 1), (document, document), (), 0, True, 9, 26)
+    assert dict(Batch([chunk]).report(()).ocr_pages) == {"pdf": 2}
