@@ -102,9 +102,9 @@ REGISTRY = (
     ),
     Format(
         "markdown", "Markdown", (".md", ".markdown"), "markdown:convert",
-        reads="headings, lists, tables, code, front matter as metadata",
+        reads="headings, lists, tables, code, footnotes, HTML; front matter (YAML, TOML) and links as metadata",
         leaves_out="pictures",
-        library="markdown-it-py, PyYAML",
+        library="markdown-it-py, PyYAML, lxml",
     ),
     Format(
         "txt", "text", (".txt", ".text", ".log"), "text:convert",

@@ -109,6 +109,7 @@ class TextBuilder:
         The first `header` rows name the columns; by default, `tables.header_rows` finds them. Titles of the whole
         table, rows of one cell above the others, become paragraphs.
         """
+        header = None if header is None else sum(any(map(str.strip, filter(None, row))) for row in rows[:header])
         lines = tables.tidy(rows)
         while len(lines) > 1 and tables.is_title(lines[0]) and not tables.is_title(lines[-1]):
             self.block(str(lines.pop(0)[0]))

@@ -1,4 +1,4 @@
-"""Plain text and reStructuredText. Underlined lines are headings."""
+"""Plain text. Underlined lines are headings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from indexing.converters.characters import clean
-from indexing.converters.content import Content
+from indexing.converters.content import Content, only_title
 from indexing.converters.decoding import read_text
 from search_app.types import Heading
 
@@ -21,8 +21,8 @@ def convert(path: Path) -> Iterator[Content]:
     text, warnings = read_text(path)
     text = clean(text)
     headings = underlined_headings(text)
-    title = headings[0].title if headings and not text[: headings[0].start].strip(" \n\t=-~^\"*+#`'_") else ""
-    yield Content(text, title=title, headings=tuple(headings), warnings=warnings)
+    begins = bool(headings) and not text[: headings[0].start].strip(" \n\t=-~^\"*+#`'_")
+    yield Content(text, title=only_title(headings) if begins else "", headings=tuple(headings), warnings=warnings)
 
 
 def underlined_headings(text: str) -> list[Heading]:

@@ -135,15 +135,64 @@ def test_markdown_becomes_plain_text(tmp_path: Path) -> None:
     assert content.title == "Bridges"
     assert content.meta == {
         "title": "Bridges", "author": "Ada", "date": "2024-05-01", "language": "en-GB", "tags": ["steel", "stone"],
-        "draft": False,
+        "draft": False, "links": ["http://x.y"],
     }  # fmt: skip
 
 
-def test_broken_front_matter_becomes_text_with_a_warning(tmp_path: Path) -> None:
-    content = one(written(tmp_path / "a.md", "---\na: [\n---\nBody"))
-    assert "Body" in content.text
-    assert "a: [" in content.text
-    assert content.warnings
+@pytest.mark.parametrize(
+    ("head", "meta", "bad"),
+    [
+        ("---\ntitle: Bees: a guide\nauthor: Ada\n---\n", {"title": "Bees: a guide", "author": "Ada"}, ["title"]),
+        ("---\na: [\nauthor: Ada\ntags:\n  - x\n  - y\n---\n", {"a": "[", "author": "Ada", "tags": ["x", "y"]}, ["a"]),
+        ("---\ntitle: [Bees, Hives]\n...\n", {"title": "Bees, Hives"}, []),
+        ('+++\ntitle = "Bees"\ndate = 2025-04-01\n[extra]\nrating = 3\n+++\n',
+         {"title": "Bees", "date": "2025-04-01", "extra.rating": 3}, []),
+        ('+++\ntitle = Bees\nauthor = "Ada"\n+++\n', {"title": "Bees", "author": "Ada"}, ["title"]),
+    ],
+)  # fmt: skip
+def test_one_bad_value_of_front_matter_costs_only_itself(
+    tmp_path: Path, head: str, meta: dict[str, Any], bad: list[str]
+) -> None:
+    content = one(written(tmp_path / "a.md", head + "# Body\n"))
+    assert (content.text, content.meta) == ("Body", meta)
+    assert [warning.split()[0] for warning in content.warnings] == bad
+    assert content.title == meta.get("title", "Body")
+
+
+def test_a_rule_above_a_text_is_no_front_matter(tmp_path: Path) -> None:
+    assert one(written(tmp_path / "a.md", "---\nOnly prose here.\n---\nBody")).text.startswith("Only prose here.")
+
+
+def test_tables_of_markdown_have_a_header(tmp_path: Path) -> None:
+    content = one(written(tmp_path / "a.md", "|Land|Rate|Note|\n|---|--:|---|\n|Peru|*46*||\n|Malta||a<br>B \\| c|\n"))
+    [table] = content.tables
+    assert (table.columns, table.header) == (("Land", "Rate", "Note"), 1)
+    assert content.text.endswith("Peru | 46\nMalta |  | a, B | c")
+    [table] = one(written(tmp_path / "b.md", "| | |\n|---|---|\n|Fax|none|\n|Hours|8 to 17|\n")).tables
+    assert (table.header, len(table.rows)) == (0, 2)
+
+
+def test_html_in_markdown_keeps_outer_cells_and_what_folds_out(tmp_path: Path) -> None:
+    text = (
+        "# Refunds\n\n<table><tr><td>Contact: Mirela</td>\n\n<td><table><tr><td>Fax</td><td>none</td></tr></table></td>"
+        "</tr></table>\n\n<details>\n<summary>How long?</summary>\n\nThree **days**.\n\n</details>\n\nCall us."
+    )
+    content = one(written(tmp_path / "a.md", text))
+    assert content.text == "Refunds\n\nContact: Mirela\n\nFax | none\n\nHow long?\n\nThree days.\n\nCall us."
+    assert [heading.title for heading in content.headings] == ["Refunds", "How long?", "Refunds"]
+
+
+def test_markdown_that_looks_like_markup_hides_nothing_after_it(tmp_path: Path) -> None:
+    text = "The <title> tag.[^1]\n\n## Set it {#set .x}\n\n[^1]: Fees\n\nMail [us](mailto:a@x.org) <textarea> now."
+    content = one(written(tmp_path / "a.md", text))
+    assert content.text == "The tag.[^1]\n\nSet it\n\n[^1]: Fees\n\nMail us (a@x.org) now."
+
+
+@pytest.mark.parametrize("name", ["a.md", "a.txt"])
+def test_several_top_headings_are_siblings(tmp_path: Path, name: str) -> None:
+    text = "Leave\n=====\n\nTwenty days.\n\nParking\n=======\n\nIn the yard.\n"
+    content = one(written(tmp_path / name, text))
+    assert (content.title, titled(content)) == ("", [(1, "Leave"), (1, "Parking")])
 
 
 def test_huge_markdown_keeps_its_headings_without_being_parsed(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def convert(path: Path) -> Iterator[Content]:
     if not builder.text():
         tree = parse(text)
         add(tree, builder, whole=True)
-    meta["links"] = _links(tree, meta.get("url", ""))
+    meta["links"] = links(tree, meta.get("url", ""))
     title = str(meta.get("title") or only_title(builder.headings))
     yield Content(
         builder.text(),
@@ -108,7 +108,7 @@ def _meta(tree: Any) -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
-def _links(tree: Any, base: str) -> list[str]:
+def links(tree: Any, base: str = "") -> list[str]:
     """Addresses on the web that the content leads to and that its text does not show."""
     found: dict[str, None] = {}
     for link in tree.iter("a"):
