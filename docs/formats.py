@@ -34,6 +34,17 @@ It shows title, metadata, headings, pages and tables, and the passages as encode
 number of tokens. Warnings tell what could not be read. No index is needed. `--json` prints the text, all offsets, and
 the places on the pages of a scan.
 
+## Records
+
+A row of CSV and an object of JSON are documents of their own. Of an object, the field `text`, `content` or `body` comes
+first; `title`, `name`, `headline` or `subject` is its title; `id` and `url` are metadata. For other names there is a
+setting, which counts for files that are read from then on:
+
+```sh
+export SEARCH_APP_INDEXING__FIELDS='{"text": "abstract", "title": "headline", "id": "number", "url": "address"}'
+search-index apply --rebuild papers.jsonl
+```
+
 ## Other files
 
 A file of any other type is skipped, and `search-index plan`, `apply` and the job name it with the reason.

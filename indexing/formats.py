@@ -26,6 +26,8 @@ class Format:
     leaves_out: str
     library: str
     extra: str = ""
+    fields: bool = False
+    """Whether it has records, so that the setting `indexing.fields` counts."""
 
 
 CODE = (
@@ -165,18 +167,21 @@ REGISTRY = (
         reads="each row as a document of lines `column: value`, in any dialect; lines above the header as its title",
         leaves_out="",
         library="Python",
+        fields=True,
     ),
     Format(
         "json", "JSON", (".json",), "json_records:convert_json",
         reads="each item of a list as a document: its text, then lines `name: value`; JSON lines; SQuAD",
         leaves_out="beside a text: addresses and ids for machines, which are metadata; vectors",
         library="Python",
+        fields=True,
     ),
     Format(
         "jsonl", "JSON lines", (".jsonl", ".ndjson"), "json_records:convert_jsonl",
         reads="each line as a document, as JSON",
         leaves_out="as JSON; lines that are not JSON (a warning names them)",
         library="Python",
+        fields=True,
     ),
 )  # fmt: skip
 """All formats, those that most people have first."""

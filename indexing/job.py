@@ -126,6 +126,7 @@ def split_config_of(settings: Settings, encoder: Encoder) -> SplitConfig:
         overlap_tokens=settings.splitter.overlap_tokens,
         max_tokens=max(1, encoder.stamp.max_tokens - reserved),
         language=settings.analysis.language,
+        fields=tuple(settings.indexing.fields.items()),
     )
 
 

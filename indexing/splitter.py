@@ -45,7 +45,8 @@ class SplitConfig:
     """How documents become passages, as plain values that another process or machine can read.
 
     `tokenizer` is an encoder's `tokenizer_json`; with an empty one documents have no passages. `max_tokens` is what
-    the encoder takes without its special tokens and prefix. `language` is a code, or "auto" to detect it.
+    the encoder takes without its special tokens and prefix. `language` is a code, or "auto" to detect it. `fields`
+    are pairs of a role, such as "text", and the name of the field that has it in records.
     """
 
     tokenizer: str
@@ -53,6 +54,7 @@ class SplitConfig:
     overlap_tokens: int
     max_tokens: int
     language: str
+    fields: tuple[tuple[str, str], ...] = ()
 
     def splitter(self) -> Splitter:
         from search_app.text import tokens

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Sequence
 
 from indexing import sources
 from indexing.batches import FileFailure
@@ -16,11 +17,11 @@ from search_app.stores.index import Index
 _CHARACTERS = 1 << 20
 
 
-def differences(index: Index, *, sample: int) -> list[str]:
+def differences(index: Index, *, sample: int, fields: Sequence[tuple[str, str]] = ()) -> list[str]:
     """Problems, in words, of a random sample of files: those with another text in the index than in the file.
 
     Files that have changed since are left to the next job. Deleted documents are no problem either, as the record of
-    their file counts without them.
+    their file counts without them. `fields` are those of the settings.
     """
     records = [record for record in index.files() if record.digest]
     records = random.sample(records, min(sample, len(records)))
@@ -28,7 +29,14 @@ def differences(index: Index, *, sample: int) -> list[str]:
     expected = {record.path: record.documents for record in records}
     problems: dict[str, str] = {}
     missing: defaultdict[str, list[str]] = defaultdict(list)
-    whole = SplitConfig("", passage_tokens=0, overlap_tokens=0, max_tokens=0, language=index.manifest.analysis)
+    whole = SplitConfig(
+        "",
+        passage_tokens=0,
+        overlap_tokens=0,
+        max_tokens=0,
+        language=index.manifest.analysis,
+        fields=tuple(fields),
+    )
     with Conversions(same, whole, chunk_characters=_CHARACTERS) as chunks:
         for chunk in chunks:
             if isinstance(chunk, FileFailure):

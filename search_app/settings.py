@@ -224,6 +224,10 @@ class IndexingSettings(_Section):
         default=0, ge=0, le=256, description="processes that convert and split files; 0: one less than the cores"
     )
     spool_mb: int = Field(default=512, ge=16, description="converted text that waits on disk for the encoder, MiB")
+    fields: dict[Literal["text", "title", "id", "url"], str] = Field(
+        default_factory=dict,
+        description='names of fields of records in CSV and JSON, as JSON: {"text": "abstract"}',
+    )
 
 
 class JobSettings(_Section):

@@ -53,7 +53,8 @@ def verify(sample: int, repair: bool, home: Path | None, collection: str, as_jso
         hint = _LOST if repair else REPAIR_HINT
         if not problems and sample > 0:
             with closing(catalog.open(collection)) as index:
-                problems = differences(index, sample=sample)
+                fields = tuple(options.load(home, collection).indexing.fields.items())
+                problems = differences(index, sample=sample, fields=fields)
             hint = ""  # each difference has its own
     if as_json:
         print_json({"collection": collection, "sound": not problems, "repair": done, "problems": problems})

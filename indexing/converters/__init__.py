@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from indexing import formats
@@ -14,16 +14,17 @@ from search_app.errors import install_command
 __all__ = ["FORMATS", "convert"]
 
 
-def convert(path: Path, kind: str) -> Iterator[Content]:
+def convert(path: Path, kind: str, *, fields: Sequence[tuple[str, str]] = ()) -> Iterator[Content]:
     """Yield the file's documents in order. Raises ConversionError or OSError, also in the middle of the iteration.
 
-    `kind` is the name of a format. A library that is not installed is a ConversionError with the command for its extra.
+    `kind` is the name of a format. `fields` are pairs of a role, such as "text", and the name of the field of records
+    that has it. A library that is not installed is a ConversionError with the command for its extra.
     """
     found = formats.BY_NAME[kind]
     module, _, name = found.converter.partition(":")
     try:
-        converter: Callable[[Path], Iterator[Content]] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-        yield from converter(path)
+        converter: Callable[..., Iterator[Content]] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+        yield from converter(path, fields) if found.fields else converter(path)
     except ModuleNotFoundError as error:
         if not found.extra:
             raise

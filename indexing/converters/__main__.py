@@ -14,7 +14,7 @@ import resource
 import select
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,11 +44,12 @@ def main() -> None:
     threading.Thread(target=_exit_with_the_job, daemon=True).start()
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # keep what libraries print apart from the replies
-    lines = _lines(json.loads(sys.stdin.readline() or "null"))
+    config = json.loads(sys.stdin.readline() or "null")
+    lines, fields = _lines(config), (config or {}).get("fields", ())
     for line in sys.stdin:
         request = json.loads(line)
         _limit_cpu(request["seconds"])
-        reply = _answer(request, lines, memory)
+        reply = _answer(request, lines, fields, memory)
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
 
@@ -85,13 +86,13 @@ def _split(splitter: Splitter | None) -> Lines:
     return lines
 
 
-def _answer(request: dict[str, Any], lines: Lines, memory: int) -> dict[str, Any]:
+def _answer(request: dict[str, Any], lines: Lines, fields: Sequence[tuple[str, str]], memory: int) -> dict[str, Any]:
     documents = characters = warned = paid = 0
     empty = True
     warnings: list[str] = []
     try:
         with Path(request["spool"]).open("w", encoding="utf-8") as file:
-            for content in convert(Path(request["path"]), request["format"]):
+            for content in convert(Path(request["path"]), request["format"], fields=fields):
                 for line in lines(request, content):
                     _write(file, json.dumps(line) + "\n")  # faster than json.dump
                 documents += 1

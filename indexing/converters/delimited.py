@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -12,19 +12,19 @@ from typing import TextIO
 from indexing.converters.content import Content, ConversionError
 from indexing.converters.decoding import encoding_of
 from indexing.converters.dialects import Row, dialect_of, head_of, stated_delimiter
-from indexing.converters.records import column_names, row_content
+from indexing.converters.records import Fields, chosen, column_names, row_content
 
 _MAX_CELL = 1 << 28
 _SAMPLE = 1 << 17
 """Characters by which the dialect is found."""
 
 
-def convert(path: Path) -> Iterator[Content]:
-    """Yield one document per row, with a line `column: value` per cell."""
+def convert(path: Path, names: Sequence[tuple[str, str]] = ()) -> Iterator[Content]:
+    """Yield one document per row, with a line `column: value` per cell. `names` are those of fields by their role."""
     csv.field_size_limit(_MAX_CELL)
     encoding = encoding_of(path)
     with path.open(encoding=encoding.name, errors="replace", newline="") as file:
-        table = _Table(file, "\t" if path.suffix.lower() in (".tsv", ".tab") else "")
+        table = _Table(file, "\t" if path.suffix.lower() in (".tsv", ".tab") else "", chosen(names))
         warnings = list(encoding.warnings)
         last: Content | None = None
         for content in table.contents():
@@ -42,7 +42,7 @@ def convert(path: Path) -> Iterator[Content]:
 class _Table:
     """The rows of a file."""
 
-    def __init__(self, file: TextIO, preferred: str) -> None:
+    def __init__(self, file: TextIO, preferred: str, fields: Fields) -> None:
         lines = (line.replace("\0", "\ufffd") for line in file)
         first = next(lines, "")
         delimiter = stated_delimiter(first)
@@ -59,6 +59,7 @@ class _Table:
         self._row: list[str] = []
         self._ended = False
         self._longer = self._endless = 0
+        self._fields = fields
 
     def contents(self) -> Iterator[Content]:
         """Each row with something in it as a document."""
@@ -100,4 +101,6 @@ class _Table:
         names = self._names
         if extra:
             names += tuple(f"column {place}" for place in range(len(names) + 1, len(row) + 1))
-        return row_content(zip(names, row, strict=False), number=number, captions=self.head.captions)
+        return row_content(
+            zip(names, row, strict=False), number=number, captions=self.head.captions, fields=self._fields
+        )

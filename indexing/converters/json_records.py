@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from indexing.converters.characters import clean
 from indexing.converters.content import Content, ConversionError
 from indexing.converters.decoding import encoding_of, read_text
-from indexing.converters.records import DEFAULT, object_content, object_has_text
+from indexing.converters.records import Fields, chosen, object_content, text_field, title_of
 
 _MAX_NAMED = 20
 """Lines left out that are named; the others are counted."""
@@ -19,10 +19,10 @@ _MANY = 3
 """Objects of one kind below keys that are their ids."""
 
 
-def convert_json(path: Path) -> Iterator[Content]:
+def convert_json(path: Path, names: Sequence[tuple[str, str]] = ()) -> Iterator[Content]:
     """Yield the paragraphs of a SQuAD file, the items of a list, or else one document. The file may be JSON lines."""
     if _has_lines(path):
-        yield from convert_jsonl(path)
+        yield from convert_jsonl(path, names)
         return
     text, warnings = read_text(path)
     try:
@@ -31,13 +31,14 @@ def convert_json(path: Path) -> Iterator[Content]:
         raise ConversionError(f"it is not JSON: {error}") from error
     except RecursionError as error:
         raise ConversionError("its objects are nested too deeply") from error
-    for content in _contents(data):
+    for content in _contents(data, chosen(names)):
         yield replace(content, warnings=(*warnings, *content.warnings))
         warnings = ()
 
 
-def convert_jsonl(path: Path) -> Iterator[Content]:
+def convert_jsonl(path: Path, names: Sequence[tuple[str, str]] = ()) -> Iterator[Content]:
     """Yield one document per line. Lines that are not JSON are left out with a warning."""
+    fields = chosen(names)
     encoding = encoding_of(path)
     warnings = list(encoding.warnings)
     left_out = read = 0
@@ -49,7 +50,7 @@ def convert_jsonl(path: Path) -> Iterator[Content]:
                 left_out += 1
                 if left_out <= _MAX_NAMED:
                     warnings.append(f"line {number} {reason} and was left out")
-            for content in _contents(found) if line.strip() and not reason else ():
+            for content in _contents(found, fields) if line.strip() and not reason else ():
                 if last is not None:
                     yield last
                 last, warnings, read = replace(content, warnings=tuple(warnings)), [], read + 1
@@ -84,27 +85,27 @@ def _has_lines(path: Path) -> bool:
         return not reason
 
 
-def _contents(data: Any) -> Iterator[Content]:
+def _contents(data: Any, fields: Fields) -> Iterator[Content]:
     if isinstance(data, dict) and isinstance(data.get("data"), list) and _is_squad(data["data"]):
         yield from _squad(data["data"])
-    elif records := _records(data):
-        title = object_content({**data, **dict.fromkeys(DEFAULT.text)}).title if isinstance(data, dict) else ""
+    elif records := _records(data, fields):
+        title = title_of(data, fields) if isinstance(data, dict) else ""
         for part, item in records:
-            content = object_content(item)
-            yield replace(content, title=content.title or title, part=part)
+            content = object_content(item, fields)
+            yield replace(content, title=content.title or title, part=part or content.part)
     else:
-        yield object_content(data)
+        yield object_content(data, fields)
 
 
-def _records(data: Any, part: str = "") -> list[tuple[str, Any]]:
+def _records(data: Any, fields: Fields, part: str = "") -> list[tuple[str, Any]]:
     """The records of a list, of an object by id, or of lists below keys, each with the key above it."""
     if isinstance(data, list):
         return [(part, item) for item in data] if any(isinstance(item, dict) for item in data) else []
-    if not isinstance(data, dict) or object_has_text(data):
+    if not isinstance(data, dict) or text_field(data, fields) is not None:
         return []
     if _is_by_id(data):
         return [(part, {"id": key, **item}) for key, item in data.items()]
-    found = {key: _records(value, str(key)) for key, value in data.items()}
+    found = {key: _records(value, fields, str(key)) for key, value in data.items()}
     inner = {key: data[key] for key, items in found.items() if items}
     rest = {key: value for key, value in data.items() if key not in inner}
     if not inner or _size(inner) < _size(rest):

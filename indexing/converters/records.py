@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from indexing.converters.characters import clean
@@ -16,7 +16,7 @@ _LONG = 600
 """Characters of a record that may become more than one passage."""
 _MAX_NUMBERS = 32
 """A longer list of numbers is a vector or a shape, not text."""
-_KNOWN = ("author", "date", "language", "id")
+_KNOWN = ("author", "date", "language")
 _WEB = re.compile(r"https?://\S+", re.IGNORECASE)
 _MACHINE_ID = re.compile(r"[0-9a-fA-F]{16,}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|\d{12,}")
 _MARKUP = re.compile(r"</(?:p|div|li|ul|ol|td|tr|table|h[1-6]|span|a|b|strong|em)>|<br ?/?>", re.IGNORECASE)
@@ -33,6 +33,11 @@ class Fields:
 
 
 DEFAULT = Fields()
+
+
+def chosen(names: Sequence[tuple[str, str]]) -> Fields:
+    """The fields with the names in pairs of role and name before the usual ones."""
+    return replace(DEFAULT, **{role: (name, *getattr(DEFAULT, role)) for role, name in names})
 
 
 def column_names(header: Sequence[str]) -> tuple[str, ...]:
@@ -54,19 +59,23 @@ def row_content(
     """Row `number` of a table as a document. `captions` are the lines above the table."""
     values = {name: text for name, value in cells if (text := shown(value))}
     known = {name.lower(): value for name, value in values.items()}
-    title = next((known[name] for name in fields.title if name in known), "") or next(iter(captions), "")
     meta: dict[str, Any] = {name: known[name] for name in _KNOWN if name in known}
-    address = next((known[name] for name in fields.url if name in known), "")
-    meta |= {"url": address if _WEB.fullmatch(address) else "", "caption": "; ".join(captions), "row": number}
+    title, identifier, address = (
+        next((known[name.lower()] for name in names if name.lower() in known), "")
+        for names in (fields.title, fields.id, fields.url)
+    )
+    title = title or next(iter(captions), "")
+    meta |= {"id": identifier, "url": address if _WEB.fullmatch(address) else "", "row": number}
+    meta["caption"] = "; ".join(captions)
     text = "\n".join(f"{name}: {value}" for name, value in values.items())
     return _content(text, title, meta, name=next(iter(values.values()), ""))
 
 
-def object_content(item: Any, *, fields: Fields = DEFAULT) -> Content:
+def object_content(item: Any, fields: Fields = DEFAULT) -> Content:
     """An object as a document: its text first, then the other fields."""
     if not isinstance(item, Mapping):
         return Content("\n".join(_lines("", item)))
-    field = _text_field(item, fields)
+    field = text_field(item, fields)
     named = _named(item, fields)
     name = next((str(value) for value in item.values() if _is_plain(value)), "")
     if field is None:
@@ -84,12 +93,13 @@ def _content(text: str, title: str, meta: Mapping[str, Any], *, name: str) -> Co
     return Content(text, title[:_MAX_TITLE], plain_meta(meta), part=part)
 
 
-def object_has_text(item: Mapping[Any, Any], *, fields: Fields = DEFAULT) -> bool:
-    """Whether one of an object's fields is its text."""
-    return _text_field(item, fields) is not None
+def title_of(item: Mapping[Any, Any], fields: Fields) -> str:
+    """An object's title, "" if it has none."""
+    return _first(item, fields.title)
 
 
-def _text_field(item: Mapping[Any, Any], fields: Fields) -> str | None:
+def text_field(item: Mapping[Any, Any], fields: Fields) -> str | None:
+    """The name of the field that holds an object's text."""
     return next((name for name in fields.text if name in item and _is_text(item[name])), None)
 
 
@@ -105,7 +115,7 @@ def shown(value: str) -> str:
 def _named(item: Mapping[Any, Any], fields: Fields) -> dict[str, str]:
     """The values by which a record is known, if it has them."""
     found = {name: str(item[name]) for name in ("author", "date", "language") if _is_plain(item.get(name))}
-    found |= {"title": _first(item, fields.title), "id": _first(item, fields.id), "url": _address(item, fields)}
+    found |= {"title": title_of(item, fields), "id": _first(item, fields.id), "url": _address(item, fields)}
     return {name: value for name, value in found.items() if value}
 
 

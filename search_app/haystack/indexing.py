@@ -61,8 +61,15 @@ class SearchAppConverter:
         return await asyncio.to_thread(self.run, sources, meta)
 
     def _converted(self, paths: Sequence[str | Path], meta: Mapping[str, Any]) -> Iterator[Document]:
-        language = load_settings().analysis.language
-        documents_only = SplitConfig("", passage_tokens=1, overlap_tokens=0, max_tokens=1, language=language)
+        settings = load_settings()
+        documents_only = SplitConfig(
+            "",
+            passage_tokens=1,
+            overlap_tokens=0,
+            max_tokens=1,
+            language=settings.analysis.language,
+            fields=tuple(settings.indexing.fields.items()),
+        )
         with FileSplitter(documents_only) as splitter:
             for file in files.scan(paths, include=self._include, exclude=self._exclude):
                 if not isinstance(file, files.SourceFile):

@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 
 from indexing.converters import FORMATS, convert
 from indexing.converters.content import Content, ConversionError
+from search_app.errors import ConfigurationError
+from search_app.haystack.indexing import SearchAppConverter
+from search_app.settings import load_settings
 
 
 def read(folder: Path, name: str, data: str | bytes | Any) -> list[Content]:
@@ -191,6 +194,34 @@ def test_an_object_with_small_lists_stays_one_document(tmp_path: Path) -> None:
 def test_a_long_record_is_known_by_its_first_field(tmp_path: Path) -> None:
     [content] = read(tmp_path, "a.csv", "room,rules\nFalcon," + "Keep it tidy. " * 60)
     assert content.part == "Falcon"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "text"),
+    [
+        ("a.jsonl", '{"no": 7, "abstract": "Short.", "head": "On bees", "at": "https://x.org/7"}', "Short.\n\nno: 7"),
+        ("a.csv", "no,abstract,head,at\n7,Short.,On bees,https://x.org/7\n", None),
+    ],
+)
+def test_the_fields_of_text_title_id_and_address_can_be_chosen(
+    tmp_path: Path, name: str, data: str, text: str | None
+) -> None:
+    path = tmp_path / name
+    path.write_text(data, encoding="utf-8")
+    fields = (("text", "abstract"), ("title", "head"), ("id", "no"), ("url", "at"))
+    [content] = convert(path, FORMATS[path.suffix], fields=fields)
+    assert (content.title, content.meta["id"], content.meta["url"]) == ("On bees", "7", "https://x.org/7")
+    assert text is None or content.text == text
+
+
+def test_a_job_takes_the_names_of_fields_from_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEARCH_APP_INDEXING__FIELDS", '{"text": "abstract", "title": "head"}')
+    (tmp_path / "a.json").write_text('[{"abstract": "Short.", "head": "On bees"}]', encoding="utf-8")
+    [document] = SearchAppConverter().run([tmp_path / "a.json"])["documents"]
+    assert document.content == "Short."
+    monkeypatch.setenv("SEARCH_APP_INDEXING__FIELDS", '{"body": "abstract"}')
+    with pytest.raises(ConfigurationError, match=r"indexing\.fields"):
+        load_settings()
 
 
 def test_a_file_of_bad_lines_is_refused(tmp_path: Path) -> None:
