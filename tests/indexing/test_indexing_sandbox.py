@@ -89,11 +89,12 @@ def test_a_killed_converter_names_the_signal(tmp_path: Path, good: Path) -> None
 
 
 def test_a_failed_file_leaves_no_spool_behind(tmp_path: Path, good: Path) -> None:
-    broken = tmp_path / "broken.jsonl"
-    broken.write_text('{"text": "fine"}\n' * 1000 + "{oops\n")
+    broken = tmp_path / "broken.json"
+    paragraphs: list[object] = [{"context": "fine"}] * 1000
+    broken.write_text(json.dumps({"data": [{"title": "x", "paragraphs": [*paragraphs, {}]}]}))
     with Sandbox() as sandbox:
-        with pytest.raises(ConversionError, match="line 1001"):
-            sandbox.convert(broken, "jsonl", 1)
+        with pytest.raises(ConversionError, match="paragraph 1000"):
+            sandbox.convert(broken, "json", 1)
         assert list(Path(sandbox._folder.name).iterdir()) == []
         spool = sandbox.convert(good, "txt", 1)
         spool.discard()
