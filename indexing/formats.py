@@ -42,9 +42,10 @@ CODE = (
 REGISTRY = (
     Format(
         "pdf", "PDF", (".pdf",), "pdf:convert",
-        reads="text by page, bookmarks as headings, author and date",
-        leaves_out="pictures, scanned pages (a warning names them)",
-        library="pypdfium2",
+        reads="text by page in reading order, tables, values of form fields, bookmarks as headings, running headers "
+        "and footers (once), author and date; scanned pages by OCR with the extra `ocr` (else a warning names them)",
+        leaves_out="pictures beside text, comments",
+        library="pypdfium2, rapidocr",
     ),
     Format(
         "docx", "Word", (".docx", ".docm", ".dotx", ".dotm"), "office.word:convert",
@@ -163,6 +164,12 @@ REGISTRY = (
         library="lxml",
     ),
     Format(
+        "picture", "picture of text", (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"), "pictures:convert",
+        reads="text and tables by OCR with the extra `ocr` (else a warning names it), each picture in a TIFF as a page",
+        leaves_out="handwriting, text on its side",
+        library="rapidocr, Pillow",
+    ),
+    Format(
         "csv", "CSV", (".csv", ".tsv"), "delimited:convert",
         reads="each row as a document of lines `column: value`, in any dialect; lines above the header as its title",
         leaves_out="",
@@ -200,14 +207,14 @@ _SAVE_AS = {
     ".mbox": (".pst", ".ost"),
 }
 _ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".iso")
-_PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".heic", ".svg", ".psd")
+_PICTURES = (".gif", ".heic", ".svg", ".psd")
 _SOUND = (".mp3", ".wav", ".m4a", ".ogg", ".flac", ".mp4", ".mov", ".avi", ".mkv", ".webm")
 
 ADVICE: Mapping[str, str] = MappingProxyType(
     {
         **{ending: f"save it as {target}" for target, endings in _SAVE_AS.items() for ending in endings},
         **dict.fromkeys(_ARCHIVES, "unpack it"),
-        **dict.fromkeys(_PICTURES, "pictures are not read"),
+        **dict.fromkeys(_PICTURES, "save it as .png"),
         **dict.fromkeys(_SOUND, "add a transcript as .txt or .vtt"),
     }
 )  # fmt: skip

@@ -5,20 +5,19 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pypdfium2
 
+from indexing.converters import ocr
 from indexing.converters.content import Content, ConversionError, pdf_date, plain_meta
-from indexing.converters.pdf import fields, glyphs, layout, margins, rules
-from indexing.converters.pdf.flow import Flow, placed
-from indexing.converters.pdf.grids import Grid
-from indexing.converters.pdf.hyphens import Hyphens
-from indexing.converters.pdf.lines import Line
-from indexing.converters.pdf.margins import Margins, Sheet
+from indexing.converters.pdf import fields, glyphs, layout, rules, scans
+from indexing.converters.pdf.document import body, listed
+from indexing.converters.pdf.margins import Sheet
+from indexing.converters.pdf.scans import Scan
+from search_app.errors import install_command
 from search_app.types import Heading, Page
-
-_MAX_LISTED = 10
 
 
 def convert(path: Path) -> Iterator[Content]:
@@ -53,63 +52,67 @@ def _why(path: Path) -> str:
 
 
 def _content(pdf: pypdfium2.PdfDocument) -> Content:
-    sheets: list[Sheet] = []
-    broken: list[int] = []
+    found = _Pages()
     for number in range(1, len(pdf) + 1):
         try:
-            sheets.append(_sheet(pdf, number))
+            found.read(pdf, number)
         except pypdfium2.PdfiumError:
-            broken.append(number)
-    if not sheets:
+            found.broken.append(number)
+    if len(found.broken) == len(pdf):
         raise ConversionError("none of its pages can be read")
-    scanned = [sheet.number for sheet in sheets if not sheet.blocks]
-    running = margins.find(sheets)
-    flow = _flow(sheets, running)
-    text, pages = flow.text(), flow.pages(len(pdf))
-    meta = _meta(pdf) | _running(running)
-    warnings = tuple(_warnings(scanned, broken, len(pdf)))
-    headings = tuple(_outline(pdf, text, pages))
-    return Content(text, str(meta.get("title", "")), plain_meta(meta), headings, tuple(pages), warnings, flow.tables)
+    read = body(found.sheets, found.scans, len(pdf))
+    meta = _meta(pdf) | read.meta
+    headings = tuple(_outline(pdf, read.text, read.pages))
+    warnings = (*found.warnings(len(pdf)), *read.warnings)
+    return Content(read.text, str(meta.get("title", "")), plain_meta(meta), headings, read.pages, warnings, read.tables)
 
 
-def _sheet(pdf: pypdfium2.PdfDocument, number: int) -> Sheet:
-    page = pdf[number - 1]
-    try:
-        found = glyphs.read(page, number)
-        pieces = fields.placed(glyphs.pieces(found), fields.pieces(page, found))
-        return Sheet(number, found.height, list(layout.blocks(found, pieces, rules.read(page))))
-    finally:
-        page.close()
+@dataclass
+class _Pages:
+    """What became of each page: read as text, by OCR, or the numbers of those that were not read."""
 
+    sheets: list[Sheet] = field(default_factory=list)
+    scans: list[Scan] = field(default_factory=list)
+    unread: list[int] = field(default_factory=list)
+    large: list[int] = field(default_factory=list)
+    broken: list[int] = field(default_factory=list)
 
-def _flow(sheets: Sequence[Sheet], running: Margins) -> Flow:
-    bodies = [
-        (sheet.number, running.body(sheet, first=sheet is sheets[0], last=sheet is sheets[-1])) for sheet in sheets
-    ]
-    flow = Flow(Hyphens([block.strand.text for _, body in bodies for block in body]))
-    for number, body in bodies:
-        lines = iter(placed([block for block in body if isinstance(block, Line)], number))
-        for block in body:
-            if isinstance(block, Grid):
-                flow.table(block, first=block is body[0])
+    def read(self, pdf: pypdfium2.PdfDocument, number: int) -> None:
+        page = pdf[number - 1]
+        try:
+            characters = glyphs.read(page, number)
+            pieces = fields.placed(glyphs.pieces(characters), fields.pieces(page, characters))
+            if pieces or not scans.is_scan(page):
+                blocks = list(layout.blocks(characters, pieces, rules.read(page))) if pieces else []
+                self.sheets.append(Sheet(number, characters.height, blocks))
+            elif not ocr.is_installed():
+                self.unread.append(number)
             else:
-                flow.line(next(lines))
-    return flow
+                self._scan(page, number)
+        finally:
+            page.close()
+
+    def _scan(self, page: pypdfium2.PdfPage, number: int) -> None:
+        try:
+            self.scans.append(scans.read(page, number))
+        except scans.TooLarge:
+            self.large.append(number)
+
+    def warnings(self, count: int) -> Iterator[str]:
+        empty = [scan.sheet.number for scan in self.scans if not scan.sheet.blocks]
+        if self.unread:
+            command = install_command("ocr")
+            yield f"no text on {listed(self.unread)} of {count}: scanned; install search-app[ocr] to read it: {command}"
+        if self.large:
+            most = f"{ocr.MAX_PIXELS // 10**6} megapixels"
+            yield f"no text on {listed(self.large)} of {count}: scanned, with more than {most}"
+        if empty:
+            yield f"no text found in the picture on {listed(empty)} of {count}"
+        if self.broken:
+            yield f"{listed(self.broken)} of {count} cannot be read"
 
 
-def _running(running: Margins) -> dict[str, object]:
-    found = {"header": running.header, "footer": running.footer}
-    return {name: texts[0] if len(texts) == 1 else list(texts) for name, texts in found.items() if texts}
-
-
-def _warnings(scanned: Sequence[int], broken: Sequence[int], pages: int) -> Iterator[str]:
-    if scanned:
-        yield f"no text on {_listed(scanned)} of {pages}: scanned or only pictures; run OCR on it"
-    if broken:
-        yield f"{_listed(broken)} of {pages} cannot be read"
-
-
-def _outline(pdf: pypdfium2.PdfDocument, text: str, pages: list[Page]) -> Iterator[Heading]:
+def _outline(pdf: pypdfium2.PdfDocument, text: str, pages: Sequence[Page]) -> Iterator[Heading]:
     """Bookmarks with a title that occurs on their page, as only these have a position in the text."""
     position = 0
     try:
@@ -144,8 +147,3 @@ def _meta(pdf: pypdfium2.PdfDocument) -> dict[str, object]:
         for key, value in found.items()
         if value and value not in ("(anonymous)", "untitled", "(unspecified)", "unspecified", "anonymous")
     }
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    shown = ", ".join(map(str, numbers[:_MAX_LISTED])) + (", …" if len(numbers) > _MAX_LISTED else "")
-    return f"page{'s' if len(numbers) > 1 else ''} {shown}"

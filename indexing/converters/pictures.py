@@ -1,0 +1,72 @@
+"""Pictures of text: PNG, JPEG and TIFF of several pages, by OCR."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+
+from indexing.converters import ocr
+from indexing.converters.content import Content, ConversionError, plain_meta
+from indexing.converters.ocr import Pixels
+from indexing.converters.pdf.document import body
+from indexing.converters.pdf.scans import Scan, read_picture
+from search_app.errors import install_command
+
+_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
+_MAX_PAGES = 5000
+
+
+def convert(path: Path) -> Iterator[Content]:
+    """Yield one document, a page for each picture in the file."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_FORMATS) as image:
+            yield _content(image)
+    except UnidentifiedImageError as error:
+        raise ConversionError("it is not a picture that can be read") from error
+    except Image.DecompressionBombError as error:
+        raise ConversionError(_too_large()) from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ConversionError(f"it is damaged: {error}") from error
+
+
+def _content(image: Image.Image) -> Content:
+    if not ocr.is_installed():
+        command = install_command("ocr")
+        return Content("", warnings=(f"no text: a picture; install search-app[ocr] to read it: {command}",))
+    scans = list(_scans(image))
+    read = body([], scans, len(scans))
+    warnings = read.warnings if any(scan.sheet.blocks for scan in scans) else ("no text found in the picture",)
+    meta = plain_meta({"pages": len(scans)} | read.meta)
+    return Content(read.text, "", meta, (), read.pages, warnings, read.tables)
+
+
+def _scans(image: Image.Image) -> Iterator[Scan]:
+    for number, frame in enumerate(ImageSequence.Iterator(image), start=1):
+        if number > _MAX_PAGES:
+            raise ConversionError(f"it has more than {_MAX_PAGES} pages")
+        yield read_picture(_pixels(frame), number)
+
+
+def _pixels(frame: Image.Image) -> Pixels:
+    """The picture as it is shown, not larger than OCR needs."""
+    if frame.width * frame.height > ocr.MAX_PIXELS:
+        raise ConversionError(_too_large())
+    frame.draft("RGB", (ocr.MAX_SIDE, ocr.MAX_SIDE))  # JPEG is decoded smaller
+    shown = ImageOps.exif_transpose(frame)
+    if shown.mode in ("RGBA", "LA", "PA") or "transparency" in shown.info:
+        shown = shown.convert("RGBA")
+        shown = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
+    shown = shown.convert("RGB")
+    shown.thumbnail((ocr.MAX_SIDE, ocr.MAX_SIDE), Image.Resampling.LANCZOS)
+    pixels: Pixels = np.asarray(shown, np.uint8)
+    return pixels
+
+
+def _too_large() -> str:
+    return f"it has more than {ocr.MAX_PIXELS // 10**6} megapixels"
