@@ -32,7 +32,9 @@ _UNIT = re.compile(
 )  # fmt: skip
 _YEAR = re.compile(r"(?<![\d,.])(?:1[5-9]|20)\d\d$")
 _NUMBER_END = re.compile(r"\d$|(?:hundred|thousand|million|billion)$")
-_BEFORE_WORD = re.compile(r"(?<!\w)(?:[Tt]he |[Aa]n? )?(?:(?:Dr|Prof|Mr|Mrs|Ms)\.? )?$")
+_TITLE = re.compile(r"(?<!\w)(?:Dr|Prof|Mr|Mrs|Ms)\.? $")
+_ARTICLE = re.compile(r"(?<!\w)(?:[Tt]he|[Aa]n?) $")
+"""Before a word in lower case: a name can do without it."""
 
 
 def complete(text: str, span: Span, place: Span) -> Span | None:
@@ -87,9 +89,8 @@ def _with_unit(text: str, span: Span, place: Span) -> Span:
 
 
 def _with_lead(text: str, span: Span, place: Span) -> Span:
-    """With the sign or currency before a number, or the article or title before a word."""
-    if span.start == span.end:
-        return span
-    lead = _BEFORE_NUMBER if text[span.start].isdigit() else _BEFORE_WORD
+    """With the sign or currency before a number, the title before a name, or the article before a word."""
+    first = text[span.start : span.start + 1]
+    lead = _BEFORE_NUMBER if first.isdigit() else _TITLE if first.isupper() else _ARTICLE
     found = lead.search(text, place.start, span.start)
     return Span(found.start(), span.end) if found else span
