@@ -23,6 +23,8 @@ TASKS = {
     "answers": ("question to answer over the corpus", {"em": "EM", "f1": "F1"}),
 }
 
+TRIED = "## What was tried for the reader"
+
 
 def run(task: str, data: Path, *, limit: int | None, seed: int, **environment: str) -> dict[str, Any]:
     """Run `search-app evaluate TASK --json` and return its output."""
@@ -75,6 +77,13 @@ area under the risk-coverage curve {calibration["aurc"]:.3f}.
     return text
 
 
+def kept(out: Path) -> str:
+    """The section of the page that is written by hand."""
+    before = out.read_text(encoding="utf-8") if out.exists() else ""
+    start = before.find(f"\n{TRIED}\n")
+    return before[start:] if start >= 0 else ""
+
+
 @click.command(help=__doc__)
 @squad
 @click.option("--limit", type=int, help="Only a sample of this many questions; writes no page.")
@@ -88,7 +97,7 @@ def main(data: Path, limit: int | None, seed: int, out: Path) -> None:
     if limit:
         click.echo(table(found))
     else:
-        out.write_text(page(found, data, "make evaluate"), encoding="utf-8")
+        out.write_text(page(found, data, "make evaluate") + kept(out), encoding="utf-8")
         click.echo(f"written to {out}")
 
 

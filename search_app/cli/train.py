@@ -41,6 +41,16 @@ def train() -> None:
     "--join-words", default=0, show_default=True, metavar="N", help="Join short paragraphs of an article to N words."
 )
 @click.option("--negatives", default=0.0, show_default=True, help="Share of questions also asked of a wrong paragraph.")
+@click.option("--tables", default=0.0, show_default=True, help="Questions about generated tables, as a share of all.")
+@click.option(
+    "--title-dropout",
+    default=0.5,
+    show_default=True,
+    help="Share of questions whose passage is read without its title.",
+)
+@click.option(
+    "--decay", default=1.0, show_default=True, help="Last share of the steps in which the learning rate falls to zero."
+)
 @click.option("--holdout", default=0.0, show_default=True, help="Share of each file held out for train calibrate.")
 @click.option("--evaluation", multiple=True, type=_FILE, help="SQuAD JSON whose paragraphs are excluded; repeatable.")
 @click.option("--checkpoint-minutes", default=5.0, show_default=True, help="Minutes between checkpoints.")

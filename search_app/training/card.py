@@ -25,7 +25,7 @@ BUNDLED_BASE = "sentence-transformers/all-MiniLM-L6-v2"
 BASES = {BUNDLED_BASE: "Apache-2.0"}
 _OPTIONS = (
     "model", "epochs", "batch_size", "learning_rate", "max_tokens", "limit", "seed", "join_words", "negatives",
-    "holdout",
+    "tables", "title_dropout", "decay", "holdout",
 )  # fmt: skip
 
 
@@ -81,6 +81,10 @@ def render(facts: Mapping[str, Any]) -> str:
         if settings["negatives"]
         else ""
     )
+    tables = f", {settings['tables']:.0%} of the questions about generated tables" if settings["tables"] else ""
+    decay = (
+        "linear decay" if settings["decay"] == 1 else f"linear decay in the last {settings['decay']:.0%} of the steps"
+    )
     return f"""# Extractive reader
 
 `{facts["base"]}` ({licence}), fine-tuned to find the answer to a question in a passage, or that there is none.
@@ -97,10 +101,11 @@ Half-precision safetensors; load it in float32 or bfloat16.
 ## Training
 
 {facts["steps"]:,} steps of {settings["batch_size"]} windows ({facts["tokens"] / 1e6:.1f} M tokens with padding).
-AdamW, learning rate {settings["learning_rate"]:g} after {settings["warmup"]:.0%} warm-up, linear decay, \
+AdamW, learning rate {settings["learning_rate"]:g} after {settings["warmup"]:.0%} warm-up, {decay}, \
 weight decay {settings["weight_decay"]:g}, dropout {settings["dropout"]:g} (attention 0), \
 gradient norm clipped at {settings["clip"]:g}, windows of {settings["max_tokens"]} tokens with a stride of \
-{settings["stride"]}, a random gold answer each time{joined}{negatives}. Last loss {facts["loss"]:.3f}.
+{settings["stride"]}, a random gold answer each time{joined}{negatives}{tables}, \
+{settings["title_dropout"]:.0%} of the passages read without their title. Last loss {facts["loss"]:.3f}.
 
 ```
 {command(settings)}
