@@ -68,6 +68,12 @@ def test_files_without_a_format_are_named_with_what_helps(tmp_path: Path, name: 
     assert skipped.reason == reason
 
 
+def test_advice_is_for_endings_without_a_format_and_leads_to_one_that_has_it() -> None:
+    assert [ending for ending in formats.ADVICE if ending in formats.FORMATS] == []
+    targets = {word for advice in formats.ADVICE.values() for word in advice.split() if word.startswith(".")}
+    assert sorted(targets - set(formats.FORMATS)) == []
+
+
 def test_the_help_lists_the_formats() -> None:
     shown = " ".join(CliRunner().invoke(cli, ["apply", "--help"]).output.split())
     assert all(item.title in shown for item in formats.REGISTRY)
