@@ -18,13 +18,17 @@ _MAX_NUMBERS = 32
 """A longer list of numbers is a vector or a shape, not text."""
 _KNOWN = ("author", "date", "language")
 _WEB = re.compile(r"https?://\S+", re.IGNORECASE)
+_LABEL = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w./#-]{2,24}")
 _MACHINE_ID = re.compile(r"[0-9a-fA-F]{16,}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|\d{12,}")
 _MARKUP = re.compile(r"</(?:p|div|li|ul|ol|td|tr|table|h[1-6]|span|a|b|strong|em)>|<br ?/?>", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Names of the fields that hold a record's text, title, id and address; of several, the first that it has."""
+    """Names, in lower case, of the fields that hold a record's text, title, id and address.
+
+    Of several, the first that a record has counts.
+    """
 
     text: tuple[str, ...] = ("text", "content", "body")
     title: tuple[str, ...] = ("title", "name", "headline", "subject")
@@ -37,7 +41,7 @@ DEFAULT = Fields()
 
 def chosen(names: Sequence[tuple[str, str]]) -> Fields:
     """The fields with the names in pairs of role and name before the usual ones."""
-    return replace(DEFAULT, **{role: (name, *getattr(DEFAULT, role)) for role, name in names})
+    return replace(DEFAULT, **{role: (name.lower(), *getattr(DEFAULT, role)) for role, name in names})
 
 
 def column_names(header: Sequence[str]) -> tuple[str, ...]:
@@ -61,8 +65,7 @@ def row_content(
     known = {name.lower(): value for name, value in values.items()}
     meta: dict[str, Any] = {name: known[name] for name in _KNOWN if name in known}
     title, identifier, address = (
-        next((known[name.lower()] for name in names if name.lower() in known), "")
-        for names in (fields.title, fields.id, fields.url)
+        next((known[name] for name in names if name in known), "") for names in (fields.title, fields.id, fields.url)
     )
     title = title or next(iter(captions), "")
     meta |= {"id": identifier, "url": address if _WEB.fullmatch(address) else "", "row": number}
@@ -82,8 +85,7 @@ def object_content(item: Any, fields: Fields = DEFAULT) -> Content:
         return _content("\n".join(_lines("", item)), named.get("title", ""), named, name=name)
     text = "\n\n".join(map(shown, item[field])) if isinstance(item[field], list) else shown(item[field])
     others = {key: value for key, value in item.items() if key != field}
-    rest = {key: value for key, value in others.items() if not _is_told_elsewhere(key, value, fields)}
-    text = "\n\n".join(filter(None, (text, "\n".join(_lines("", rest)))))
+    text = "\n\n".join(filter(None, (text, "\n".join(_lines("", _beside_text(others, fields))))))
     return _content(text, named.get("title", ""), {**others, **named}, name=name)
 
 
@@ -98,9 +100,10 @@ def title_of(item: Mapping[Any, Any], fields: Fields) -> str:
     return _first(item, fields.title)
 
 
-def text_field(item: Mapping[Any, Any], fields: Fields) -> str | None:
-    """The name of the field that holds an object's text."""
-    return next((name for name in fields.text if name in item and _is_text(item[name])), None)
+def text_field(item: Mapping[Any, Any], fields: Fields) -> Any | None:
+    """The key of the field that holds an object's text."""
+    filled = {str(key).lower(): key for key, value in item.items() if _is_text(value)}
+    return next((filled[name] for name in fields.text if name in filled), None)
 
 
 def shown(value: str) -> str:
@@ -121,7 +124,7 @@ def _named(item: Mapping[Any, Any], fields: Fields) -> dict[str, str]:
 
 def _first(item: Mapping[Any, Any], names: Sequence[str]) -> str:
     known = {str(key).lower(): value for key, value in item.items() if _is_plain(value)}
-    return next((shown(str(known[name.lower()])) for name in names if known.get(name.lower()) not in (None, "")), "")
+    return next((shown(str(known[name])) for name in names if known.get(name) not in (None, "")), "")
 
 
 def _address(item: Mapping[Any, Any], fields: Fields) -> str:
@@ -129,10 +132,17 @@ def _address(item: Mapping[Any, Any], fields: Fields) -> str:
     return address if _WEB.fullmatch(address) else ""
 
 
-def _is_told_elsewhere(key: Any, value: Any, fields: Fields) -> bool:
-    """Whether a field beside the text is its title, or an id or address for machines."""
-    name = str(key).lower()
+def _beside_text(item: Mapping[Any, Any], fields: Fields) -> dict[str, Any]:
+    """The fields to read after the text, also of objects inside of the record."""
+    kept = {key: value for key, value in item.items() if not _is_told_elsewhere(str(key).lower(), value, fields)}
+    return {key: _beside_text(value, fields) if isinstance(value, dict) else value for key, value in kept.items()}
+
+
+def _is_told_elsewhere(name: str, value: Any, fields: Fields) -> bool:
+    """Whether a field is the title, or an id or address for machines. People ask for ids such as `T-101`."""
     if name in ("language", "lang") or (name in fields.title and isinstance(value, str)):
+        return True
+    if name in fields.id and not (name == "id" and isinstance(value, str) and _LABEL.fullmatch(value)):
         return True
     return isinstance(value, str) and bool(_WEB.fullmatch(value) or _MACHINE_ID.fullmatch(value))
 

@@ -131,11 +131,11 @@ def test_a_text_does_not_hide_the_other_fields(tmp_path: Path) -> None:
             {
                 "id": "T-101", "title": "Frozen screen", "text": "It froze.", "fix": "Restart it.", "open": False,
                 "link": "https://x.org/1", "uuid": "123e4567-e89b-12d3-a456-426614174000", "price": {"net": 12.50},
-                "vector": [0.1] * 64,
+                "vector": [0.1] * 64, "meta": {"url": "https://x.org/2", "_id": "MED-10", "id": 7, "room": "B 2"},
             }
         ],
     )  # fmt: skip
-    assert content.text == "It froze.\n\nid: T-101\nfix: Restart it.\nopen: false\nprice.net: 12.5"
+    assert content.text == ("It froze.\n\nid: T-101\nfix: Restart it.\nopen: false\nprice.net: 12.5\nmeta.room: B 2")
     assert (content.title, content.meta["id"], content.meta["url"]) == ("Frozen screen", "T-101", "https://x.org/1")
 
 
@@ -199,7 +199,7 @@ def test_a_long_record_is_known_by_its_first_field(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "text"),
     [
-        ("a.jsonl", '{"no": 7, "abstract": "Short.", "head": "On bees", "at": "https://x.org/7"}', "Short.\n\nno: 7"),
+        ("a.jsonl", '{"no": 7, "abstract": "Short.", "head": "On bees", "at": "https://x.org/7"}', "Short."),
         ("a.csv", "no,abstract,head,at\n7,Short.,On bees,https://x.org/7\n", None),
     ],
 )
