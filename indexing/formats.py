@@ -122,6 +122,24 @@ REGISTRY = (
         library="docutils",
     ),
     Format(
+        "rtf", "RTF", (".rtf",), "rtf:convert",
+        reads="headings, tables, headers and footers, notes, comments; title, author and date",
+        leaves_out="pictures, embedded files",
+        library="striprtf",
+    ),
+    Format(
+        "tex", "TeX", (".tex", ".latex", ".ltx"), "tex:convert",
+        reads="sections, lists, tables, notes, captions, formulas as text; title, author and date",
+        leaves_out="own macros, files that it includes (a warning counts them), pictures",
+        library="pylatexenc",
+    ),
+    Format(
+        "xml", "XML", (".xml", ".dbk", ".tei", ".fb2", ".rss", ".atom"), "xml:convert",
+        reads="records as documents of lines `name: value`; DocBook, TEI, JATS, FictionBook with headings and tables",
+        leaves_out="comments, external entities",
+        library="lxml",
+    ),
+    Format(
         "ipynb", "Jupyter notebook", (".ipynb",), "notebook:convert",
         reads="Markdown with its headings and tables, code, outputs as text and tables",
         leaves_out="pictures, outputs beyond 20,000 characters (a warning counts them)",
