@@ -38,6 +38,8 @@ ELSEWHERE = {
     },
     "docs/formats.md": {
         "search-index preview": ("tests/indexing/test_preview.py", '"preview"'),
+        "export SEARCH_APP_INDEXING__FIELDS": ("tests/indexing/test_indexing_records.py", "INDEXING__FIELDS"),
+        "search-index apply --rebuild": ("tests/indexing/test_indexing_cli.py", '"--rebuild"'),
     },
     "docs/gpu.md": {
         "python -m search_app.stores.vectors.selftest": ("tests/search_app/stores/test_gpu_vectors.py", "selftest."),

@@ -14,20 +14,21 @@ from documents.suite import File, build
 
 @click.command()
 @click.option("--read", is_flag=True, help="Ask the reader too.")
-@click.option("--only", default="", help="Show questions of files with this text in their path.")
+@click.option("--only", default="", help="Ask only about files with this text in their path.")
 @click.option("--json", "output", type=click.Path(path_type=Path), help="Write all judgements to this file.")
 @click.option("--show/--no-show", default=True, help="Show each question that fails.")
 def main(read: bool, only: str, output: Path | None, show: bool) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "docs")
-        judged = [item for item in measured(build(folder), folder, read=read) if only in item.file.path]
+        files = build(folder)
+        judged = measured([file for file in files if only in file.path], folder, read=read)
     report(judged, show=show)
     if output is not None:
         output.write_text(json.dumps([_plain(item) for item in judged], ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def measured(files: list[File], folder: Path, *, read: bool) -> list[Judgement]:
-    """Index the files, which are below `folder`, and ask all questions."""
+    """Index everything below `folder`, and ask all questions about the files."""
     from indexing import job
     from search_app import open_service
     from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
@@ -41,7 +42,7 @@ def measured(files: list[File], folder: Path, *, read: bool) -> list[Judgement]:
     summary = job.apply([folder], settings=settings, encoder=encoder, base=folder.parent)
     for skip in (*summary.problems, *summary.skips, *summary.warnings):
         click.echo(f"{skip.source}: {skip.reason}")
-    click.echo(f"{len(files)} files, {summary.passages} passages in {time.perf_counter() - began:.1f} s")
+    click.echo(f"{summary.added} files, {summary.passages} passages in {time.perf_counter() - began:.1f} s")
     with open_service(home=home) as service:
         return judge(service, files, read=read)
 
