@@ -96,6 +96,11 @@ class TextBuilder:
         self._append(text)
         return start
 
+    @property
+    def length(self) -> int:
+        """Of the text so far, in characters."""
+        return self._length
+
     def heading(self, level: int, title: str) -> None:
         title = " ".join(clean(title).split())
         if title:

@@ -197,6 +197,13 @@ def test_what_each_slide_shows_is_read_once_and_slide_numbers_never(deck: Deck) 
     assert pages[1] == ["body", "2"]
 
 
+def test_addresses_of_links_are_metadata(deck: Deck) -> None:
+    run = deck.box("the form", 0, 0).text_frame.paragraphs[0].runs[0]
+    run.hyperlink.address = "https://intra.example.org/form"
+    content = deck.read()
+    assert (content.text.strip(), content.meta["links"]) == ("the form", ["https://intra.example.org/form"])
+
+
 def test_numbered_paragraphs_and_line_breaks(deck: Deck) -> None:
     box = deck.box("first\vhere\nsecond\nthird", 0, 0)
     for paragraph, level in zip(box.text_frame.paragraphs, (0, 1, 0), strict=True):

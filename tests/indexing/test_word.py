@@ -171,7 +171,7 @@ def test_an_inner_table_follows_the_outer_one_with_all_its_rows(tmp_path: Path) 
         row(cell(paragraph(text_box(paragraph(run("boxed"))))), cell(paragraph(run("x")))),
     )
     assert blocks(word(tmp_path / "a.docx", body)) == [
-        "Name | Rates\nAda Lovelace | see\nboxed | x",
+        "Name | Rates\nAda, Lovelace | see\nboxed | x",
         "Night | 25 percent",
     ]
 
@@ -343,6 +343,23 @@ def test_an_embedded_page_is_read_and_another_document_counted(tmp_path: Path) -
     assert content.text == "Menu\n\nSoup at noon"
     assert [heading.title for heading in content.headings] == ["Menu"]
     assert content.warnings == ("not read: 1 embedded object (application/rtf)",)
+
+
+def test_bold_lines_are_headings_where_no_style_is(tmp_path: Path) -> None:
+    def line(text: str, *, bold: bool = False) -> str:
+        return paragraph(run(text, "<w:b/>" if bold else ""))
+
+    body = line("House rules", bold=True) + line("For all guests.") + line("Noise", bold=True) + line("None at night.")
+    content = one(word(tmp_path / "a.docx", body + line("Quiet please.", bold=True)))
+    assert [(heading.level, heading.title) for heading in content.headings] == [(1, "House rules"), (2, "Noise")]
+    assert [content.text[heading.start : heading.end] for heading in content.headings] == ["House rules", "Noise"]
+    assert content.title == "House rules"
+    document = docx.Document(str(tmp_path / "a.docx"))
+    document.sections[0].header.paragraphs[0].add_run("Inn").bold = True
+    document.save(str(tmp_path / "c.docx"))
+    assert one(tmp_path / "c.docx").title == "House rules"
+    styled = paragraph(run("Styled"), "<w:pStyle w:val='Heading1'/>")
+    assert [heading.title for heading in one(word(tmp_path / "b.docx", styled + body)).headings] == ["Styled"]
 
 
 def test_links_that_the_text_does_not_show(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import unquote
 
 from lxml import etree
+
+from indexing.converters.inline import missing_address, one_line, raised
 
 BREAK = "\x1e"
 """Stands for `<br>` until white space is folded."""
@@ -18,10 +19,8 @@ CELL_BLOCKS = frozenset(
         "h1", "h2", "h3", "h4", "h5", "h6",
     )
 )  # fmt: skip
-_RAISED = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
 _NOT_CONTENT = re.compile(r"\.(?:png|jpe?g|gif|svg|webp|bmp)$|\b(?:logo|icon|avatar)\b", re.IGNORECASE)
 """Descriptions of pictures that tell nothing."""
-_ENDS_A_PART = ")]%€$\"'”’»"
 
 
 def before(element: Any) -> str:
@@ -50,22 +49,6 @@ def hidden_address(link: Any) -> str:
     return missing_address(link.get("href") or "", "".join(link.itertext()))
 
 
-def missing_address(target: str, shown: str) -> str:
-    """The e-mail address or phone number that a link leads to, "" if the text `shown` has it."""
-    scheme, _, address = target.strip().partition(":")
-    address = unquote(address.partition("?")[0]).strip()
-    if scheme.lower() == "mailto" and "@" in address:
-        return "" if address.lower() in shown.lower() else address
-    if scheme.lower() == "tel" and (digits := re.sub(r"\D", "", address)):
-        return "" if digits[-6:] in re.sub(r"\D", "", shown) else address
-    return ""
-
-
-def raised(text: str) -> str:
-    """Raised text, with digits as such: "m²" is not "m2"."""
-    return text if re.search(r"[^\d\s+−-]", text) else text.strip().translate(_RAISED)
-
-
 def formula(element: Any) -> str:
     """A formula as its author wrote it, if the page has that, else its characters."""
     notes = (item.text for item in element.iter("annotation") if "tex" in (item.get("encoding") or ""))
@@ -74,16 +57,7 @@ def formula(element: Any) -> str:
 
 def cell_text(cell: Any) -> str:
     """The text of a cell on one line. Its lines and paragraphs are parts with ", " in between, in headers a space."""
-    parts = [" ".join(part.split()) for part in re.split(BREAK, "".join(_pieces(cell)))]
-    text = ""
-    for part in filter(None, parts):
-        comma = cell.tag == "td" and (part[0].isupper() or part[0].isdigit()) and _ends_a_part(text)
-        text += f"{', ' if comma else ' '}{part}" if text else part
-    return text
-
-
-def _ends_a_part(text: str) -> bool:
-    return text[-1:].isalnum() or text[-1:] in _ENDS_A_PART
+    return one_line(re.split(BREAK, "".join(_pieces(cell))), commas=cell.tag == "td")
 
 
 def _pieces(cell: Any) -> Iterator[str]:

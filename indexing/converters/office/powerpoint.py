@@ -10,9 +10,10 @@ from typing import Any
 
 from indexing.converters import tables
 from indexing.converters.content import Content, TextBuilder, plain_meta
+from indexing.converters.inline import one_line
 from indexing.converters.office import drawings
 from indexing.converters.office.numbering import formatted
-from indexing.converters.office.package import core_meta, main_part, open_package, part_of, related, root
+from indexing.converters.office.package import core_meta, links, main_part, open_package, part_of, related, root
 from indexing.converters.office.runs import Runs
 from indexing.converters.office.xml import CX, DGM, A, C, Element, P, R, inside
 
@@ -33,7 +34,7 @@ def convert(path: Path) -> Iterator[Content]:
     deck = _Deck(main_part(package, _NAME, ("presentation", "powerpoint")))
     deck.read()
     builder, meta = deck.builder, core_meta(package)
-    meta["pages"] = len(builder.pages)
+    meta |= {"pages": len(builder.pages), "links": list(deck.links)}
     first = builder.headings[0].title if builder.headings else ""
     yield Content(
         builder.text(),
@@ -61,6 +62,7 @@ class _Deck:
 
     def __init__(self, part: Any) -> None:
         self.builder = TextBuilder()
+        self.links: dict[str, None] = {}
         self._part = part
         self._authors = {
             item.get("id"): item.get("name", "")
@@ -90,6 +92,7 @@ class _Deck:
 
     def _slide(self, part: Any) -> None:
         top = root(part)
+        self.links |= dict.fromkeys(links(part))
         layout = next(related(part, "slideLayout"), None)
         master = next(related(layout, "slideMaster"), None) if layout is not None else None
         behind = [root(found) for found in (layout, master) if found is not None]
@@ -222,7 +225,7 @@ def _rows(table: Element) -> Iterator[list[str | None]]:
             elif cell.get("vMerge") in ("1", "true") and column < len(above):
                 cells.append(above[column])
             else:
-                cells.append(" ".join(_lines(cell.find(f"{A}txBody"))))
+                cells.append(one_line(_lines(cell.find(f"{A}txBody")), commas=bool(above)))
         yield cells
         above = cells
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from indexing.converters.html.text import missing_address, raised
+from indexing.converters.inline import missing_address, raised
 from indexing.converters.office.equations import linear
 from indexing.converters.office.symbols import plain, symbol
 from indexing.converters.office.xml import CX, DGM, WP, A, C, Element, M, O, R, V, W, is_content, is_on, value

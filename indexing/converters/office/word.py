@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from indexing.converters import tables
+from indexing.converters.characters import clean
 from indexing.converters.content import Content, TextBuilder, only_title, plain_meta
+from indexing.converters.inline import one_line
 from indexing.converters.office import drawings
 from indexing.converters.office.numbering import BULLET, Numbering
 from indexing.converters.office.package import (
@@ -30,10 +32,12 @@ from indexing.converters.office.package import (
 from indexing.converters.office.runs import Runs
 from indexing.converters.office.styles import Styles
 from indexing.converters.office.xml import CX, DGM, C, Element, O, R, W, inside, is_on, value
+from search_app.types import Heading
 
 _NAME = "Word document"
 _HEADER, _FOOTER = f"{W}headerReference", f"{W}footerReference"
 _MAX_COLUMNS = 63
+_MAX_BOLD = 80
 _PAGE_FIELD = re.compile(r"\b(?:PAGE|NUMPAGES|SECTIONPAGES)\b")
 _NOTES = {f"{W}footnoteReference": "Footnote", f"{W}endnoteReference": "Endnote"}
 
@@ -44,11 +48,12 @@ def convert(path: Path) -> Iterator[Content]:
     document = _Document(main_part(package, _NAME, ("word",)))
     document.read()
     builder, meta = document.builder, {**core_meta(package), "links": document.links}
+    headings = document.headings()
     yield Content(
         builder.text(),
-        str(document.title or meta.get("title") or only_title(builder.headings)),
+        str(document.title or meta.get("title") or only_title(headings)),
         plain_meta(meta),
-        tuple(builder.headings),
+        headings,
         warnings=tuple(document.warnings()),
         tables=tuple(builder.tables),
     )
@@ -62,6 +67,7 @@ class _Line:
     anchored: list[Element]
     marker: str = ""
     level: int = 0
+    bold: bool = False
     style: str = ""
     page_number: bool = False
     ends_section: bool = False
@@ -86,8 +92,10 @@ class _Document:
         self.builder = TextBuilder()
         self.title = ""
         self.unread: list[str] = []
+        self._bold: list[Heading] = []
+        self._lines = 0
+        self.part = part
         self.links = links(part)
-        self._part = part
         self._body = root(part).find(f"{W}body")
         self.styles = Styles(self._root("styles"))
         self.numbering = Numbering(self._root("numbering"), self.styles)
@@ -101,7 +109,7 @@ class _Document:
         """Write the whole file to the builder."""
         if self._body is None:
             return
-        story = _Story(self, self._part, self._body)
+        story = _Story(self, self.part, self._body)
         sections = deque(self._sections())
         self._write_once(sections[0].headers)
         for item in story.items(self._body):
@@ -114,6 +122,18 @@ class _Document:
     def warnings(self) -> Iterator[str]:
         """What is in the file and was not read."""
         yield from drawings.unread_objects(self.unread)
+
+    def note_line(self, line: _Line, start: int) -> None:
+        """Remember a line in bold print: where no paragraph has the style of a heading, such lines are the headings."""
+        self._lines += 1
+        title = " ".join(clean(line.text).split())
+        if line.bold and not line.marker and title and title[-1] not in ".,;":
+            self._bold.append(Heading(1 if self._lines == 1 else 2, title, start, self.builder.length))
+
+    def headings(self) -> tuple[Heading, ...]:
+        """By style, or short lines in bold print if there are no others, unless most lines are bold."""
+        bold = self._bold if 2 * len(self._bold) <= self._lines else ()
+        return tuple(self.builder.headings or bold)
 
     def note(self, element: Element) -> str:
         """The text of a footnote or endnote, given its reference."""
@@ -134,12 +154,12 @@ class _Document:
         return "" if element is None else _Story(self, part, element).flat(element)
 
     def _root(self, kind: str) -> Element | None:
-        part = next(related(self._part, kind), None)
+        part = next(related(self.part, kind), None)
         return None if part is None else root(part)
 
     def _texts(self, kind: str) -> dict[str, tuple[Any, Element]]:
         """The footnotes, endnotes or comments of the file with their part, by their ids."""
-        found = [(part, root(part)) for part in related(self._part, f"{kind}s")]
+        found = [(part, root(part)) for part in related(self.part, f"{kind}s")]
         return {item.get(f"{W}id"): (part, item) for part, top in found for item in top.iterchildren(f"{W}{kind}")}
 
     def _sections(self) -> Iterator[_Section]:
@@ -149,7 +169,7 @@ class _Document:
         for properties in found or [self._body]:
             for tag in (_HEADER, _FOOTER):
                 for reference in properties.iterchildren(tag):
-                    last[tag, reference.get(f"{W}type", "default")] = part_of(self._part, reference.get(f"{R}id"))
+                    last[tag, reference.get(f"{W}type", "default")] = part_of(self.part, reference.get(f"{R}id"))
             kinds = ["first"] * bool(is_on(properties, "titlePg")) + ["default"] + ["even"] * self._even
             headers, footers = (
                 [last[tag, kind] for kind in kinds if last.get((tag, kind))] for tag in (_HEADER, _FOOTER)
@@ -222,8 +242,8 @@ class _Story:
         else:
             self._document.unread.append(kind)
 
-    def flat(self, container: Element, later: list[Element] | None = None) -> str:
-        """The text in one line. What has no place in it, such as an inner table, goes to `later`."""
+    def flat(self, container: Element, later: list[Element] | None = None, *, commas: bool = True) -> str:
+        """The text in one line, see `one_line`. What has no place in it, such as an inner table, goes to `later`."""
         texts = []
         later = [] if later is None else later
         for item in self.items(container):
@@ -236,7 +256,7 @@ class _Story:
                     texts.append(self.flat(element, later))
                 else:
                     later.append(element)
-        return " ".join(" ".join(texts).split())
+        return one_line(texts, commas=commas)
 
     def _line(self, paragraph: Element, before: _Line | None) -> _Line:
         properties = paragraph.find(f"{W}pPr")
@@ -250,6 +270,7 @@ class _Story:
             line.ends_section = line.ends_section or before.ends_section
         outline = value(properties, "outlineLvl")
         line.level = (int(outline) + 1) % 10 if outline.isdigit() else styles.heading(style) or 0
+        line.bold = len(found.text) <= _MAX_BOLD and _is_bold(paragraph)
         return line
 
     def _number(self, paragraph: Element, line: _Line) -> None:
@@ -266,7 +287,9 @@ class _Story:
         else:
             # A clause such as "2.1 The supplier …" is a paragraph of its own.
             listed = line.marker == BULLET or (line.marker and "." not in line.marker[:-1])
-            builder.block(text, group="list" if listed else "")
+            start = builder.block(text, group="list" if listed else "")
+            if text and self._part is self._document.part:
+                self._document.note_line(line, start)
         for element in line.anchored:
             self._write_anchored(element)
 
@@ -309,7 +332,7 @@ class _Story:
             properties = cell.find(f"{W}tcPr")
             if properties is not None and properties.find(f"{W}cellDel") is not None:
                 continue
-            text = self.flat(cell, later)
+            text = self.flat(cell, later, commas=bool(above))
             merged = None if properties is None else properties.find(f"{W}vMerge")
             if merged is not None and merged.get(f"{W}val", "continue") == "continue" and len(cells) < len(above):
                 text = text or above[len(cells)] or ""
@@ -355,6 +378,11 @@ def _is_page_number(paragraph: Element, text: str) -> bool:
     fields += [item.get(f"{W}instr", "") for item in paragraph.iter(f"{W}fldSimple")]
     numbers = sum(_PAGE_FIELD.search(item) is not None for item in fields)
     return numbers > 0 and len(re.findall(r"\d+", text)) <= numbers and len(re.findall(r"[^\W\d]+", text)) <= 2
+
+
+def _is_bold(paragraph: Element) -> bool:
+    runs = [run for run in paragraph.iter(f"{W}r") if run.find(f"{W}t") is not None]
+    return bool(runs) and all(is_on(run.find(f"{W}rPr"), "b") for run in runs)
 
 
 def _names_a_row(cells: list[str | None]) -> bool:
