@@ -18,6 +18,7 @@ from docutils.utils import new_reporter
 from indexing.converters.characters import clean
 from indexing.converters.content import Content, ConversionError, TextBuilder, only_title, plain_meta
 from indexing.converters.decoding import read_text
+from indexing.converters.text import plain
 
 _SETTINGS = {
     "file_insertion_enabled": False,
@@ -41,6 +42,8 @@ _SHOWN = {
 }
 """What Sphinx writes before the argument of a directive."""
 _DISABLED = re.compile(r"\s*\.\. (?:include|raw|literalinclude)::")
+_MAX_PARSED = 1_000_000
+"""Characters: docutils takes some 15 s per million."""
 _INCLUDES = re.compile(r"^[ \t]*\.\. (?:include|literalinclude)::", re.MULTILINE)
 
 
@@ -48,6 +51,11 @@ def convert(path: Path) -> Iterator[Content]:
     """Yield one document."""
     raw, warnings = read_text(path)
     text = clean(raw)
+    if len(text) > _MAX_PARSED:
+        yield plain(
+            text, (*warnings, f"it has more than {_MAX_PARSED:,} characters, so its markup is part of the text")
+        )
+        return
     _register(text)
     try:
         tree = publish_doctree(text, settings_overrides=_SETTINGS)

@@ -14,6 +14,7 @@ from indexing.converters.characters import clean
 from indexing.converters.content import Content, ConversionError, TextBuilder, only_title, plain_meta
 from indexing.converters.decoding import read_text
 from indexing.converters.tables import Line
+from indexing.converters.text import plain
 
 _SECTIONS = {"part": 1, "chapter": 1, "section": 2, "subsection": 3, "subsubsection": 4, "paragraph": 5,
              "subparagraph": 6, "frametitle": 2}  # fmt: skip
@@ -34,15 +35,19 @@ _RULES = re.compile(
 )
 _MERGED = re.compile(r"^\s*\\multi(column|row)\s*\{\s*(\d{1,3})\s*\}")
 _ROW_ENDS = re.compile(r"\\\\(?:\[[^\]]*\])?|\\tabularnewline\b|\\end(?:first|last)?(?:head|foot)\b")
-_MAX_TEXT = 5_000_000
+_MAX_PARSED = 1_000_000
+"""Characters: pylatexenc takes some 10 s per million."""
 
 
 def convert(path: Path) -> Iterator[Content]:
     """Yield one document."""
     raw, warnings = read_text(path)
     text = clean(raw)
-    if len(text) > _MAX_TEXT:
-        raise ConversionError(f"it has more than {_MAX_TEXT // 1_000_000} million characters; split it")
+    if len(text) > _MAX_PARSED:
+        yield plain(
+            text, (*warnings, f"it has more than {_MAX_PARSED:,} characters, so its markup is part of the text")
+        )
+        return
     begin = text.find("\\begin{document}")
     end = text.rfind("\\end{document}")
     preamble = text[: max(begin, 0)]

@@ -19,10 +19,15 @@ _UNDERLINED = re.compile(
 def convert(path: Path) -> Iterator[Content]:
     """Yield one document."""
     text, warnings = read_text(path)
+    yield plain(text, warnings)
+
+
+def plain(text: str, warnings: tuple[str, ...]) -> Content:
+    """A document of text as it is."""
     text = clean(text)
     headings = underlined_headings(text)
     begins = bool(headings) and not text[: headings[0].start].strip(" \n\t=-~^\"*+#`'_")
-    yield Content(text, title=only_title(headings) if begins else "", headings=tuple(headings), warnings=warnings)
+    return Content(text, title=only_title(headings) if begins else "", headings=tuple(headings), warnings=warnings)
 
 
 def underlined_headings(text: str) -> list[Heading]:

@@ -67,9 +67,38 @@ def test_binary_data_with_a_text_ending_is_rejected(tmp_path: Path) -> None:
         one(written(tmp_path / "a.txt", bytes(range(32)) * 100))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.sampled_from([".txt", ".md", ".html", ".json", ".jsonl", ".csv", ".pdf", ".docx", ".pptx"]),
+    st.sampled_from(
+        [
+            ".txt",
+            ".md",
+            ".html",
+            ".json",
+            ".jsonl",
+            ".csv",
+            ".pdf",
+            ".docx",
+            ".pptx",
+            ".xlsx",
+            ".xls",
+            ".ods",
+            ".odt",
+            ".odp",
+            ".epub",
+            ".eml",
+            ".msg",
+            ".mbox",
+            ".mht",
+            ".rst",
+            ".rtf",
+            ".tex",
+            ".xml",
+            ".ipynb",
+            ".srt",
+            ".ts",
+        ]
+    ),
     st.binary(max_size=300),
 )
 def test_converters_raise_only_conversion_errors(tmp_path: Path, suffix: str, data: bytes) -> None:

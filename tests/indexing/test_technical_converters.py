@@ -106,6 +106,12 @@ def test_any_restructured_text_can_be_read(tmp_path: Path, lines: list[str]) -> 
         assert heading.title in content.text[heading.start : heading.end]
 
 
+def test_a_huge_text_keeps_its_markup(tmp_path: Path) -> None:
+    content = one(tmp_path / "a.rst", "Top\n===\n\n" + "``word`` " * 120_000)
+    assert titled(content) == [(1, "Top")]
+    assert "markup is part of the text" in content.warnings[0]
+
+
 def notebook(*cells: dict[str, Any]) -> str:
     return json.dumps({"nbformat": 4, "metadata": {"kernelspec": {"language": "python"}}, "cells": cells})
 
