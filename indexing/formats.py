@@ -159,7 +159,7 @@ REGISTRY = (
     ),
     Format(
         "eml", "mail", (".eml",), "mime:convert_eml",
-        reads="subject, people, date; its own text, quoted mails below headings; attachments as documents of their own",
+        reads="subject, people, date; its own text before what it quotes; attachments as documents of their own",
         leaves_out="pictures in the text, encrypted mails",
         library="Python",
     ),

@@ -112,10 +112,18 @@ def _text(mail: Mail) -> TextBuilder:
         return rich
     builder = TextBuilder()
     _head(mail, builder)
-    for part in quotes.parts(mail.plain):
-        builder.heading(1, part.title)
-        builder.block(part.text)
+    for depth, part in enumerate(quotes.parts(mail.plain)):
+        if part.title.startswith(quotes.FORWARDED):
+            builder.heading(1, part.title)
+            builder.block(part.text)
+        else:
+            builder.block(f"{part.title}\n{_quoted(part.text, depth)}" if part.title else part.text)
     return builder
+
+
+def _quoted(text: str, depth: int) -> str:
+    """An answer needs what it answers beside it, so a quote is no section of its own; its lines are marked."""
+    return "\n".join(f"{'>' * depth} {line}".rstrip() for line in text.split("\n"))
 
 
 def _head(mail: Mail, builder: TextBuilder) -> None:

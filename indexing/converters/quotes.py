@@ -47,6 +47,8 @@ _ORIGINAL = re.compile(
 )
 _FIELDS_WITHIN = 8
 _MAX_LEVELS = 50
+FORWARDED = "Forwarded"
+"""Begins the title of a forwarded mail, which is a text of its own. Quotes belong to the answer above them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +74,12 @@ def parts(text: str) -> list[Part]:
 
 
 def headings(text: str) -> list[Heading]:
-    """The lines that begin a quoted mail in a text without `>`, such as that of HTML, as headings."""
+    """The lines that begin a forwarded mail in a text without `>`, such as that of HTML, as headings."""
     found: list[Heading] = []
     lines, start, skip = text.split("\n"), 0, 0
     for index, line in enumerate(lines):
         title = _title_at(lines, index) if line.strip() and index >= skip else ""
-        if title:
+        if title.startswith(FORWARDED):
             found.append(Heading(1, title, start, start + len(line)))
             skip = index + 1 + _header_lines(lines[index + 1 :] if _SEPARATOR.match(line) else lines[index:])
         start += len(line) + 1
@@ -98,7 +100,7 @@ def _separated(match: re.Match[str], following: Sequence[str]) -> str:
     kind = match["kind"] or match["apple"] or ""
     forwarded = bool(_FORWARDED.search(kind))
     title = header_title(following, forwarded=forwarded)
-    return title or (_title("Forwarded" if forwarded else "Quoted", "") if forwarded or _ORIGINAL.search(kind) else "")
+    return title or (_title(FORWARDED if forwarded else "Quoted", "") if forwarded or _ORIGINAL.search(kind) else "")
 
 
 def header_title(lines: Sequence[str], *, forwarded: bool = False) -> str:
@@ -108,7 +110,7 @@ def header_title(lines: Sequence[str], *, forwarded: bool = False) -> str:
     if sender is None or len(fields) < 2 or not ("@" in sender[1] or any(map(_SUBJECT.match, fields))):
         return ""
     date = next((match[1] for line in fields if (match := _DATE.match(line))), "")
-    return _title("Forwarded" if forwarded else "Quoted", ", ".join(filter(None, (sender[1], date))))
+    return _title(FORWARDED if forwarded else "Quoted", ", ".join(filter(None, (sender[1], date))))
 
 
 def _header_lines(lines: Sequence[str]) -> int:

@@ -108,3 +108,51 @@ FAMILY.add(
     ask("What sail number has the boat of the club?", "NED 2217"),
     traits="mail mbox",
 )
+
+
+def msg(path: Path) -> None:
+    from aspose.email_foss import msg as outlook
+
+    made = outlook.MapiMessage.create(
+        "Ferry to the skerries",
+        "The last ferry to the skerries leaves at 18:40.\n\nFrom: Nils Aho <nils@pier.example>\n"
+        "Sent: Monday, 2 March 2026\nTo: Maren\nSubject: Ferry\n\n"
+        "When does the last ferry leave? It was 17:20 last year.",
+    )
+    made.set_property(outlook.PropertyId.SENDER_NAME, "Maren Lind")
+    made.set_property(outlook.PropertyId.SENDER_EMAIL_ADDRESS, "maren@pier.example")
+    made.add_recipient("nils@pier.example", display_name="Nils Aho")
+    fares = b"Ticket,Fare\nAdult,14 crowns\nBicycle,6 crowns\n"
+    made.add_attachment("fares.csv", fares, mime_type="text/csv")
+    made.save(str(path))
+
+
+FAMILY.add(
+    "mail/ferry.msg",
+    msg,
+    ask("When does the last ferry to the skerries leave?", "18:40", "quoted"),
+    cell("What is the fare of a bicycle on the ferry?", "6 crowns", "Bicycle", "Fare", "attachment"),
+    traits="mail outlook attachment quoted",
+)
+
+
+def mhtml(path: Path) -> None:
+    made = EmailMessage()
+    made["Subject"] = "Opening of the sluice"
+    made.set_content(
+        "<html><body><h1>Sluice of Vreden</h1><p>The sluice opens for pleasure boats from 9 to 17 o'clock.</p>"
+        "<table><tr><th>Boat<th>Toll</tr><tr><td>Canoe<td>2 guilders</tr><tr><td>Yacht<td>11 guilders</tr></table>"
+        "</body></html>",
+        subtype="html",
+    )
+    made.add_related(b"\x89PNG", maintype="image", subtype="png")
+    path.write_bytes(made.as_bytes())
+
+
+FAMILY.add(
+    "web/sluice.mhtml",
+    mhtml,
+    ask("When does the sluice of Vreden open for pleasure boats?", "from 9 to 17 o'clock"),
+    cell("What toll does a yacht pay at the sluice?", "11 guilders", "Yacht", "Toll"),
+    traits="saved-page table",
+)

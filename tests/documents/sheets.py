@@ -134,3 +134,29 @@ FAMILY.add(
     cell("How many large robes has the choir?", "14", "large", "Number"),
     traits="sheet opendocument",
 )
+
+
+def xls(path: Path) -> None:
+    import xlwt
+
+    book = xlwt.Workbook()
+    sheet = book.add_sheet("Hives")
+    date = xlwt.easyxf(num_format_str="dd/mm/yyyy")
+    rows = (
+        ("Hive", "Honey in kg", "Queen since"),
+        ("Juniper", 18.5, dt.date(2025, 6, 3)),
+        ("Rowan", 22, dt.date(2024, 5, 19)),
+    )
+    for number, row in enumerate(rows):
+        for column, value in enumerate(row):
+            sheet.write(number, column, value, *((date,) if isinstance(value, dt.date) else ()))
+    book.save(str(path))
+
+
+FAMILY.add(
+    "sheets/hives.xls",
+    xls,
+    cell("How much honey in kg came from the hive Juniper?", "18.5", "Juniper", "Honey in kg"),
+    cell("Since when has the hive Rowan its queen?", "2024-05-19", "Rowan", "Queen since", "dates"),
+    traits="sheet old",
+)

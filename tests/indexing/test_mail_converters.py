@@ -112,17 +112,28 @@ def test_quotes_are_found_in_linear_time() -> None:
     assert time.perf_counter() - began < 5
 
 
-def test_a_quoted_mail_in_html_is_below_its_own_heading(tmp_path: Path) -> None:
+def test_a_quote_is_marked_and_beside_its_answer_a_forwarded_mail_has_a_heading(tmp_path: Path) -> None:
+    [reply] = saved(tmp_path, mail(REPLIES["attribution"][0]))
+    assert reply.headings == ()
+    assert reply.text.endswith(
+        "No, 46.\n\nAda\n\nQuoted: On Fri, 3 May 2024, Bob <bob@example.com> wrote\n> Is it 40?\n\n"
+        "Quoted: On Thu, 2 May 2024, Carol wrote\n>> Old."
+    )
+    [forward] = saved(tmp_path, mail(REPLIES["forwarded"][0]))
+    assert titles(forward) == ["Forwarded: Bob <b@x.com>, Fri, May 3"]
+
+
+def test_a_forwarded_mail_in_html_is_below_its_own_heading(tmp_path: Path) -> None:
     html = (
-        "<p>The rate is 46 EUR.</p><div class=gmail_quote><div class=gmail_attr>On Fri, 3 May 2024, Bob &lt;b@x.com&gt;"
-        " wrote:<br></div><blockquote><p>Is it 40?</p></blockquote></div>"
+        "<p>See below.</p><p>---------- Forwarded message ---------</p><div>From: Bob &lt;b@x.com&gt;<br>"
+        "Date: Fri, 3 May 2024<br>Subject: Plan<br></div><p>Is it 40?</p>"
     )
     message = EmailMessage()
     message["Subject"] = "Rate"
     message.set_content(html, subtype="html")
     [content] = saved(tmp_path, message)
-    assert titles(content) == ["Quoted: On Fri, 3 May 2024, Bob <b@x.com> wrote"]
-    assert content.text.index("46 EUR") < content.headings[0].start < content.text.index("Is it 40?")
+    assert titles(content) == ["Forwarded: Bob <b@x.com>, Fri, 3 May 2024"]
+    assert content.text.index("See below") < content.headings[0].start < content.text.index("Is it 40?")
 
 
 def test_a_table_in_a_mail_keeps_its_columns(tmp_path: Path) -> None:
