@@ -91,6 +91,22 @@ def test_a_table_of_one_column_is_blocks() -> None:
     assert not builder.tables
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "<table>" + "<tr><td rowspan=60000 colspan=1000>z</td></tr>" * 3000,
+        "<table><tr>" + "<td>a" * 20_000 + "<tr><td>b" * 20_000,
+        "<p>cookie jar</p>" * 20_000,
+        "<button>Why?</button><p>x</p>" * 10_000,
+        "<details><summary>q</summary>" * 5_000,
+    ],
+    ids=["spans", "columns", "cookies", "questions", "details"],
+)
+def test_pages_that_ask_for_too_much_work_end_soon(tmp_path: Path, hostile: str) -> None:
+    assert page(tmp_path, f"<div>{hostile}").text
+
+
 CELLS = st.text(st.characters(categories=("L", "N"), max_codepoint=0x2FF), min_size=1, max_size=6)
 
 

@@ -173,10 +173,10 @@ class _Furniture:
         if "cookie" not in (element.text or "").lower():
             return None
         for box in (element, *element.iterancestors()):
-            if not self._may_go(box) or _size(box) > _SHORT_BOX:
+            if not _is_short(box):
                 return None
             if box.tag in _BOXES and box.find(".//button") is not None:
-                return box
+                return box if self._may_go(box) else None
         return None
 
     def _first_menus(self) -> Iterator[Any]:
@@ -195,6 +195,16 @@ class _Furniture:
                 yield box
             elif _size(box) and (box.tag in _HEADINGS or _share_of_links(box) < _ONLY_LINKS):
                 return
+
+
+def _is_short(box: Any) -> bool:
+    """Whether a box has the text of a banner, without a look at the whole of a long one."""
+    size = 0
+    for text in box.itertext():
+        size += len(text)
+        if size > _SHORT_BOX:
+            return False
+    return True
 
 
 def _is_in_aside(box: Any) -> bool:

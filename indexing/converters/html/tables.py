@@ -35,7 +35,7 @@ def runs(table: Any) -> dict[Any, Run]:
     lays_out = [not header and any(map(_is_structure, line)) for line in cells]
     grid = list(_grid(lines, cells, lays_out))
     width = max((len(row) for row in grid), default=0)
-    if width < 2 or width * len(lines) > _MAX_CELLS:
+    if width < 2 or len(grid) < len(lines) or width * len(lines) > _MAX_CELLS:
         return {}
     found: dict[Any, Run] = {}
     for skip, numbers in groupby(range(len(lines)), key=lays_out.__getitem__):
@@ -85,7 +85,8 @@ def _names(line: Any, cells: Sequence[Any]) -> bool:
 
 
 def _grid(lines: Sequence[Any], cells: Sequence[Sequence[Any]], lays_out: Sequence[bool]) -> Iterator[list[str | None]]:
-    """Rows with a place for each column. What is left of a rowspan ends with its group of rows."""
+    """Rows with a place for each column, up to a limit. What is left of a rowspan ends with its group of rows."""
+    room = _MAX_CELLS
     below: dict[int, tuple[int, str | None]] = {}
     group = None
     for line, here, skip in zip(lines, cells, lays_out, strict=True):
@@ -105,6 +106,9 @@ def _grid(lines: Sequence[Any], cells: Sequence[Sequence[Any]], lays_out: Sequen
                 if down > 1:
                     again = text if len(text) <= _MAX_REPEATED else ""
                     below[place] = (down - 1, again if place == column else None)
+        room -= len(row)
+        if room < 0:
+            return
         yield [row.get(place, "") for place in range(max(row, default=-1) + 1)]
 
 
