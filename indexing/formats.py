@@ -68,10 +68,10 @@ REGISTRY = (
         library="lxml",
     ),
     Format(
-        "xls", "Excel 97 and binary", (".xls", ".xlsb"), "workbook:convert_xls",
-        reads="as Excel, numbers without their format",
-        leaves_out="hidden sheets (a warning names them), charts, comments, pictures",
-        library="python-calamine",
+        "xls", "Excel 97", (".xls", ".xlt"), "old_workbook:convert",
+        reads="as Excel",
+        leaves_out="hidden sheets, rows and columns (a warning counts them), charts, comments, pictures",
+        library="xlrd",
     ),
     Format(
         "ods", "OpenDocument sheets", (".ods", ".ots"), "opendocument.sheets:convert",
@@ -218,7 +218,7 @@ FORMATS: Mapping[str, str] = MappingProxyType({ending: item.name for item in REG
 _SAVE_AS = {
     ".docx": (".doc", ".dot", ".wpd", ".wps", ".pages"),
     ".pptx": (".ppt", ".pps", ".key"),
-    ".xlsx": (".numbers", ".wk1", ".wks"),
+    ".xlsx": (".xlsb", ".numbers", ".wk1", ".wks"),
     ".pdf": (".pub", ".vsd", ".vsdx", ".one", ".xps", ".oxps", ".djvu", ".ps", ".eps", ".ai", ".indd", ".dwg"),
     ".epub": (".mobi", ".azw", ".azw3"),
     ".csv": (".mdb", ".accdb", ".dbf", ".sqlite", ".db", ".parquet"),

@@ -1,16 +1,14 @@
-"""Excel workbooks: xlsx and xlsm streamed from their XML, xls and xlsb by python-calamine.
+"""Excel workbooks (xlsx, xlsm), streamed from their XML.
 
 No library gives the formats of numbers, merged cells and hidden rows without holding the whole sheet in memory.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -34,19 +32,6 @@ def convert_xlsx(path: Path) -> Iterator[Content]:
             meta = _properties(archive)
             yield from contents(book.sheets(), title=str(meta.get("title", "")), meta=meta)
     except (zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
-        raise ConversionError(f"it cannot be read as an Excel workbook: {error}") from error
-
-
-def convert_xls(path: Path) -> Iterator[Content]:
-    """Yield one document per visible sheet of an old or a binary workbook, or several for a long one."""
-    import python_calamine as calamine
-
-    try:
-        with closing(calamine.CalamineWorkbook.from_path(path)) as book:
-            yield from contents(_calamine_sheets(book), title="", meta={})
-    except calamine.PasswordError as error:
-        raise ConversionError("it is encrypted; save a copy without a password") from error
-    except (calamine.CalamineError, ValueError) as error:
         raise ConversionError(f"it cannot be read as an Excel workbook: {error}") from error
 
 
@@ -107,7 +92,7 @@ class _Book:
         )
 
     def _rows(self, name: str, sheet: Sheet) -> Iterator[Row]:
-        merged = _Merged(_merged_ranges(self._archive, name))
+        merged = Merged(_merged_ranges(self._archive, name))
         hidden_columns: set[int] = set()
         number = hidden = unknown = 0
         with self._archive.open(name) as file:
@@ -125,7 +110,7 @@ class _Book:
                     continue
                 unseen = element.get("hidden") in ("1", "true")
                 hidden += unseen
-                yield Row(number, [] if unseen else _line(cells, hidden_columns))
+                yield Row(number, [] if unseen else line_of(cells, hidden_columns))
         if hidden:
             sheet.warnings.append(f"sheet {sheet.name}: hidden rows left out: {hidden}")
         if hidden_columns:
@@ -175,7 +160,7 @@ class _Book:
             return value
 
 
-class _Merged:
+class Merged:
     """Merged cells of a sheet: an upper row's cell is repeated in each row, and covers those on its right."""
 
     def __init__(self, ranges: Sequence[tuple[int, int, int, int]]) -> None:
@@ -217,7 +202,8 @@ def _merged_ranges(archive: zipfile.ZipFile, name: str) -> list[tuple[int, int, 
     return found
 
 
-def _line(cells: Mapping[int, str | None], hidden: set[int]) -> Line:
+def line_of(cells: Mapping[int, str | None], hidden: set[int]) -> Line:
+    """Cells by column as a line, without hidden columns."""
     return [cells.get(column, "") for column in range(max(cells) + 1) if column not in hidden]
 
 
@@ -283,36 +269,3 @@ def _properties(archive: zipfile.ZipFile) -> dict[str, object]:
     meta: dict[str, object] = {to: found[name] for name, to in names.items() if found.get(name)}
     date = found.get("created") or found.get("modified")
     return {**meta, "date": date} if date else meta
-
-
-def _calamine_sheets(book: Any) -> Iterator[Sheet]:
-    for known in book.sheets_metadata:
-        sheet = Sheet(known.name, ())
-        kinds = str(known.typ), str(known.visible)
-        if not kinds[1].endswith("Visible"):
-            sheet.warnings.append(f"sheet {known.name} is hidden and was left out")
-        elif not kinds[0].endswith("WorkSheet"):
-            sheet.warnings.append(f"sheet {known.name} is no table and was left out")
-        else:
-            sheet.rows = _calamine_rows(book.get_sheet_by_name(known.name))
-        yield sheet
-
-
-def _calamine_rows(sheet: Any) -> Iterator[Row]:
-    ranges = sheet.merged_cell_ranges or ()
-    merged = _Merged([(top + 1, left, bottom + 1, right) for (top, left), (bottom, right) in ranges])
-    for number, values in enumerate(sheet.to_python(skip_empty_area=False), start=1):
-        cells = {column: text for column, value in enumerate(values) if (text := _plain(value))}
-        filled = merged.filled(number, dict(cells))
-        if any(filled.values()):
-            yield Row(number, _line(filled, set()))
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).upper()
-    if isinstance(value, int | float):
-        return numbers.general(value)
-    if isinstance(value, dt.datetime):
-        return value.isoformat(" ", "seconds").removesuffix(" 00:00:00")
-    return str(value)

@@ -157,6 +157,6 @@ FAMILY.add(
     "sheets/hives.xls",
     xls,
     cell("How much honey in kg came from the hive Juniper?", "18.5", "Juniper", "Honey in kg"),
-    cell("Since when has the hive Rowan its queen?", "2024-05-19", "Rowan", "Queen since", "dates"),
+    cell("Since when has the hive Rowan its queen?", "19/05/2024", "Rowan", "Queen since", "dates"),
     traits="sheet old",
 )

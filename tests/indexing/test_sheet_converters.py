@@ -248,23 +248,32 @@ def test_an_opendocument_sheet_is_read_as_shown(tmp_path: Path) -> None:
     assert content.warnings == ("sheet Prices: hidden rows left out: 1", "sheet Old is hidden and was left out")
 
 
-def test_an_old_workbook_is_read(tmp_path: Path) -> None:
+def test_an_old_workbook_is_read_as_shown(tmp_path: Path) -> None:
     book = xlwt.Workbook()
-    sheet, hidden = book.add_sheet("Rates"), book.add_sheet("Old")
-    hidden.visibility = 1
-    for row, cells in enumerate((["Country", "Rate", "From"], ["Portugal", 46, dt.date(2024, 3, 1)])):
-        for column, cell in enumerate(cells):
-            is_date = isinstance(cell, dt.date)
-            sheet.write(
-                row, column, cell, xlwt.easyxf(num_format_str="dd/mm/yyyy") if is_date else xlwt.Style.default_style
-            )
+    sheet, old = book.add_sheet("Rates"), book.add_sheet("Old")
+    old.visibility = 1
+    plain, date = xlwt.Style.default_style, xlwt.easyxf(num_format_str="dd/mm/yyyy")
+    euro, share = xlwt.easyxf(num_format_str='#,##0.00 "EUR"'), xlwt.easyxf(num_format_str="0%")
+    rows = (
+        (("Country", plain), ("Rate", plain), ("Cut", plain), ("From", plain)),
+        (("Portugal", plain), (1046, euro), (0.15, share), (dt.date(2024, 3, 1), date)),
+        (("Spain", plain), (1, euro), (1, share), (dt.date(2024, 3, 1), date)),
+    )
+    for row, cells in enumerate(rows):
+        for column, (cell, style) in enumerate(cells):
+            sheet.write(row, column, cell, style)
+    sheet.row(2).hidden = True
+    sheet.write_merge(4, 5, 0, 0, "Lisbon")
+    sheet.write(4, 1, "low")
+    sheet.write(5, 1, "high")
     book.save(str(tmp_path / "a.xls"))
     [content] = documents(tmp_path / "a.xls")
-    assert as_read(content) == ["Country: Portugal; Rate: 46; From: 2024-03-01"]
-    assert content.warnings == ("sheet Old is hidden and was left out",)
+    assert as_read(content)[0] == "Country: Portugal; Rate: 1,046.00 EUR; Cut: 15%; From: 01/03/2024"
+    assert "Lisbon | low\nLisbon | high" in content.text
+    assert content.warnings == ("sheet Rates: hidden rows left out: 1", "sheet Old is hidden and was left out")
 
 
-def test_a_binary_workbook_needs_a_whole_file(tmp_path: Path) -> None:
+def test_a_damaged_old_workbook_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.xls").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600))
     with pytest.raises(ConversionError, match="Excel workbook"):
         documents(tmp_path / "a.xls")
