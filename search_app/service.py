@@ -18,14 +18,17 @@ from search_app.batching import MicroBatcher
 from search_app.cache import ByteCache
 from search_app.collections import OpenCollection, OpenCollections
 from search_app.errors import IndexMismatch, IndexNotFound
-from search_app.fusion import fuse
+from search_app.fusion import best
 from search_app.observability import collect_timings, stage
 from search_app.protocols import Encoder, PassageStore, Ranker, Reader
 from search_app.settings import Settings
+from search_app.text.questions import is_question, phrases
 from search_app.types import Answer, Filter, Hit, Rankings, SearchResult, SpanCandidate
 
 Vector = NDArray[np.float32]
 _THREADS = 8
+_MANY_CANDIDATES = 1000
+"""For a quoted phrase, which no retriever looks for, and for a collection with many copies of the same text."""
 _BYTES_PER_ENTRY = 200
 """What a cache entry takes beside its text and vector, roughly."""
 
@@ -79,7 +82,10 @@ class SearchService:
     def answer(
         self, question: str, *, collection: str = "default", k: int = 10, top_k: int = 3, where: Filter | None = None
     ) -> SearchResult:
-        """The k best passages, and the `top_k` best answers marked in the first `reader.passages` of them."""
+        """The k best passages, and the `top_k` best answers marked in the first `reader.passages` of them.
+
+        A keyword query (search_app.text.questions) gets passages alone.
+        """
         return self._checked(question, collection, k, top_k, where)
 
     def search_many(
@@ -131,22 +137,34 @@ class SearchService:
         self, collection: OpenCollection, question: str, k: int, top_k: int | None, where: Filter | None
     ) -> SearchResult:
         """From the question to its result. `top_k` None: passages only."""
-        retrieval, passages = self.settings.retrieval, self.settings.reader.passages
+        passages = self.settings.reader.passages
         needed = k if top_k is None else max(k, passages)
         began = time.perf_counter()
         with collect_timings() as timings:
             vector = self._encode(collection.encoder, question)
-            rankings = self._retrieve(collection.store, question, vector, max(k, retrieval.candidates), where)
-            with stage("fuse"):
-                hits = fuse(rankings.dense, rankings.keyword, retrieval, k=needed)
+            rankings, hits = self._hits(collection.store, question, vector, needed, where)
             hits = self._rank(question, hits)
             answers: list[Answer] = []
-            if top_k is not None:
+            if top_k is not None and is_question(question):
                 with stage("read"):
                     candidates = self._extract(question, hits[:passages])
                     answers = self.reader.score(candidates, hits[:passages], top_k=top_k)  # calibrated
         timings["total"] = time.perf_counter() - began
         return SearchResult(question, tuple(hits[:k]), tuple(answers), timings, rankings.generation, rankings.degraded)
+
+    def _hits(
+        self, store: PassageStore, question: str, vector: Vector, k: int, where: Filter | None
+    ) -> tuple[Rankings, list[Hit]]:
+        """The rankings, and the k best hits of both. More candidates are taken if too many have the same text."""
+        retrieval = self.settings.retrieval
+        candidates = max(k, _MANY_CANDIDATES if phrases(question) else retrieval.candidates)
+        while True:
+            rankings = self._retrieve(store, question, vector, candidates, where)
+            with stage("fuse"):
+                hits = best(question, rankings, retrieval, k=k)
+            if len(hits) >= k or len(rankings.dense) < candidates or candidates >= _MANY_CANDIDATES:
+                return rankings, hits
+            candidates = _MANY_CANDIDATES
 
     def _encode(self, encoder: Encoder, question: str) -> Vector:
         """float32 (dim,), unit length."""

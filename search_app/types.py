@@ -162,11 +162,15 @@ class PassageBatch:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A retrieved passage. A higher `score` is better. `scores` holds the raw score of each retriever."""
+    """A retrieved passage. A higher `score` is better. `scores` holds the raw score of each retriever.
+
+    `also`: passages with (nearly) the same text, which would have been hits too.
+    """
 
     passage: Passage
     score: float
     scores: Mapping[str, float] = field(default_factory=dict)
+    also: tuple[Passage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

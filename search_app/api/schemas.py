@@ -16,8 +16,21 @@ from search_app.errors import ConfigurationError, InvalidQuery
 from search_app.queue.jobs import Job, JobKind, JobState, Schedule
 from search_app.settings import COLLECTION_PATTERN, LimitSettings, check_collection_name
 from search_app.text.passage_tables import passage_tables
+from search_app.text.questions import is_question
 from search_app.text.utf16 import Utf16
-from search_app.types import RESERVED_META, Answer, Document, Hit, Meta, MetaValue, Page, SearchResult, Table
+from search_app.types import (
+    RESERVED_META,
+    Answer,
+    Document,
+    Hit,
+    Meta,
+    MetaValue,
+    Page,
+    Passage,
+    SearchResult,
+    Span,
+    Table,
+)
 
 QUESTION = "What does the global statement do?"
 
@@ -170,9 +183,38 @@ class AnswerOut(BaseModel):
         )
 
 
+class MarkOut(BaseModel):
+    """Characters [start, end) of a passage's text."""
+
+    start: int
+    end: int
+
+
+class PlaceOut(BaseModel):
+    """Another place with (nearly) the same text."""
+
+    passage_id: str
+    document_id: str
+    source: str
+    title: str
+    page: int | None
+
+    @classmethod
+    def of(cls, passage: Passage) -> PlaceOut:
+        return cls(
+            passage_id=passage.id,
+            document_id=passage.document_id,
+            source=passage.source,
+            title=passage.title,
+            page=passage.page,
+        )
+
+
 class HitOut(BaseModel):
     """A passage that was found; `scores` holds each retriever's own score, for the retrievers that found it.
 
+    `marks` are the words of a keyword query in `text`; a question has none. `also_in` lists the places with (nearly)
+    the same text, which this hit stands for.
     `tables` are those in the passage: a table may have more rows before and after it.
     """
 
@@ -189,10 +231,14 @@ class HitOut(BaseModel):
     meta: dict[str, MetaValue]
     url: str | None
     tables: list[TableOut] = []
+    marks: list[MarkOut] = []
+    also_in: list[PlaceOut] = []
 
     @classmethod
-    def of(cls, hit: Hit) -> HitOut:
+    def of(cls, hit: Hit, keywords: str = "") -> HitOut:
+        """`keywords`: the query whose words are marked."""
         passage = hit.passage
+        spans = _marks(keywords, passage.text) if keywords else []
         return cls(
             text=passage.text,
             score=float(hit.score),
@@ -207,7 +253,15 @@ class HitOut(BaseModel):
             meta=_shown(passage.meta),
             url=web_address(passage.meta),
             tables=[TableOut.of(table) for table in passage_tables(passage)],
+            marks=[MarkOut(start=span.start, end=span.end) for span in spans],
+            also_in=[PlaceOut.of(other) for other in hit.also],
         )
+
+
+def _marks(keywords: str, text: str) -> list[Span]:
+    from search_app.text.marks import marks  # its stemmers are not in the image of the pages
+
+    return marks(keywords, text)
 
 
 class SearchResponse(BaseModel):
@@ -226,10 +280,11 @@ class SearchResponse(BaseModel):
 
     @classmethod
     def of(cls, result: SearchResult) -> SearchResponse:
+        keywords = "" if is_question(result.question) else result.question
         return cls(
             question=result.question,
             answers=[AnswerOut.of(answer) for answer in result.answers],
-            hits=[HitOut.of(hit) for hit in result.hits],
+            hits=[HitOut.of(hit, keywords) for hit in result.hits],
             timings={stage: float(seconds) for stage, seconds in result.timings.items()},
             generation=result.generation,
             degraded=result.degraded,

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from search_app.cli import options
+from search_app.text.questions import is_question
 
 if TYPE_CHECKING:
     from search_app.types import Answer, Hit, SearchResult, Span
 
 _WHERE = "Search only passages whose metadata match, such as: modified>=2026-01-01 and format in [pdf, html]"
+
+_SOURCES = 3
+"""Sources listed behind "also in"."""
 
 where = click.option("--where", metavar="FILTER", help=_WHERE)
 
@@ -95,14 +99,14 @@ def _show(result: SearchResult, *, reading: bool) -> None:
     click.secho(result.question, bold=True)
     if not result.hits:
         click.echo("\n  No passage found.")
-    elif reading:
+    elif reading and is_question(result.question):
         show_answers(result.answers)
         click.secho("\n  Passages", bold=True)
         for number, hit in enumerate(result.hits, start=1):
             click.echo(f"  {number:>3}. {_place(hit)}")
     else:
         for number, hit in enumerate(result.hits, start=1):
-            _show_hit(number, hit)
+            _show_hit(number, hit, "" if is_question(result.question) else result.question)
     spent = " · ".join(f"{name} {seconds * 1000:.0f} ms" for name, seconds in result.timings.items())
     click.secho(f"\n{spent}\n", dim=True)
 
@@ -124,25 +128,51 @@ def _show_answer(answer: Answer, hit: Hit, span: Span) -> None:
     click.echo(f"\n  {click.style(text, fg='green', bold=True)}{_confidence(answer)}")
     click.secho(f"  {_place(hit)}", dim=True)
     before, after = _shortened(passage.text[:start], keep_end=True), _shortened(passage.text[end:], keep_end=False)
-    marked = click.style(text, reverse=True) if sys.stdout.isatty() else f"[{text}]"
-    click.echo(click.wrap_text(f"{before}{marked}{after}", 100, "    ", "    ", preserve_paragraphs=False))
+    click.echo(click.wrap_text(f"{before}{_mark(text)}{after}", 100, "    ", "    ", preserve_paragraphs=False))
 
 
 def _confidence(answer: Answer) -> str:
     return "" if answer.confidence is None else f"  ({answer.confidence:.0%} confident)"
 
 
-def _show_hit(number: int, hit: Hit) -> None:
+def _show_hit(number: int, hit: Hit, keywords: str) -> None:
+    """With the words of a keyword query marked."""
     scores = ", ".join(f"{name} {score:.3f}" for name, score in hit.scores.items())
     click.echo(f"\n{number:>3}. {hit.score:.3f} ({scores})  {_place(hit)}")
-    click.echo(click.wrap_text(_shortened(hit.passage.text, keep_end=False), 100, "     ", "     "))
+    click.echo(click.wrap_text(_marked(hit.passage.text, keywords), 100, "     ", "     "))
+
+
+def _marked(text: str, keywords: str) -> str:
+    from search_app.text.marks import marks
+
+    spans = marks(keywords, text) if keywords else []
+    start = max(0, spans[0].start - 150) if spans else 0
+    end = start + 300
+    parts, position = ["…" if start else ""], start
+    for span in spans:
+        if span.end <= end:
+            parts += [text[position : span.start], _mark(text[span.start : span.end])]
+            position = span.end
+    parts += [text[position:end], "…" if end < len(text) else ""]
+    return re.sub(r"\s+", " ", "".join(parts))
+
+
+def _mark(text: str) -> str:
+    return click.style(text, reverse=True) if sys.stdout.isatty() else f"[{text}]"
 
 
 def _place(hit: Hit) -> str:
     passage = hit.passage
     page = f", page {passage.page}" if passage.page else ""
     title = f" · {passage.title}" if passage.title else ""
-    return f"{passage.source}{page}{title}"
+    return f"{passage.source}{page}{title}{_also(hit)}"
+
+
+def _also(hit: Hit) -> str:
+    """The sources of the passages that the hit stands for."""
+    sources = list(dict.fromkeys(other.source for other in hit.also if other.source != hit.passage.source))
+    more = f" and {len(sources) - _SOURCES} more" if len(sources) > _SOURCES else ""
+    return f" · also in: {', '.join(sources[:_SOURCES])}{more}" if sources else ""
 
 
 def _shortened(text: str, *, keep_end: bool, limit: int = 300) -> str:

@@ -21,7 +21,7 @@ from haystack.utils import Secret
 from numpy.typing import NDArray
 
 from search_app.errors import IndexNotFound, InvalidQuery, SearchAppError
-from search_app.fusion import fuse
+from search_app.fusion import best
 from search_app.hardware import detect
 from search_app.haystack.documents import UNIT_TOLERANCE, hit_to_document, is_own, path_of, to_change, to_document
 from search_app.haystack.filters import split_ids, to_filter
@@ -295,7 +295,7 @@ class SearchAppDocumentStore:
         def search(index: Index, where: Filter | None) -> list[Hit]:
             vectors = _query(query_embedding, index)
             (found,) = index.search_both([query], vectors, k=max(top_k, how.candidates), where=where)
-            return fuse(found.dense, found.keyword, how, k=top_k)
+            return best(query, found, how, k=top_k)
 
         return self._retrieved(search, filters, top_k, return_embedding)
 

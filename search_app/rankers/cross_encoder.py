@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -56,6 +57,10 @@ class CrossEncoderRanker:
         scores = iter(logits.float().reshape(len(pairs), -1)[:, -1].tolist())
         ranked = []
         for found in hits:
-            scored = [Hit(hit.passage, score, {**hit.scores, "ranker": score}) for hit, score in zip(found, scores)]  # noqa: B905 - scores go on with the next question
+            scored = [_scored(hit, score) for hit, score in zip(found, scores)]  # noqa: B905 - scores go on with the next question
             ranked.append(sorted(scored, key=lambda hit: -hit.score))
         return ranked
+
+
+def _scored(hit: Hit, score: float) -> Hit:
+    return replace(hit, score=score, scores={**hit.scores, "ranker": score})

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_app.fusion import fuse
+from search_app.fusion import best, fuse
 from search_app.settings import RetrievalSettings
-from search_app.types import Hit, Passage
+from search_app.types import Hit, Passage, Rankings
 
 WEIGHTED, RRF = RetrievalSettings(method="weighted", dense_weight=0.4), RetrievalSettings(method="rrf")
 
@@ -56,3 +56,23 @@ def test_fusion_returns_the_best_k_of_the_union_in_order(
     assert len(fused) == min(k, len(union)) == len({hit.passage.id for hit in fused})
     scores = [hit.score for hit in fused]
     assert scores == sorted(scores, reverse=True)
+
+
+def rankings(*texts: str) -> Rankings:
+    found = [Hit(Passage(text, text, "", text, 0, len(text), None, f"docs/{number}-a.txt"), -number, {"bm25": 1.0})
+             for number, text in enumerate(texts)]  # fmt: skip
+    return Rankings(found, found, 1)
+
+
+@pytest.mark.parametrize(
+    ("question", "first"),
+    [
+        ("2.3.1", "It is new in 2.3.1."), ("C++", "We use C++ here"), ("E-2091", "an E-2091 error"),
+        ('where is "boiler  restart"', "the Boiler\nrestart lamp"), ("2-a.txt", "the third file"),
+        ("What is new in 2.3.1?", "in 2.3.1.4 and 12.3.1"), ("boiler restart", "in 2.3.1.4 and 12.3.1"),
+    ],
+)  # fmt: skip
+def test_passages_with_the_exact_text_come_first(question: str, first: str) -> None:
+    texts = ("in 2.3.1.4 and 12.3.1", "restart the boiler", "the third file", "C class goods", "an E-20911 error",
+             "It is new in 2.3.1.", "We use C++ here", "an E-2091 error", "the Boiler\nrestart lamp")  # fmt: skip
+    assert best(question, rankings(*texts), WEIGHTED, k=3)[0].passage.text == first

@@ -88,15 +88,30 @@ def test_a_search_does_not_call_the_reader(bench: Bench) -> None:
     assert bench.reader.calls == []
 
 
+@pytest.mark.parametrize("query", ["Vienna", '"crosses Vienna"', "d0.txt", "???"])
+def test_a_keyword_query_gets_passages_and_no_answer(bench: Bench, query: str) -> None:
+    result = bench.service.answer(query, collection="geo")
+    assert (len(result.hits), result.answers, bench.reader.calls) == (3, (), [])
+
+
+def test_k_is_filled_with_different_texts_although_candidates_are_copies(tmp_path: Path) -> None:
+    store = store_of(["The Danube crosses Vienna."] * 30 + ["Vienna is a city.", "Lima is a city."])
+    settings = Settings(home=tmp_path, retrieval=RetrievalSettings(candidates=5))
+    with SearchService(settings, lambda _: (store, ENCODER), FirstWordReader) as service:
+        found = service.search("Which river crosses Vienna?", k=3).hits
+    assert [len(hit.also) for hit in found] == [29, 0, 0]
+    assert len({hit.passage.text for hit in found}) == 3
+
+
 def test_a_question_to_one_collection_never_sees_another(bench: Bench) -> None:
     for collection, texts in FACTS.items():
-        result = bench.service.answer("Lima", collection=collection, k=50)
+        result = bench.service.answer("Where is Lima?", collection=collection, k=50)
         assert {hit.passage.text for hit in result.hits} == set(texts)
     assert sorted(bench.opened) == ["geo", "law"]
 
 
 def test_k_limits_the_hits_but_not_the_passages_read(bench: Bench) -> None:
-    result = bench.service.answer("Lima", collection="geo", k=1, top_k=3)
+    result = bench.service.answer("Where is Lima?", collection="geo", k=1, top_k=3)
     assert len(result.hits) == 1
     assert len(result.answers) == 3
 
@@ -145,7 +160,7 @@ def test_a_ranker_reorders_the_hits(tmp_path: Path) -> None:
     assert [hit.passage.id for hit in ranked.hits] == [hit.passage.id for hit in plain.hits][::-1]
     assert "ranker" in ranked.hits[0].scores
     assert "rank" in ranked.timings
-    assert bench.service.answer("Lima", collection="geo").answers
+    assert bench.service.answer("Where is Lima?", collection="geo").answers
 
 
 def test_the_fusion_method_is_a_setting(tmp_path: Path) -> None:
@@ -325,6 +340,6 @@ def test_an_answer_from_a_replica_is_not_cached(tmp_path: Path) -> None:
     service, store, _, reader = cached_service(tmp_path, answers_mb=1)
     search = store.search_both
     store.search_both = lambda *a, **b: [replace(found, degraded=True) for found in search(*a, **b)]  # type: ignore[method-assign]
-    assert service.answer("Vienna").degraded
-    service.answer("Vienna")
+    assert service.answer("Where is Vienna?").degraded
+    service.answer("Where is Vienna?")
     assert len(reader.calls) == 2
