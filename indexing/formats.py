@@ -63,8 +63,8 @@ REGISTRY = (
     ),
     Format(
         "xlsx", "Excel", (".xlsx", ".xlsm", ".xltx"), "workbook:convert_xlsx",
-        reads="each sheet as a document (long ones in pieces of 500 rows with header); numbers and dates as shown",
-        leaves_out="hidden sheets, rows and columns (a warning counts them), charts, comments, pictures",
+        reads="each sheet as a document (long ones in pieces of 500 rows); numbers and dates as shown; comments",
+        leaves_out="hidden sheets, rows and columns (a warning counts them), charts, pictures",
         library="lxml",
     ),
     Format(
@@ -76,7 +76,7 @@ REGISTRY = (
     Format(
         "ods", "OpenDocument sheets", (".ods", ".ots"), "opendocument.sheets:convert",
         reads="as Excel",
-        leaves_out="hidden sheets, rows and columns (a warning counts them), charts, comments, pictures",
+        leaves_out="hidden sheets, rows and columns (a warning counts them), charts, pictures",
         library="lxml",
     ),
     Format(

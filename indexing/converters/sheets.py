@@ -34,10 +34,11 @@ class Row:
 
 @dataclass(slots=True)
 class Sheet:
-    """A sheet that is read while its `rows` are iterated over; `warnings` are complete after that."""
+    """A sheet that is read while its `rows` are iterated over; `comments` and `warnings` are complete after that."""
 
     name: str
     rows: Iterable[Row]
+    comments: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -59,7 +60,7 @@ def _contents(
     sheets: Iterable[Sheet], title: str, meta: Mapping[str, object], warnings: list[str]
 ) -> Iterator[Content]:
     for sheet in sheets:
-        for builder, (first, last) in _pieces(sheet.rows):
+        for builder, (first, last) in _pieces(sheet):
             yield Content(
                 builder.text(),
                 title,
@@ -71,17 +72,19 @@ def _contents(
         warnings += sheet.warnings
 
 
-def _pieces(rows: Iterable[Row]) -> Iterator[tuple[TextBuilder, tuple[int, int]]]:
-    """Text of some hundred rows each, and the numbers of its first and last row."""
+def _pieces(sheet: Sheet) -> Iterator[tuple[TextBuilder, tuple[int, int]]]:
+    """Text of some hundred rows each, and the numbers of its first and last row. Comments are at the end."""
     builder, first, last = TextBuilder(), 0, 0
     head, full = _Head(), False
-    for block in _blocks(rows):
+    for block in _blocks(sheet.rows):
         if first and (full or block.rows[-1].number - first >= _PIECE):
             yield builder, (first, last)
             builder, first = TextBuilder(), 0
         first, last, full = first or block.rows[0].number, block.rows[-1].number, block.more
         head.append(block, builder)
-    if first:
+    for comment in sheet.comments:
+        builder.block(comment)
+    if first or sheet.comments:
         yield builder, (first, last)
 
 
@@ -158,6 +161,11 @@ def _append_paragraphs(lines: Sequence[Line], builder: TextBuilder) -> None:
         return
     for line in lines:
         builder.block(_only(line), group="lines")
+
+
+def comment(place: str, author: str, text: str) -> str:
+    """A comment as it is written into the text."""
+    return f"Comment on {place} ({author}): {text}" if author else f"Comment on {place}: {text}"
 
 
 def _filled(line: Line) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 from indexing.converters import markup, numbers
 from indexing.converters.archive import require_harmless_zip
 from indexing.converters.content import Content, ConversionError
-from indexing.converters.sheets import Line, Row, Sheet, contents
+from indexing.converters.sheets import Line, Row, Sheet, comment, contents
 
 _MERGED = re.compile(rb"<(?:\w+:)?mergeCell\b[^>]*?\bref=[\"']([A-Z]+)(\d+):([A-Z]+)(\d+)[\"']")
 _BLOCK = 1 << 20
@@ -111,6 +111,7 @@ class _Book:
                 unseen = element.get("hidden") in ("1", "true")
                 hidden += unseen
                 yield Row(number, [] if unseen else line_of(cells, hidden_columns))
+        sheet.comments += self._comments(name)
         if hidden:
             sheet.warnings.append(f"sheet {sheet.name}: hidden rows left out: {hidden}")
         if hidden_columns:
@@ -119,6 +120,17 @@ class _Book:
             sheet.warnings.append(
                 f"sheet {sheet.name}: formulas without a stored value: {unknown}; open and save it in Excel"
             )
+
+    def _comments(self, name: str) -> Iterator[str]:
+        for kind, target in _relations(self._archive, name).values():
+            root = markup.part(self._archive, target) if kind == "comments" else None
+            authors = [(item.text or "").strip() for item in root.iter("{*}author")] if root is not None else []
+            for item in root.iter("{*}comment") if root is not None else ():
+                author = _integer(item.get("authorId"))
+                text = " ".join(_string(item).split())
+                named = authors[author] if 0 <= author < len(authors) else ""
+                if text:
+                    yield comment(str(item.get("ref")), named, text.removeprefix(f"{named}: "))
 
     def _cells(self, row: Any) -> tuple[dict[int, str | None], int]:
         """The filled cells by column from 0, and how many formulas have no stored value."""

@@ -14,6 +14,8 @@ import xlsxwriter
 import xlwt
 from hypothesis import given
 from hypothesis import strategies as st
+from odf.dc import Creator
+from odf.office import Annotation
 from odf.opendocument import OpenDocumentSpreadsheet
 from odf.style import Style, TableProperties
 from odf.table import CoveredTableCell, Table, TableCell, TableRow
@@ -163,6 +165,17 @@ def test_each_sheet_is_a_document_and_what_is_hidden_is_counted(tmp_path: Path) 
     )
 
 
+def test_comments_of_cells_are_text(tmp_path: Path) -> None:
+    def fill(book: Any) -> None:
+        sheet = book.add_worksheet("S")
+        sheet.write_row("A1", ["Name", "Rate"])
+        sheet.write_row("A2", ["Ada", 46])
+        sheet.write_comment("B2", "Until May only.", {"author": "Bob"})
+
+    [content] = documents(workbook(tmp_path / "a.xlsx", fill))
+    assert content.text.endswith("Ada | 46\n\nComment on B2 (Bob): Until May only.")
+
+
 def test_a_formula_without_a_value_is_counted(tmp_path: Path) -> None:
     path = workbook(tmp_path / "whole.xlsx", lambda book: book.add_worksheet("S").write_formula("A1", "=1+1", None, 2))
     [content] = documents(path)
@@ -246,6 +259,24 @@ def test_an_opendocument_sheet_is_read_as_shown(tmp_path: Path) -> None:
         "Model: C3; Price: 90 €; From: June",
     ]  # fmt: skip
     assert content.warnings == ("sheet Prices: hidden rows left out: 1", "sheet Old is hidden and was left out")
+
+
+def test_comments_of_an_opendocument_sheet_are_text(tmp_path: Path) -> None:
+    document = OpenDocumentSpreadsheet()
+    note = Annotation()
+    note.addElement(Creator(text="Bob"))
+    note.addElement(P(text="Until May only."))
+    cell = TableCell()
+    cell.addElement(note)
+    cell.addElement(P(text="46"))
+    row = TableRow()
+    row.addElement(cell)
+    table = Table(name="S")
+    table.addElement(row)
+    document.spreadsheet.addElement(table)
+    document.save(str(tmp_path / "a.ods"))
+    [content] = documents(tmp_path / "a.ods")
+    assert content.text == "46\n\nComment on row 1 (Bob): Until May only."
 
 
 def test_an_old_workbook_is_read_as_shown(tmp_path: Path) -> None:

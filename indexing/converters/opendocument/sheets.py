@@ -11,7 +11,7 @@ from indexing.converters.content import Content
 from indexing.converters.opendocument.package import opened, properties
 from indexing.converters.opendocument.rows import MAX_COLUMNS, Spans, repeated
 from indexing.converters.opendocument.text import text_of
-from indexing.converters.sheets import Line, Row, Sheet, contents
+from indexing.converters.sheets import Line, Row, Sheet, comment, contents
 
 _MAX_REPEATED = 10_000
 """Equal rows in a sequence that are read."""
@@ -69,6 +69,7 @@ class _Tables:
                 column += times
             elif name == "table-row":
                 cells = spans.filled(element)
+                sheet.comments += _comments(element, number + 1)
                 times = repeated(element, "rows")
                 if any(cells.values()):
                     unseen = markup.value_of(element, "visibility") in ("collapse", "filter")
@@ -90,6 +91,14 @@ def _line(cells: dict[int, str | None], hidden: set[int]) -> Line:
 
 def _hides(style: Any) -> bool:
     return any(markup.value_of(inner, "display") == "false" for inner in style)
+
+
+def _comments(row: Any, number: int) -> Iterator[str]:
+    for note in row.iter("{*}annotation"):
+        author = markup.child(note, "creator")
+        text = " ".join(" ".join(text_of(inner) for inner in note.iter("{*}p")).split())
+        if text:
+            yield comment(f"row {number}", (author.text or "").strip() if author is not None else "", text)
 
 
 def _cell_text(cell: Any) -> str:
