@@ -12,9 +12,12 @@ from typing import Any
 
 from documents.suite import File, Question
 
+from indexing.conversion import FileSplitter
+from indexing.sources import scan
+from indexing.splitter import SplitConfig
 from search_app.service import SearchService
-from search_app.text.reading import reading
-from search_app.types import Answer, Document, Hit
+from search_app.text.reading import reading, titled
+from search_app.types import Answer, Document, Passage
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,33 @@ def questions(files: Iterable[File]) -> Iterator[tuple[File, Question]]:
                 yield file, question
 
 
+def unread(folder: Path, files: Iterable[File], config: SplitConfig) -> Iterator[str]:
+    """Questions whose answer no passage of their file has in its place, whatever a search finds."""
+    known = {file.path: file for file in files}
+    with FileSplitter(config) as splitter:
+        for source in scan([folder]).files():
+            file = known[Path(source.path).relative_to(folder).as_posix()]
+            converted = splitter.convert(source, "")
+            found = list(converted.contents())
+            converted.discard()
+            for _, question in questions([file]):
+                if not any(_holds(item, document, question) for document, item in _pairs(found)):
+                    yield f"{file.path}: {question.text} {converted.failure.reason if converted.failure else ''}"
+
+
+def _pairs(found: Iterable[Document | list[Passage]]) -> Iterator[tuple[Document, Passage]]:
+    document: Document | None = None
+    for item in found:
+        if isinstance(item, Document):
+            document = item
+        elif document is not None:
+            yield from ((document, passage) for passage in item)
+
+
+def _holds(passage: Passage, document: Document, question: Question) -> bool:
+    return has_answer(passage, question) and in_place(passage, question, lambda: document)
+
+
 def judge(service: SearchService, files: Iterable[File], *, read: bool = False) -> list[Judgement]:
     """Ask all questions of one collection."""
     return [_judged(service, file, question, read) for file, question in questions(files)]
@@ -53,8 +83,8 @@ def _judged(service: SearchService, file: File, question: Question, read: bool) 
     if not result.hits:
         return Judgement(file, question, False, False, False if read else None, "nothing")
     hit = result.hits[0]
-    passage = is_wanted(hit, file, question)
-    place = passage and _place(hit, question, lambda: service.store().document(hit.passage.document_id))
+    passage = is_source(hit.passage.source, file, question) and has_answer(hit.passage, question)
+    place = passage and in_place(hit.passage, question, lambda: service.store().document(hit.passage.document_id))
     answer = _answer(result.answers, file, question) if read else None
     first = result.answers[0].text if read and result.answers else ""
     return Judgement(
@@ -67,23 +97,22 @@ def is_source(source: str, file: File, question: Question) -> bool:
     return source.endswith(tuple(f"/{path}" for path in (file.path, *question.also)))
 
 
-def is_wanted(hit: Hit, file: File, question: Question) -> bool:
-    """Whether the hit is a passage of the file and has the answer in its text or title."""
-    text = f"{hit.passage.title}\n{hit.passage.text}"
-    return is_source(hit.passage.source, file, question) and found_in(question.answer, text)
+def has_answer(passage: Passage, question: Question) -> bool:
+    """Whether the answer is in the passage's text or title."""
+    return found_in(question.answer, titled(passage.title, passage.text))
 
 
-def _place(hit: Hit, question: Question, document: Callable[[], Document | None]) -> bool:
+def in_place(passage: Passage, question: Question, document: Callable[[], Document | None]) -> bool:
     """Whether the answer is on its page and, for a cell, below its column and in its row."""
-    if question.column and not holds_cell(reading(hit.passage).text, question):
+    if question.column and not holds_cell(titled(passage.title, reading(passage).text), question):
         return False
     if question.page is None:
         return True
     whole = document()
-    match = _found(question.answer, hit.passage.text)
+    match = _found(question.answer, passage.text)
     if whole is None or match is None:
         return False
-    place = hit.passage.start + match.start()
+    place = passage.start + match.start()
     return [page.number for page in whole.pages if page.start <= place < page.end] == [question.page]
 
 

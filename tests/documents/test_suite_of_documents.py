@@ -9,15 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from documents.measuring import Judgement, judge, table
+from documents.measuring import Judgement, judge, table, unread
 from documents.suite import File, build
+from fakes import HashEncoder
 
+from indexing.job import split_config_of
 from search_app import open_service
+from search_app.settings import Settings
 
 pytestmark = pytest.mark.timeout(300)
 
-PASSAGE, PLACE = 83.0, 77.0
-"""The least share of questions, in percent. Raise them with what is read, and never lower them."""
+PASSAGE, PLACE = 97.0, 97.0
+"""The least share of questions, in percent."""
+UNREAD = ("web/glossary.html: Where are the patterns of the sail loft? ",)
+"""The address behind a link is metadata, not text."""
 FLOAT32 = {"precision": "float32"}
 
 
@@ -51,6 +56,11 @@ def test_the_suite_has_files_questions_and_cells(files: list[File]) -> None:
     assert sum("cell" in question.traits for question in questions) >= 60
     assert len({file.path for file in files}) == len(files)
     assert len({question.text for question in questions}) == len(questions)
+
+
+def test_every_answer_is_read_in_its_place(folder: Path, files: list[File]) -> None:
+    settings = Settings(home=folder / "home")
+    assert list(unread(folder / "docs", files, split_config_of(settings, HashEncoder(max_tokens=254)))) == list(UNREAD)
 
 
 def test_the_first_hit_is_the_wanted_passage(judged: list[Judgement]) -> None:
