@@ -126,8 +126,13 @@ def holds_cell(text: str, question: Question) -> bool:
 
 
 def _answer(answers: Iterable[Answer], file: File, question: Question) -> bool:
-    """Whether the first answer is the wanted text of the file, give or take a few words."""
+    """Whether the first answer is the wanted text of the file, give or take a few words.
+
+    What is no question, but words to look for, must have no answer.
+    """
     first = next(iter(answers), None)
+    if "keyword" in question.traits:
+        return first is None or not first.text
     if first is None or not first.text or first.hit is None:
         return False
     given, wanted = _folded(first.text), _folded(question.answer)

@@ -16,6 +16,8 @@ from documents.suite import File, Question, build
 from benchmarks.page import put_section
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+FEWEST = 3
+"""Questions of a trait that is shown."""
 TITLE = "Documents of every format, beside Haystack's converters"
 INTRO = """{files} files of all formats with the traits that people's files have, and {questions} questions with the
 wanted passage, place and cell (`tests/documents`). In percent of the questions: *passage*, the first hit is a passage
@@ -25,8 +27,7 @@ its row and below the name of its column; *answer*, the first answer of the read
 Haystack 3.4 with its own converters and `DocumentSplitter`, the same encoder, vectors and BM25 joined by reciprocal
 rank fusion (vectors alone: passage {passage}, place {place}). It has no converter for OpenDocument, EPUB, RTF and
 pictures; mail, notebooks, JSON and code are read as text. For its cells, the names of row and column may be anywhere
-in the passage.
-`make bench-documents PEERS=1 ARGS=--write` writes this section."""
+in the passage. `make bench-documents PEERS=1 ARGS=--write` writes this section."""
 _TEXT = (
     ".txt",
     ".log",
@@ -143,6 +144,8 @@ def section(ours: list[Judgement], theirs: list[Judgement], dense: list[Judgemen
             + "---:|" * 6
         )
         for name, count, passage, place, answer in table(ours, group):
+            if heading == "trait" and count < FEWEST:
+                continue
             _, _, their_passage, their_place, _ = peers[name]
             first = f"{passage:.0f} | {place:.0f} | {answer or 0:.0f}"
             parts[-1] += f"\n| {name} | {count} | {first} | {their_passage:.0f} | {their_place:.0f} |"
