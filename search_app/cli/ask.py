@@ -87,7 +87,7 @@ def _ask(question: str, home: Path | None, collection: str, where: str | None, a
             if as_json:
                 click.echo(SearchResponse.of(result).model_dump_json(indent=None if question == "-" else 2))
             else:
-                _show(result, reading="top_k" in counts)
+                show(result, reading="top_k" in counts)
 
 
 _DEGRADED = (
@@ -95,7 +95,8 @@ _DEGRADED = (
 )
 
 
-def _show(result: SearchResult, *, reading: bool) -> None:
+def show(result: SearchResult, *, reading: bool) -> None:
+    """Print the answers and places of a question, or the passages with the words of a keyword query marked."""
     click.secho(result.question, bold=True)
     if not result.hits:
         click.echo("\n  No passage found.")

@@ -22,6 +22,7 @@ import Stemmer
 from numpy.typing import NDArray
 
 from search_app.text.compounds import RULES, bare, compounds, joined
+from search_app.text.spelling import SHORTEST, near
 
 EXACT_WEIGHT = 3
 """How often an identifier of a question counts, so that passages with its parts alone do not outrank it."""
@@ -97,10 +98,22 @@ def terms(text: str, language: str, rules: int = RULES) -> list[str]:
 def asked(question: str, languages: Sequence[str], rules: int = RULES) -> list[str]:
     """The terms of a question in each of the languages; an identifier is repeated, so that it counts more."""
     found = dict.fromkeys(term for language in analyses(languages) for term in terms(question, language, rules))
-    exact = dict.fromkeys(
-        term for language in analyses(languages) for term in _stemmed(_identifiers(question, rules), language)
-    )
-    return [*found, *list(exact) * (EXACT_WEIGHT - 1)]
+    return [*found, *_in_each(_identifiers(question, rules), languages) * (EXACT_WEIGHT - 1)]
+
+
+def long_words(question: str, languages: Sequence[str], rules: int = RULES) -> dict[str, list[str]]:
+    """The terms of each word that is long enough to be recognised in spite of a typing mistake."""
+    words = dict.fromkeys(word for word in _words(_folded(question, rules)) if len(word) >= SHORTEST and word.isalpha())
+    return {word: _in_each([word], languages) for word in words}
+
+
+def corrections(word: str, languages: Sequence[str]) -> list[str]:
+    """The terms of the words that differ from `word` by one typing mistake."""
+    return _in_each(near(word), languages)
+
+
+def _in_each(words: list[str], languages: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(term for language in analyses(languages) for term in _stemmed(words, language)))
 
 
 def passage_terms(texts: Iterable[str], source: str, language: str, rules: int = RULES) -> list[str]:

@@ -16,8 +16,8 @@ import pytest
 
 import indexing.cli
 import search_app.cli
-from search_app.cli.ask import show_answers
-from search_app.types import Answer, Hit, Passage, Span
+from search_app.cli.ask import show, show_answers
+from search_app.types import Answer, Hit, Passage, SearchResult, Span
 
 FACTS = {
     "rivers.md": "# Rivers\n\nThe Danube crosses Vienna and flows into the Black Sea.\n\n"
@@ -124,6 +124,19 @@ def test_k_is_the_number_of_passages_listed_below_the_answers(home: Path) -> Non
         listed = done.stdout.partition("Passages\n")[2]
         assert [line.split(".")[0].strip() for line in listed.splitlines()[:k]] == list("12"[:k])
         assert len(re.findall(r"^ +\d+\. ", listed, re.MULTILINE)) == k
+
+
+def test_a_keyword_query_shows_its_words_in_the_passages_and_names_the_copies(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = "The lid of the pump is part 8Z-4411/B."
+    copies = [Passage(f"p{number}", "d", "", text, 0, len(text), source=f"{number}.txt") for number in range(5)]
+    hit = Hit(copies[0], 1.0, {"bm25": 1.0}, tuple(copies[1:]))
+    show(SearchResult("8Z-4411/B", (hit,), (), {}, 1), reading=True)
+    output = capsys.readouterr().out
+    assert "0.txt · also in: 1.txt, 2.txt, 3.txt and 1 more" in output
+    assert "is part [8Z-4411/B]." in output
+    assert "No answer" not in output
 
 
 def test_no_answer_is_shown_only_if_it_is_the_best(capsys: pytest.CaptureFixture[str]) -> None:

@@ -168,6 +168,15 @@ class Postings:
             norms, allowed = marked, None
         return [self._best(self._asked(question), k, allowed, norms) for question in questions]
 
+    def knows(self, words: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Whether any passage has each word, given as hashes; passages removed since the last merge count."""
+        self._flush()
+        found = np.zeros(len(words), dtype=np.bool_)
+        for segment in filter(len, self._segments):
+            places = np.minimum(np.searchsorted(segment.words, words), len(segment.words) - 1)
+            found |= segment.words[places] == words
+        return found
+
     def to_arrays(self) -> Arrays:
         self._flush()
         self._merge(0)

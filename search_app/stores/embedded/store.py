@@ -22,6 +22,7 @@ from search_app.stores import filters
 from search_app.stores.embedded import generation, maintenance, scan, stored
 from search_app.stores.embedded.connection import Reader, Readers, rows
 from search_app.stores.embedded.derived import Derived, IndexReplaced, exact_vectors
+from search_app.stores.embedded.postings import Postings
 from search_app.stores.embedded.schema import FILE_COLUMNS, FILES_AFTER, INDEX_FILE
 from search_app.stores.embedded.state import Commit, read_manifest
 from search_app.stores.vectors.index import Rows
@@ -234,8 +235,9 @@ class SqliteStore:
     ) -> list[Scored]:
         manifest = _manifest(rows(db, "SELECT json FROM manifest")[0])  # compacting may change the rules for words
         languages = rows(db, _LANGUAGES) if manifest.analysis == "auto" else [manifest.analysis]
-        words = [_words(question, languages, manifest.words) for question in questions]
-        return self._derived.postings(db, now).search(words, k, among=among)
+        postings = self._derived.postings(db, now)
+        words = [_words(question, languages, manifest.words, postings) for question in questions]
+        return postings.search(words, k, among=among)
 
 
 _COUNTED = ("files", "documents", "passages", "vectors")
@@ -258,10 +260,21 @@ def _manifest(text: str) -> Manifest:
     return Manifest.from_json(text)
 
 
-def _words(question: str, languages: Sequence[str], rules: int) -> NDArray[np.uint64]:
-    """Hashes of the question's words, analysed in each language of the collection; identifiers are repeated."""
-    distinct, counts = analysis.hash_terms(analysis.asked(question, languages, rules)[:_MAX_TERMS])
-    return np.repeat(distinct, counts)
+def _words(question: str, languages: Sequence[str], rules: int, postings: Postings) -> NDArray[np.uint64]:
+    """Hashes of the question's words, analysed in each language of the collection; identifiers are repeated.
+
+    An unknown word also counts as each known one that differs by a typing mistake.
+    """
+    asked = analysis.asked(question, languages, rules)[:_MAX_TERMS]
+    distinct, counts = analysis.hash_terms(asked)
+    if postings.knows(distinct).all():
+        return np.repeat(distinct, counts)
+    found = [np.repeat(distinct, counts)]
+    for word, terms in analysis.long_words(question, languages, rules).items():
+        if not postings.knows(analysis.hash_terms(terms)[0]).any():
+            others = analysis.hash_terms(analysis.corrections(word, languages))[0]
+            found.append(np.setdiff1d(others[postings.knows(others)], distinct))
+    return np.concatenate(found)
 
 
 def _hits(db: apsw.Connection, **found: list[Scored] | None) -> list[list[list[Hit]]]:

@@ -25,7 +25,7 @@ from search_app.errors import ConfigurationError
 from search_app.settings import ApiSettings, LimitSettings, Settings
 from search_app.stores.embedded.catalog import EmbeddedCatalog
 from search_app.stores.fallback import FallbackCatalog
-from search_app.types import Box
+from search_app.types import Box, Hit, Passage, SearchResult
 
 GLOBAL = "The global statement makes names refer to globals.\n\nIt would be impossible to assign to a global otherwise."
 HEBREW = "ירושלים היא בירת ישראל.\n\nתל אביב היא עיר גדולה."
@@ -581,3 +581,15 @@ def test_answer_out_is_plain_for_a_reader_without_calibration(settings: Settings
     result = service.answer("global names", collection="default", k=3, top_k=1, where=None)
     assert AnswerOut.of(result.answers[0]).confidence is None
     service.close()
+
+
+def test_a_hit_marks_the_words_of_a_keyword_query_and_names_its_copies() -> None:
+    text = "The lid is part 8Z-4411/B."
+    one, other = (Passage(id, f"d-{id}", "Pump", text, 0, len(text), 3, f"{id}.pdf") for id in ("a", "b"))
+    hits = (Hit(one, 1.0, {"bm25": 1.0}, (other,)),)
+    for question, marked in (("8Z-4411/B", ["8Z-4411/B"]), ("What is part 8Z-4411/B?", [])):
+        (hit,) = SearchResponse.of(SearchResult(question, hits, (), {}, 1)).model_dump()["hits"]
+        assert [text[mark["start"] : mark["end"]] for mark in hit["marks"]] == marked
+        assert hit["also_in"] == [
+            {"passage_id": "b", "document_id": "d-b", "source": "b.pdf", "title": "Pump", "page": 3}
+        ]
