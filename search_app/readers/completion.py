@@ -33,6 +33,7 @@ _UNIT = re.compile(
 _YEAR = re.compile(r"(?<![\d,.])(?:1[5-9]|20)\d\d$")
 _NUMBER_END = re.compile(r"\d$|(?:hundred|thousand|million|billion)$")
 _TITLE = re.compile(r"(?<!\w)(?:Dr|Prof|Mr|Mrs|Ms)\.? $")
+_LONGEST_LEAD = 8
 _ARTICLE = re.compile(r"(?<!\w)(?:[Tt]he|[Aa]n?) $")
 """Before a word in lower case: a name can do without it."""
 
@@ -92,5 +93,5 @@ def _with_lead(text: str, span: Span, place: Span) -> Span:
     """With the sign or currency before a number, the title before a name, or the article before a word."""
     first = text[span.start : span.start + 1]
     lead = _BEFORE_NUMBER if first.isdigit() else _TITLE if first.isupper() else _ARTICLE
-    found = lead.search(text, place.start, span.start)
+    found = lead.search(text, max(place.start, span.start - _LONGEST_LEAD), span.start)
     return Span(found.start(), span.end) if found else span

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from search_app.hardware import Hardware
 from search_app.models.checkpoint import find_checkpoint
-from search_app.readers.completion import complete
-from search_app.readers.lists import whole_list
+from search_app.readers.marks import Asked, Mark
 from search_app.readers.model import QuestionAnsweringModel
-from search_app.readers.places import place_of, places
-from search_app.readers.questions import asks_for_many, is_yes_no, subject
 from search_app.readers.scoring import AnswerScorer
-from search_app.readers.sentences import Mark, sentences
-from search_app.readers.spans import Floats, best_spans, null_logit
-from search_app.readers.windows import Window
+from search_app.readers.spans import null_logit
 from search_app.settings import ReaderSettings
-from search_app.text.reading import Reading, reading
 from search_app.types import Answer, Hit, Passage, SpanCandidate
-
-SPANS_PER_WINDOW = 20
 
 
 class ExtractiveReader:
@@ -45,53 +37,21 @@ class ExtractiveReader:
     def extract(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]]) -> list[list[SpanCandidate]]:
         """The best spans in each question's hits, not yet compared with each other; all hits share forward passes."""
         pairs = [(question, hit) for question, found in enumerate(hits) for hit in range(len(found))]
-        passages = [hits[question][hit].passage for question, hit in pairs]
+        asked = [Asked.of(questions[question], hits[question][hit].passage) for question, hit in pairs]
         windows = self.model.make_windows(
-            [questions[question] for question, _ in pairs],
-            [reading(passage).text for passage in passages],
-            [passage.title for passage in passages],
+            [one.question for one in asked], [one.read.text for one in asked], [one.passage.title for one in asked]
         )
         found: list[list[tuple[int, SpanCandidate]]] = [[] for _ in questions]
         for window, starts, ends in zip(windows, *self.model.logits(windows), strict=True):
             question, hit = pairs[window.pair]
-            null = null_logit(starts, ends)
-            for mark in self._marks(window, starts, ends, questions[question], passages[window.pair]):
-                candidate = _candidate(mark, null, hit, passages[window.pair])
-                found[question].append((mark.covered, candidate))
+            one, null = asked[window.pair], null_logit(starts, ends)
+            for mark in one.marks(window, starts, ends, max_answer_tokens=self._max_answer_tokens):
+                found[question].append((mark.covered, _candidate(mark, null, hit, one.passage)))
         return [_most_covered(marks) for marks in found]
 
     def score(self, candidates: Sequence[SpanCandidate], hits: Sequence[Hit], *, top_k: int) -> list[Answer]:
         """At most `top_k` answers to one question with calibrated confidence, best first; duplicates are merged."""
         return self.scorer.answers(candidates, hits, top_k=top_k)
-
-    def _marks(self, window: Window, starts: Floats, ends: Floats, question: str, passage: Passage) -> Iterator[Mark]:
-        read = reading(passage)
-        if is_yes_no(question):
-            marks = sentences(window, starts, ends, read, subject(question), subject(passage.title))
-        else:
-            marks = self._answers(window, starts, ends, read, many=asks_for_many(question))
-        for mark in marks:
-            own = read.span(mark.span.start, mark.span.end)
-            if own:
-                yield replace(mark, span=own)
-
-    def _answers(self, window: Window, starts: Floats, ends: Floats, read: Reading, *, many: bool) -> Iterator[Mark]:
-        within = places(read)
-        place = place_of(window.offsets, within)
-        best = best_spans(
-            starts,
-            ends,
-            place,
-            first=window.first,
-            max_answer_tokens=self._max_answer_tokens,
-            n=SPANS_PER_WINDOW,
-        )
-        for span in best:
-            picked = window.characters(span.start, span.end, read.text)
-            whole = within[place[span.start - window.first]]
-            marked = whole_list(read.text, picked, many=many) or complete(read.text, picked, whole)
-            if marked:
-                yield Mark(marked, span.logit)
 
 
 def _candidate(mark: Mark, null: float, hit: int, passage: Passage) -> SpanCandidate:

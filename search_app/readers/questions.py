@@ -11,6 +11,8 @@ _YES_NO = re.compile(
     r"(?:n['’]t|not)?\b(?!.*\bor\b)",
     re.IGNORECASE,
 )
+_NAME = re.compile(r"\W*(?:may|will)\b", re.IGNORECASE)
+"""In a few words without a question mark, a month or a person."""
 _MANY = re.compile(
     r"\b(?:which|what)\s+(?:\w+\s+){0,2}?(?!\w*(?:ss|is|us)\b)\w{2,}s\b"
     r"|\b(?:what|who|which)\s+(?:\w+\s+)?(?:are|were)\b|\blist\b",
@@ -31,7 +33,7 @@ _FUNCTION_WORDS = frozenset(
 
 def is_yes_no(question: str) -> bool:
     """Whether it asks if something is so: "Are dogs allowed in the garden?"."""
-    return bool(_YES_NO.match(question))
+    return bool(_YES_NO.match(question)) and (question.rstrip().endswith("?") or not _NAME.match(question))
 
 
 def asks_for_many(question: str) -> bool:

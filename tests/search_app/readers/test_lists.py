@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from search_app.readers.lists import MAX_LENGTH, whole_list
+from search_app.readers.lists import MAX_LENGTH, lists, whole_list
 from search_app.types import Span
 
 TEXT = "For a permit these documents are needed:\n\n- a passport\n- a lease\n- two photographs\n\nThe office is closed."
@@ -9,7 +9,7 @@ ITEMS = "- a passport\n- a lease\n- two photographs"
 
 def _whole(picked: str, *, many: bool, text: str = TEXT) -> str | None:
     start = text.index(picked)
-    span = whole_list(text, Span(start, start + len(picked)), many=many)
+    span = whole_list(Span(start, start + len(picked)), lists(text), many=many)
     return text[span.start : span.end] if span else None
 
 
@@ -30,3 +30,7 @@ def test_other_text_is_no_list() -> None:
 def test_a_very_long_list_is_not_one_answer() -> None:
     text = "All of these:\n" + "- an item of the list\n" * MAX_LENGTH
     assert _whole("these", many=True, text=text) is None
+
+
+def test_a_long_line_takes_no_long_search() -> None:
+    assert lists("a word " * 100_000) == []
