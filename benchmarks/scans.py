@@ -3,7 +3,7 @@
     python -m benchmarks.scans [--pages 4] [--data FILE] [--report]
 
 A page is printed, turned, blurred and covered with noise, and saved as a JPEG in a PDF, as an office scanner does.
-It is read in the sandbox, and then two at a time in two of them. `--report` writes the section of docs/benchmarks.md.
+Two processes in the sandbox read them. `--report` writes the section of docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -90,27 +90,23 @@ def read(sandbox: Sandbox, path: Path) -> str:
 
 
 def measure(pages: Sequence[Sequence[str]], folder: Path, dpi: int, angle: float) -> tuple[float, float, float]:
-    """Seconds of a page in one process; in two; the share of wrong characters."""
+    """Seconds of processor time of a page; seconds on the clock with two processes; the share of wrong characters."""
     paths = [folder / f"{number}.pdf" for number in range(len(pages))]
     for number, (lines, path) in enumerate(zip(pages, paths, strict=True)):
         scanned(lines, path, dpi, angle, number)
     with Sandbox() as one, Sandbox() as two:
         for sandbox in (one, two):
             read(sandbox, paths[0])  # loads the models
-        began = time.perf_counter()
-        found = [read(one, path) for path in paths]
-        alone = (time.perf_counter() - began) / len(paths)
-        began = time.perf_counter()
+        before, began = one.processor_seconds() + two.processor_seconds(), time.perf_counter()
         with ThreadPoolExecutor(2) as pool:
-            list(
-                pool.map(
-                    lambda half: [read(half[0], path) for path in half[1]], [(one, paths[::2]), (two, paths[1::2])]
-                )
-            )
-        both = (time.perf_counter() - began) / len(paths)
+            halves = [(one, paths[::2]), (two, paths[1::2])]
+            first, second = pool.map(lambda half: [read(half[0], path) for path in half[1]], halves)
+        clock = (time.perf_counter() - began) / len(paths)
+        spent = (one.processor_seconds() + two.processor_seconds() - before) / len(paths)
+    found = dict(zip([*paths[::2], *paths[1::2]], [*first, *second], strict=True))
     wanted = [" ".join(" ".join(lines).split()) for lines in pages]
-    errors = sum(wrong(text, " ".join(other.split())) for text, other in zip(wanted, found, strict=True))
-    return alone, both, errors / sum(map(len, wanted))
+    errors = sum(wrong(text, " ".join(found[path].split())) for text, path in zip(wanted, paths, strict=True))
+    return spent, clock, errors / sum(map(len, wanted))
 
 
 def main() -> None:
@@ -121,13 +117,13 @@ def main() -> None:
     given = parser.parse_args()
     pages = list(texts(given.data, given.pages))
     rows = [
-        "| dpi | turned by | a page in one process, s | in two processes, s | characters wrong |",
+        "| dpi | turned by | processor time of a page, s | a page with two processes, s | characters wrong |",
         "|---:|---:|---:|---:|---:|",
     ]
     with tempfile.TemporaryDirectory() as folder:
         for dpi, angle in KINDS:
-            alone, both, share = measure(pages, Path(folder), dpi, angle)
-            rows.append(f"| {dpi} | {abs(angle):g}° | {alone:.1f} | {both:.1f} | {share:.2%} |")
+            spent, clock, share = measure(pages, Path(folder), dpi, angle)
+            rows.append(f"| {dpi} | {abs(angle):g}° | {spent:.1f} | {clock:.1f} | {share:.2%} |")
             print(rows[-1], flush=True)
     about = (
         f"{given.pages} pages of {LINES} lines and about {WIDTH} characters each, as noisy grey JPEGs inside of PDFs."

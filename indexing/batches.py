@@ -118,7 +118,7 @@ class Batch:
             for chunk in self.chunks
             for document in chunk.documents
             for page in document.pages
-            if page.boxes
+            if page.boxes and not page.runs  # values of form fields have boxes too
         )
 
     def report(self, rejections: Iterable[Rejection]) -> BatchReport:

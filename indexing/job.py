@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from indexing import sources, splitter
 from indexing.batches import BatchReport, in_batches
 from indexing.conversion import Conversions
+from indexing.converters.ocr import SECONDS_PER_PAGE
 from indexing.diff import IndexDiff, Outcome, Shard, diff
 from indexing.reports import FormatReport, by_format
 from indexing.runner import IndexingTask, LocalRunner, Runner, conversions
@@ -215,7 +216,8 @@ def plan(
                 changes = diff(found, store.files(), shard=shard, folder=folder)
         try:
             start(changes)
-            with conversions(changes, settings, split_config_of(settings, encoder), folder, limits) as files:
+            counting = replace(limits, ocr=False)
+            with conversions(changes, settings, split_config_of(settings, encoder), folder, counting) as files:
                 return _estimate(changes, files, encoder, began, progress)
         except BaseException:
             changes.close()
@@ -301,6 +303,7 @@ def _estimate(changes: IndexDiff, files: Conversions, encoder: Encoder, began: f
         totals.ocr_pages.update(batch.ocr_pages)
         progress(batch.bytes)
     reading = time.perf_counter() - began
+    reading += sum(totals.ocr_pages.values()) * SECONDS_PER_PAGE / files.processes
     seconds = max(reading, new_tokens * _seconds_per_token(encoder, sample))  # both at the same time
     formats = by_format(changes, totals.warnings, totals.ocr_pages)
     return Plan(changes, passages, tokens, new, seconds, totals.first_warnings(), formats)

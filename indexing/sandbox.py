@@ -36,12 +36,14 @@ class Limits:
 
     Megabytes of the file count, and those of the text that it turns out to have.
 
-    A process that hangs is stopped after twice that time on the clock.
+    A process that hangs is stopped after twice that time on the clock. Without `ocr`, pages that need it are only
+    counted: each has a box that covers it.
     """
 
     memory: int = 2 << 30
     seconds: float = 30
     seconds_per_megabyte: float = 3
+    ocr: bool = True
 
     def for_size(self, size: int) -> float:
         """Seconds of processor time for a file of `size` bytes."""
@@ -112,6 +114,10 @@ class Sandbox:
         if (process := self._process) is not None:
             process.kill()
 
+    def processor_seconds(self) -> float:
+        """Processor time of its process so far; 0 before the first file."""
+        return _processor_seconds(self._process.pid) if self._process is not None else 0.0
+
     def close(self) -> None:
         self._stop()
         self._folder.cleanup()
@@ -140,6 +146,7 @@ class Sandbox:
         if self._process is None:
             path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
             # One thread each: more would slow down the encoder and use up the limited address space.
+            ocr = {} if self._limits.ocr else {"SEARCH_INDEX_OCR": "count"}
             single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
             self._process = process = subprocess.Popen(
                 # -P: do not import an lxml.py from the current folder.
@@ -148,7 +155,7 @@ class Sandbox:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env={
-                    **os.environ, **single, "TOKENIZERS_PARALLELISM": "false", "MALLOC_ARENA_MAX": "1",
+                    **os.environ, **single, **ocr, "TOKENIZERS_PARALLELISM": "false", "MALLOC_ARENA_MAX": "1",
                     "PYTHONPATH": path, "PYTHONUTF8": "1",
                 },
                 process_group=0,  # Ctrl-C goes to the job only, which then ends this process

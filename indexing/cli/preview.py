@@ -85,7 +85,7 @@ def _document(found: DocumentPreview) -> Iterator[str]:
 
 def _pages(pages: Sequence[Page]) -> str:
     empty = [str(page.number) for page in pages if page.start == page.end]
-    scanned = [str(page.number) for page in pages if page.boxes]
+    scanned = [str(page.number) for page in pages if page.boxes and not page.runs]
     parts = [str(len(pages))]
     if empty:
         parts.append(f"without text: {', '.join(empty)}")

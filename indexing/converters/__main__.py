@@ -102,7 +102,7 @@ def _answer(request: dict[str, Any], lines: Lines, fields: Sequence[tuple[str, s
                     paid = characters >> 20
                 warned += len(content.warnings)
                 warnings += content.warnings[: _MAX_WARNINGS - len(warnings)]
-                empty = empty and not content.text.strip()
+                empty = empty and not content.text.strip() and not any(page.boxes for page in content.pages)
             _write(file, "")
     except _NoSpace:
         return {"full": True}

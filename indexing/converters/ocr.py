@@ -6,14 +6,17 @@ The models are PP-OCRv6's small ones for detection and recognition; nothing is d
 from __future__ import annotations
 
 import importlib.util
+import os
 import resource
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from search_app.types import Box, Page
 
 MAX_SIDE = 2000
 """Pixels of a picture's longer side; larger ones are made smaller first. A4 at 170 dpi."""
@@ -23,6 +26,11 @@ _DETECTION_SIDE = 960
 """Pixels: lines are found in a smaller picture, in a quarter of the time, and read in the larger one."""
 _SECONDS_PER_PAGE = 120
 """Of processor time, beyond what a file of its size may take."""
+
+SECONDS_PER_PAGE = 6.0
+"""Of a core, for a full page: what a plan reckons with."""
+WHOLE_PAGE = Box(0, 0, 0.0, 0.0, 1.0, 1.0)
+"""The box of a page that is only counted."""
 
 Pixels = NDArray[np.uint8]
 """(height, width, 3)"""
@@ -49,6 +57,16 @@ class TextLine:
 def is_installed() -> bool:
     """Whether the extra `ocr` is installed."""
     return all(importlib.util.find_spec(name) is not None for name in ("rapidocr", "onnxruntime"))
+
+
+def is_postponed() -> bool:
+    """Whether pages that need OCR are only counted, as for a plan."""
+    return os.environ.get("SEARCH_INDEX_OCR") == "count"
+
+
+def counted(page: Page) -> Page:
+    """The page, marked as one that needs OCR."""
+    return replace(page, boxes=(replace(WHOLE_PAGE, start=page.start),))
 
 
 def read(picture: Pixels) -> list[TextLine]:

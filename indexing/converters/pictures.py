@@ -15,6 +15,7 @@ from indexing.converters.ocr import Pixels
 from indexing.converters.pdf.document import body
 from indexing.converters.pdf.scans import Scan, read_picture
 from search_app.errors import install_command
+from search_app.types import Page
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
 _MAX_PAGES = 5000
@@ -39,6 +40,9 @@ def _content(image: Image.Image) -> Content:
     if not ocr.is_installed():
         command = install_command("ocr")
         return Content("", warnings=(f"no text: a picture; install search-app[ocr] to read it: {command}",))
+    if ocr.is_postponed():
+        pages = range(1, min(getattr(image, "n_frames", 1), _MAX_PAGES) + 1)
+        return Content("", pages=tuple(ocr.counted(Page(number, 0, 0)) for number in pages))
     scans = list(_scans(image))
     read = body([], scans, len(scans))
     warnings = read.warnings if any(scan.sheet.blocks for scan in scans) else ("no text found in the picture",)

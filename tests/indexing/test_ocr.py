@@ -20,7 +20,7 @@ from indexing.converters import convert, ocr
 from indexing.converters.content import Content, ConversionError
 from indexing.converters.pdf.document import body
 from indexing.converters.pdf.scans import Scan, read_picture
-from indexing.sandbox import Sandbox
+from indexing.sandbox import Limits, Sandbox
 
 LINES = ("Harbour rules", "The reserve fund holds 4,200 euros.", "It is managed by the council of elders.")
 
@@ -179,3 +179,17 @@ def test_ocr_works_within_the_limits_of_the_sandbox(mixed: tuple[Path, Content])
         assert isinstance(found, dict)
         assert Content.from_json(found).text == content.text
         spool.discard()
+
+
+def test_a_plan_counts_the_pages_that_need_ocr(mixed: tuple[Path, Content], tmp_path: Path) -> None:
+    path, _ = mixed
+    pages = [picture(tmp_path, [word]) for word in ("one", "two")]
+    pages[0].save(tmp_path / "a.tiff", save_all=True, append_images=pages[1:])
+    with Sandbox(Limits(ocr=False)) as sandbox:
+        for file, kind, counted in [(path, "pdf", [2]), (tmp_path / "a.tiff", "picture", [1, 2])]:
+            spool = sandbox.convert(file, kind, file.stat().st_size)
+            [found] = spool.lines()
+            assert isinstance(found, dict)
+            assert [page.number for page in Content.from_json(found).pages if page.boxes] == counted
+            assert spool.warnings == ()
+            spool.discard()

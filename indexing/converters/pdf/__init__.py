@@ -64,7 +64,8 @@ def _content(pdf: pypdfium2.PdfDocument) -> Content:
     meta = _meta(pdf) | read.meta
     headings = tuple(_outline(pdf, read.text, read.pages))
     warnings = (*found.warnings(len(pdf)), *read.warnings)
-    return Content(read.text, str(meta.get("title", "")), plain_meta(meta), headings, read.pages, warnings, read.tables)
+    pages = tuple(ocr.counted(page) if page.number in found.postponed else page for page in read.pages)
+    return Content(read.text, str(meta.get("title", "")), plain_meta(meta), headings, pages, warnings, read.tables)
 
 
 @dataclass
@@ -74,6 +75,7 @@ class _Pages:
     sheets: list[Sheet] = field(default_factory=list)
     scans: list[Scan] = field(default_factory=list)
     unread: list[int] = field(default_factory=list)
+    postponed: list[int] = field(default_factory=list)
     large: list[int] = field(default_factory=list)
     broken: list[int] = field(default_factory=list)
 
@@ -87,6 +89,8 @@ class _Pages:
                 self.sheets.append(Sheet(number, characters.height, blocks))
             elif not ocr.is_installed():
                 self.unread.append(number)
+            elif ocr.is_postponed():
+                self.postponed.append(number)
             else:
                 self._scan(page, number)
         finally:
