@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import urlencode
 
-from search_app.api.schemas import AnswerOut, DocumentResponse, DocumentSummary, HitOut, SearchResponse
+from search_app.api.schemas import AnswerOut, DocumentResponse, DocumentSummary, HitOut, SearchResponse, TableOut
 from search_app.types import MetaValue
+from ui.flow import Part, flow
 from ui.highlight import escape, excerpt, marked, unwrapped
 
 ANSWER_MARGIN = 600
 HIT_CHARACTERS = 420
+TABLE_MARGIN = 300
 RETRIEVERS = {"dense": "dense", "keyword": "BM25", "bm25": "BM25"}
 STAGES_SHOWN_FROM = 0.0005  # seconds
 DEGRADED = (
@@ -23,13 +25,11 @@ DEGRADED = (
 
 def answer(item: AnswerOut) -> str:
     """An answer with a span, marked by its offsets."""
-    passage, start, end = item.passage or "", item.start or 0, item.end or 0
-    offset = item.passage_start or 0
-    text, first, last = excerpt(passage, start - offset, end - offset, margin=ANSWER_MARGIN)
+    part = Part(item.passage or "", item.passage_start or 0, item.start or 0, item.end or 0)
     return (
         '<article class="sa-card" dir="auto">'
         f'<div class="sa-head"><div class="sa-answer">{escape(item.text)}</div>{_confidence(item)}</div>'
-        f'<p class="sa-passage" dir="auto">{_compact(marked(unwrapped(text), first, last))}</p>'
+        f"{_passage(part, item.tables, margin=ANSWER_MARGIN)}"
         f"{_place(item.title, item.source, item.page, score=item.score)}"
         "</article>"
     )
@@ -37,7 +37,6 @@ def answer(item: AnswerOut) -> str:
 
 def hit(rank: int, item: HitOut) -> str:
     """A passage with its rank and scores."""
-    text, _, _ = excerpt(item.text, 0, 0, margin=HIT_CHARACTERS)
     badges = "".join(
         f'<span class="sa-badge sa-{escape(RETRIEVERS.get(name, name))}" title="{escape(_badge_title(name))}">'
         f"{escape(RETRIEVERS.get(name, name))} {score:.3g}</span>"
@@ -46,7 +45,7 @@ def hit(rank: int, item: HitOut) -> str:
     return (
         '<article class="sa-card sa-hit" dir="auto">'
         f'<div class="sa-rank">{rank}</div><div class="sa-body">'
-        f'<p class="sa-passage">{_compact(escape(unwrapped(text)))}</p>'
+        f"{_passage(Part(item.text, item.start, item.start, item.start), item.tables, margin=HIT_CHARACTERS)}"
         f"{_place(item.title, item.source, item.page, score=item.score)}"
         f'<div class="sa-badges">{badges}</div>'
         "</div></article>"
@@ -97,9 +96,9 @@ def document(item: DocumentResponse, start: int, end: int) -> str:
     """The part of a document in `item`, page by page, with [start, end) of the document marked."""
     pieces = []
     for number, first, last in _pages(item):
-        text = item.text[first - item.start : last - item.start]
         heading = "" if number is None else f'<div class="sa-page">Page {number}</div>'
-        pieces.append(f'{heading}<div class="sa-text" dir="auto">{marked(text, start - first, end - first)}</div>')
+        part = Part(item.text[first - item.start : last - item.start], first, start, end)
+        pieces.append(heading + flow(part, item.tables, _text))
     before = '<div class="sa-more">…</div>' if item.start > 0 else ""
     after = '<div class="sa-more">…</div>' if item.end < item.length else ""
     return f'<div class="sa-reading">{before}{"".join(pieces)}{after}</div>'
@@ -139,6 +138,20 @@ def _pages(item: DocumentResponse) -> Iterable[tuple[int | None, int, int]]:
     starts[0] = item.start
     for page, first, last in zip(inside, starts, [*starts[1:], item.end], strict=True):
         yield page.number, first, last
+
+
+def _passage(part: Part, tables: Sequence[TableOut], *, margin: int) -> str:
+    """A passage up to `margin` characters around its mark; of tables, whole rows near it."""
+
+    def paragraph(text: str, start: int, end: int) -> str:
+        shown, first, last = excerpt(text, start, end, margin=margin)
+        return f'<p class="sa-passage" dir="auto">{_compact(marked(unwrapped(shown), first, last))}</p>'
+
+    return flow(part, tables, paragraph, near=(part.start - TABLE_MARGIN, part.end + TABLE_MARGIN) if tables else None)
+
+
+def _text(text: str, start: int, end: int) -> str:
+    return f'<div class="sa-text" dir="auto">{marked(text, start, end)}</div>'
 
 
 def _compact(markup: str) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 from fakes import UnreliableCatalog
-from scripted_api import Read, ScriptedReader, ScriptedService, Text, index, no_answer, running
+from scripted_api import Read, ScriptedReader, ScriptedService, Text, index, no_answer, running, table_text
 from streamlit.testing.v1 import AppTest
 
 import ui
@@ -27,6 +27,10 @@ SECOND = 30.0
 
 GLOBAL = "The global statement makes names refer to globals.\n\nIt would be impossible to assign to a global otherwise."
 PAYLOADS = "<script>window.ran=1</script> <img src=x onerror=window.ran=1> **bold** [link](javascript:run) payload word"
+COUNTRIES = [f"Country {number}" for number in range(1, 61)]
+RATES = [["Country", "Allowance", None], ["", "Day", "Hotel <b>"], *([name, f"EUR {number}", "EUR 90"]
+         for number, name in enumerate(COUNTRIES, start=101))]  # fmt: skip
+TABLE = table_text("rates.html", "Rates of 2026 apply.", RATES, "Ask before you book.")
 TEXTS = [
     Text("guide/global.txt".replace("/", "-"), GLOBAL, "Statements › global", {"author": "Ada", "size": 100}),
     Text("cities.md", "ירושלים היא בירת ישראל.", "ערים", {"size": 2000}, language="he"),
@@ -41,6 +45,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     settings = Settings(home=tmp_path_factory.mktemp("home"))
     index(settings, TEXTS)
     index(settings, [Text("fruit.txt", "Bananas are yellow.", "Fruit")], collection="fruit")
+    index(settings, [TABLE], collection="tables")
     return settings
 
 
@@ -98,7 +103,7 @@ def ask(app: AppTest, question: str) -> AppTest:
 def test_the_first_page_says_what_is_indexed(opened: Open) -> None:
     app = opened()
     assert app.caption[0].value.startswith("5 documents, ")
-    assert app.selectbox(key="collection").options == ["default", "fruit"]
+    assert app.selectbox(key="collection").options == ["default", "fruit", "tables"]
 
 
 def test_an_answer_is_marked_in_its_passage_with_confidence_and_place(opened: Open) -> None:
@@ -112,6 +117,39 @@ def test_an_answer_is_marked_in_its_passage_with_confidence_and_place(opened: Op
     assert "read 120 ms" in shown(app)
     assert "The <mark>" not in markup(app)  # marked by offsets: "The global statement makes <mark>names refer…"
     assert "makes <mark>names refer to globals</mark>." in markup(app)
+
+
+def cells(app: AppTest, kind: str) -> list[list[str]]:
+    """The cells of the first table in the first card or reading of a kind, row by row."""
+    body = next(element.body for element in app.main.get("html") if kind in element.body and "<td" in element.body)
+    table = re.search("<table>(.*?)</table>", body)
+    assert table is not None
+    rows = re.findall("<tr>(.*?)</tr>", table[1])
+    return [[html.unescape(cell) for cell in re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows]
+
+
+def test_an_answer_in_a_table_is_marked_in_its_row_under_the_names_of_the_columns(opened: Open) -> None:
+    app = ask(opened(ScriptedReader("EUR 140"), collection="tables"), "allowance of Country 40")
+    names, above, *rows, below = cells(app, "sa-answer")
+    assert names == ["Country", "Allowance Day", "Allowance Hotel <b>"]
+    assert (above, below) == (["…"], ["…"])
+    assert ["Country 40", "<mark>EUR 140</mark>", "EUR 90"] in rows
+    assert 5 < len(rows) < 40
+    assert cells(app, "sa-hit")[1] == ["Country 1", "EUR 101", "EUR 90"]
+    assert "Country | " not in shown(app)
+
+
+def test_a_table_in_a_document_has_its_header_and_its_paragraphs_around_it(opened: Open) -> None:
+    app = ask(opened(ScriptedReader("EUR 102"), collection="tables"), "allowance of Country 2")
+    place = {name: values[0] for name, values in links_to_document(app)[0].items()}
+    app = opened(page="document", **place)
+    head, names, first, second, *rest = cells(app, "sa-reading")
+    assert (head, names) == (["Country", "Allowance"], ["", "Day", "Hotel <b>"])
+    assert (first, second) == (["Country 1", "EUR 101", "EUR 90"], ["Country 2", "<mark>EUR 102</mark>", "EUR 90"])
+    assert len(rest) == 58
+    assert 'colspan="2" dir="auto">Allowance' in markup(app)
+    reading = shown(app)
+    assert reading.index("Rates of 2026 apply.") < reading.index("Country 1") < reading.index("Ask before you book.")
 
 
 def test_a_reader_without_calibration_shows_no_percentage(opened: Open) -> None:
