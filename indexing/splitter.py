@@ -316,6 +316,9 @@ class _Cutter:
         self._text, self._first, self._limit, self._overlap = text, first, limit, overlap
         self._extra = _extra_units(starts, len(text))
         self._units = np.sort(np.concatenate([starts, self._extra])) if len(self._extra) else starts
+        self._row_starts = [row[0] for row in rows]
+        ends = (text.find("\n", row[-1]) for row in rows)
+        self._row_ends = [end if end >= 0 else len(text) for end in ends]
         marks = [(match.end(), _KINDS[str(match.lastgroup)]) for match in BOUNDARY.finditer(text)]
         if rows:
             marks = list(self._between_rows(marks, rows))
@@ -330,15 +333,12 @@ class _Cutter:
         self, marks: Sequence[tuple[int, int]], rows: Sequence[Sequence[int]]
     ) -> Iterator[tuple[int, int]]:
         """The boundaries outside of the rows, and those between rows or, for a long one, cells."""
-        ends = [self._text.find("\n", row[-1]) for row in rows]
-        ends = [end if end >= 0 else len(self._text) for end in ends]
-        starts = [row[0] for row in rows]
         found = dict[int, int]()
         for place, kind in marks:
-            row = bisect.bisect_right(starts, place) - 1
-            if row < 0 or place > ends[row]:
+            row = bisect.bisect_right(self._row_starts, place) - 1
+            if row < 0 or place > self._row_ends[row]:
                 found[place] = kind
-        for cells, end in zip(rows, ends, strict=True):
+        for cells, end in zip(rows, self._row_ends, strict=True):
             found.setdefault(cells[0], _LINE)
             if self._count_one(end) - self._count_one(cells[0]) > self._limit:
                 for cell in cells[1:]:
@@ -414,6 +414,9 @@ class _Cutter:
         if low < high:
             sentences = np.flatnonzero(self._kinds[low:high] >= _SENTENCE)
             return int(self._places[low + (sentences[0] if len(sentences) else 0)])
+        row = bisect.bisect_left(self._row_starts, earliest) - 1
+        if row >= 0 and earliest <= self._row_ends[row]:
+            return start  # the row before it is longer than the overlap
         if earliest == 0 or self._text[earliest - 1].isspace():
             return earliest
         word = _SPACE.search(self._text, earliest, start)

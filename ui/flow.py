@@ -61,7 +61,7 @@ def _table(part: Part, table: TableOut, begin: int, end: int, *, cut: bool) -> s
         return ""
     first, last = kept[0], kept[-1] + 1
     width = len(table.columns) or max(row[-1].column + 1 if len(row) > 1 else 1 for row in table.rows)
-    head = "".join(_head(part, row, table.columns) for row in table.rows[first : table.header]) or _names(table.columns)
+    head = _head(part, table.rows[first : table.header], len(table.columns)) or _names(table.columns)
     more = f'<tr><td class="sa-cut" colspan="{width}">…</td></tr>'
     above = more if cut and first > table.header else ""
     below = more if cut and last < len(table.rows) else ""
@@ -79,14 +79,20 @@ def _names(columns: Sequence[str]) -> str:
     return f"<tr>{names}</tr>"
 
 
-def _head(part: Part, row: Sequence[CellOut], columns: Sequence[str]) -> str:
-    """A header row; a cell over several columns is as wide as they are."""
-    ends = [*(cell.column for cell in row[1:]), len(columns)]
-    cells = "".join(
-        f'<th colspan="{max(1, end - cell.column)}" dir="auto">{_content(part, cell)}</th>'
-        for cell, end in zip(row, ends, strict=True)
-    )
-    return f"<tr>{cells}</tr>"
+def _head(part: Part, rows: Sequence[Sequence[CellOut]], width: int) -> str:
+    """Header rows. A cell over several columns is as wide as they are; one over several rows is shown in the first."""
+    above: dict[int, str] = {}
+    lines = []
+    for row in rows:
+        texts = {cell.column: _content(part, cell) for cell in row}
+        ends = [*list(texts)[1:], width]
+        cells = (
+            f'<th colspan="{max(1, end - column)}" dir="auto">{"" if above.get(column) == text else text}</th>'
+            for (column, text), end in zip(texts.items(), ends, strict=True)
+        )
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+        above = texts
+    return "".join(lines)
 
 
 def _row(part: Part, row: Sequence[CellOut], width: int) -> str:

@@ -193,6 +193,17 @@ def test_a_table_is_cut_between_rows_and_each_piece_has_the_names() -> None:
         assert all(re.fullmatch(r"Model: B(\d+); Weight: \1 kg; Price: EUR \d+", row) for row in rows), rows
 
 
+def test_no_piece_of_a_table_begins_inside_of_a_row_that_fits() -> None:
+    builder = TextBuilder()
+    names = ["Model", "Weight with all of its parts", "Price without tax", "Needs approval of"]
+    builder.table([names, *([f"B{row}", f"{row} kg", f"EUR {7 * row}", "head of department"] for row in range(40))])
+    doc = document(builder.text(), tables=tuple(builder.tables))
+    starts = {row[0].start for row in builder.tables[0].rows}
+    passages = split(doc)
+    assert len(passages) > 10
+    assert {passage.start for passage in passages} <= starts
+
+
 def test_a_row_that_is_cut_keeps_its_name() -> None:
     builder = TextBuilder()
     names = [f"Column {number}" for number in range(40)]
