@@ -59,8 +59,9 @@ def _rows(passage: Passage) -> Iterator[_Row]:
     """The lines with edits, except those of a header, which one edit takes out together with their line breaks."""
     for line in re.finditer(r"[^\n]+", passage.text):
         edits = [edit for edit in passage.edits if line.start() <= edit.start and edit.end <= line.end()]
-        if edits:
-            yield _Row(line.start(), line.end(), list(_cells(passage.text, edits, line.start(), line.end())))
+        cells = _cells(passage.text, edits, line.start(), line.end()) if edits else ()
+        if filled := [cell for cell in cells if cell.end > cell.start]:
+            yield _Row(line.start(), line.end(), filled)
 
 
 def _cells(text: str, edits: Sequence[Edit], start: int, end: int) -> Iterator[_Named]:

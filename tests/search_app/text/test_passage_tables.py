@@ -46,8 +46,8 @@ def test_every_cell_has_its_place_and_the_name_of_its_column(
         for row in table.rows:
             assert [cell.column for cell in row] == sorted({cell.column for cell in row})
             found |= {(cell.start, cell.end, table.columns[cell.column]) for cell in row}
-    # A separator that the passage's end cuts may stay with its cell.
-    assert {cell for cell in found if cell[1] < end - 2} == {cell for cell in expected if cell[1] < end - 2}
+    # Where the passage ends in the middle of a row, a separator may stay with its cell, or be taken from it.
+    assert {cell for cell in found if cell[1] < end - 3} == {cell for cell in expected if cell[1] < end - 3}
 
 
 def test_the_columns_of_all_rows_are_in_one_order_and_the_header_is_inside() -> None:
