@@ -12,6 +12,8 @@ SIMILAR = 0.9
 """Share of common shingles (three words in a row; Broder 1997) from which two texts count as one."""
 _SHINGLE = 3
 _SHORT = 40
+_LENGTHS, _DENSE = 0.8, 0.05
+"""Least ratio of lengths and greatest difference of cosines with the question for texts that are compared."""
 _PATH = " \u203a "
 """Between the headings of a title path."""
 BOILERPLATE = 5
@@ -39,7 +41,7 @@ class _Group:
 
     def is_like(self, other: _Group) -> bool:
         """Texts whose numbers or codes differ are never alike: the difference may be the point."""
-        if _key(self.hit.passage)[0] != _key(other.hit.passage)[0]:
+        if not _may_be_alike(self.hit, other.hit):
             return False
         ours, theirs = self._vocabulary, other._vocabulary
         if min(len(ours), len(theirs)) < SIMILAR * max(len(ours), len(theirs)):
@@ -82,6 +84,8 @@ def folded(hits: Sequence[Hit], k: int) -> list[Hit]:
 
 def without_boilerplate_first(hits: Sequence[Hit]) -> list[Hit]:
     """By score, where a text that documents of many titles have counts half."""
+    if len({hit.passage.text for hit in hits}) > len(hits) - BOILERPLATE + 1:
+        return list(hits)
     titles: dict[str, set[str]] = {}
     for hit in hits:
         titles.setdefault(hit.passage.text, set()).add(hit.passage.title.split(_PATH)[0])
@@ -91,6 +95,15 @@ def without_boilerplate_first(hits: Sequence[Hit]) -> list[Hit]:
         replace(hit, score=hit.score / 2) if len(titles[hit.passage.text]) >= BOILERPLATE else hit for hit in hits
     ]
     return sorted(counted, key=lambda hit: -hit.score)
+
+
+def _may_be_alike(one: Hit, other: Hit) -> bool:
+    """Quickly: nearly the same text has nearly the same length and vector."""
+    ours, theirs = len(one.passage.text), len(other.passage.text)
+    if min(ours, theirs) < _LENGTHS * max(ours, theirs) or _key(one.passage)[0] != _key(other.passage)[0]:
+        return False
+    dense = [hit.scores["dense"] for hit in (one, other) if "dense" in hit.scores]
+    return len(dense) < 2 or abs(dense[0] - dense[1]) < _DENSE
 
 
 def _key(passage: Passage) -> tuple[str, str]:

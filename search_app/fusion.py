@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from search_app.duplicates import folded, without_boilerplate_first
 from search_app.settings import RetrievalSettings
 from search_app.text.questions import exact_phrases
-from search_app.types import Hit, Rankings
+from search_app.types import Hit, Passage, Rankings
 
 RRF_CONSTANT = 60
 
@@ -45,18 +45,17 @@ def _pattern(phrase: str) -> re.Pattern[str]:
 
 def fuse(dense: Sequence[Hit], keyword: Sequence[Hit], settings: RetrievalSettings, *, k: int) -> list[Hit]:
     """The best k hits of both, by `settings.method`. Each hit keeps the raw scores of the retrievers that found it."""
-    found: dict[str, Hit] = {}
+    found: dict[str, tuple[Passage, dict[str, float]]] = {}
     for hit in (*dense, *keyword):
-        before = found.get(hit.passage.id)
-        found[hit.passage.id] = Hit(hit.passage, 0.0, {**(before.scores if before else {}), **hit.scores})
+        found.setdefault(hit.passage.id, (hit.passage, {}))[1].update(hit.scores)
     if settings.method == "rrf":
-        parts = [(1.0, _reciprocal_ranks(dense)), (1.0, _reciprocal_ranks(keyword))]
+        weights, parts = (1.0, 1.0), (_reciprocal_ranks(dense), _reciprocal_ranks(keyword))
     else:
-        weight = settings.dense_weight
-        parts = [(weight, _scaled(dense)), (1 - weight, _scaled(keyword))]
+        weights = (settings.dense_weight, 1 - settings.dense_weight)
+        parts = (_scaled(dense), _scaled(keyword))
     fused = [
-        Hit(hit.passage, sum(weight * scores.get(id, 0.0) for weight, scores in parts), hit.scores)
-        for id, hit in found.items()
+        Hit(passage, weights[0] * parts[0].get(id, 0.0) + weights[1] * parts[1].get(id, 0.0), scores)
+        for id, (passage, scores) in found.items()
     ]
     return sorted(fused, key=lambda hit: -hit.score)[:k]
 
