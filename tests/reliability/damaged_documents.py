@@ -35,11 +35,15 @@ class Read:
 
 
 class Patients:
-    """The suite's files; each round reads a damaged copy of one. A context manager."""
+    """The suite's files, with `scans` those that need OCR; each round reads a damaged copy. A context manager."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, scans: bool = True) -> None:
         self._folder = folder
-        self._files = [(item.path, kind) for item in build(folder) if (kind := format_of(item.path))]
+        self._files = [
+            (item.path, kind)
+            for item in build(folder)
+            if (kind := format_of(item.path)) and (scans or "ocr" not in item.traits)
+        ]
         self._sandbox = Sandbox(_LIMITS, folder=folder)
 
     def __enter__(self) -> Patients:
