@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 from search_app.api.schemas import AnswerOut, DocumentResponse, DocumentSummary, HitOut, SearchResponse, TableOut
 from search_app.types import MetaValue
-from ui.flow import Part, flow
-from ui.highlight import escape, excerpt, marked, unwrapped
+from ui.flow import Part, flow, in_sight
+from ui.highlight import Range, escape, excerpt, marked, unwrapped
 
 ANSWER_MARGIN = 600
 HIT_CHARACTERS = 420
@@ -25,7 +25,7 @@ DEGRADED = (
 
 def answer(item: AnswerOut) -> str:
     """An answer with a span, marked by its offsets."""
-    part = Part(item.passage or "", item.passage_start or 0, item.start or 0, item.end or 0)
+    part = Part(item.passage or "", item.passage_start or 0, ((item.start or 0, item.end or 0),))
     return (
         '<article class="sa-card" dir="auto">'
         f'<div class="sa-head"><div class="sa-answer">{escape(item.text)}</div>{_confidence(item)}</div>'
@@ -42,11 +42,13 @@ def hit(rank: int, item: HitOut) -> str:
         f"{escape(RETRIEVERS.get(name, name))} {score:.3g}</span>"
         for name, score in item.scores.items()
     )
+    marks = tuple((item.start + mark.start, item.start + mark.end) for mark in item.marks)
     return (
         '<article class="sa-card sa-hit" dir="auto">'
         f'<div class="sa-rank">{rank}</div><div class="sa-body">'
-        f"{_passage(Part(item.text, item.start, item.start, item.start), item.tables, margin=HIT_CHARACTERS)}"
+        f"{_passage(in_sight(Part(item.text, item.start, marks), item.tables), item.tables, margin=HIT_CHARACTERS)}"
         f"{_place(item.title, item.source, item.page, score=item.score)}"
+        f"{_also_in(item)}"
         f'<div class="sa-badges">{badges}</div>'
         "</div></article>"
     )
@@ -97,7 +99,7 @@ def document(item: DocumentResponse, start: int, end: int) -> str:
     pieces = []
     for number, first, last in _pages(item):
         heading = "" if number is None else f'<div class="sa-page">Page {number}</div>'
-        part = Part(item.text[first - item.start : last - item.start], first, start, end)
+        part = Part(item.text[first - item.start : last - item.start], first, ((start, end),))
         pieces.append(heading + flow(part, item.tables, _text))
     before = '<div class="sa-more">…</div>' if item.start > 0 else ""
     after = '<div class="sa-more">…</div>' if item.end < item.length else ""
@@ -143,15 +145,28 @@ def _pages(item: DocumentResponse) -> Iterable[tuple[int | None, int, int]]:
 def _passage(part: Part, tables: Sequence[TableOut], *, margin: int) -> str:
     """A passage up to `margin` characters around its mark; of tables, whole rows near it."""
 
-    def paragraph(text: str, start: int, end: int) -> str:
-        shown, first, last = excerpt(text, start, end, margin=margin)
-        return f'<p class="sa-passage" dir="auto">{_compact(marked(unwrapped(shown), first, last))}</p>'
+    def paragraph(text: str, ranges: Sequence[Range]) -> str:
+        start, end = next((item for item in ranges if item[1] > 0 and item[0] < len(text)), (ranges or [(0, 0)])[0])
+        shown, first, _ = excerpt(text, start, end, margin=margin)
+        moved = first - min(max(start, 0), len(text))
+        marks = [(start + moved, end + moved) for start, end in ranges]
+        return f'<p class="sa-passage" dir="auto">{_compact(marked(unwrapped(shown), *marks))}</p>'
 
-    return flow(part, tables, paragraph, near=(part.start - TABLE_MARGIN, part.end + TABLE_MARGIN) if tables else None)
+    start, end = part.marks[0] if part.marks else (part.offset, part.offset)
+    return flow(part, tables, paragraph, near=(start - TABLE_MARGIN, end + TABLE_MARGIN) if tables else None)
 
 
-def _text(text: str, start: int, end: int) -> str:
-    return f'<div class="sa-text" dir="auto">{marked(text, start, end)}</div>'
+def _text(text: str, ranges: Sequence[Range]) -> str:
+    return f'<div class="sa-text" dir="auto">{marked(text, *ranges)}</div>'
+
+
+def _also_in(item: HitOut) -> str:
+    """Other places of the same text; a second place in one file is not named again."""
+    places = dict.fromkeys(other.source for other in item.also_in)
+    names = ", ".join(
+        f'<span dir="auto" title="{escape(source)}">{escape(name_of(source))}</span>' for source in places
+    )
+    return f'<div class="sa-also">also in {names}</div>' if names else ""
 
 
 def _compact(markup: str) -> str:

@@ -6,19 +6,18 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from search_app.api.schemas import CellOut, TableOut
-from ui.highlight import escape, marked
+from ui.highlight import Range, escape, marked
 
-Prose = Callable[[str, int, int], str]
-"""Paragraphs as HTML, from a text and the range to mark in it."""
+Prose = Callable[[str, Sequence[Range]], str]
+"""Paragraphs as HTML, from a text and the ranges to mark in it."""
 
 
 class Part(NamedTuple):
-    """`text` begins at character `offset` of the document; [start, end) of the document is marked."""
+    """`text` begins at character `offset` of the document; the ranges `marks` of the document are marked."""
 
     text: str
     offset: int
-    start: int
-    end: int
+    marks: tuple[Range, ...]
 
     @property
     def stop(self) -> int:
@@ -27,6 +26,10 @@ class Part(NamedTuple):
     def between(self, first: int, last: int) -> str:
         """The characters [first, last) of the document that are in this part."""
         return self.text[max(0, first - self.offset) : max(0, last - self.offset)]
+
+    def marks_from(self, place: int) -> list[Range]:
+        """The marks in a text that begins at `place`."""
+        return [(start - place, end - place) for start, end in self.marks]
 
 
 def flow(part: Part, tables: Sequence[TableOut], prose: Prose, *, near: tuple[int, int] | None = None) -> str:
@@ -41,9 +44,19 @@ def flow(part: Part, tables: Sequence[TableOut], prose: Prose, *, near: tuple[in
     return "".join([*pieces, _paragraphs(part, place, part.stop, prose) if place < stop else ""])
 
 
+def in_sight(part: Part, tables: Sequence[TableOut]) -> Part:
+    """The part without marks in the header of a table whose columns are named already."""
+    hidden = [table for table in tables if not table.header]
+    return part._replace(marks=tuple(mark for mark in part.marks if all(_shows(table, *mark) for table in hidden)))
+
+
 def _can_show(table: TableOut, part: Part) -> bool:
-    """Whether the marked range, where it is in the table, is in a cell that is shown."""
-    first, last = max(part.start, part.offset, table.start), min(part.end, part.stop, table.end)
+    """Whether each mark, where it is in the table, is in a cell that is shown."""
+    return all(_shows(table, max(start, part.offset), min(end, part.stop)) for start, end in part.marks)
+
+
+def _shows(table: TableOut, start: int, end: int) -> bool:
+    first, last = max(start, table.start), min(end, table.end)
     return first >= last or any(cell.start < last and cell.end > first for row in table.rows for cell in row)
 
 
@@ -51,7 +64,7 @@ def _paragraphs(part: Part, first: int, last: int, prose: Prose) -> str:
     text = part.between(first, last)
     begin = max(first, part.offset) + len(text) - len(text.lstrip("\n"))
     text = text.strip("\n")
-    return prose(text, part.start - begin, part.end - begin) if text.strip() else ""
+    return prose(text, part.marks_from(begin)) if text.strip() else ""
 
 
 def _table(part: Part, table: TableOut, begin: int, end: int, *, cut: bool) -> str:
@@ -105,4 +118,4 @@ def _row(part: Part, row: Sequence[CellOut], width: int) -> str:
 
 def _content(part: Part, cell: CellOut) -> str:
     begin = max(cell.start, part.offset)
-    return marked(part.between(cell.start, cell.end), part.start - begin, part.end - begin)
+    return marked(part.between(cell.start, cell.end), *part.marks_from(begin))

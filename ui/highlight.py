@@ -14,6 +14,9 @@ _WRAP = re.compile(r"(?<!\n)\n(?![\s\-*+•·#>|=~`]|\d+[.)])")
 
 LONGEST_WORD = 40
 
+Range = tuple[int, int]
+"""Half-open, in characters."""
+
 
 def escape(text: str) -> str:
     """Escape text for content or a quoted attribute. Line breaks become references: Streamlit dedents HTML."""
@@ -28,12 +31,16 @@ def segments(text: str, start: int, end: int) -> tuple[str, str, str]:
     return text[:first], text[first:last], text[last:]
 
 
-def marked(text: str, start: int, end: int) -> str:
-    """`text` escaped, with [start, end) in a <mark>, unless the range is empty or outside of the text."""
-    before, inside, after = segments(text, start, end)
-    if not inside:
-        return escape(text)
-    return f"{escape(before)}<mark>{escape(inside)}</mark>{escape(after)}"
+def marked(text: str, *ranges: Range) -> str:
+    """`text` escaped, with each [start, end) in a <mark>, unless it is empty or outside of the text."""
+    pieces, place = [], 0
+    for start, end in sorted(ranges):
+        _, inside, _ = segments(text, max(start, place), end)
+        if inside:
+            first = max(start, place, 0)
+            pieces += [escape(text[place:first]), f"<mark>{escape(inside)}</mark>"]
+            place = first + len(inside)
+    return "".join([*pieces, escape(text[place:])])
 
 
 def excerpt(text: str, start: int, end: int, *, margin: int) -> tuple[str, int, int]:

@@ -28,14 +28,14 @@ def printable(text: str) -> str:
 
 @given(NASTY, POSITION, POSITION)
 def test_only_the_mark_is_markup(text: str, start: int, end: int) -> None:
-    assert set(TAG.findall(marked(text, start, end))) <= {"<mark>", "</mark>"}
-    assert '"' not in marked(text, start, end)
-    assert "'" not in marked(text, start, end)
+    assert set(TAG.findall(marked(text, (start, end)))) <= {"<mark>", "</mark>"}
+    assert '"' not in marked(text, (start, end))
+    assert "'" not in marked(text, (start, end))
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), max_size=80), POSITION, POSITION)
 def test_nothing_of_the_text_is_lost(text: str, start: int, end: int) -> None:
-    assert shown(marked(text, start, end)) == text
+    assert shown(marked(text, (start, end))) == text
 
 
 @given(NASTY)
@@ -50,7 +50,7 @@ def test_what_cannot_be_shown_keeps_its_place(text: str) -> None:
 def test_the_mark_is_what_the_offsets_say(text: str, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, len(text)))
-    found = re.search("<mark>(.*)</mark>", marked(text, start, end))
+    found = re.search("<mark>(.*)</mark>", marked(text, (start, end)))
     if start == end:
         assert found is None
     else:
@@ -72,7 +72,7 @@ def test_an_excerpt_keeps_the_marked_range_and_little_else(text: str, start: int
 
 
 def test_offsets_count_code_points_not_utf16_units() -> None:
-    assert marked("🧑‍🚀 יום טוב <b>", 4, 7) == "🧑‍🚀 <mark>יום</mark> טוב &lt;b&gt;"
+    assert marked("🧑‍🚀 יום טוב <b>", (4, 7)) == "🧑‍🚀 <mark>יום</mark> טוב &lt;b&gt;"
 
 
 def test_an_excerpt_is_cut_between_words() -> None:
@@ -92,7 +92,7 @@ def test_an_endless_word_is_cut_inside() -> None:
 ])  # fmt: skip
 def test_a_payload_is_text_on_both_sides_of_the_mark_and_in_it(payload: str) -> None:
     text = payload + payload + payload
-    markup = marked(text, len(payload), 2 * len(payload))
+    markup = marked(text, (len(payload), 2 * len(payload)))
     assert markup.count("<") == 2
     assert shown(markup) == text
 
@@ -108,3 +108,12 @@ def test_unwrapping_joins_paragraphs_and_leaves_lists_and_code() -> None:
     assert unwrapped("a wrapped\nline\n\n- one\n- two\n\n    code\n    more") == (
         "a wrapped line\n\n- one\n- two\n\n    code\n    more"
     )
+
+
+@given(NASTY, st.lists(st.tuples(POSITION, POSITION), max_size=4))
+def test_several_marks_lose_nothing_and_never_nest(text: str, ranges: list[tuple[int, int]]) -> None:
+    markup = marked(text, *ranges)
+    assert re.sub("</?mark>", "", markup) == escape(text)
+    assert re.fullmatch("([^<]*<mark>[^<]+</mark>)*[^<]*", markup)
+    inside = {place for start, end in ranges for place in range(max(start, 0), min(end, len(text)))}
+    assert sum(len(html.unescape(found)) for found in re.findall("<mark>(.*?)</mark>", markup)) == len(inside)

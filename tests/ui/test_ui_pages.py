@@ -6,6 +6,7 @@ import socket
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 import pytest
@@ -14,12 +15,15 @@ from scripted_api import Read, ScriptedReader, ScriptedService, Text, index, no_
 from streamlit.testing.v1 import AppTest
 
 import ui
+from indexing.converters.content import TextBuilder
+from search_app.api.schemas import HitOut, MarkOut, PlaceOut
 from search_app.settings import ApiSettings, Settings
 from search_app.stores.embedded.catalog import EmbeddedCatalog
 from search_app.stores.fallback import FallbackCatalog
 from search_app.stores.index import Catalog
-from search_app.types import Answer, Hit
-from ui import session
+from search_app.text.reading import edits_of
+from search_app.types import Answer, Hit, Passage
+from ui import cards, session
 from ui.client import API_KEY_VARIABLE, API_URL_VARIABLE
 
 APP = Path(ui.__file__).with_name("app.py")
@@ -92,7 +96,10 @@ def shown(app: AppTest) -> str:
 
 
 def marks(app: AppTest) -> list[str]:
-    return [html.unescape(mark) for mark in re.findall("<mark>(.*?)</mark>", markup(app))]
+    """Of answers and documents; the words of a keyword query are marked in passages too."""
+    assert not app.exception
+    bodies = [element.body for element in app.main.get("html") if "sa-hit" not in element.body]
+    return [html.unescape(mark) for mark in re.findall("<mark>(.*?)</mark>", "\n".join(bodies))]
 
 
 def ask(app: AppTest, question: str) -> AppTest:
@@ -137,6 +144,43 @@ def test_an_answer_in_a_table_is_marked_in_its_row_under_the_names_of_the_column
     assert 5 < len(rows) < 40
     assert cells(app, "sa-hit")[1] == ["Country 1", "EUR 101", "EUR 90"]
     assert "Country | " not in shown(app)
+
+
+def hit_out(text: str, **more: Any) -> HitOut:
+    passage = Passage("p", "d", "Rates", text, 100, 100 + len(text), source="a/rates.html")
+    return HitOut.of(Hit(passage, 1.0)).model_copy(update=more)
+
+
+def test_the_words_of_a_keyword_query_are_marked_in_a_passage() -> None:
+    text = "Rates apply. " * 60 + "Code E-2091 means <wait>, E-2092 means go."
+    places = [MarkOut(start=start, end=start + 6) for start in (text.index("E-2091"), text.index("E-2092"))]
+    card = cards.hit(1, hit_out(text, marks=places))
+    assert re.findall("<mark>(.*?)</mark>", card) == ["E-2091", "E-2092"]
+    assert "means &lt;wait&gt;" in card
+    assert len(card) < 1500
+
+
+def test_a_marked_word_in_a_header_leaves_the_table_a_table() -> None:
+    builder = TextBuilder()
+    builder.table([["Country", "Allowance"], ["Portugal", "EUR 46"]])
+    text = builder.text()
+    passage = Passage("p", "d", "", text, 0, len(text), edits=edits_of(text, builder.tables, 0, len(text)))
+    places = [MarkOut(start=10, end=19), MarkOut(start=text.index("Portugal"), end=text.index("Portugal") + 8)]
+    card = cards.hit(1, HitOut.of(Hit(passage, 1.0)).model_copy(update={"marks": places}))
+    assert re.findall("<td[^>]*>(.*?)</td>", card) == ["<mark>Portugal</mark>", "EUR 46"]
+    assert " | " not in card
+
+
+def test_a_passage_that_stands_for_others_names_their_files_once() -> None:
+    others = [
+        PlaceOut(passage_id=str(number), document_id="d", source=source, title="", page=None)
+        for number, source in enumerate(["old/rates-2025.html", "old/rates-2025.html", "<b>.txt"])
+    ]
+    card = cards.hit(1, hit_out("Rates.", also_in=others))
+    line = re.search('<div class="sa-also">(.*?)</div>', card)
+    assert line is not None
+    assert re.sub("<[^>]*>", "", line[1]) == "also in rates-2025.html, &lt;b&gt;.txt"
+    assert "sa-also" not in cards.hit(1, hit_out("Rates."))
 
 
 def test_a_table_in_a_document_has_its_header_and_its_paragraphs_around_it(opened: Open) -> None:
