@@ -22,7 +22,7 @@ from search_app.stores.embedded.catalog import EmbeddedCatalog
 from search_app.stores.fallback import FallbackCatalog
 from search_app.stores.index import Catalog
 from search_app.text.reading import edits_of
-from search_app.types import Answer, Hit, Passage
+from search_app.types import Answer, Hit, Passage, SearchResult
 from ui import cards, session
 from ui.client import API_KEY_VARIABLE, API_URL_VARIABLE
 
@@ -253,6 +253,18 @@ def test_a_filter_that_matches_nothing_says_so(opened: Open) -> None:
     app.text_input(key="where").set_value("size>99999")
     app.run()
     assert "The filter may leave nothing" in shown(app)
+
+
+def test_a_keyword_query_without_a_reading_is_not_called_unanswered(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unread(self: ScriptedService, question: str, **options: Any) -> SearchResult:
+        return self.search(question, collection=options["collection"], k=options["k"], where=options["where"])
+
+    monkeypatch.setattr(ScriptedService, "answer", unread)
+    app = ask(opened(ScriptedReader()), "needle")
+    assert "sa-hit" in markup(app)
+    assert "no answer" not in shown(app)
 
 
 def test_no_answer_is_said_and_the_passages_are_still_there(opened: Open) -> None:

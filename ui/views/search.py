@@ -91,7 +91,7 @@ def _show(response: SearchResponse, collection: str, *, filtered: bool) -> None:
     placed = [item for item in response.answers if item.start is not None]
     silence = next((item for item in response.answers if item.start is None), None)
     silent = not placed or (silence is not None and _outweighs(silence, placed[0], response.answers[0]))
-    if silent:
+    if silent and "read" in response.timings:  # a keyword query is not read
         st.html(cards.no_answer(silence.confidence if silence else None))
     if placed:
         st.subheader("Possible answers" if silent else "Answers", anchor=False)
