@@ -45,7 +45,7 @@ def _content(image: Image.Image) -> Content:
         return Content("", pages=tuple(ocr.counted(Page(number, 0, 0)) for number in pages))
     scans = list(_scans(image))
     read = body([], scans, len(scans))
-    warnings = read.warnings if any(scan.sheet.blocks for scan in scans) else ("no text found in the picture",)
+    warnings = read.warnings if any(scan.sheet.blocks for scan in scans) else ("no text: OCR found none",)
     meta = plain_meta({"pages": len(scans)} | read.meta)
     return Content(read.text, "", meta, (), read.pages, warnings, read.tables)
 

@@ -111,7 +111,9 @@ class _Pages:
             most = f"{ocr.MAX_PIXELS // 10**6} megapixels"
             yield f"no text on {listed(self.large)} of {count}: scanned, with more than {most}"
         if empty:
-            yield f"no text found in the picture on {listed(empty)} of {count}"
+            yield f"no text on {listed(empty)} of {count}: OCR found none"
+        if len(self.sheets) == count and not any(sheet.blocks for sheet in self.sheets):
+            yield f"no text on {listed(range(1, count + 1))} of {count}: nothing is drawn there"
         if self.broken:
             yield f"{listed(self.broken)} of {count} cannot be read"
 
