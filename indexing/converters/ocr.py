@@ -27,7 +27,7 @@ _DETECTION_SIDE = 960
 _SECONDS_PER_PAGE = 120
 """Of processor time, beyond what a file of its size may take."""
 
-SECONDS_PER_PAGE = 6.0
+SECONDS_PER_PAGE = 7.0
 """Of a core, for a full page: what a plan reckons with."""
 WHOLE_PAGE = Box(0, 0, 0.0, 0.0, 1.0, 1.0)
 """The box of a page that is only counted."""
