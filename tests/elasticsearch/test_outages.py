@@ -207,7 +207,7 @@ def served(settings: Settings) -> Any:
     return running(service, settings)  # type: ignore[arg-type]
 
 
-ASKED = {"question": "river", "k": 3}
+ASKED = {"question": "Where is the river?", "k": 3}
 
 
 def test_the_api_answers_503_while_the_server_is_down_and_recovers(proxy: Proxy, filled: str, tmp_path: Path) -> None:

@@ -269,10 +269,11 @@ def test_a_failed_file_keeps_its_old_passages_and_the_job_continues(
 def test_a_file_that_fails_late_keeps_its_old_passages_too(
     tmp_path: Path, apply: Apply, store: Callable[[], SqliteStore]
 ) -> None:
-    path = tmp_path / "items.jsonl"
-    path.write_text('{"text": "old"}\n')
+    path = tmp_path / "items.json"
+    path.write_text(json.dumps({"data": [{"title": "", "paragraphs": [{"context": "old"}]}]}))
     apply(path)
-    path.write_text('{"text": "new"}\n' * 5000 + "{broken\n")
+    paragraphs: list[object] = [{"context": "new"}] * 5000
+    path.write_text(json.dumps({"data": [{"title": "", "paragraphs": [*paragraphs, {}]}]}))
     summary = apply(path)
     assert (summary.failed, summary.passages) == (1, 0)
     assert [document.text for document in documents(store()).values()] == ["old"]

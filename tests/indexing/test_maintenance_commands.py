@@ -140,6 +140,6 @@ def test_what_is_not_there_is_named(settings: Settings, tmp_path: Path) -> None:
 def test_help_lists_commands_in_the_order_of_their_use() -> None:
     listed = CliRunner().invoke(cli, ["--help"]).stdout.partition("Commands:")[2]
     names = [line.split()[0] for line in listed.splitlines() if line.strip()]
-    assert names[:5] == ["plan", "apply", "worker", "delete", "rebuild"]
+    assert names[:6] == ["preview", "plan", "apply", "worker", "delete", "rebuild"]
     maintenance = {"info", "verify", "compact", "snapshot", "restore", "rollback", "rename", "drop", "replicate"}
-    assert set(names[5:]) == maintenance
+    assert set(names[6:]) == maintenance
