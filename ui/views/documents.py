@@ -18,6 +18,11 @@ POLL_SECONDS = 1.0
 def main() -> None:
     """Draw the page."""
     st.html('<h1 class="sa-heading">Documents</h1>')
+    _take_finished()
+    # Before anything that may fail while the job renames or deletes the collection. The container keeps the place.
+    with st.container():
+        if waiting := st.session_state.get("waiting"):
+            st.fragment(_watch, run_every=POLL_SECONDS)(*waiting[:2])
     try:
         collections = client().collections()
         if not collections:
@@ -47,8 +52,6 @@ def _listed(collection: str, found: DocumentsResponse) -> None:
     st.caption(job_cards.counted(found.total, "document"))
     if not found.total:
         st.html(job_cards.add_link(collection))
-    if waiting := st.session_state.get("waiting"):
-        st.fragment(_watch, run_every=POLL_SECONDS)(*waiting)
     for item in found.documents:
         # Not the position in the list: if the list has changed, a click would hit another document.
         own = f"{collection}-{item.id}"
@@ -104,8 +107,26 @@ def _start(send: Callable[[], JobOut], afterwards: str) -> None:
     st.rerun()
 
 
-def _watch(collection: str, job_id: str, afterwards: str) -> None:
-    """Show the job's progress; when it is done, load the list again."""
+def _take_finished() -> None:
+    """When the job that the page waits for has ended, show its error or the collection that it leads to."""
+    if not (waiting := st.session_state.get("waiting")):
+        return
+    collection, job_id, afterwards = waiting
+    try:
+        job = client().job(collection, job_id)
+    except ApiError:
+        return  # `_watch` shows it
+    if job.state in job_cards.ACTIVE:
+        return
+    del st.session_state["waiting"]
+    if job.error is not None:
+        show_error(ApiError(job.error.message, hint=job.error.hint))
+    elif afterwards != collection:
+        st.session_state["next_collection"] = afterwards
+
+
+def _watch(collection: str, job_id: str) -> None:
+    """Show the job's progress, and draw the page again when it has ended; that may be asked for several times."""
     try:
         job = client().job(collection, job_id)
     except ApiError as error:
@@ -113,14 +134,8 @@ def _watch(collection: str, job_id: str, afterwards: str) -> None:
         return
     if job.state in job_cards.ACTIVE:
         st.html(job_cards.working(collection, job))
-        return
-    del st.session_state["waiting"]
-    if job.error is not None:
-        show_error(ApiError(job.error.message, hint=job.error.hint))
-        return
-    if afterwards != collection:
-        st.session_state["next_collection"] = afterwards
-    st.rerun()
+    else:
+        st.rerun()
 
 
 main()
