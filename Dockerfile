@@ -70,6 +70,7 @@ COPY --from=program /opt/search-app/ui /opt/search-app/ui
 COPY --from=program /opt/search-app/search_app/*.py /opt/search-app/search_app/
 COPY --from=program /opt/search-app/search_app/api /opt/search-app/search_app/api
 COPY --from=program /opt/search-app/search_app/queue /opt/search-app/search_app/queue
+COPY --from=program /opt/search-app/search_app/text /opt/search-app/search_app/text
 COPY --from=program /opt/search-app/indexing/__init__.py /opt/search-app/indexing/formats.py /opt/search-app/indexing/
 USER 1000:1000
 EXPOSE 8501
