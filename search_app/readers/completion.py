@@ -51,7 +51,7 @@ def _whole_words(text: str, span: Span, place: Span) -> Span:
     start, end = span.start, span.end
     while start > place.start and _joins(text[start - 1], text[start]):
         start -= 1
-    while end < place.end and _joins(text[end], text[end - 1]):
+    while end < place.end and _joins(text[end], text[end - 1]) and not _begins_note(text, end):
         end += 1
     if (possessive := _POSSESSIVE.search(text, start, end)) and possessive.start() >= span.end:
         end = possessive.start()
@@ -60,6 +60,11 @@ def _whole_words(text: str, span: Span, place: Span) -> Span:
 
 def _joins(outer: str, inner: str) -> bool:
     return not outer.isspace() and outer != _DASH != inner and not _UNSPACED.match(outer) and not _UNSPACED.match(inner)
+
+
+def _begins_note(text: str, at: int) -> bool:
+    """A bracket right after the end of a sentence, as in `a debt.[2]`."""
+    return text[at] == "[" and text[at - 1] in _AFTER
 
 
 def _bare(text: str, start: int, end: int) -> Span:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 from search_app.hardware import Hardware
 from search_app.models.checkpoint import find_checkpoint
@@ -39,7 +40,7 @@ class ExtractiveReader:
         pairs = [(question, hit) for question, found in enumerate(hits) for hit in range(len(found))]
         asked = [Asked.of(questions[question], hits[question][hit].passage) for question, hit in pairs]
         windows = self.model.make_windows(
-            [one.question for one in asked], [one.read.text for one in asked], [one.passage.title for one in asked]
+            [one.question for one in asked], [one.read.text for one in asked], [_title(one.passage) for one in asked]
         )
         found: list[list[tuple[int, SpanCandidate]]] = [[] for _ in questions]
         for window, starts, ends in zip(windows, *self.model.logits(windows), strict=True):
@@ -52,6 +53,11 @@ class ExtractiveReader:
     def score(self, candidates: Sequence[SpanCandidate], hits: Sequence[Hit], *, top_k: int) -> list[Answer]:
         """At most `top_k` answers to one question with calibrated confidence, best first; duplicates are merged."""
         return self.scorer.answers(candidates, hits, top_k=top_k)
+
+
+def _title(passage: Passage) -> str:
+    """Its title path; the bare name of a file, which all records in it share, tells the reader nothing."""
+    return "" if passage.title == PurePosixPath(passage.source).stem else passage.title
 
 
 def _candidate(mark: Mark, null: float, hit: int, passage: Passage) -> SpanCandidate:

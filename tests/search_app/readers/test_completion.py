@@ -50,6 +50,7 @@ def test_what_a_person_would_mark(text: str, picked: str, whole: str) -> None:
         ("Room 5 in the tower.", "5"),
         ("東京都の図書館には地図がある。", "図書館"),
         ("The Danube is long.", "Danube"),
+        ("They took on debts.[unreliable source] Others did not.", "debts"),
     ],
 )
 def test_what_is_whole_stays_as_it_is(text: str, picked: str) -> None:
