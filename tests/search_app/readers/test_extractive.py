@@ -149,6 +149,16 @@ def test_a_window_is_never_padded_beyond_the_maximum(monkeypatch: pytest.MonkeyP
     assert max(widths) == 99
 
 
+def test_the_bare_name_of_a_file_is_no_title(reader: ExtractiveReader) -> None:
+    text = "It was built in 1931 and weighs forty tonnes."
+
+    def logits(title: str) -> list[float]:
+        hit = Hit(Passage("p", "d", title, text, 0, len(text), source="docs/bridges.jsonl"), 0.0)
+        return [candidate.logit for candidate in reader.extract(["When was the bridge built?"], [[hit]])[0]]
+
+    assert logits("bridges") == logits("") != logits("The bridge of Halden")
+
+
 def test_the_title_is_read_and_no_answer_is_marked_in_it(reader: ExtractiveReader) -> None:
     def hit(title: str) -> Hit:
         text = "The battery lasts 14 hours."
