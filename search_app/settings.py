@@ -155,6 +155,12 @@ class ReaderSettings(_Section):
     stride: int = Field(default=128, ge=0, description="tokens that consecutive windows share")
     max_answer_tokens: int = Field(default=30, ge=1, description="longest answer")
     batch_tokens: int = Field(default=0, ge=0, description="as for the encoder")
+    max_wrong: float = Field(
+        default=0.2,
+        ge=0.01,
+        le=1,
+        description="most wrong answers among those shown as reliable, as a share; 1: every answer is shown",
+    )
     retrieval_weight: float | None = Field(
         default=None, description="weight of the retrieval score in an answer's score; none: as calibrated"
     )

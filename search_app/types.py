@@ -192,6 +192,8 @@ class SpanCandidate:
 
     `hit` is the index of the hit that it was found in, `logit` the sum of its start and end logits, `null_logit` the
     same for "no answer here" in its window. Candidates of equal `normalized_text` are one answer; "" equals no other.
+    `covered` is the share of the question's words that the passage and its title have, 0..1; `kind` is the kind of
+    question (readers.questions.KINDS). The calibration uses both.
     """
 
     document_id: str
@@ -201,13 +203,16 @@ class SpanCandidate:
     logit: float
     null_logit: float
     normalized_text: str = ""
+    covered: float = 0.0
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A marked answer. `span` is in the document's characters; None means "no answer here" (and `text` is empty).
 
-    `confidence` is the probability that the answer is right, or None if the reader has no calibration.
+    `confidence` is the probability that the answer is right, or None if the reader has no calibration. `reliable` is
+    whether it keeps the promise of `reader.max_wrong`; without a calibration, every answer passes.
     """
 
     text: str
@@ -215,6 +220,7 @@ class Answer:
     score: float
     confidence: float | None
     hit: Hit | None
+    reliable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

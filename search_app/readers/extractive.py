@@ -10,6 +10,7 @@ from search_app.hardware import Hardware
 from search_app.models.checkpoint import find_checkpoint
 from search_app.readers.marks import Asked, Mark
 from search_app.readers.model import QuestionAnsweringModel
+from search_app.readers.questions import kind_of
 from search_app.readers.scoring import AnswerScorer
 from search_app.readers.spans import null_logit
 from search_app.settings import ReaderSettings
@@ -25,7 +26,8 @@ class ExtractiveReader:
     def __init__(self, settings: ReaderSettings, hardware: Hardware) -> None:
         checkpoint = find_checkpoint("reader", settings.model)
         self.model = QuestionAnsweringModel(checkpoint, settings, hardware)
-        self.scorer = AnswerScorer.load(checkpoint.folder) if checkpoint.folder else AnswerScorer()
+        scorer = AnswerScorer.load(checkpoint.folder) if checkpoint.folder else AnswerScorer()
+        self.scorer = scorer.promising(settings.max_wrong)
         if settings.retrieval_weight is not None:
             self.scorer = replace(self.scorer, retrieval_weight=settings.retrieval_weight)
         self._max_answer_tokens = settings.max_answer_tokens
@@ -47,7 +49,7 @@ class ExtractiveReader:
             question, hit = pairs[window.pair]
             one, null = asked[window.pair], null_logit(starts, ends)
             for mark in one.marks(window, starts, ends, max_answer_tokens=self._max_answer_tokens):
-                found[question].append((mark.covered, _candidate(mark, null, hit, one.passage)))
+                found[question].append((mark.covered, _candidate(mark, null, hit, one)))
         return [_most_covered(marks) for marks in found]
 
     def score(self, candidates: Sequence[SpanCandidate], hits: Sequence[Hit], *, top_k: int) -> list[Answer]:
@@ -60,10 +62,13 @@ def _title(passage: Passage) -> str:
     return "" if passage.title == PurePosixPath(passage.source).stem else passage.title
 
 
-def _candidate(mark: Mark, null: float, hit: int, passage: Passage) -> SpanCandidate:
+def _candidate(mark: Mark, null: float, hit: int, asked: Asked) -> SpanCandidate:
+    passage = asked.passage
     text = " ".join(passage.text[mark.span.start : mark.span.end].casefold().split())
     start, end = passage.start + mark.span.start, passage.start + mark.span.end
-    return SpanCandidate(passage.document_id, start, end, hit, mark.logit, null, text)
+    return SpanCandidate(
+        passage.document_id, start, end, hit, mark.logit, null, text, asked.covered, kind_of(asked.question)
+    )
 
 
 def _most_covered(marks: Sequence[tuple[int, SpanCandidate]]) -> list[SpanCandidate]:

@@ -1,4 +1,4 @@
-"""What kind of answer a question asks for: yes or no, several things, or one span. English only."""
+"""What kind of answer a question asks for: yes or no, several things, a person, a number. English only."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ _MANY = re.compile(
     r"|\b(?:what|who|which)\s+(?:\w+\s+)?(?:are|were)\b|\blist\b",
     re.IGNORECASE,
 )
+KINDS = ("who", "when", "where", "number", "why", "yes_no", "what")
+"""Kinds of question; "what" is every other one."""
+_KIND = (
+    ("number", re.compile(r"\bhow (?:many|much|long|old|high|tall|large|big|far|heavy|deep|wide|fast|often)\b", re.I)),
+    ("when", re.compile(r"\b(?:when|(?:what|which) (?:year|date|day|month|century|time))\b", re.I)),
+    ("why", re.compile(r"\b(?:why|how)\b", re.I)),
+    ("where", re.compile(r"\bwhere\b|\b(?:what|which) (?:city|country|place|town|state)\b", re.I)),
+    ("who", re.compile(r"\bwho(?:m|se)?\b", re.I)),
+)
 _FUNCTION_WORDS = frozenset(
     word
     for line in (
@@ -34,6 +43,13 @@ _FUNCTION_WORDS = frozenset(
 def is_yes_no(question: str) -> bool:
     """Whether it asks if something is so: "Are dogs allowed in the garden?"."""
     return bool(_YES_NO.match(question)) and (question.rstrip().endswith("?") or not _NAME.match(question))
+
+
+def kind_of(question: str) -> str:
+    """One of KINDS."""
+    if is_yes_no(question):
+        return "yes_no"
+    return next((kind for kind, pattern in _KIND if pattern.search(question)), "what")
 
 
 def asks_for_many(question: str) -> bool:

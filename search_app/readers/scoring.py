@@ -3,37 +3,64 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from search_app.errors import ModelUnavailable
+from search_app.readers.questions import KINDS
 from search_app.readers.spans import distinct
 from search_app.types import Answer, Hit, Span, SpanCandidate
 
 FILE = "reader.json"
+_log = logging.getLogger(__name__)
 
-FEATURES = ("logit", "above_null", "share", "margin", "retrieval")
+FEATURES = (
+    "logit", "above_null", "share", "margin", "retrieval", "similarity", "covered", "agreement", "length",
+    *(f"asks_{kind}" for kind in KINDS[:-1]),
+)  # fmt: skip
 """What the confidence of an answer depends on: its logit; its logit minus that of "no answer" in the same window; its
 share of exp(score) among the answers to the question; its lead in score over the best other answer (negative if
-behind); the score of its hit."""
+behind); the score of its hit; the cosine of question and passage; the share of the question's words that the passage
+has; log(1 + other hits with a candidate of the same text); log(1 + words of the answer); the kind of question."""
 
 
 @dataclass(frozen=True, slots=True)
 class Logistic:
-    """Logistic regression over named features: Platt scaling (Platt 1999) with more than one feature."""
+    """Logistic regression over named features: Platt scaling (Platt 1999) with more than one feature.
+
+    A feature that is unknown counts as its mean in `means`.
+    """
 
     features: tuple[str, ...]
     weights: tuple[float, ...]
     bias: float
+    means: tuple[float, ...] = ()
 
     def probability(self, values: Mapping[str, float]) -> float:
-        """0..1; raises KeyError if `values` lacks a feature."""
-        x = sum(weight * values[name] for name, weight in zip(self.features, self.weights, strict=True)) + self.bias
+        """0..1; raises KeyError if `values` lacks a feature without a mean."""
+        known = {**dict(zip(self.features, self.means, strict=False)), **values}
+        x = sum(weight * known[name] for name, weight in zip(self.features, self.weights, strict=True)) + self.bias
         # tanh saturates where exp would overflow.
         return float(0.5 * (1 + np.tanh(0.5 * x)))
+
+    def rescaled(self, slope: float, shift: float) -> Logistic:
+        """With its log-odds times `slope` plus `shift`."""
+        return replace(self, weights=tuple(slope * weight for weight in self.weights), bias=slope * self.bias + shift)
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """At most `wrong` of the answers with at least `confidence` are wrong (an upper bound, as a share)."""
+
+    confidence: float
+    wrong: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +74,21 @@ class ScoredAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class Retrieved:
+    """The fused score of a hit, and the cosine of question and passage if it is known."""
+
+    score: float
+    similarity: float | None = None
+
+    @classmethod
+    def of(cls, hits: Sequence[Hit]) -> list[Retrieved]:
+        """A hit that keyword search alone found is less similar than those of the dense search: it gets their least."""
+        known = [hit.scores["dense"] for hit in hits if "dense" in hit.scores]
+        least = min(known, default=None)
+        return [cls(hit.score, hit.scores.get("dense", least)) for hit in hits]
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerScorer:
     """How candidates are weighed and calibrated; `reader.json` beside the weights stores it.
 
@@ -54,6 +96,8 @@ class AnswerScorer:
     here" is that of the best answer minus its lead over its own null logit, plus `no_answer`; with confidences, "no
     answer here" comes before the best answer if its confidence is higher. The defaults equal the SQuAD v2.0 baseline
     (Devlin et al. 2019) for one passage, and suit a checkpoint without calibration.
+
+    `promises` are by falling confidence; answers with at least `reliable_from` are reliable.
     """
 
     null_weight: float = 0.0
@@ -61,33 +105,57 @@ class AnswerScorer:
     no_answer: float = 0.0
     answer: Logistic | None = None
     none: Logistic | None = None
+    promises: tuple[Promise, ...] = ()
     fitted: Mapping[str, object] = field(default_factory=dict)
+    reliable_from: float = 0.0
+
+    def promising(self, max_wrong: float) -> AnswerScorer:
+        """The scorer whose reliable answers are wrong in at most `max_wrong` (a share) of the cases.
+
+        The least confidence before the first promise that is broken is taken: fixed-sequence testing, which keeps the
+        error level over all thresholds (Angelopoulos et al. 2021, "Learn then Test"). If no confidence keeps the
+        promise, nothing is reliable. Without promises, or with `max_wrong` 1, everything is.
+        """
+        if not self.promises or max_wrong >= 1:
+            return replace(self, reliable_from=0.0)
+        kept = 0
+        while kept < len(self.promises) and self.promises[kept].wrong <= max_wrong:
+            kept += 1
+        if not kept:
+            least = self.promises[0].wrong
+            _log.warning(
+                "no answer of this reader keeps reader.max_wrong %.0f%%; the least it can promise is %.0f%%; "
+                "raise it, or calibrate on your own questions: search-app calibrate --data FILE",
+                100 * max_wrong,
+                100 * least,
+            )
+            return replace(self, reliable_from=math.inf)
+        return replace(self, reliable_from=self.promises[kept - 1].confidence)
 
     def answers(self, candidates: Sequence[SpanCandidate], hits: Sequence[Hit], *, top_k: int) -> list[Answer]:
         """The `top_k` best answers to one question; `hits` are those that the candidates were found in."""
-        scored = self.rank(candidates, [hit.score for hit in hits])
-        return [_answer(one, hits) for one in scored[:top_k]]
+        scored = self.rank(candidates, Retrieved.of(hits))
+        return [self._answer(one, hits) for one in scored[:top_k]]
 
-    def rank(self, candidates: Sequence[SpanCandidate], retrieval: Sequence[float]) -> list[ScoredAnswer]:
-        """Distinct answers to one question, best first, with "no answer here" at its rank; none without candidates.
-
-        `retrieval` are the scores of the hits.
-        """
+    def rank(self, candidates: Sequence[SpanCandidate], hits: Sequence[Retrieved]) -> list[ScoredAnswer]:
+        """Distinct answers to one question, best first, with "no answer here" at its rank; none without candidates."""
         if not candidates:
             return []
         logits = np.array([candidate.logit for candidate in candidates], dtype=np.float32)
         nulls = np.array([candidate.null_logit for candidate in candidates], dtype=np.float32)
-        found = np.array([retrieval[candidate.hit] for candidate in candidates], dtype=np.float32)
+        found = np.array([hits[candidate.hit].score for candidate in candidates], dtype=np.float32)
         scores = logits - np.float32(self.null_weight) * nulls + np.float32(self.retrieval_weight) * found
         kept = distinct(candidates, scores)
         best = scores[kept]
         shares = np.exp(best - best[0])
         shares /= shares.sum()
+        agreeing = _agreement(candidates)
         scored = []
         for rank, i in enumerate(kept):
             rival = best[1] if rank == 0 and len(best) > 1 else best[0]
             values = (logits[i], logits[i] - nulls[i], shares[rank], scores[i] - rival, found[i])
-            features = {name: float(value) for name, value in zip(FEATURES, values, strict=True)}
+            features = {name: float(value) for name, value in zip(FEATURES, values, strict=False)}
+            features |= _facts(candidates[i], agreeing, hits[candidates[i].hit].similarity)
             confidence = self.answer.probability(features) if self.answer else None
             scored.append(ScoredAnswer(candidates[i], float(scores[i]), confidence, features))
         return self._with_no_answer(scored)
@@ -102,16 +170,31 @@ class AnswerScorer:
             rank = 0 if confidence > first.confidence else max(1, rank)
         return [*scored[:rank], ScoredAnswer(None, score, confidence, first.features), *scored[rank:]]
 
+    def _answer(self, scored: ScoredAnswer, hits: Sequence[Hit]) -> Answer:
+        candidate = scored.candidate
+        if candidate is None:
+            return Answer("", None, scored.score, scored.confidence, None)
+        hit = hits[candidate.hit]
+        text = hit.passage.text[candidate.start - hit.passage.start : candidate.end - hit.passage.start]
+        reliable = scored.confidence is None or scored.confidence >= self.reliable_from
+        span = Span(candidate.start, candidate.end)
+        return Answer(text, span, scored.score, scored.confidence, hit, reliable)
+
     def to_json(self) -> str:
         """The content of `reader.json`."""
-        return json.dumps(asdict(self), indent=1) + "\n"
+        values = asdict(self)
+        del values["reliable_from"]  # set by the operator's promise
+        return json.dumps(values, indent=1) + "\n"
 
     @classmethod
     def load(cls, folder: Path) -> AnswerScorer:
         """Read `reader.json`; the defaults if there is none. Raises ModelUnavailable if it is invalid."""
         path = folder / FILE
-        if not path.is_file():
-            return cls()
+        return cls.read(path) if path.is_file() else cls()
+
+    @classmethod
+    def read(cls, path: Path) -> AnswerScorer:
+        """Raises ModelUnavailable for a file that is not a calibration."""
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             return cls(
@@ -120,29 +203,45 @@ class AnswerScorer:
                 no_answer=float(data["no_answer"]),
                 answer=_logistic(data.get("answer")),
                 none=_logistic(data.get("none")),
+                promises=tuple(
+                    Promise(float(one["confidence"]), float(one["wrong"])) for one in data.get("promises", ())
+                ),
                 fitted=data.get("fitted") or {},
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelUnavailable(
                 f"cannot read {path}: {error!r}", hint="restore it, or delete it to get scores without confidence"
             ) from error
 
 
-def _answer(scored: ScoredAnswer, hits: Sequence[Hit]) -> Answer:
-    candidate = scored.candidate
-    if candidate is None:
-        return Answer("", None, scored.score, scored.confidence, None)
-    hit = hits[candidate.hit]
-    text = hit.passage.text[candidate.start - hit.passage.start : candidate.end - hit.passage.start]
-    return Answer(text, Span(candidate.start, candidate.end), scored.score, scored.confidence, hit)
+def _agreement(candidates: Sequence[SpanCandidate]) -> Mapping[str, set[int]]:
+    """The hits with a candidate of each text."""
+    found: dict[str, set[int]] = defaultdict(set)
+    for candidate in candidates:
+        found[candidate.normalized_text].add(candidate.hit)
+    return found
 
 
-def _logistic(data: Mapping[str, object] | None) -> Logistic | None:
+def _facts(candidate: SpanCandidate, agreeing: Mapping[str, set[int]], similarity: float | None) -> dict[str, float]:
+    """The features that do not depend on the scores of other candidates."""
+    others = len(agreeing[candidate.normalized_text]) - 1 if candidate.normalized_text else 0
+    facts = {
+        "covered": candidate.covered,
+        "agreement": math.log1p(others),
+        "length": math.log1p(len(candidate.normalized_text.split())),
+    }
+    facts |= {f"asks_{kind}": float(candidate.kind == kind) for kind in KINDS[:-1]}
+    return facts if similarity is None else facts | {"similarity": float(similarity)}
+
+
+def _logistic(data: Mapping[str, Any] | None) -> Logistic | None:
     if data is None:
         return None
-    features, weights, bias = data["features"], data["weights"], data["bias"]
+    features, weights, bias, means = data["features"], data["weights"], data["bias"], data.get("means", [])
     if not isinstance(features, list) or not isinstance(weights, list) or not isinstance(bias, int | float):
         raise TypeError("a calibrator needs features, weights and bias")
     if len(features) != len(weights) or not set(features) <= set(FEATURES):
         raise ValueError(f"calibrator with features {features} and weights {weights}")
-    return Logistic(tuple(features), tuple(float(weight) for weight in weights), float(bias))
+    return Logistic(
+        tuple(features), tuple(float(weight) for weight in weights), float(bias), tuple(float(mean) for mean in means)
+    )

@@ -1,6 +1,6 @@
 """Fit `reader.json`: the weights of retrieval and "no answer", and the confidences.
 
-The cases are held-out questions with hits from the search that the reader is used with.
+The cases are labelled questions that the reader was not trained on, with hits from the search that it is used with.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import beta
 from sklearn.linear_model import LogisticRegression
 
 from search_app.errors import ConfigurationError
@@ -19,7 +20,7 @@ from search_app.evaluation.datasets import Paragraph, Question
 from search_app.evaluation.evaluate import paragraph_id
 from search_app.models import checksums
 from search_app.readers.extractive import ExtractiveReader
-from search_app.readers.scoring import FEATURES, FILE, AnswerScorer, Logistic, ScoredAnswer
+from search_app.readers.scoring import FEATURES, FILE, AnswerScorer, Logistic, Promise, Retrieved, ScoredAnswer
 from search_app.types import Hit, SpanCandidate
 
 NULL_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -27,7 +28,12 @@ RETRIEVAL_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 BATCH = 16
 MIN_CASES = 50
 UNANSWERABLE_SHARE = 0.2
-"""Share of real questions that the documents do not answer: an assumption, not a measurement."""
+"""Share of real questions that the documents do not answer: assumed where the data cannot tell."""
+FOLDS = 5
+ERROR_LEVEL = 0.05
+"""The chance that a promise does not hold for questions like those of the calibration."""
+COVERAGES = tuple(round(0.1 + 0.025 * step, 3) for step in range(37))
+"""Shares of the answers, surest first, for which a promise is made."""
 
 Search = Callable[[Sequence[str]], Sequence[Sequence[Hit]]]
 """The hits that the reader reads for each question, best first."""
@@ -35,11 +41,12 @@ Search = Callable[[Sequence[str]], Sequence[Sequence[Hit]]]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One held-out question: gold answers, span candidates, and the scores and texts of its hits."""
+    """One held-out question: id, gold answers, span candidates, and the scores and texts of its hits."""
 
+    question: str
     gold: tuple[str, ...]
     candidates: tuple[SpanCandidate, ...]
-    retrieval: tuple[float, ...]
+    retrieval: tuple[Retrieved, ...]
     texts: tuple[tuple[str, int], ...]
     answerable: bool
 
@@ -78,40 +85,104 @@ def read_cases(
     return cases
 
 
-def fit(cases: Sequence[Case], about: Mapping[str, object]) -> AnswerScorer:
+def fit(
+    cases: Sequence[Case], about: Mapping[str, object], *, unanswerable: float = UNANSWERABLE_SHARE
+) -> AnswerScorer:
     """Weights with the best F1 on the answerable cases, then the threshold of "no answer", then the confidences.
 
-    `about` becomes part of `fitted`. Raises ConfigurationError for too few cases.
+    `unanswerable` is the share of questions without an answer that the confidences are for. `about` becomes part of
+    `fitted`. Raises ConfigurationError for too few cases.
     """
     answerable = [case for case in cases if case.answerable]
-    unanswerable = [case for case in cases if not case.answerable]
-    if len(answerable) < MIN_CASES or len(unanswerable) < MIN_CASES:
+    others = [case for case in cases if not case.answerable]
+    if len(answerable) < MIN_CASES or len(others) < MIN_CASES:
         raise ConfigurationError(
-            f"too few held-out questions to calibrate: {len(answerable)} answerable and {len(unanswerable)} "
+            f"too few held-out questions to calibrate: {len(answerable)} answerable and {len(others)} "
             f"unanswerable, at least {MIN_CASES} of each are needed",
             hint="train with a larger --holdout",
         )
     grid = [AnswerScorer(null_weight=n, retrieval_weight=r) for n in NULL_WEIGHTS for r in RETRIEVAL_WEIGHTS]
     f1 = [np.mean([_f1(case, scorer) for case in answerable]) for scorer in grid]
     scorer = grid[int(np.argmax(f1))]
-    scorer = replace(scorer, no_answer=_threshold(answerable, unanswerable, scorer))
+    scorer = replace(scorer, no_answer=_threshold(answerable, others, scorer, unanswerable))
 
     ranked = [(case, answers) for case in cases if (answers := _spans(case, scorer))]
-    share = UNANSWERABLE_SHARE / (1 - UNANSWERABLE_SHARE) * len(answerable) / len(unanswerable)
-    weights = [1.0 if case.answerable else share for case, _ in ranked]
+    weight = unanswerable / (1 - unanswerable) * len(answerable) / len(others)
+    weights = [1.0 if case.answerable else weight for case, _ in ranked]
+    facts = {
+        "answerable": len(answerable), "unanswerable": len(others), "share unanswerable": round(unanswerable, 3),
+        "f1": round(100 * float(max(f1)), 2),
+    }  # fmt: skip
+    return replace(
+        scorer,
+        answer=_answer_calibrator(ranked, weights),
+        none=_logistic(
+            [answers[0].features for _, answers in ranked], [float(not case.answerable) for case, _ in ranked], weights
+        ),
+        promises=make_promises(*_out_of_fold(ranked, weights), share=unanswerable),
+        fitted=dict(about) | facts,
+    )
+
+
+Ranked = tuple[Case, list[ScoredAnswer]]
+
+
+def _answer_calibrator(ranked: Sequence[Ranked], weights: Sequence[float]) -> Logistic:
     rows = [
         (case, answer, weight)
         for (case, answers), weight in zip(ranked, weights, strict=True)
         for answer in answers[:3]
     ]
-    answer = _logistic(
-        [a.features for _, a, _ in rows], [case.is_right(a) for case, a, _ in rows], [w for *_, w in rows]
+    return _logistic([a.features for _, a, _ in rows], [case.is_right(a) for case, a, _ in rows], [w for *_, w in rows])
+
+
+def _out_of_fold(ranked: Sequence[Ranked], weights: Sequence[float]) -> tuple[list[float], list[float], list[bool]]:
+    """For the first answer of each case: its confidence by a fit without its fold, if it is right, if it could be.
+
+    The case with and the case without the own passage of one question are in the same fold.
+    """
+    folds = {question: i % FOLDS for i, question in enumerate(dict.fromkeys(case.question for case, _ in ranked))}
+    confidences = [0.0] * len(ranked)
+    for fold in range(FOLDS):
+        learnt = [i for i, (case, _) in enumerate(ranked) if folds[case.question] != fold]
+        calibrator = _answer_calibrator([ranked[i] for i in learnt], [weights[i] for i in learnt])
+        for i, (case, answers) in enumerate(ranked):
+            if folds[case.question] == fold:
+                confidences[i] = calibrator.probability(answers[0].features)
+    right = [case.is_right(answers[0]) for case, answers in ranked]
+    return confidences, right, [case.answerable for case, _ in ranked]
+
+
+def make_promises(
+    confidences: Sequence[float], right: Sequence[float], answerable: Sequence[bool], *, share: float, seed: int = 0
+) -> tuple[Promise, ...]:
+    """For each of COVERAGES, the least confidence shown and an upper bound of the share of wrong answers.
+
+    The bound is that of Clopper and Pearson (1934), exact for any number of answers, at ERROR_LEVEL. Cases are drawn so
+    that `share` of them are unanswerable, as the bound is for equally likely cases.
+    """
+    rows = np.array(_drawn(answerable, share, seed), dtype=np.int64)
+    sure, hit = np.asarray(confidences)[rows], np.asarray(right)[rows]
+    order = np.argsort(-sure, kind="stable")
+    wrong = np.cumsum(1 - hit[order])
+    counts = [max(1, round(coverage * len(rows))) for coverage in COVERAGES]
+    return tuple(
+        Promise(float(sure[order[count - 1]]), _upper_bound(float(wrong[count - 1]), count)) for count in counts
     )
-    none = _logistic(
-        [answers[0].features for _, answers in ranked], [float(not case.answerable) for case, _ in ranked], weights
-    )
-    facts = {"answerable": len(answerable), "unanswerable": len(unanswerable), "f1": round(100 * float(max(f1)), 2)}
-    return replace(scorer, answer=answer, none=none, fitted=dict(about) | facts)
+
+
+def _upper_bound(wrong: float, count: int) -> float:
+    return 1.0 if wrong >= count else float(beta.ppf(1 - ERROR_LEVEL, wrong + 1, count - wrong))
+
+
+def _drawn(answerable: Sequence[bool], share: float, seed: int) -> list[int]:
+    """As many rows as possible of which `share` are not answerable."""
+    kinds = [[i for i, kind in enumerate(answerable) if kind == wanted] for wanted in (True, False)]
+    parts = (1 - share, share)
+    most = min(len(rows) / part for rows, part in zip(kinds, parts, strict=True) if part)
+    rng = np.random.default_rng(seed)
+    drawn = [rng.permutation(rows)[: round(most * part)].tolist() for rows, part in zip(kinds, parts, strict=True)]
+    return [int(i) for rows in drawn for i in rows]
 
 
 def write(scorer: AnswerScorer, folder: Path) -> None:
@@ -122,9 +193,10 @@ def write(scorer: AnswerScorer, folder: Path) -> None:
 
 def _case(question: Question, hits: Sequence[Hit], candidates: Sequence[SpanCandidate], answerable: bool) -> Case:
     return Case(
+        question=question.id,
         gold=tuple(question.gold),
         candidates=tuple(candidates),
-        retrieval=tuple(hit.score for hit in hits),
+        retrieval=tuple(Retrieved.of(hits)),
         texts=tuple((hit.passage.text, hit.passage.start) for hit in hits),
         answerable=answerable,
     )
@@ -150,8 +222,10 @@ def _f1(case: Case, scorer: AnswerScorer) -> float:
     return squad.f1(case.text(best), case.gold) if best else 0.0
 
 
-def _threshold(answerable: Sequence[Case], unanswerable: Sequence[Case], scorer: AnswerScorer) -> float:
-    """The `no_answer` that makes most first answers right, with UNANSWERABLE_SHARE of unanswerable cases."""
+def _threshold(
+    answerable: Sequence[Case], unanswerable: Sequence[Case], scorer: AnswerScorer, unanswerable_share: float
+) -> float:
+    """The `no_answer` that makes most first answers right, with `unanswerable_share` of unanswerable cases."""
     lead: list[float] = []
     gain: list[float] = []
     for cases in (answerable, unanswerable):
@@ -163,7 +237,7 @@ def _threshold(answerable: Sequence[Case], unanswerable: Sequence[Case], scorer:
                 continue
             # Above this threshold "no answer" comes first: what that wins or loses.
             lead.append(first.score - none.score)
-            share = 1 - UNANSWERABLE_SHARE if cases is answerable else UNANSWERABLE_SHARE
+            share = 1 - unanswerable_share if cases is answerable else unanswerable_share
             gain.append((case.is_right(none) - case.is_right(first)) * share / len(cases))
     order = np.argsort(lead)
     total = np.concatenate([[0.0], np.cumsum(np.array(gain)[order])])
@@ -177,12 +251,15 @@ def _threshold(answerable: Sequence[Case], unanswerable: Sequence[Case], scorer:
 def _logistic(
     rows: Sequence[Mapping[str, float]], labels: Sequence[float], sample_weights: Sequence[float]
 ) -> Logistic:
-    """Fitted on standardised features; the scaling is folded into the weights."""
-    x: NDArray[np.float64] = np.array([[row[name] for name in FEATURES] for row in rows])
-    mean, deviation = x.mean(axis=0), x.std(axis=0)
+    """Fitted on standardised features; the scaling is folded into the weights. What no row has is left out."""
+    names = tuple(name for name in FEATURES if any(name in row for row in rows))
+    x: NDArray[np.float64] = np.array([[row.get(name, np.nan) for name in names] for row in rows])
+    mean = np.nanmean(x, axis=0)
+    x = np.where(np.isnan(x), mean, x)
+    deviation = x.std(axis=0)
     deviation[deviation == 0] = 1
     model = LogisticRegression(C=1.0, max_iter=1000)
     model.fit((x - mean) / deviation, np.array(labels) > 0.5, sample_weight=np.array(sample_weights))
     weights = model.coef_[0] / deviation
     bias = float(model.intercept_[0] - weights @ mean)
-    return Logistic(FEATURES, tuple(float(weight) for weight in weights), bias)
+    return Logistic(names, tuple(weights.tolist()), bias, tuple(mean.tolist()))

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from search_app.errors import ModelUnavailable
-from search_app.readers.scoring import FEATURES, FILE, AnswerScorer, Logistic
-from search_app.types import SpanCandidate
+from search_app.readers.scoring import FEATURES, FILE, AnswerScorer, Logistic, Promise, Retrieved
+from search_app.types import Hit, Passage, SpanCandidate
+
+HITS = [Retrieved(0.9), Retrieved(0.1)]
 
 
 def _candidates() -> list[SpanCandidate]:
@@ -19,7 +21,7 @@ def _candidates() -> list[SpanCandidate]:
 
 
 def test_answers_are_ranked_by_logits_without_calibration() -> None:
-    ranked = AnswerScorer().rank(_candidates(), [0.9, 0.1])
+    ranked = AnswerScorer().rank(_candidates(), HITS)
     assert [(one.candidate.document_id, one.candidate.start) if one.candidate else None for one in ranked] == [
         ("b", 0),
         None,
@@ -30,19 +32,65 @@ def test_answers_are_ranked_by_logits_without_calibration() -> None:
 
 
 def test_null_logits_and_retrieval_scores_count_by_their_weights() -> None:
-    ranked = AnswerScorer(null_weight=1.0, retrieval_weight=2.0, no_answer=6.0).rank(_candidates(), [0.9, 0.1])
+    ranked = AnswerScorer(null_weight=1.0, retrieval_weight=2.0, no_answer=6.0).rank(_candidates(), HITS)
     assert [one.score for one in ranked] == pytest.approx([7.8, 6.8, 0.7])
     assert [one.candidate.document_id if one.candidate else None for one in ranked] == [None, "a", "b"]
 
 
 def test_features_compare_an_answer_with_its_rivals() -> None:
-    first, none, second = AnswerScorer().rank(_candidates(), [0.9, 0.1])
+    first, none, second = AnswerScorer().rank(_candidates(), HITS)
     assert first.features["margin"] == pytest.approx(1.0)
     assert second.features["margin"] == pytest.approx(-1.0)
     assert first.features["share"] + second.features["share"] == pytest.approx(1.0)
     assert first.features["above_null"] == pytest.approx(0.5)
     assert second.features["retrieval"] == pytest.approx(0.9)
     assert none.features == first.features
+
+
+def test_features_tell_how_well_question_and_passage_match() -> None:
+    candidates = [
+        SpanCandidate("a", 0, 5, 0, 6.0, 1.0, "lima", 0.5, "where"),
+        SpanCandidate("b", 0, 4, 1, 5.0, 1.0, "lima", 0.25, "where"),
+        SpanCandidate("b", 9, 20, 1, 4.0, 1.0, "the old town", 0.25, "where"),
+    ]
+    passage = Passage("p", "a", "", "Lima", 0, 4)
+    hits = [Hit(passage, 0.9, {"dense": 0.8, "keyword": 4.0}), Hit(passage, 0.5, {"keyword": 3.0})]
+    first, second, _ = AnswerScorer().rank(candidates, Retrieved.of(hits))
+    assert (first.features["similarity"], first.features["covered"]) == (0.8, 0.5)
+    assert first.features["agreement"] == pytest.approx(0.693, abs=0.001)
+    assert second.features["similarity"] == 0.8  # keyword search alone found it: the least that is known
+    assert second.features["agreement"] == 0
+    assert second.features["length"] == pytest.approx(1.386, abs=0.001)
+    assert (first.features["asks_where"], first.features["asks_who"]) == (1, 0)
+
+
+def test_a_feature_that_is_unknown_counts_as_its_mean() -> None:
+    logistic = Logistic(("logit", "similarity"), (1.0, 2.0), 0.0, (0.0, 0.5))
+    assert logistic.probability({"logit": 1.0}) == logistic.probability({"logit": 1.0, "similarity": 0.5})
+    with pytest.raises(KeyError, match="logit"):
+        Logistic(("logit",), (1.0,), 0.0).probability({})
+
+
+PROMISES = (Promise(0.9, 0.05), Promise(0.7, 0.12), Promise(0.5, 0.3), Promise(0.4, 0.28))
+
+
+@pytest.mark.parametrize(("max_wrong", "confidence"), [(0.05, 0.9), (0.2, 0.7), (0.29, 0.7), (0.3, 0.4), (1, 0)])
+def test_the_promise_decides_which_confidence_is_reliable(max_wrong: float, confidence: float) -> None:
+    assert AnswerScorer(promises=PROMISES).promising(max_wrong).reliable_from == confidence
+
+
+def test_answers_below_the_promised_confidence_are_not_reliable() -> None:
+    calibrator = Logistic(("above_null",), (1.0,), -1.0)
+    scorer = AnswerScorer(answer=calibrator, promises=PROMISES).promising(0.2)
+    hits = [Hit(Passage(id, id, "", "Lima in Peru", 0, 12), 0.5) for id in "ab"]
+    answers = [answer for answer in scorer.answers(_candidates(), hits, top_k=3) if answer.span]
+    assert [(round(answer.confidence or 0, 2), answer.reliable) for answer in answers] == [(0.38, False), (0.98, True)]
+    assert all(answer.reliable for answer in AnswerScorer().answers(_candidates(), hits, top_k=3))
+
+
+def test_if_the_calibration_cannot_keep_the_promise_nothing_is_reliable(caplog: pytest.LogCaptureFixture) -> None:
+    assert AnswerScorer(promises=PROMISES).promising(0.02).reliable_from > 1
+    assert "no answer of this reader keeps reader.max_wrong 2%; the least it can promise is 5%" in caplog.text
 
 
 def test_without_candidates_there_is_no_answer() -> None:
@@ -57,8 +105,8 @@ def test_probabilities_stay_between_zero_and_one_for_any_score() -> None:
 
 
 def test_a_scorer_survives_its_file(tmp_path: Path) -> None:
-    calibrator = Logistic(FEATURES, (0.1, 0.2, 0.3, 0.4, 0.5), -1.0)
-    scorer = AnswerScorer(0.5, 2.0, -1.5, calibrator, None, {"files": ["x"]})
+    calibrator = Logistic(FEATURES[:3], (0.1, 0.2, 0.3), -1.0, (1.0, 2.0, 3.0))
+    scorer = AnswerScorer(0.5, 2.0, -1.5, calibrator, None, (Promise(0.9, 0.1),), {"files": ["x"]})
     (tmp_path / FILE).write_text(scorer.to_json())
     assert AnswerScorer.load(tmp_path) == scorer
 

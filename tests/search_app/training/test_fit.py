@@ -4,16 +4,20 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from search_app.errors import ConfigurationError
 from search_app.evaluation.datasets import GoldAnswer, Paragraph, Question
 from search_app.hardware import Hardware
 from search_app.readers.extractive import ExtractiveReader
-from search_app.readers.scoring import AnswerScorer
+from search_app.readers.scoring import AnswerScorer, Retrieved
 from search_app.settings import ReaderSettings
-from search_app.training.calibration import Case, fit, read_cases, write
+from search_app.training.calibration import Case, fit, make_promises, read_cases, write
 from search_app.types import Hit, Passage, SpanCandidate
+
+RETRIEVED = (Retrieved(0.8, 0.7), Retrieved(0.5, 0.2))
 
 
 def _cases(count: int, seed: int) -> list[Case]:
@@ -27,14 +31,14 @@ def _cases(count: int, seed: int) -> list[Case]:
         right = SpanCandidate("a", 0, 5, 0, null + strength, null)
         wrong = SpanCandidate("b", 0, 5, 1, 9.0 + rng.gauss(0, 1), 12.0)
         gold = "right" if rng.random() < 0.9 else "other"
-        cases.append(Case((gold,), (right, wrong), (0.8, 0.5), (("right", 0), ("wrong", 0)), answerable))
+        cases.append(Case(str(i), (gold,), (right, wrong), RETRIEVED, (("right", 0), ("wrong", 0)), answerable))
     return cases
 
 
 def test_the_fit_weighs_answers_against_their_null_logit() -> None:
     scorer = fit(_cases(600, 1), {"files": ["made"]})
     assert scorer.null_weight > 0.5
-    assert scorer.fitted == {"files": ["made"], "answerable": 300, "unanswerable": 300, "f1": scorer.fitted["f1"]}
+    assert (scorer.fitted["files"], scorer.fitted["answerable"], scorer.fitted["unanswerable"]) == (["made"], 300, 300)
     firsts = [scorer.rank(case.candidates, case.retrieval)[0] for case in _cases(400, 2)]
     silent = [
         (first.candidate is None) == (not case.answerable) for first, case in zip(firsts, _cases(400, 2), strict=True)
@@ -56,6 +60,35 @@ def test_fitted_confidences_match_the_share_of_right_answers_to_new_questions() 
         one for case in _cases(200, 3) for one in scorer.rank(case.candidates, case.retrieval) if one.candidate is None
     ]
     assert all(one.confidence is not None and 0 <= one.confidence <= 1 for one in none)
+
+
+def test_a_promise_holds_for_new_questions() -> None:
+    """Also where confidences are too high: the bound is on what was wrong, not on what was expected."""
+
+    def drawn(seed: int, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        rng = np.random.default_rng(seed)
+        confidences = rng.random(count)
+        return confidences, (rng.random(count) < confidences**2).astype(float)
+
+    confidences, right = drawn(0, 100_000)
+    kept = []
+    for seed in range(1, 201):
+        made, hit = drawn(seed, 600)
+        promises = make_promises(made.tolist(), hit.tolist(), [True] * 600, share=0.0)
+        shown = confidences >= AnswerScorer(promises=promises).promising(0.3).reliable_from
+        kept.append(right[shown].mean() >= 0.7)
+        assert shown.mean() > 0.2
+    assert sum(kept) >= 190 - 6  # 95 %, less two standard deviations
+
+
+def test_promises_are_exact_bounds_over_the_stated_share_of_unanswerable_questions() -> None:
+    confidences = [1 - i / 1000 for i in range(1000)]
+    answerable = [i % 2 == 0 for i in range(1000)]
+    first, *_, last = make_promises(confidences, [float(kind) for kind in answerable], answerable, share=0.2)
+    assert last.confidence <= first.confidence
+    assert last.wrong == pytest.approx(0.2 + 1.645 * (0.2 * 0.8 / 625) ** 0.5, abs=0.005)
+    sure, *_ = make_promises(confidences, [1.0] * 1000, answerable, share=0.2)
+    assert sure.wrong == pytest.approx(1 - 0.05 ** (1 / 62), abs=0.001)  # no wrong answer among 62: the rule of three
 
 
 def test_too_few_questions_are_refused_with_the_option_that_helps() -> None:
