@@ -211,8 +211,8 @@ class SpanCandidate:
 class Answer:
     """A marked answer. `span` is in the document's characters; None means "no answer here" (and `text` is empty).
 
-    `confidence` is the probability that the answer is right, or None if the reader has no calibration. `reliable` is
-    whether it keeps the promise of `reader.max_wrong`; without a calibration, every answer passes.
+    `confidence` is the probability that the answer is right, or None if the reader has no calibration. `reliable`: it
+    comes before "no answer here", and its confidence keeps the promise of `reader.max_wrong`, if it has one.
     """
 
     text: str

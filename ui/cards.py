@@ -54,13 +54,14 @@ def hit(rank: int, item: HitOut) -> str:
     )
 
 
-def no_answer(confidence: float | None) -> str:
-    """A notice that there is probably no answer."""
-    certainty = "" if confidence is None else f" ({confidence:.0%} sure)"
-    return (
-        '<div class="sa-notice" role="status">'
-        f"<strong>Probably no answer in these documents{certainty}.</strong> The closest passages are below.</div>"
-    )
+def no_answer(first: AnswerOut | None) -> str:
+    """A notice that there is no reliable answer; `first` is the likeliest of all, "no answer here" included."""
+    if first is not None and first.start is not None:
+        found = "No reliable answer found in these documents."
+    else:
+        certainty = f" ({first.confidence:.0%} sure)" if first is not None and first.confidence is not None else ""
+        found = f"Probably no answer in these documents{certainty}."
+    return f'<div class="sa-notice" role="status"><strong>{found}</strong> The closest passages are below.</div>'
 
 
 def nothing_found(filtered: bool) -> str:

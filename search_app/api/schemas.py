@@ -136,12 +136,14 @@ class AnswerOut(BaseModel):
     in JavaScript. `tables` are those of the passage.
 
     "No answer here" has no place: `text` is empty, `start` and `end` are null. `confidence` is a probability, or
-    null where the reader is not calibrated. `url` leads to an original on the web.
+    null where the reader is not calibrated. Show an answer that is not `reliable` as a guess, if at all: it comes after
+    "no answer here", or its confidence is below what `reader.max_wrong` needs. `url` leads to an original on the web.
     """
 
     text: str
     score: float
     confidence: float | None
+    reliable: bool = True
     source: str | None = None
     title: str | None = None
     page: int | None = None
@@ -158,7 +160,8 @@ class AnswerOut(BaseModel):
 
     @classmethod
     def of(cls, answer: Answer) -> AnswerOut:
-        marked = cls(text=answer.text, score=float(answer.score), confidence=_probability(answer.confidence))
+        confidence = _probability(answer.confidence)
+        marked = cls(text=answer.text, score=float(answer.score), confidence=confidence, reliable=answer.reliable)
         if answer.span is not None:
             marked = marked.model_copy(update={"start": answer.span.start, "end": answer.span.end})
         if answer.hit is None:

@@ -15,7 +15,7 @@ from search_app.cli import options
 from search_app.text.questions import is_question
 
 if TYPE_CHECKING:
-    from search_app.types import Answer, Hit, SearchResult, Span
+    from search_app.types import Answer, Hit, SearchResult
 
 _WHERE = "Search only passages whose metadata match, such as: modified>=2026-01-01 and format in [pdf, html]"
 
@@ -47,21 +47,40 @@ def search(question: str, home: Path | None, collection: str, k: int, where: str
 @click.option("--top-k", default=3, show_default=True, help='Answers to return, "no answer" included.')
 @click.option("--k", default=10, show_default=True, help="Passages to list below the answers.")
 @where
+@click.option("--all", "guesses", is_flag=True, help="Also show guesses, which are below the promised confidence.")
 @options.as_json
 def answer(
-    question: str, home: Path | None, collection: str, k: int, top_k: int, where: str | None, as_json: bool
+    question: str,
+    home: Path | None,
+    collection: str,
+    k: int,
+    top_k: int,
+    where: str | None,
+    guesses: bool,
+    as_json: bool,
 ) -> None:
     """Answer QUESTION from the documents.
+
+    SEARCH_APP_READER__MAX_WRONG (0.2) is the promise: at most this share of the answers shown is wrong.
 
     Dense and keyword search each find candidates (SEARCH_APP_RETRIEVAL__CANDIDATES, 100). The reader reads the best
     passages of both (SEARCH_APP_READER__PASSAGES, 10) and marks the answers in them.
 
     With "-" as QUESTION, read questions from standard input, one per line.
     """
-    _ask(question, home, collection, where, as_json, k=k, top_k=top_k)
+    _ask(question, home, collection, where, as_json, guesses=guesses, k=k, top_k=top_k)
 
 
-def _ask(question: str, home: Path | None, collection: str, where: str | None, as_json: bool, **counts: int) -> None:
+def _ask(
+    question: str,
+    home: Path | None,
+    collection: str,
+    where: str | None,
+    as_json: bool,
+    *,
+    guesses: bool = False,
+    **counts: int,
+) -> None:
     from search_app.settings import check_collection_name
     from search_app.stores.catalog import open_catalog
     from search_app.stores.filters import parse_where
@@ -87,7 +106,7 @@ def _ask(question: str, home: Path | None, collection: str, where: str | None, a
             if as_json:
                 click.echo(SearchResponse.of(result).model_dump_json(indent=None if question == "-" else 2))
             else:
-                show(result, reading="top_k" in counts)
+                show(result, reading="top_k" in counts, guesses=guesses)
 
 
 _DEGRADED = (
@@ -95,13 +114,13 @@ _DEGRADED = (
 )
 
 
-def show(result: SearchResult, *, reading: bool) -> None:
+def show(result: SearchResult, *, reading: bool, guesses: bool = False) -> None:
     """Print the answers and places of a question, or the passages with the words of a keyword query marked."""
     click.secho(result.question, bold=True)
     if not result.hits:
         click.echo("\n  No passage found.")
     elif reading and is_question(result.question):
-        show_answers(result.answers)
+        show_answers(result.answers, guesses=guesses)
         click.secho("\n  Passages", bold=True)
         for number, hit in enumerate(result.hits, start=1):
             click.echo(f"  {number:>3}. {_place(hit)}")
@@ -112,17 +131,33 @@ def show(result: SearchResult, *, reading: bool) -> None:
     click.secho(f"\n{spent}\n", dim=True)
 
 
-def show_answers(answers: Sequence[Answer]) -> None:
-    """Print the answers, best first. "No answer" appears only if it is the best."""
+def show_answers(answers: Sequence[Answer], *, guesses: bool = False) -> None:
+    """Print the reliable answers, best first, and with `guesses` the others below them."""
+    reliable = [answer for answer in answers if answer.reliable and answer.span]
+    others = [answer for answer in answers if not answer.reliable and answer.span]
+    if not reliable:
+        click.echo(_no_answer(answers, 0 if guesses else len(others)))
+    for answer in reliable:
+        _show_answer(answer)
+    if guesses and others:
+        click.secho("\n  Guesses", bold=True)
+        for answer in others:
+            _show_answer(answer)
+
+
+def _no_answer(answers: Sequence[Answer], hidden: int) -> str:
     if not answers or answers[0].span is None:
-        click.echo(f"\n  No answer in these passages{_confidence(answers[0]) if answers else ''}")
-    for answer in answers:
-        if answer.hit is not None and answer.span is not None:
-            _show_answer(answer, answer.hit, answer.span)
+        found = f"No answer in these passages{_confidence(answers[0]) if answers else ''}"
+    else:
+        found = "No reliable answer in these passages"
+    return f"\n  {found}" + (f"; --all shows {hidden} {'guess' if hidden == 1 else 'guesses'}" if hidden else "")
 
 
-def _show_answer(answer: Answer, hit: Hit, span: Span) -> None:
+def _show_answer(answer: Answer) -> None:
     """The answer with its confidence and source, then the passage with the answer marked."""
+    hit, span = answer.hit, answer.span
+    if hit is None or span is None:
+        return
     passage = hit.passage
     start, end = span.start - passage.start, span.end - passage.start
     text = re.sub(r"\s+", " ", answer.text)

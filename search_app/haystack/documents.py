@@ -117,7 +117,7 @@ def to_extracted(question: str, answer: Answer, documents: Sequence[Document]) -
 
     `documents` are those that were read. "No answer" has no `data` and no `document`.
     """
-    meta = {"confidence": answer.confidence, "score": answer.score}
+    meta = {"confidence": answer.confidence, "score": answer.score, "reliable": answer.reliable}
     score = answer.score if answer.confidence is None else answer.confidence
     if answer.hit is None or answer.span is None:
         return ExtractedAnswer(query=question, score=score, data=None, meta=meta)
@@ -140,11 +140,11 @@ def to_answer(extracted: ExtractedAnswer) -> Answer:
     confidence = extracted.meta.get("confidence")
     score = float(extracted.meta.get("score", extracted.score))
     if extracted.data is None or extracted.document is None or extracted.document_offset is None:
-        return Answer("", None, score, confidence, None)
+        return Answer("", None, score, confidence, None, reliable=False)
     hit = to_hit(extracted.document)
     start = hit.passage.start
     span = Span(start + extracted.document_offset.start, start + extracted.document_offset.end)
-    return Answer(extracted.data, span, score, confidence, hit)
+    return Answer(extracted.data, span, score, confidence, hit, bool(extracted.meta.get("reliable", True)))
 
 
 def to_document(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
-from haystack import Pipeline
+from haystack import ExtractedAnswer, Pipeline
 from haystack.core.errors import DeserializationError, PipelineError, PipelineRuntimeError
 
 from search_app.errors import ConfigurationError, IndexNotFound, SearchAppError
@@ -19,7 +19,7 @@ from search_app.haystack.documents import to_answer, to_hit
 from search_app.observability import collect_timings, stage
 from search_app.service import SearchService
 from search_app.settings import Settings
-from search_app.types import Filter, SearchResult
+from search_app.types import Answer, Filter, SearchResult
 
 _STORE = "search_app.haystack.document_store.SearchAppDocumentStore"
 _QUESTION = ("query", "text", "question")
@@ -93,7 +93,7 @@ class PipelineService(SearchService):
         return SearchResult(
             question,
             tuple(to_hit(document) for document in documents[:k]),
-            tuple(to_answer(answer) for answer in answers[:top_k]),
+            tuple(_answers(answers[:top_k])),
             timings,
             generation,
         )
@@ -161,6 +161,14 @@ def _modules(data: Mapping[str, Any]) -> Iterator[str]:
     for component in data["components"].values():
         if isinstance(component, dict) and isinstance(component.get("type"), str):
             yield f"{component['type'].partition('.')[0]}.*"
+
+
+def _answers(found: Sequence[ExtractedAnswer]) -> Iterator[Answer]:
+    """What comes after "no answer here" is not reliable, by whatever reader."""
+    likely = True
+    for answer in map(to_answer, found):
+        likely = likely and answer.span is not None
+        yield replace(answer, reliable=likely and answer.reliable)
 
 
 def _bound(data: Any, collection: str, home: str) -> Any:

@@ -97,7 +97,8 @@ class AnswerScorer:
     answer here" comes before the best answer if its confidence is higher. The defaults equal the SQuAD v2.0 baseline
     (Devlin et al. 2019) for one passage, and suit a checkpoint without calibration.
 
-    `promises` are by falling confidence; answers with at least `reliable_from` are reliable.
+    `promises` are by falling confidence. An answer is reliable if it comes before "no answer here", with at least the
+    confidence `reliable_from`.
     """
 
     null_weight: float = 0.0
@@ -135,7 +136,8 @@ class AnswerScorer:
     def answers(self, candidates: Sequence[SpanCandidate], hits: Sequence[Hit], *, top_k: int) -> list[Answer]:
         """The `top_k` best answers to one question; `hits` are those that the candidates were found in."""
         scored = self.rank(candidates, Retrieved.of(hits))
-        return [self._answer(one, hits) for one in scored[:top_k]]
+        none = next((rank for rank, one in enumerate(scored) if one.candidate is None), 0)
+        return [self._answer(one, hits, likely=rank < none) for rank, one in enumerate(scored[:top_k])]
 
     def rank(self, candidates: Sequence[SpanCandidate], hits: Sequence[Retrieved]) -> list[ScoredAnswer]:
         """Distinct answers to one question, best first, with "no answer here" at its rank; none without candidates."""
@@ -170,13 +172,14 @@ class AnswerScorer:
             rank = 0 if confidence > first.confidence else max(1, rank)
         return [*scored[:rank], ScoredAnswer(None, score, confidence, first.features), *scored[rank:]]
 
-    def _answer(self, scored: ScoredAnswer, hits: Sequence[Hit]) -> Answer:
+    def _answer(self, scored: ScoredAnswer, hits: Sequence[Hit], *, likely: bool) -> Answer:
+        """`likely`: whether it comes before "no answer here"."""
         candidate = scored.candidate
         if candidate is None:
-            return Answer("", None, scored.score, scored.confidence, None)
+            return Answer("", None, scored.score, scored.confidence, None, reliable=False)
         hit = hits[candidate.hit]
         text = hit.passage.text[candidate.start - hit.passage.start : candidate.end - hit.passage.start]
-        reliable = scored.confidence is None or scored.confidence >= self.reliable_from
+        reliable = likely and (scored.confidence is None or scored.confidence >= self.reliable_from)
         span = Span(candidate.start, candidate.end)
         return Answer(text, span, scored.score, scored.confidence, hit, reliable)
 

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,15 +140,24 @@ def test_a_keyword_query_shows_its_words_in_the_passages_and_names_the_copies(
     assert "No answer" not in output
 
 
-def test_no_answer_is_shown_only_if_it_is_the_best(capsys: pytest.CaptureFixture[str]) -> None:
+def test_guesses_are_shown_only_on_request(capsys: pytest.CaptureFixture[str]) -> None:
     passage = Passage("p", "d", "", "Lima is the capital of Peru.", 0, 28, source="peru.txt")
     lima = Answer("Lima", Span(0, 4), 2.0, 0.7, Hit(passage, 1.0, {}))
-    nothing = Answer("", None, 1.0, 0.2, None)
-    for answers, shown in (((lima, nothing), False), ((nothing, lima), True)):
-        show_answers(answers)
+    guess = replace(lima, reliable=False)
+    nothing = Answer("", None, 1.0, 0.2, None, reliable=False)
+    for answers, guesses, expected in (
+        ((lima, nothing), False, "Lima  (70% confident)"),
+        ((nothing, guess), False, "No answer in these passages  (20% confident); --all shows 1 guess"),
+        ((guess, nothing), False, "No reliable answer in these passages; --all shows 1 guess"),
+        ((guess, nothing, guess), False, "No reliable answer in these passages; --all shows 2 guesses"),
+        ((nothing, guess), True, "No answer in these passages  (20% confident)\n\n  Guesses\n\n  Lima"),
+        ((lima, guess), True, "confident)\n  peru.txt\n    [Lima] is the capital of Peru.\n\n  Guesses\n\n  Lima"),
+    ):
+        show_answers(answers, guesses=guesses)
         output = capsys.readouterr().out
-        assert ("No answer in these passages" in output) == shown
-        assert output.index("Lima") > output.find("No answer")
+        assert expected in output
+        assert output.count("Lima  (") == (answers.count(lima) + guesses * answers.count(guess))
+        assert (lima in answers) == ("No " not in output)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import re
 import socket
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlparse
@@ -274,20 +275,28 @@ def test_no_answer_is_said_and_the_passages_are_still_there(opened: Open) -> Non
     assert "sa-hit" in markup(app)
 
 
-@pytest.mark.parametrize(
-    ("silence", "best", "said"),
-    [(0.6, 0.3, True), (0.2, 0.7, False), (None, 0.7, True), (0.9, None, True)],
-)
-def test_no_answer_is_said_when_it_is_likelier_and_the_closest_is_shown(
-    opened: Open, silence: float | None, best: float | None, said: bool
-) -> None:
+@pytest.mark.parametrize(("confidence", "guesses"), [(0.3, ["names refer"]), (0.001, []), (None, ["names refer"])])
+def test_an_answer_that_is_not_reliable_is_a_guess(opened: Open, confidence: float | None, guesses: list[str]) -> None:
     def read(question: str, hits: Sequence[Hit]) -> list[Answer]:
-        return [Answer("", None, 9.0, silence, None), *ScriptedReader("names refer", confidence=best)(question, hits)]
+        found = ScriptedReader("names refer", confidence=confidence)(question, hits)
+        return [replace(answer, reliable=False) for answer in found]
 
     app = ask(opened(read), "What does the global statement do?")
-    assert ("Probably no answer" in shown(app)) == said
-    assert marks(app) == ["names refer"]
-    assert app.subheader[0].value == ("Possible answers" if said else "Answers")
+    assert "No reliable answer found in these documents" in shown(app)
+    assert marks(app) == guesses
+    assert [one.label for one in app.expander if "guess" in one.label] == ["One guess"] * len(guesses)
+    assert "Answers" not in [one.value for one in app.subheader]
+
+
+def test_guesses_are_apart_from_reliable_answers(opened: Open) -> None:
+    def read(question: str, hits: Sequence[Hit]) -> list[Answer]:
+        (answer,) = ScriptedReader("names refer", confidence=0.9)(question, hits)
+        return [answer, *[replace(answer, reliable=False, confidence=0.1)] * 2]
+
+    app = ask(opened(read), "What does the global statement do?")
+    assert "answer found" not in shown(app)
+    assert [one.value for one in app.subheader] == ["Answers", "Passages"]
+    assert [one.label for one in app.expander if "guess" in one.label] == ["2 guesses"]
 
 
 def test_a_search_can_be_linked(opened: Open) -> None:

@@ -10,6 +10,8 @@ from ui.client import ApiError
 from ui.session import client, original_button, show_command, show_error, show_nothing_indexed
 
 MOST_ANSWERS, MOST_HITS = 10, 50
+LEAST_CONFIDENCE = 0.01
+"""A guess below it is not shown."""
 
 
 def main() -> None:
@@ -89,24 +91,28 @@ def _show(response: SearchResponse, collection: str, *, filtered: bool) -> None:
         st.html(cards.nothing_found(filtered))
         return
     placed = [item for item in response.answers if item.start is not None]
-    silence = next((item for item in response.answers if item.start is None), None)
-    silent = not placed or (silence is not None and _outweighs(silence, placed[0], response.answers[0]))
-    if silent and "read" in response.timings:  # a keyword query is not read
-        st.html(cards.no_answer(silence.confidence if silence else None))
-    if placed:
-        st.subheader("Possible answers" if silent else "Answers", anchor=False)
-        for number, item in enumerate(placed):
+    reliable = [item for item in placed if item.reliable]
+    if not reliable and "read" in response.timings:  # a keyword query is not read
+        st.html(cards.no_answer(response.answers[0] if response.answers else None))
+    if reliable:
+        st.subheader("Answers", anchor=False)
+        for number, item in enumerate(reliable):
             _answer(number, item, collection)
+    _guesses([item for item in placed if not item.reliable], len(reliable), collection)
     st.subheader("Passages", anchor=False)
     for number, hit in enumerate(response.hits, start=1):
         _hit(number, hit, collection)
 
 
-def _outweighs(silence: AnswerOut, best: AnswerOut, first: AnswerOut) -> bool:
-    """Whether "no answer here" is likelier than the best answer. Without confidence the reader's order decides."""
-    if silence.confidence is not None and best.confidence is not None:
-        return silence.confidence >= best.confidence
-    return first is silence
+def _guesses(items: list[AnswerOut], first: int, collection: str) -> None:
+    """Answers that keep no promise, one click away. Those that are almost surely wrong are left out."""
+    likely = [item for item in items if item.confidence is None or item.confidence >= LEAST_CONFIDENCE]
+    if not likely:
+        return
+    with st.expander("One guess" if len(likely) == 1 else f"{len(likely)} guesses", key="guesses"):
+        st.caption("These are more often wrong than you allow. Check them in their passages.")
+        for number, item in enumerate(likely, start=first):
+            _answer(number, item, collection)
 
 
 def _answer(number: int, item: AnswerOut, collection: str) -> None:
