@@ -81,11 +81,16 @@ def test_the_promise_decides_which_confidence_is_reliable(max_wrong: float, conf
 
 def test_answers_below_the_promised_confidence_are_not_reliable() -> None:
     calibrator = Logistic(("above_null",), (1.0,), -1.0)
-    scorer = AnswerScorer(answer=calibrator, promises=PROMISES).promising(0.2)
+    scorer = AnswerScorer(no_answer=-9.0, answer=calibrator, promises=PROMISES).promising(0.2)
     hits = [Hit(Passage(id, id, "", "Lima in Peru", 0, 12), 0.5) for id in "ab"]
     answers = [answer for answer in scorer.answers(_candidates(), hits, top_k=3) if answer.span]
     assert [(round(answer.confidence or 0, 2), answer.reliable) for answer in answers] == [(0.38, False), (0.98, True)]
-    assert all(answer.reliable for answer in AnswerScorer().answers(_candidates(), hits, top_k=3))
+
+
+def test_without_a_promise_only_no_answer_makes_the_answers_after_it_unreliable() -> None:
+    hits = [Hit(Passage(id, id, "", "Lima in Peru", 0, 12), 0.5) for id in "ab"]
+    answers = AnswerScorer().answers(_candidates(), hits, top_k=3)
+    assert [(bool(answer.span), answer.reliable) for answer in answers] == [(True, True), (False, False), (True, False)]
 
 
 def test_if_the_calibration_cannot_keep_the_promise_nothing_is_reliable(caplog: pytest.LogCaptureFixture) -> None:

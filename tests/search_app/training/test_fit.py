@@ -73,8 +73,8 @@ def test_a_promise_holds_for_new_questions() -> None:
     confidences, right = drawn(0, 100_000)
     kept = []
     for seed in range(1, 201):
-        made, hit = drawn(seed, 600)
-        promises = make_promises(made.tolist(), hit.tolist(), [True] * 600, share=0.0)
+        made, hit = drawn(seed, 2000)
+        promises = make_promises(made.tolist(), hit.tolist(), [True] * 2000, share=0.0)
         shown = confidences >= AnswerScorer(promises=promises).promising(0.3).reliable_from
         kept.append(right[shown].mean() >= 0.7)
         assert shown.mean() > 0.1
