@@ -11,6 +11,7 @@ SearchAppError                      exit 1
 ├── BackendUnavailable              exit 3 · HTTP 503
 ├── QueueUnavailable                exit 3 · HTTP 503, 507 if the disk is full
 ├── ModelUnavailable                exit 2 · HTTP 503
+├── TrainingInterrupted             exit 1
 └── MissingExtra                    exit 2
 """
 
@@ -106,6 +107,13 @@ class ModelUnavailable(SearchAppError):
 
     exit_code = 2
     http_status = 503
+
+
+class TrainingInterrupted(SearchAppError):
+    """A training run cannot go on; the same command resumes it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="free some space and run the same command again: it resumes")
 
 
 class MissingExtra(SearchAppError):

@@ -43,7 +43,7 @@ class TrainingProgress(TrainerCallback):
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         now = time.monotonic()
         last = state.global_step == state.max_steps
-        control.should_save = now - self._saved >= self._checkpoint_seconds and not last
+        control.should_save |= now - self._saved >= self._checkpoint_seconds and not last
         control.should_log = now - self._shown >= self._bar.mininterval or last
         self._bar.update()
 
@@ -59,7 +59,10 @@ class TrainingProgress(TrainerCallback):
 
     def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._saved = time.monotonic()
-        self._path.write_text(json.dumps(self._times() | {str(state.global_step): self.seconds}))
+        # Replaced as a whole: a full disk must not leave half a file, which no later run could read.
+        new = self._path.with_suffix(".new")
+        new.write_text(json.dumps(self._times() | {str(state.global_step): self.seconds}))
+        new.replace(self._path)
 
     def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._bar.close()

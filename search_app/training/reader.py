@@ -10,7 +10,6 @@ import json
 import logging
 import math
 import random
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from numpy.typing import NDArray
 from torch.utils.data import Dataset as TorchDataset
 from transformers import (
@@ -42,7 +40,7 @@ from search_app.models.execution import Execution
 from search_app.models.positions import longest_input
 from search_app.readers.windows import WindowMaker, stack, takes_token_types
 from search_app.settings import BUNDLED, EncoderSettings
-from search_app.training import card, data
+from search_app.training import card, data, run
 from search_app.training.config import ReaderTraining
 from search_app.training.examples import Example, Schedule, make_examples, make_schedule, padded_tokens
 from search_app.training.progress import TrainingProgress
@@ -89,15 +87,12 @@ def train_reader(config: ReaderTraining, callbacks: Sequence[TrainerCallback] = 
         train_dataset=_Rows(examples, plan),
         data_collator=_Collator(int(tokenizer.pad_token_id or 0), takes_token_types(model.config)),
     )
-    trainer.remove_callback(transformers.PrinterCallback)
-    last = _last_checkpoint(config.work)
-    if last:
-        _log.info("resuming from %s", last.name)
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    run.train(trainer, config.work)
     if trainer.state.global_step < plan.steps:
         return config.out
 
-    _save(model, tokenizer, config.out)
+    with run.saving(config.work):
+        _save(model, tokenizer, config.out)
     on_cpu = execution.device.type == "cpu"
     facts |= {
         "base": card.BUNDLED_BASE if config.model == BUNDLED else config.model,
@@ -118,32 +113,15 @@ def train_reader(config: ReaderTraining, callbacks: Sequence[TrainerCallback] = 
 
 
 def _arguments(config: ReaderTraining, execution: Execution, steps: int) -> TrainingArguments:
-    on_cpu = execution.device.type == "cpu"
-    return TrainingArguments(
-        output_dir=str(config.work),
-        num_train_epochs=1,
-        per_device_train_batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="warmup_stable_decay",
-        lr_scheduler_kwargs={
-            "num_decay_steps": min(math.ceil(config.decay * steps), steps - math.ceil(config.warmup * steps)),
-            "decay_type": "linear",
-        },
-        warmup_steps=config.warmup,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.clip,
-        bf16=execution.precision == "bfloat16",
-        fp16=execution.precision == "float16",
-        use_cpu=on_cpu,
-        dataloader_pin_memory=not on_cpu,
-        seed=config.seed,
+    decay = min(math.ceil(config.decay * steps), steps - math.ceil(config.warmup * steps))
+    return run.arguments(
+        TrainingArguments,
+        config,
+        execution,
+        num_train_epochs=1,  # the plan has them all
         train_sampling_strategy="sequential",
-        save_strategy="no",
-        save_total_limit=2,
-        logging_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        remove_unused_columns=False,
+        lr_scheduler_type="warmup_stable_decay",
+        lr_scheduler_kwargs={"num_decay_steps": decay, "decay_type": "linear"},
     )
 
 
@@ -236,19 +214,6 @@ class _Collator:
         if self.token_types:
             batch["token_type_ids"] = types
         return {key: torch.from_numpy(value) for key, value in batch.items()}
-
-
-def _last_checkpoint(work: Path) -> Path | None:
-    """The newest complete checkpoint. Those that a kill left incomplete are deleted."""
-    whole: list[Path] = []
-    for folder in work.glob("checkpoint-*"):
-        try:
-            # The Trainer writes this file last.
-            json.loads((folder / "trainer_state.json").read_text())
-            whole.append(folder)
-        except (OSError, ValueError):
-            shutil.rmtree(folder)
-    return max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
 
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -14,8 +15,9 @@ from pathlib import Path
 
 import pytest
 from checkpoints import make_checkpoint
+from transformers import TrainerCallback, TrainerControl, TrainerState
 
-from search_app.errors import ConfigurationError
+from search_app.errors import ConfigurationError, TrainingInterrupted
 from search_app.hardware import Hardware
 from search_app.readers.extractive import ExtractiveReader
 from search_app.settings import ReaderSettings
@@ -181,3 +183,32 @@ def test_invalid_settings_are_named(tmp_path: Path, wrong: dict[str, object]) ->
     with pytest.raises(ConfigurationError) as caught:
         ReaderTraining(**{"data": (Path("x"),), "out": tmp_path, **wrong})  # type: ignore[arg-type]
     assert caught.value.field == next(iter(wrong))
+
+
+def test_a_full_disk_names_the_checkpoint_that_is_kept_and_the_run_resumes_from_it(
+    trained: Path, model: Path, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(_config(trained, model), out=tmp_path / "full", checkpoint_minutes=0.0)
+    try:
+        with pytest.raises(TrainingInterrupted, match=r"is full: checkpoint-3 is kept; free some space and run the"):
+            train_reader(config, [_Disk(full_after=3)])
+    finally:
+        _Disk.limit(resource.RLIM_INFINITY)
+    assert not (config.out / "model.safetensors").exists()
+    train_reader(config)
+    assert (config.out / "model.safetensors").read_bytes() == (trained / "out" / "model.safetensors").read_bytes()
+
+
+class _Disk(TrainerCallback):
+    """From step `full_after` on, files of this process cannot grow past 10 kB."""
+
+    def __init__(self, full_after: int) -> None:
+        self._full_after = full_after
+
+    def on_save(self, args: object, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        if state.global_step == self._full_after:
+            self.limit(10_000)
+
+    @staticmethod
+    def limit(size: int) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
