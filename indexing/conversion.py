@@ -147,7 +147,12 @@ class FileSplitter:
         with sources.local(file, folder=self._folder) as path:
             digest = digest or sources.digest(file, path)
             spool = self._sandbox.convert(
-                path, file.format, file.size, stem=Path(file.path).stem, overrides={**stated, **facts}
+                path,
+                file.format,
+                file.size,
+                stem=Path(file.path).stem,
+                overrides={**stated, **facts},
+                charset=sources.charset_of(file, stated),
             )
         return spool, digest
 

@@ -28,6 +28,8 @@ class Format:
     extra: str = ""
     fields: bool = False
     """Whether it has records, so that the setting `indexing.fields` counts."""
+    text: bool = False
+    """Whether it is text in an encoding that a server may state."""
 
 
 CODE = (
@@ -102,24 +104,28 @@ REGISTRY = (
         reads="headings, questions that fold out, lists, tables, descriptions of pictures; title, author, date, links",
         leaves_out="what is not shown; menus, cookie banners and footers; scripts, pictures",
         library="lxml, trafilatura",
+        text=True,
     ),
     Format(
         "markdown", "Markdown", (".md", ".markdown"), "markdown:convert",
         reads="headings, lists, tables, code, footnotes, HTML; front matter (YAML, TOML) and links as metadata",
         leaves_out="pictures",
         library="markdown-it-py, PyYAML, lxml",
+        text=True,
     ),
     Format(
         "txt", "text", (".txt", ".text", ".log"), "text:convert",
         reads="the text, underlined lines as headings",
         leaves_out="",
         library="chardet",
+        text=True,
     ),
     Format(
         "rst", "reStructuredText", (".rst", ".rest"), "restructured:convert",
         reads="as shown: headings, lists, tables, code, notes; the text of roles and directives, those of Sphinx too",
         leaves_out="files that it includes (a warning counts them), raw HTML, pictures",
         library="docutils",
+        text=True,
     ),
     Format(
         "rtf", "RTF", (".rtf",), "rtf:convert",
@@ -132,12 +138,14 @@ REGISTRY = (
         reads="sections, lists, tables, notes, captions, formulas as text; title, author and date",
         leaves_out="own macros, files that it includes (a warning counts them), pictures",
         library="pylatexenc",
+        text=True,
     ),
     Format(
         "xml", "XML", (".xml", ".dbk", ".tei", ".fb2", ".rss", ".atom"), "xml:convert",
         reads="records as documents of lines `name: value`; DocBook, TEI, JATS, FictionBook with headings and tables",
         leaves_out="comments, external entities",
         library="lxml",
+        text=True,
     ),
     Format(
         "ipynb", "Jupyter notebook", (".ipynb",), "notebook:convert",
@@ -150,12 +158,14 @@ REGISTRY = (
         reads="what is spoken as sentences, with its speakers; a page is a minute of the recording",
         leaves_out="colours and positions",
         library="Python",
+        text=True,
     ),
     Format(
         "code", "source code", CODE, "code:convert",
         reads="the file's own lines; functions, classes, tables and sections as headings",
         leaves_out="",
         library="Python",
+        text=True,
     ),
     Format(
         "eml", "mail", (".eml",), "mime:convert_eml",
@@ -193,6 +203,7 @@ REGISTRY = (
         leaves_out="",
         library="Python",
         fields=True,
+        text=True,
     ),
     Format(
         "json", "JSON", (".json",), "json_records:convert_json",
@@ -200,6 +211,7 @@ REGISTRY = (
         leaves_out="beside a text: addresses and ids for machines, which are metadata; vectors",
         library="Python",
         fields=True,
+        text=True,
     ),
     Format(
         "jsonl", "JSON lines", (".jsonl", ".ndjson"), "json_records:convert_jsonl",
@@ -207,6 +219,7 @@ REGISTRY = (
         leaves_out="as JSON; lines that are not JSON (a warning names them)",
         library="Python",
         fields=True,
+        text=True,
     ),
 )  # fmt: skip
 """All formats, those that most people have first."""

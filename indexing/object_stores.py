@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import email.message
 import email.utils
 import errno
 import functools
@@ -131,6 +132,31 @@ def is_gone(url: str) -> bool:
     except OSError:
         return False
     return False
+
+
+def charset_of(url: str) -> str:
+    """The encoding that the server or store states for an object's text, "" for none. Raises OSError."""
+    require(url)
+    with _as_os_errors():
+        filesystem = _filesystem(scheme_of(url), os.getpid())
+        if scheme_of(url) in _WEB:
+            return _charset(_fsspec().asyn.sync(filesystem.loop, _content_type, filesystem, url))
+        info = _info(filesystem, url)
+        return _charset(info.get("ContentType") or info.get("contentType") or "")
+
+
+async def _content_type(filesystem: Any, url: str) -> str:
+    """The header as sent: the information of fsspec has no charset."""
+    session = await filesystem.set_session()
+    async with session.get(filesystem.encode_url(url), **filesystem.kwargs) as answer:
+        answer.raise_for_status()
+        return str(answer.headers.get("Content-Type", ""))
+
+
+def _charset(content_type: str) -> str:
+    message = email.message.Message()
+    message["Content-Type"] = content_type
+    return message.get_content_charset("")
 
 
 def download(url: str, to: Path) -> None:

@@ -76,9 +76,16 @@ class Sandbox:
         self.close()
 
     def convert(
-        self, path: Path, kind: str, size: int, *, stem: str = "", overrides: Mapping[str, MetaValue] | None = None
+        self,
+        path: Path,
+        kind: str,
+        size: int,
+        *,
+        stem: str = "",
+        overrides: Mapping[str, MetaValue] | None = None,
+        charset: str = "",
     ) -> Spool:
-        """Convert the file of format `kind` and `size` bytes.
+        """Convert the file of format `kind` and `size` bytes, which a server may have declared as `charset`.
 
         When it is split, `stem` is the fallback for its title and `overrides` replaces metadata. Raises ConversionError
         with the reason, FileNotFoundError if the file has been deleted, SearchAppError if the disk is full.
@@ -89,6 +96,7 @@ class Sandbox:
         request = {
             "path": str(path.absolute()), "format": kind, "spool": str(spool), "seconds": int(seconds) or 1,
             "more": math.ceil(self._limits.seconds_per_megabyte), "stem": stem, "overrides": dict(overrides or {}),
+            "charset": charset,
         }  # fmt: skip
         try:
             reply = self._ask(request, wall=2 * seconds)

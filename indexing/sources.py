@@ -18,7 +18,7 @@ from typing import Any
 
 from indexing import object_stores
 from indexing.converters.content import ConversionError, plain_meta
-from indexing.formats import FORMATS, format_of, why_unknown
+from indexing.formats import BY_NAME, FORMATS, format_of, why_unknown
 from search_app.errors import ConfigurationError
 from search_app.protocols import FileRecord
 from search_app.types import MetaValue
@@ -231,6 +231,15 @@ def local(file: SourceFile, *, folder: Path | None = None) -> Iterator[Path]:
         target = Path(temporary, "content" + os.path.splitext(object_stores.name_of(file.path))[1])
         object_stores.download(file.path, target)
         yield target
+
+
+def charset_of(file: SourceFile, stated: Mapping[str, MetaValue]) -> str:
+    """The encoding of a text as `charset` of its metadata file or its server states it, or "". Raises OSError."""
+    if not BY_NAME[file.format].text:
+        return ""
+    if "charset" in stated or not object_stores.is_url(file.path):
+        return str(stated.get("charset", ""))
+    return object_stores.charset_of(file.path)
 
 
 def _described(path: str, source: str, kind: str, status: os.stat_result) -> SourceFile:

@@ -14,17 +14,19 @@ from search_app.errors import install_command
 __all__ = ["FORMATS", "convert"]
 
 
-def convert(path: Path, kind: str, *, fields: Sequence[tuple[str, str]] = ()) -> Iterator[Content]:
+def convert(path: Path, kind: str, *, fields: Sequence[tuple[str, str]] = (), charset: str = "") -> Iterator[Content]:
     """Yield the file's documents in order. Raises ConversionError or OSError, also in the middle of the iteration.
 
     `kind` is the name of a format. `fields` are pairs of a role, such as "text", and the name of the field of records
-    that has it. A library that is not installed is a ConversionError with the command for its extra.
+    that has it. `charset` is the encoding that a server states for a text, which may be wrong. A library that is not
+    installed is a ConversionError with the command for its extra.
     """
     found = formats.BY_NAME[kind]
     module, _, name = found.converter.partition(":")
     try:
         converter: Callable[..., Iterator[Content]] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-        yield from converter(path, fields) if found.fields else converter(path)
+        hints = ({"fields": fields} if found.fields else {}) | ({"charset": charset} if found.text else {})
+        yield from converter(path, **hints)
     except ModuleNotFoundError as error:
         if not found.extra:
             raise

@@ -92,7 +92,8 @@ def _answer(request: dict[str, Any], lines: Lines, fields: Sequence[tuple[str, s
     warnings: list[str] = []
     try:
         with Path(request["spool"]).open("w", encoding="utf-8") as file:
-            for content in convert(Path(request["path"]), request["format"], fields=fields):
+            path, charset = Path(request["path"]), request.get("charset", "")
+            for content in convert(path, request["format"], fields=fields, charset=charset):
                 for line in lines(request, content):
                     _write(file, json.dumps(line) + "\n")  # faster than json.dump
                 documents += 1

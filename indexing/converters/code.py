@@ -63,9 +63,9 @@ _NO_NAMES = frozenset(
 _TAB = 4
 
 
-def convert(path: Path) -> Iterator[Content]:
+def convert(path: Path, *, charset: str = "") -> Iterator[Content]:
     """Yield one document."""
-    raw, warnings = read_text(path)
+    raw, warnings = read_text(path, declared=[charset])
     text = clean(raw)
     yield Content(text, headings=tuple(_headings(text, path.suffix.lower())), warnings=warnings)
 

@@ -1,10 +1,10 @@
-"""Bytes to text: by byte order mark, as UTF-8 if valid, as the file declares if that fits, else by a guess."""
+"""Bytes to text: by byte order mark, as UTF-8 if valid, as declared if that fits, else by a guess."""
 
 from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -41,15 +41,21 @@ class Encoding:
     warnings: tuple[str, ...] = ()
 
 
-def read_text(source: Path | bytes, *, declared: str = "") -> tuple[str, tuple[str, ...]]:
-    """The whole text of a file, or of its bytes, and warnings. Raises ConversionError for binary data."""
+def read_text(source: Path | bytes, *, declared: Sequence[str] = ()) -> tuple[str, tuple[str, ...]]:
+    """The whole text of a file, or of its bytes, and warnings; `declared` as for `encoding_of`.
+
+    Raises ConversionError for binary data.
+    """
     encoding = encoding_of(source, declared=declared)
     data = source if isinstance(source, bytes) else source.read_bytes()
     return data.decode(encoding.name, "replace"), encoding.warnings
 
 
-def encoding_of(source: Path | bytes, *, declared: str = "") -> Encoding:
-    """Detect the encoding of a file. `declared` is the one that it states. Raises ConversionError for binary data."""
+def encoding_of(source: Path | bytes, *, declared: Sequence[str] = ()) -> Encoding:
+    """Detect the encoding of a file. Raises ConversionError for binary data.
+
+    `declared` are those that its server and the file itself state; "" states none.
+    """
     with _open(source) as file:
         head = file.read(_SAMPLE)
     name = next((name for mark, name in _MARKS if head.startswith(mark)), None) or _wide(head)
@@ -68,19 +74,32 @@ def encoding_of(source: Path | bytes, *, declared: str = "") -> Encoding:
     return Encoding(name, _counted(source, name))
 
 
-def _legacy(source: Path | bytes, sample: bytes, declared: str) -> Encoding:
+def _legacy(source: Path | bytes, sample: bytes, declared: Sequence[str]) -> Encoding:
     """The encoding of a file without a mark that is not UTF-8."""
     from indexing.converters import guessing
 
     fits = guessing.scores(sample)
     best = max(fits, key=lambda name: fits[name], default=guessing.DEFAULT)
-    name = next((name for name in _meant(declared) if _first_failure(source, name) is None), None)
+    labels = tuple(dict.fromkeys(filter(None, declared)))
+    name = _believed(source, labels, {_python_name(other): fit for other, fit in fits.items()})
     if name is not None:
-        own = [fit for other, fit in fits.items() if _python_name(other) == name]
-        if not own or _DOUBT * own[0] >= fits[best]:
-            return Encoding(name)
-    stated = f"it states {declared}, which does not fit" if declared else "its encoding is not stated"
+        return Encoding(name)
+    verb = "does" if len(labels) == 1 else "do"
+    stated = f"it states {' and '.join(labels)}, which {verb} not fit" if labels else "its encoding is not stated"
     return Encoding(best, (f"{stated}; read as {best}, which is a guess", *_counted(source, best)))
+
+
+def _believed(source: Path | bytes, labels: Sequence[str], fits: Mapping[str | None, float]) -> str | None:
+    """The declared encoding that decodes the file and fits it best; the first of those that fit alike."""
+    least = max(fits.values(), default=0.0) / _DOUBT
+    readable = [name for label in labels if (name := _readable_as(source, label)) is not None]
+    fitting = [name for name in readable if fits.get(name, least) >= least]
+    return max(fitting, key=lambda name: fits.get(name, least), default=None)
+
+
+def _readable_as(source: Path | bytes, label: str) -> str | None:
+    """The encoding that a label means, if it decodes the file."""
+    return next((name for name in _meant(label) if _first_failure(source, name) is None), None)
 
 
 def _meant(label: str) -> tuple[str, ...]:

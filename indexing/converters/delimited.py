@@ -19,12 +19,12 @@ _SAMPLE = 1 << 17
 """Characters by which the dialect is found."""
 
 
-def convert(path: Path, names: Sequence[tuple[str, str]] = ()) -> Iterator[Content]:
-    """Yield one document per row, with a line `column: value` per cell. `names` are those of fields by their role."""
+def convert(path: Path, *, fields: Sequence[tuple[str, str]] = (), charset: str = "") -> Iterator[Content]:
+    """Yield one document per row, with a line `column: value` per cell. `fields` are names of fields by their role."""
     csv.field_size_limit(_MAX_CELL)
-    encoding = encoding_of(path)
+    encoding = encoding_of(path, declared=[charset])
     with path.open(encoding=encoding.name, errors="replace", newline="") as file:
-        table = _Table(file, "\t" if path.suffix.lower() in (".tsv", ".tab") else "", chosen(names))
+        table = _Table(file, "\t" if path.suffix.lower() in (".tsv", ".tab") else "", chosen(fields))
         warnings = list(encoding.warnings)
         last: Content | None = None
         for content in table.contents():

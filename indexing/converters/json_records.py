@@ -19,27 +19,27 @@ _MANY = 3
 """Objects of one kind below keys that are their ids."""
 
 
-def convert_json(path: Path, names: Sequence[tuple[str, str]] = ()) -> Iterator[Content]:
+def convert_json(path: Path, *, fields: Sequence[tuple[str, str]] = (), charset: str = "") -> Iterator[Content]:
     """Yield the paragraphs of a SQuAD file, the items of a list, or else one document. The file may be JSON lines."""
-    if _has_lines(path):
-        yield from convert_jsonl(path, names)
+    if _has_lines(path, charset):
+        yield from convert_jsonl(path, fields=fields, charset=charset)
         return
-    text, warnings = read_text(path)
+    text, warnings = read_text(path, declared=[charset])
     try:
         data = _loaded(text)
     except ValueError as error:
         raise ConversionError(f"it is not JSON: {error}") from error
     except RecursionError as error:
         raise ConversionError("its objects are nested too deeply") from error
-    for content in _contents(data, chosen(names)):
+    for content in _contents(data, chosen(fields)):
         yield replace(content, warnings=(*warnings, *content.warnings))
         warnings = ()
 
 
-def convert_jsonl(path: Path, names: Sequence[tuple[str, str]] = ()) -> Iterator[Content]:
+def convert_jsonl(path: Path, *, fields: Sequence[tuple[str, str]] = (), charset: str = "") -> Iterator[Content]:
     """Yield one document per line. Lines that are not JSON are left out with a warning."""
-    fields = chosen(names)
-    encoding = encoding_of(path)
+    wanted = chosen(fields)
+    encoding = encoding_of(path, declared=[charset])
     warnings = list(encoding.warnings)
     left_out = read = 0
     last: Content | None = None
@@ -50,7 +50,7 @@ def convert_jsonl(path: Path, names: Sequence[tuple[str, str]] = ()) -> Iterator
                 left_out += 1
                 if left_out <= _MAX_NAMED:
                     warnings.append(f"line {number} {reason} and was left out")
-            for content in _contents(found, fields) if line.strip() and not reason else ():
+            for content in _contents(found, wanted) if line.strip() and not reason else ():
                 if last is not None:
                     yield last
                 last, warnings, read = replace(content, warnings=tuple(warnings)), [], read + 1
@@ -74,9 +74,9 @@ def _parsed(line: str) -> tuple[Any, str]:
         return None, "is nested too deeply"
 
 
-def _has_lines(path: Path) -> bool:
+def _has_lines(path: Path, charset: str) -> bool:
     """Whether the first line is a value, and others follow."""
-    with path.open(encoding=encoding_of(path).name, errors="replace", newline="\n") as file:
+    with path.open(encoding=encoding_of(path, declared=[charset]).name, errors="replace", newline="\n") as file:
         filled = (line for line in file if line.strip())
         first = next(filled, "")
         if not first.lstrip().startswith(("{", "[")) or next(filled, None) is None:

@@ -25,9 +25,9 @@ _MAX_PARSED = 4_000_000
 """Longer texts keep their markup, as the parser needs about 300 bytes per character."""
 
 
-def convert(path: Path) -> Iterator[Content]:
+def convert(path: Path, *, charset: str = "") -> Iterator[Content]:
     """Yield one document."""
-    text, undecoded = read_text(path)
+    text, undecoded = read_text(path, declared=[charset])
     meta, text, warnings = front_matter.split(clean(text))
     builder = TextBuilder()
     if len(text) > _MAX_PARSED:

@@ -9,7 +9,7 @@ from indexing.converters.decoding import read_text
 def decoded(data: bytes, charset: str) -> str:
     """The text of bytes in the encoding `charset`, which may be "" or wrong."""
     try:
-        text, _ = read_text(data, declared=charset)
+        text, _ = read_text(data, declared=[charset])
     except ConversionError:  # controls in a subject
         text = data.decode("ascii", "replace")
     return text.replace("\r\n", "\n")

@@ -30,9 +30,9 @@ class _Cue:
     voice: str
 
 
-def convert(path: Path) -> Iterator[Content]:
+def convert(path: Path, *, charset: str = "") -> Iterator[Content]:
     """Yield one document."""
-    raw, warnings = read_text(path)
+    raw, warnings = read_text(path, declared=[charset])
     cues = list(_cues(clean(raw)))
     if not cues:
         raise ConversionError("it has no subtitles: no line such as 00:00:01,000 --> 00:00:02,000")

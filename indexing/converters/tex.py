@@ -39,9 +39,9 @@ _MAX_PARSED = 1_000_000
 """Characters: pylatexenc takes some 10 s per million."""
 
 
-def convert(path: Path) -> Iterator[Content]:
+def convert(path: Path, *, charset: str = "") -> Iterator[Content]:
     """Yield one document."""
-    raw, warnings = read_text(path)
+    raw, warnings = read_text(path, declared=[charset])
     text = clean(raw)
     if len(text) > _MAX_PARSED:
         yield plain(

@@ -16,9 +16,9 @@ _UNDERLINED = re.compile(
 )
 
 
-def convert(path: Path) -> Iterator[Content]:
+def convert(path: Path, *, charset: str = "") -> Iterator[Content]:
     """Yield one document."""
-    text, warnings = read_text(path)
+    text, warnings = read_text(path, declared=[charset])
     yield plain(text, warnings)
 
 

@@ -32,9 +32,9 @@ _MAX_LEVEL = 6
 _MAX_TITLE = 200
 
 
-def convert(path: Path) -> Iterator[Content]:
+def convert(path: Path, *, charset: str = "") -> Iterator[Content]:
     """Yield one document, or one per record of a file that is a list of them."""
-    root, warnings = _parsed(path)
+    root, warnings = _parsed(path, charset)
     if _is_prose(root):
         yield _prose(root, warnings)
         return
@@ -48,13 +48,13 @@ def convert(path: Path) -> Iterator[Content]:
         )
 
 
-def _parsed(path: Path) -> tuple[Any, tuple[str, ...]]:
-    """The root element. A file in another encoding than it declares is decoded by a guess."""
+def _parsed(path: Path, charset: str) -> tuple[Any, tuple[str, ...]]:
+    """The root element. A file in another encoding than it declares is decoded as its server states, or by a guess."""
     data = path.read_bytes()
     try:
         return markup.parse(data), ()
     except ConversionError as error:
-        text, warnings = read_text(data)
+        text, warnings = read_text(data, declared=[charset])
         if "ncod" not in str(error) and "UTF-8" not in str(error):
             raise
         return markup.parse(_DECLARATION.sub("", text.removeprefix("\ufeff")).encode()), warnings

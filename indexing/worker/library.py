@@ -12,20 +12,22 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from indexing.formats import FORMATS, format_of, why_unknown
-from indexing.sources import SIDECAR, Skip
+from indexing.converters.content import ConversionError
+from indexing.formats import BY_NAME, FORMATS, format_of, why_unknown
+from indexing.sources import SIDECAR, Skip, sidecar_meta, sidecar_names
 from indexing.worker.uploads import Budget, TakenNames, fold_case, unpack
 from search_app.errors import SearchAppError
 from search_app.queue.staging import UploadError, printable, safe_name, sync_folder
 from search_app.settings import JobSettings, Settings, check_collection_name
+from search_app.types import MetaValue
 
 JOURNAL = "journal.json"
-_UNPACKED, _EARLIER, _NEXT = "unpacked", "earlier", "next"
+_UNPACKED, _EARLIER, _NEXT, _STATED = "unpacked", "earlier", "next", "stated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +158,10 @@ class Upload:
             self.load_journal()
             return
         with _disk(self._folder):
-            for name in (_UNPACKED, _EARLIER, _NEXT):
+            for name in (_UNPACKED, _EARLIER, _NEXT, _STATED):
                 shutil.rmtree(self._folder / name, ignore_errors=True)
             self.journal = self._check(files, limits)
+            self._state_charsets(files)
             (self._folder / _EARLIER).mkdir(parents=True)
             for number, file in enumerate(self.journal.files):
                 if (earlier := self._library.path(file.name)).exists():
@@ -258,6 +261,25 @@ class Upload:
                 else:
                     journal.files.append(JournalFile(name, path.relative_to(self._folder).as_posix()))
         return journal
+
+    def _state_charsets(self, files: Sequence[Mapping[str, Any]]) -> None:
+        """Keep the encodings that the form states in metadata files, unless the upload has its own."""
+        stated = {safe_name(str(file["name"])): str(file["charset"]) for file in files if file.get("charset")}
+        names = {file.name for file in self.journal.files}
+        (self._folder / _STATED).mkdir()
+        for name in sorted(names & stated.keys()):
+            kind = format_of(name)
+            if kind is None or not BY_NAME[kind].text or not names.isdisjoint(sidecar_names(name)):
+                continue
+            with suppress(ConversionError):  # metadata in the library that are not JSON: reading the file names them
+                staged = f"{_STATED}/{len(self.journal.files)}"
+                write_json(self._folder / staged, {**self._known_meta(name), "charset": stated[name]})
+                self.journal.files.append(JournalFile(name + SIDECAR, staged))
+
+    def _known_meta(self, name: str) -> Mapping[str, MetaValue]:
+        """The metadata that the library has for a file of this name."""
+        found = next(filter(os.path.isfile, sidecar_names(str(self._library.path(name)))), None)
+        return sidecar_meta(found) if found else {}
 
     def _earlier(self, number: int) -> Path:
         return self._folder / _EARLIER / str(number)

@@ -21,6 +21,7 @@ from search_app.queue.staging import UploadError, printable, safe_name, sync_fol
 from search_app.settings import JobSettings
 
 FIELD = "files"
+_MAX_CHARSET = 100
 
 
 async def receive(request: Request, folder: Path, limits: JobSettings) -> list[dict[str, Any]]:
@@ -136,7 +137,9 @@ class _Form:
                 f"more than {self._most_files} files", hint="send them in parts, or raise jobs.max_files", field=FIELD
             )
         self._file = open(self._folder / str(number), "xb")  # noqa: SIM115
-        self._files.append({"name": name, "stored": str(number), "size": 0})
+        charset = parse_options_header(self._headers.get(b"content-type"))[1].get(b"charset", b"")
+        stated = {"charset": _text(charset)[:_MAX_CHARSET]} if charset else {}
+        self._files.append({"name": name, "stored": str(number), "size": 0, **stated})
 
     def _write(self, data: bytes, start: int, end: int) -> None:
         if self._file is not None:

@@ -48,7 +48,7 @@ class Job:
     """A job as it was when it was read.
 
     `request` by kind:
-    upload: {"files": [{"name", "stored", "size"}]}, `stored` below the job's staging folder;
+    upload: {"files": [{"name", "stored", "size"}]}, `stored` below the job's staging folder, "charset" if stated;
     folder: {"folder": NAME};
     delete: {"documents": [...], "sources": [...], "where": {...} | None};
     drop: {};

@@ -117,9 +117,35 @@ def test_what_cannot_be_decoded_is_counted(tmp_path: Path) -> None:
 @given(st.binary(max_size=400), st.sampled_from(["", "utf-8", "latin-1", "big5", "undefined", "idna"]))
 def test_any_bytes_are_read_or_named_as_binary(data: bytes, declared: str) -> None:
     try:
-        text, warnings = read_text(data, declared=declared)
+        text, warnings = read_text(data, declared=[declared])
     except ConversionError:
         return
-    encoding = encoding_of(data, declared=declared)
+    encoding = encoding_of(data, declared=[declared])
     replaced = text.count("\ufffd") - data.decode(encoding.name, "ignore").count("\ufffd")
     assert bool(replaced) == any("became" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(("ending", "kind"), [(".txt", "txt"), (".md", "markdown"), (".html", "html"), (".csv", "csv")])
+def test_the_charset_of_a_server_is_believed_where_it_decodes(tmp_path: Path, ending: str, kind: str) -> None:
+    text = "sort,miasto\nżółw,Łódź\n"
+    path = written(tmp_path, f"a{ending}", text.encode("iso8859-2"))
+    read = "".join(content.text for content in convert(path, kind, charset="ISO-8859-2"))
+    assert "żółw" in read
+    assert "Łódź" in read
+    path.write_bytes(text.encode())
+    assert "żółw" in "".join(content.text for content in convert(path, kind, charset="ISO-8859-2"))
+
+
+def test_a_charset_of_a_server_that_does_not_decode_is_named_and_not_believed(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.txt", SENTENCES["ru"][0].encode("koi8-r"))
+    [content] = convert(path, "txt", charset="euc-jp")
+    assert content.text == SENTENCES["ru"][0]
+    [warning] = content.warnings
+    assert warning.startswith("it states euc-jp, which does not fit; read as koi8-r")
+
+
+@pytest.mark.parametrize(("server", "page"), [("windows-1250", "iso-8859-1"), ("iso-8859-1", "windows-1250")])
+def test_of_the_charsets_of_server_and_page_the_one_that_fits_counts(tmp_path: Path, server: str, page: str) -> None:
+    source = f'<meta charset="{page}"><p>{SENTENCES["pl"][0]}</p>'
+    [content] = convert(written(tmp_path, "a.html", source.encode("cp1250")), "html", charset=server)
+    assert (content.text, content.warnings) == (SENTENCES["pl"][0], ())

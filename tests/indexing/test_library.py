@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import samples
 
+from indexing import sources
 from indexing.sources import Skip
 from indexing.worker.library import JOURNAL, Library, Upload
 from indexing.worker.uploads import Budget, TakenNames, Unpacked, unpack
@@ -187,14 +188,17 @@ def library(settings: Settings) -> Library:
     return Library(settings, "default")
 
 
-def upload(settings: Settings, library: Library, files: Mapping[str, bytes], *, job: str = "1") -> Upload:
-    """An upload as written by the API, after `prepare`."""
+def upload(
+    settings: Settings, library: Library, files: Mapping[str, bytes], *, job: str = "1", charset: str = ""
+) -> Upload:
+    """An upload as written by the API, after `prepare`; with `charset`, the form states it for each file."""
     folder = settings.jobs_folder / "staging" / job
     folder.mkdir(parents=True)
     request = []
     for number, (name, content) in enumerate(files.items()):
         (folder / str(number)).write_bytes(content)
-        request.append({"name": name, "stored": str(number), "size": len(content)})
+        stated = {"charset": charset} if charset else {}
+        request.append({"name": name, "stored": str(number), "size": len(content), **stated})
     result = Upload(folder, library)
     result.prepare(request, settings.jobs)
     return result
@@ -263,6 +267,20 @@ def test_metadata_stays_only_with_its_file_and_causes_it_to_be_indexed(settings:
     assert contents(library) == {"a.pdf": "pdf", "a.meta.json": "{}"}
     library.remove([str(library.path("a.pdf"))])
     assert contents(library) == {}
+
+
+def test_the_charset_of_a_form_is_kept_as_metadata_of_its_text(settings: Settings, library: Library) -> None:
+    first = upload(settings, library, {"a.txt.meta.json": b'{"author": "Ada"}', "a.txt": b"old"}, job="1")
+    first.place()
+    first.complete(lambda path: True)
+    second = upload(settings, library, {"a.txt": b"new", "b.pdf": b"pdf"}, job="2", charset="koi8-r")
+    paths = second.place()
+    [file] = [item for item in sources.scan(paths).files() if item.path.endswith("a.txt")]
+    assert file.sidecar is not None
+    stated = sources.sidecar_meta(file.sidecar)
+    assert (stated, sources.charset_of(file, stated)) == ({"author": "Ada", "charset": "koi8-r"}, "koi8-r")
+    second.complete(lambda path: False)
+    assert contents(library) == {"a.txt": "old", "a.txt.meta.json": '{"author": "Ada"}'}
 
 
 def test_a_kill_between_any_two_steps_does_not_change_the_result(

@@ -277,6 +277,10 @@ def web(tmp_path: Path) -> Iterator[tuple[str, Path, list[str]]]:
             gets.append(self.path)
             super().do_GET()
 
+        def guess_type(self, path: Any) -> str:
+            kind = super().guess_type(path)
+            return f"{kind}; charset=KOI8-R" if str(path).endswith("koi8.txt") else kind
+
         def log_message(self, format: str, *arguments: Any) -> None:
             pass
 
@@ -316,3 +320,26 @@ def test_files_of_a_web_server_are_indexed_by_url(
     assert len(texts(store())) == 2
     with pytest.raises(ConfigurationError, match="no such object or prefix"):
         scan([f"{url}/dir/two.txt"])
+
+
+MEETING = "Собрание в зале"
+"""Too short for a safe guess: `iso8859-5` and `cp1251` fit too."""
+
+
+def test_the_charset_of_a_web_server_reaches_the_text(
+    web: tuple[str, Path, list[str]], apply: Apply, store: Callable[[], SqliteStore]
+) -> None:
+    pytest.importorskip("aiohttp")
+    url, folder, _ = web
+    (folder / "dir" / "koi8.txt").write_bytes(MEETING.encode("koi8-r"))
+    (folder / "dir" / "sub" / "wrong-koi8.txt").write_text(MEETING)
+    summary = apply(f"{url}/dir/")
+    assert (summary.failed, summary.warnings) == (0, ())
+    found = texts(store())
+    assert found[f"{url}/dir/koi8.txt"] == found[f"{url}/dir/sub/wrong-koi8.txt"] == MEETING
+
+
+def test_the_charset_of_an_object_reaches_the_text(bucket: Any, apply: Apply, store: Callable[[], SqliteStore]) -> None:
+    bucket.put_object(Key="koi8.txt", Body=MEETING.encode("koi8-r"), ContentType="text/plain; charset=koi8-r")
+    assert apply("s3://docs/koi8.txt").warnings == ()
+    assert texts(store())["s3://docs/koi8.txt"] == MEETING

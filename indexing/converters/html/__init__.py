@@ -26,11 +26,11 @@ _CONTROL = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 """Characters that no tree of lxml may hold, and no browser shows."""
 
 
-def convert(path: Path) -> Iterator[Content]:
+def convert(path: Path, *, charset: str = "") -> Iterator[Content]:
     """Yield one document."""
     with path.open("rb") as file:
         declared = _DECLARED.search(file.read(4096))
-    text, warnings = read_text(path, declared=declared[1].decode() if declared else "")
+    text, warnings = read_text(path, declared=[charset, declared[1].decode() if declared else ""])
     text = clean(text)
     tree = parse(text)
     meta: dict[str, Any] = _meta(tree)

@@ -99,6 +99,13 @@ def settled(settings: Settings) -> list[Path]:
     return staged(settings)
 
 
+def test_a_charset_of_a_part_is_kept(api: httpx.Client, queue: JobQueue) -> None:
+    named = ("files", ("a.txt", b"text", "text/plain; charset=KOI8-R"))
+    response = api.post(JOBS, files=[named, part("b.txt")])
+    files = queue.get(response.json()["id"]).request["files"]
+    assert [file.get("charset") for file in files] == ["KOI8-R", None]
+
+
 def test_an_upload_is_on_the_disk_and_in_the_queue_before_it_is_answered(
     api: httpx.Client, settings: Settings, queue: JobQueue
 ) -> None:
