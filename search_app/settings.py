@@ -155,6 +155,10 @@ class ReaderSettings(_Section):
     stride: int = Field(default=128, ge=0, description="tokens that consecutive windows share")
     max_answer_tokens: int = Field(default=30, ge=1, description="longest answer")
     batch_tokens: int = Field(default=0, ge=0, description="as for the encoder")
+    calibration: Path | None = Field(
+        default=None,
+        description="calibration file; none: calibration.json under home if there is one, else the model's own",
+    )
     max_wrong: float = Field(
         default=0.2,
         ge=0.01,
@@ -323,6 +327,11 @@ class Settings(BaseSettings):
     def collection_folder(self, name: str) -> Path:
         """Folder of the collection. The name is checked, so the folder is always under `home`."""
         return self.home / "collections" / check_collection_name(name)
+
+    @property
+    def calibration_file(self) -> Path:
+        """Where `search-app calibrate` writes."""
+        return self.reader.calibration or self.home / "calibration.json"
 
     @property
     def jobs_folder(self) -> Path:

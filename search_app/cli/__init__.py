@@ -8,6 +8,7 @@ import sys
 import click
 
 from search_app.cli.ask import answer, search
+from search_app.cli.calibrate import calibrate
 from search_app.cli.evaluate import evaluate
 from search_app.cli.pipeline import pipeline
 from search_app.cli.run import demo, info, serve
@@ -22,7 +23,7 @@ def cli(debug: bool) -> None:
     """Search your documents and answer questions from them. Index them first with search-index."""
 
 
-for command in (search, answer, serve, evaluate, train, pipeline, info, demo):
+for command in (search, answer, serve, evaluate, calibrate, train, pipeline, info, demo):
     cli.add_command(command)
 
 

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-
-if TYPE_CHECKING:
-    from search_app.service import SearchService
-    from search_app.types import Hit
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -72,6 +66,7 @@ def calibrate(folder: Path, data: tuple[Path, ...]) -> None:
     Answers the held-out questions from all paragraphs of their file, with the current search settings.
     """
     from search_app.cli import options
+    from search_app.cli.calibrate import hits
     from search_app.cli.evaluate import corpus, progress_bar
     from search_app.evaluation.datasets import load_squad
     from search_app.hardware import detect, set_threads
@@ -88,13 +83,9 @@ def calibrate(folder: Path, data: tuple[Path, ...]) -> None:
     for path, questions in held_out(folder, data):
         asked = list(load_squad(questions).questions)
         with corpus(path) as (service, collection, _), progress_bar() as progress:
-            search = partial(_hits, service, collection, settings.reader.passages)
+            search = partial(hits, service, collection, settings.reader.passages)
             cases += read_cases(reader, asked, search, progress)
         names.append(path.name)
     scorer = fit(cases, {"files": names})
     write(scorer, folder)
     click.echo(f"{folder}: {scorer.fitted}")
-
-
-def _hits(service: SearchService, collection: str, k: int, questions: Sequence[str]) -> list[tuple[Hit, ...]]:
-    return [result.hits for result in service.search_many(questions, collection=collection, k=k)]

@@ -6,6 +6,7 @@ folder has one, no code from a checkpoint runs, and any failure is a ModelUnavai
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,6 +65,17 @@ def find_checkpoint(role: Role, model: str) -> Checkpoint:
         _require_safetensors(checkpoint, checkpoint.folder)
         checksums.verify(checkpoint.folder, str(checkpoint))
     return checkpoint
+
+
+def identity(checkpoint: Checkpoint) -> str:
+    """SHA-256 of a folder's weights, or the name on the hub: what a calibration belongs to."""
+    if checkpoint.folder is None:
+        return checkpoint.location
+    digest = hashlib.sha256()
+    for file in sorted(checkpoint.folder.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
 
 
 def load_sentence_transformers(cls: Callable[..., M], checkpoint: Checkpoint, *, device: str, dtype: torch.dtype) -> M:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from search_app.hardware import Hardware
-from search_app.models.checkpoint import find_checkpoint
+from search_app.models.checkpoint import Checkpoint, find_checkpoint, identity
 from search_app.readers.marks import Asked, Mark
 from search_app.readers.model import QuestionAnsweringModel
 from search_app.readers.questions import kind_of
@@ -15,6 +16,8 @@ from search_app.readers.scoring import AnswerScorer
 from search_app.readers.spans import null_logit
 from search_app.settings import ReaderSettings
 from search_app.types import Answer, Hit, Passage, SpanCandidate
+
+_log = logging.getLogger(__name__)
 
 
 class ExtractiveReader:
@@ -26,8 +29,7 @@ class ExtractiveReader:
     def __init__(self, settings: ReaderSettings, hardware: Hardware) -> None:
         checkpoint = find_checkpoint("reader", settings.model)
         self.model = QuestionAnsweringModel(checkpoint, settings, hardware)
-        scorer = AnswerScorer.load(checkpoint.folder) if checkpoint.folder else AnswerScorer()
-        self.scorer = scorer.promising(settings.max_wrong)
+        self.scorer = _scorer(checkpoint, settings.calibration).promising(settings.max_wrong)
         if settings.retrieval_weight is not None:
             self.scorer = replace(self.scorer, retrieval_weight=settings.retrieval_weight)
         self._max_answer_tokens = settings.max_answer_tokens
@@ -55,6 +57,18 @@ class ExtractiveReader:
     def score(self, candidates: Sequence[SpanCandidate], hits: Sequence[Hit], *, top_k: int) -> list[Answer]:
         """At most `top_k` answers to one question with calibrated confidence, best first; duplicates are merged."""
         return self.scorer.answers(candidates, hits, top_k=top_k)
+
+
+def _scorer(checkpoint: Checkpoint, calibration: Path | None) -> AnswerScorer:
+    """That of the calibration file if it is for this reader, else the checkpoint's own."""
+    if calibration is not None:
+        scorer = AnswerScorer.read(calibration)
+        if scorer.fitted.get("reader") == identity(checkpoint):
+            return scorer
+        _log.warning(
+            "%s is the calibration of another reader and is not used; run search-app calibrate again", calibration
+        )
+    return AnswerScorer.load(checkpoint.folder) if checkpoint.folder else AnswerScorer()
 
 
 def _title(passage: Passage) -> str:

@@ -37,6 +37,8 @@ COVERAGES = tuple(round(0.1 + 0.025 * step, 3) for step in range(37))
 
 Search = Callable[[Sequence[str]], Sequence[Sequence[Hit]]]
 """The hits that the reader reads for each question, best first."""
+Owns = Callable[[Paragraph, Question, Hit], bool]
+"""Whether a hit has the answer to the question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +65,37 @@ class Case:
         return squad.exact(self.text(answer.candidate), self.gold) if self.answerable else 0.0
 
 
+Ranked = tuple[Case, list[ScoredAnswer]]
+Calibrate = Callable[[Sequence[Ranked], Sequence[float]], Logistic]
+"""A fit of the confidence to cases with weights."""
+
+
+def is_paragraph(paragraph: Paragraph, question: Question, hit: Hit) -> bool:
+    """Whether the hit is (a part of) the question's own paragraph."""
+    return hit.passage.text.strip() in paragraph_id(paragraph)
+
+
+def has_answer(paragraph: Paragraph, question: Question, hit: Hit) -> bool:
+    """Whether the hit's text has one of the answers: for documents other than the paragraphs of the questions."""
+    text = squad.normalise(hit.passage.text)
+    return any(squad.normalise(gold) in text for gold in question.gold if gold)
+
+
 def read_cases(
     reader: ExtractiveReader,
     asked: Sequence[tuple[Paragraph, Question]],
     search: Search,
     progress: Callable[[int, int], None] | None = None,
+    owns: Owns = is_paragraph,
 ) -> list[Case]:
-    """Each question with the hits of `search`, and again without its own paragraph, as an unanswerable case."""
+    """Each question with the hits of `search`, and again without those that it `owns`, as an unanswerable case."""
     cases: list[Case] = []
     for begin in range(0, len(asked), BATCH):
         part = asked[begin : begin + BATCH]
         questions = [question.text for _, question in part]
         found = search(questions)
         for (paragraph, question), hits, candidates in zip(part, found, reader.extract(questions, found), strict=True):
-            own = {i for i, hit in enumerate(hits) if hit.passage.text.strip() in paragraph_id(paragraph)}
+            own = {i for i, hit in enumerate(hits) if question.answers and owns(paragraph, question, hit)}
             cases.append(_case(question, hits, candidates, bool(own)))
             if own:
                 cases += _without(own, question, hits, candidates)
@@ -106,7 +125,7 @@ def fit(
     scorer = grid[int(np.argmax(f1))]
     scorer = replace(scorer, no_answer=_threshold(answerable, others, scorer, unanswerable))
 
-    ranked = [(case, answers) for case in cases if (answers := _spans(case, scorer))]
+    ranked = first_spans(cases, scorer)
     weight = unanswerable / (1 - unanswerable) * len(answerable) / len(others)
     weights = [1.0 if case.answerable else weight for case, _ in ranked]
     facts = {
@@ -115,19 +134,22 @@ def fit(
     }  # fmt: skip
     return replace(
         scorer,
-        answer=_answer_calibrator(ranked, weights),
+        answer=answer_calibrator(ranked, weights),
         none=_logistic(
             [answers[0].features for _, answers in ranked], [float(not case.answerable) for case, _ in ranked], weights
         ),
-        promises=make_promises(*_out_of_fold(ranked, weights), share=unanswerable),
+        promises=make_promises(*out_of_fold(ranked, weights, answer_calibrator), share=unanswerable),
         fitted=dict(about) | facts,
     )
 
 
-Ranked = tuple[Case, list[ScoredAnswer]]
+def first_spans(cases: Sequence[Case], scorer: AnswerScorer) -> list[Ranked]:
+    """The cases with their answers, best first, without "no answer here"; those without any answer are left out."""
+    return [(case, answers) for case in cases if (answers := _spans(case, scorer))]
 
 
-def _answer_calibrator(ranked: Sequence[Ranked], weights: Sequence[float]) -> Logistic:
+def answer_calibrator(ranked: Sequence[Ranked], weights: Sequence[float]) -> Logistic:
+    """Fitted on the three best answers of each case."""
     rows = [
         (case, answer, weight)
         for (case, answers), weight in zip(ranked, weights, strict=True)
@@ -136,7 +158,9 @@ def _answer_calibrator(ranked: Sequence[Ranked], weights: Sequence[float]) -> Lo
     return _logistic([a.features for _, a, _ in rows], [case.is_right(a) for case, a, _ in rows], [w for *_, w in rows])
 
 
-def _out_of_fold(ranked: Sequence[Ranked], weights: Sequence[float]) -> tuple[list[float], list[float], list[bool]]:
+def out_of_fold(
+    ranked: Sequence[Ranked], weights: Sequence[float], calibrate: Calibrate
+) -> tuple[list[float], list[float], list[bool]]:
     """For the first answer of each case: its confidence by a fit without its fold, if it is right, if it could be.
 
     The case with and the case without the own passage of one question are in the same fold.
@@ -145,7 +169,7 @@ def _out_of_fold(ranked: Sequence[Ranked], weights: Sequence[float]) -> tuple[li
     confidences = [0.0] * len(ranked)
     for fold in range(FOLDS):
         learnt = [i for i, (case, _) in enumerate(ranked) if folds[case.question] != fold]
-        calibrator = _answer_calibrator([ranked[i] for i in learnt], [weights[i] for i in learnt])
+        calibrator = calibrate([ranked[i] for i in learnt], [weights[i] for i in learnt])
         for i, (case, answers) in enumerate(ranked):
             if folds[case.question] == fold:
                 confidences[i] = calibrator.probability(answers[0].features)
@@ -161,7 +185,7 @@ def make_promises(
     The bound is that of Clopper and Pearson (1934), exact for any number of answers, at ERROR_LEVEL. Cases are drawn so
     that `share` of them are unanswerable, as the bound is for equally likely cases.
     """
-    rows = np.array(_drawn(answerable, share, seed), dtype=np.int64)
+    rows = np.array(draw(answerable, share, seed), dtype=np.int64)
     sure, hit = np.asarray(confidences)[rows], np.asarray(right)[rows]
     order = np.argsort(-sure, kind="stable")
     wrong = np.cumsum(1 - hit[order])
@@ -175,7 +199,7 @@ def _upper_bound(wrong: float, count: int) -> float:
     return 1.0 if wrong >= count else float(beta.ppf(1 - ERROR_LEVEL, wrong + 1, count - wrong))
 
 
-def _drawn(answerable: Sequence[bool], share: float, seed: int) -> list[int]:
+def draw(answerable: Sequence[bool], share: float, seed: int) -> list[int]:
     """As many rows as possible of which `share` are not answerable."""
     kinds = [[i for i, kind in enumerate(answerable) if kind == wanted] for wanted in (True, False)]
     parts = (1 - share, share)
