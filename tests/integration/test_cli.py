@@ -30,7 +30,7 @@ FACTS = {
 
 
 def run(*arguments: str, home: Path, stdin: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    program = "search_app.cli" if arguments[0] in {"search", "answer", "evaluate", "info", "train"} else "indexing.cli"
+    program = "search_app.cli" if arguments[0] in {"search", "answer", "evaluate", "calibrate", "info", "train"} else "indexing.cli"
     code = f"from {program} import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
@@ -158,6 +158,31 @@ def test_guesses_are_shown_only_on_request(capsys: pytest.CaptureFixture[str]) -
         assert expected in output
         assert output.count("Lima  (") == (answers.count(lima) + guesses * answers.count(guess))
         assert (lima in answers) == ("No " not in output)
+
+
+def test_the_confidence_is_fitted_to_labelled_questions_and_taken_back(tmp_path: Path) -> None:
+    places = ["Vienna", "Osaka", "Lima", "Weimar", "Essen", "Cairo"]
+    paragraphs = []
+    for number in range(36):
+        thing, place = f"{('treaty', 'map', 'letter')[number % 3]} {number}", places[number % 6]
+        asked = {"id": str(number), "question": f"Where was the {thing} signed?", "is_impossible": number % 3 == 2}
+        text = f"The {thing} was {'lost' if number % 3 == 2 else f'signed in {place}'}. Many people came."
+        gold = [] if number % 3 == 2 else [{"text": place, "answer_start": text.index(place)}]
+        paragraphs.append({"context": text, "qas": [{**asked, "answers": gold}]})
+    data = tmp_path / "mine.json"
+    data.write_text(json.dumps({"version": "v2.0", "data": [{"title": "Papers", "paragraphs": paragraphs}]}))
+    done = run("calibrate", "--data", str(data), home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "24 questions with an answer, 33% without; the old confidence scaled" in done.stdout
+    assert re.search(r"calibration error +0\.\d+ +0\.\d+", done.stdout)
+    fitted = json.loads((tmp_path / "calibration.json").read_text())
+    assert fitted["fitted"]["questions"] == 24
+    taken = run("calibrate", "--rollback", home=tmp_path)
+    assert "the reader uses its own calibration again" in taken.stdout
+    assert not (tmp_path / "calibration.json").exists()
+    again = run("calibrate", "--rollback", home=tmp_path)
+    assert (again.returncode, "does not exist: the reader has its own calibration" in again.stderr) == (2, True)
+    assert "give --data FILE" in run("calibrate", home=tmp_path).stderr
 
 
 @pytest.mark.parametrize(
