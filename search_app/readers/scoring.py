@@ -22,31 +22,26 @@ FILE = "reader.json"
 _log = logging.getLogger(__name__)
 
 FEATURES = (
-    "logit", "above_null", "share", "margin", "retrieval", "similarity", "covered", "agreement", "length",
+    "logit", "above_null", "share", "margin", "retrieval", "covered", "agreement", "length",
     *(f"asks_{kind}" for kind in KINDS[:-1]),
 )  # fmt: skip
 """What the confidence of an answer depends on: its logit; its logit minus that of "no answer" in the same window; its
 share of exp(score) among the answers to the question; its lead in score over the best other answer (negative if
-behind); the score of its hit; the cosine of question and passage; the share of the question's words that the passage
+behind); the score of its hit; the share of the question's words that the passage
 has; log(1 + other hits with a candidate of the same text); log(1 + words of the answer); the kind of question."""
 
 
 @dataclass(frozen=True, slots=True)
 class Logistic:
-    """Logistic regression over named features: Platt scaling (Platt 1999) with more than one feature.
-
-    A feature that is unknown counts as its mean in `means`.
-    """
+    """Logistic regression over named features: Platt scaling (Platt 1999) with more than one feature."""
 
     features: tuple[str, ...]
     weights: tuple[float, ...]
     bias: float
-    means: tuple[float, ...] = ()
 
     def probability(self, values: Mapping[str, float]) -> float:
-        """0..1; raises KeyError if `values` lacks a feature without a mean."""
-        known = {**dict(zip(self.features, self.means, strict=False)), **values}
-        x = sum(weight * known[name] for name, weight in zip(self.features, self.weights, strict=True)) + self.bias
+        """0..1; raises KeyError if `values` lacks a feature."""
+        x = sum(weight * values[name] for name, weight in zip(self.features, self.weights, strict=True)) + self.bias
         # tanh saturates where exp would overflow.
         return float(0.5 * (1 + np.tanh(0.5 * x)))
 
@@ -71,21 +66,6 @@ class ScoredAnswer:
     score: float
     confidence: float | None
     features: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Retrieved:
-    """The fused score of a hit, and the cosine of question and passage if it is known."""
-
-    score: float
-    similarity: float | None = None
-
-    @classmethod
-    def of(cls, hits: Sequence[Hit]) -> list[Retrieved]:
-        """A hit that keyword search alone found is less similar than those of the dense search: it gets their least."""
-        known = [hit.scores["dense"] for hit in hits if "dense" in hit.scores]
-        least = min(known, default=None)
-        return [cls(hit.score, hit.scores.get("dense", least)) for hit in hits]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +115,20 @@ class AnswerScorer:
 
     def answers(self, candidates: Sequence[SpanCandidate], hits: Sequence[Hit], *, top_k: int) -> list[Answer]:
         """The `top_k` best answers to one question; `hits` are those that the candidates were found in."""
-        scored = self.rank(candidates, Retrieved.of(hits))
+        scored = self.rank(candidates, [hit.score for hit in hits])
         none = next((rank for rank, one in enumerate(scored) if one.candidate is None), 0)
         return [self._answer(one, hits, likely=rank < none) for rank, one in enumerate(scored[:top_k])]
 
-    def rank(self, candidates: Sequence[SpanCandidate], hits: Sequence[Retrieved]) -> list[ScoredAnswer]:
-        """Distinct answers to one question, best first, with "no answer here" at its rank; none without candidates."""
+    def rank(self, candidates: Sequence[SpanCandidate], retrieval: Sequence[float]) -> list[ScoredAnswer]:
+        """Distinct answers to one question, best first, with "no answer here" at its rank; none without candidates.
+
+        `retrieval` are the scores of the hits.
+        """
         if not candidates:
             return []
         logits = np.array([candidate.logit for candidate in candidates], dtype=np.float32)
         nulls = np.array([candidate.null_logit for candidate in candidates], dtype=np.float32)
-        found = np.array([hits[candidate.hit].score for candidate in candidates], dtype=np.float32)
+        found = np.array([retrieval[candidate.hit] for candidate in candidates], dtype=np.float32)
         scores = logits - np.float32(self.null_weight) * nulls + np.float32(self.retrieval_weight) * found
         kept = distinct(candidates, scores)
         best = scores[kept]
@@ -157,7 +140,7 @@ class AnswerScorer:
             rival = best[1] if rank == 0 and len(best) > 1 else best[0]
             values = (logits[i], logits[i] - nulls[i], shares[rank], scores[i] - rival, found[i])
             features = {name: float(value) for name, value in zip(FEATURES, values, strict=False)}
-            features |= _facts(candidates[i], agreeing, hits[candidates[i].hit].similarity)
+            features |= _facts(candidates[i], agreeing)
             confidence = self.answer.probability(features) if self.answer else None
             scored.append(ScoredAnswer(candidates[i], float(scores[i]), confidence, features))
         return self._with_no_answer(scored)
@@ -225,7 +208,7 @@ def _agreement(candidates: Sequence[SpanCandidate]) -> Mapping[str, set[int]]:
     return found
 
 
-def _facts(candidate: SpanCandidate, agreeing: Mapping[str, set[int]], similarity: float | None) -> dict[str, float]:
+def _facts(candidate: SpanCandidate, agreeing: Mapping[str, set[int]]) -> dict[str, float]:
     """The features that do not depend on the scores of other candidates."""
     others = len(agreeing[candidate.normalized_text]) - 1 if candidate.normalized_text else 0
     facts = {
@@ -233,18 +216,15 @@ def _facts(candidate: SpanCandidate, agreeing: Mapping[str, set[int]], similarit
         "agreement": math.log1p(others),
         "length": math.log1p(len(candidate.normalized_text.split())),
     }
-    facts |= {f"asks_{kind}": float(candidate.kind == kind) for kind in KINDS[:-1]}
-    return facts if similarity is None else facts | {"similarity": float(similarity)}
+    return facts | {f"asks_{kind}": float(candidate.kind == kind) for kind in KINDS[:-1]}
 
 
 def _logistic(data: Mapping[str, Any] | None) -> Logistic | None:
     if data is None:
         return None
-    features, weights, bias, means = data["features"], data["weights"], data["bias"], data.get("means", [])
+    features, weights, bias = data["features"], data["weights"], data["bias"]
     if not isinstance(features, list) or not isinstance(weights, list) or not isinstance(bias, int | float):
         raise TypeError("a calibrator needs features, weights and bias")
     if len(features) != len(weights) or not set(features) <= set(FEATURES):
         raise ValueError(f"calibrator with features {features} and weights {weights}")
-    return Logistic(
-        tuple(features), tuple(float(weight) for weight in weights), float(bias), tuple(float(mean) for mean in means)
-    )
+    return Logistic(tuple(features), tuple(float(weight) for weight in weights), float(bias))

@@ -20,7 +20,7 @@ from search_app.evaluation.datasets import Paragraph, Question
 from search_app.evaluation.evaluate import paragraph_id
 from search_app.models import checksums
 from search_app.readers.extractive import ExtractiveReader
-from search_app.readers.scoring import FEATURES, FILE, AnswerScorer, Logistic, Promise, Retrieved, ScoredAnswer
+from search_app.readers.scoring import FEATURES, FILE, AnswerScorer, Logistic, Promise, ScoredAnswer
 from search_app.types import Hit, SpanCandidate
 
 NULL_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -48,7 +48,7 @@ class Case:
     question: str
     gold: tuple[str, ...]
     candidates: tuple[SpanCandidate, ...]
-    retrieval: tuple[Retrieved, ...]
+    retrieval: tuple[float, ...]
     texts: tuple[tuple[str, int], ...]
     answerable: bool
 
@@ -220,7 +220,7 @@ def _case(question: Question, hits: Sequence[Hit], candidates: Sequence[SpanCand
         question=question.id,
         gold=tuple(question.gold),
         candidates=tuple(candidates),
-        retrieval=tuple(Retrieved.of(hits)),
+        retrieval=tuple(hit.score for hit in hits),
         texts=tuple((hit.passage.text, hit.passage.start) for hit in hits),
         answerable=answerable,
     )
@@ -275,15 +275,12 @@ def _threshold(
 def _logistic(
     rows: Sequence[Mapping[str, float]], labels: Sequence[float], sample_weights: Sequence[float]
 ) -> Logistic:
-    """Fitted on standardised features; the scaling is folded into the weights. What no row has is left out."""
-    names = tuple(name for name in FEATURES if any(name in row for row in rows))
-    x: NDArray[np.float64] = np.array([[row.get(name, np.nan) for name in names] for row in rows])
-    mean = np.nanmean(x, axis=0)
-    x = np.where(np.isnan(x), mean, x)
-    deviation = x.std(axis=0)
+    """Fitted on standardised features; the scaling is folded into the weights."""
+    x: NDArray[np.float64] = np.array([[row[name] for name in FEATURES] for row in rows])
+    mean, deviation = x.mean(axis=0), x.std(axis=0)
     deviation[deviation == 0] = 1
     model = LogisticRegression(C=1.0, max_iter=1000)
     model.fit((x - mean) / deviation, np.array(labels) > 0.5, sample_weight=np.array(sample_weights))
     weights = model.coef_[0] / deviation
     bias = float(model.intercept_[0] - weights @ mean)
-    return Logistic(names, tuple(weights.tolist()), bias, tuple(mean.tolist()))
+    return Logistic(FEATURES, tuple(weights.tolist()), bias)

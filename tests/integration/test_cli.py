@@ -30,7 +30,11 @@ FACTS = {
 
 
 def run(*arguments: str, home: Path, stdin: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    program = "search_app.cli" if arguments[0] in {"search", "answer", "evaluate", "calibrate", "info", "train"} else "indexing.cli"
+    program = (
+        "search_app.cli"
+        if arguments[0] in {"search", "answer", "evaluate", "calibrate", "info", "train"}
+        else "indexing.cli"
+    )
     code = f"from {program} import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],

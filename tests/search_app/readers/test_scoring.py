@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from search_app.errors import ModelUnavailable
-from search_app.readers.scoring import FEATURES, FILE, AnswerScorer, Logistic, Promise, Retrieved
+from search_app.readers.scoring import FEATURES, FILE, AnswerScorer, Logistic, Promise
 from search_app.types import Hit, Passage, SpanCandidate
 
-HITS = [Retrieved(0.9), Retrieved(0.1)]
+HITS = [0.9, 0.1]
 
 
 def _candidates() -> list[SpanCandidate]:
@@ -53,22 +53,12 @@ def test_features_tell_how_well_question_and_passage_match() -> None:
         SpanCandidate("b", 0, 4, 1, 5.0, 1.0, "lima", 0.25, "where"),
         SpanCandidate("b", 9, 20, 1, 4.0, 1.0, "the old town", 0.25, "where"),
     ]
-    passage = Passage("p", "a", "", "Lima", 0, 4)
-    hits = [Hit(passage, 0.9, {"dense": 0.8, "keyword": 4.0}), Hit(passage, 0.5, {"keyword": 3.0})]
-    first, second, _ = AnswerScorer().rank(candidates, Retrieved.of(hits))
-    assert (first.features["similarity"], first.features["covered"]) == (0.8, 0.5)
+    first, second, _ = AnswerScorer().rank(candidates, HITS)
+    assert (first.features["covered"], second.features["covered"]) == (0.5, 0.25)
     assert first.features["agreement"] == pytest.approx(0.693, abs=0.001)
-    assert second.features["similarity"] == 0.8  # keyword search alone found it: the least that is known
     assert second.features["agreement"] == 0
     assert second.features["length"] == pytest.approx(1.386, abs=0.001)
     assert (first.features["asks_where"], first.features["asks_who"]) == (1, 0)
-
-
-def test_a_feature_that_is_unknown_counts_as_its_mean() -> None:
-    logistic = Logistic(("logit", "similarity"), (1.0, 2.0), 0.0, (0.0, 0.5))
-    assert logistic.probability({"logit": 1.0}) == logistic.probability({"logit": 1.0, "similarity": 0.5})
-    with pytest.raises(KeyError, match="logit"):
-        Logistic(("logit",), (1.0,), 0.0).probability({})
 
 
 PROMISES = (Promise(0.9, 0.05), Promise(0.7, 0.12), Promise(0.5, 0.3), Promise(0.4, 0.28))
@@ -110,7 +100,7 @@ def test_probabilities_stay_between_zero_and_one_for_any_score() -> None:
 
 
 def test_a_scorer_survives_its_file(tmp_path: Path) -> None:
-    calibrator = Logistic(FEATURES[:3], (0.1, 0.2, 0.3), -1.0, (1.0, 2.0, 3.0))
+    calibrator = Logistic(FEATURES[:3], (0.1, 0.2, 0.3), -1.0)
     scorer = AnswerScorer(0.5, 2.0, -1.5, calibrator, None, (Promise(0.9, 0.1),), {"files": ["x"]})
     (tmp_path / FILE).write_text(scorer.to_json())
     assert AnswerScorer.load(tmp_path) == scorer

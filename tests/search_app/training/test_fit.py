@@ -12,12 +12,10 @@ from search_app.errors import ConfigurationError
 from search_app.evaluation.datasets import GoldAnswer, Paragraph, Question
 from search_app.hardware import Hardware
 from search_app.readers.extractive import ExtractiveReader
-from search_app.readers.scoring import AnswerScorer, Retrieved
+from search_app.readers.scoring import AnswerScorer
 from search_app.settings import ReaderSettings
 from search_app.training.calibration import Case, fit, make_promises, read_cases, write
 from search_app.types import Hit, Passage, SpanCandidate
-
-RETRIEVED = (Retrieved(0.8, 0.7), Retrieved(0.5, 0.2))
 
 
 def _cases(count: int, seed: int) -> list[Case]:
@@ -31,7 +29,7 @@ def _cases(count: int, seed: int) -> list[Case]:
         right = SpanCandidate("a", 0, 5, 0, null + strength, null)
         wrong = SpanCandidate("b", 0, 5, 1, 9.0 + rng.gauss(0, 1), 12.0)
         gold = "right" if rng.random() < 0.9 else "other"
-        cases.append(Case(str(i), (gold,), (right, wrong), RETRIEVED, (("right", 0), ("wrong", 0)), answerable))
+        cases.append(Case(str(i), (gold,), (right, wrong), (0.8, 0.5), (("right", 0), ("wrong", 0)), answerable))
     return cases
 
 
