@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexing.diff import Outcome
-from indexing.formats import kind_of
 from indexing.sources import Skip
 from search_app.protocols import FileChange, FileRecord, Rejection, Tokenized
 from search_app.types import Document, Passage
@@ -63,7 +62,7 @@ class FileFailure:
 class BatchReport:
     """A batch that has been written: `encoded` passages of `tokens` tokens went through the encoder.
 
-    `ocr_pages` are pages read by OCR, by format.
+    `ocr_pages` are pages read by OCR, by file.
     """
 
     bytes: int = 0
@@ -112,9 +111,9 @@ class Batch:
 
     @property
     def ocr_pages(self) -> Mapping[str, int]:
-        """Pages read by OCR, which have boxes, by format."""
+        """Pages read by OCR, which have boxes, by file."""
         return Counter(
-            kind_of(chunk.record.source)
+            chunk.record.source
             for chunk in self.chunks
             for document in chunk.documents
             for page in document.pages

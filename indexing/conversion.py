@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import LifoQueue
 from typing import Self
 
-from indexing import sources
+from indexing import sources, unread
 from indexing.batches import BATCH_CHARACTERS, DOCUMENT_CHARACTERS, FileChunk, FileFailure, in_chunks
 from indexing.converters.content import Content, ConversionError, iso_time
 from indexing.diff import Outcome
@@ -136,7 +136,7 @@ class FileSplitter:
         except BaseException:
             spool.discard()
             raise
-        record = sources.record_of(file, digest, spool.documents)
+        record = sources.record_of(file, unread.marked(digest, spool.unread), spool.documents)
         return Converted(file, record, spool, language=self._language)
 
     def _spool(self, file: SourceFile, digest: str, stated: Mapping[str, MetaValue]) -> tuple[Spool, str]:

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import apsw
 
-from indexing import object_stores, sources
+from indexing import object_stores, sources, unread
 from indexing.formats import kind_of
 from indexing.sources import OtherObject, Scan, Skip, SkippedFile, SourceFile
 from search_app.errors import ConfigurationError
@@ -178,6 +178,16 @@ class IndexDiff:
                 found.setdefault(kind, Counter())[Outcome(outcome)] = count
         return found
 
+    def unread_pages(self) -> dict[str, int]:
+        """Pages of unchanged files that are not in the index, as the extra `ocr` is not installed, by source."""
+        sql = "SELECT f.source, k.digest FROM known k JOIN found f USING (path) WHERE f.outcome = ? AND k.digest LIKE ?"
+        with self._lock:
+            found = [
+                (source, unread.pages(digest))
+                for source, digest in self._db.execute(sql, (Outcome.UNCHANGED, "%+ocr@%"))
+            ]
+        return {source: pages for source, pages in found if pages}
+
     def has_content(self, digest: str) -> bool:
         """Whether a file of these bytes is in the index, at any path."""
         with self._lock:
@@ -320,6 +330,8 @@ def diff(
 
 def _classify(file: SourceFile, record: FileRecord | None) -> tuple[Outcome, str, str]:
     """The outcome, the digest and the reason."""
+    if record is not None and unread.is_outdated(record.digest):
+        return Outcome.CHANGED, "", ""
     if record is not None and sources.is_unchanged(file, record):
         return Outcome.UNCHANGED, record.digest, ""
     if object_stores.is_url(file.path):
@@ -335,4 +347,4 @@ def _classify(file: SourceFile, record: FileRecord | None) -> tuple[Outcome, str
         return Outcome.FAILED, "", sources.reason_of(error)
     if record is None:
         return Outcome.ADDED, digest, ""
-    return (Outcome.UNCHANGED if record.digest == digest else Outcome.CHANGED), digest, ""
+    return (Outcome.UNCHANGED if unread.unmarked(record.digest) == digest else Outcome.CHANGED), digest, ""

@@ -14,9 +14,8 @@ from typing import Any
 from indexing import sources, splitter
 from indexing.batches import BatchReport, in_batches
 from indexing.conversion import Conversions
-from indexing.converters.ocr import SECONDS_PER_PAGE
 from indexing.diff import IndexDiff, Outcome, Shard, diff
-from indexing.reports import FormatReport, by_format
+from indexing.reports import FormatReport, OcrReport, by_format, ocr_report
 from indexing.runner import IndexingTask, LocalRunner, Runner, conversions
 from indexing.sandbox import DEFAULT_LIMITS, Limits
 from indexing.sources import Skip
@@ -85,6 +84,7 @@ class Plan:
     tokens: int
     passages_to_encode: int
     seconds: float
+    ocr: OcrReport
     warnings: tuple[Skip, ...] = ()
     formats: tuple[FormatReport, ...] = ()
 
@@ -105,6 +105,7 @@ class Plan:
             "tokens": self.tokens,
             "passages_to_encode": self.passages_to_encode,
             "seconds": round(self.seconds, 1),
+            "ocr": asdict(self.ocr),
             "formats": list(map(asdict, self.formats)),
             **({"shards": list(map(asdict, self.diff.shard_sizes))} if self.diff.shard_sizes else {}),
             "files": {**names, **reasons},
@@ -303,10 +304,11 @@ def _estimate(changes: IndexDiff, files: Conversions, encoder: Encoder, began: f
         totals.ocr_pages.update(batch.ocr_pages)
         progress(batch.bytes)
     reading = time.perf_counter() - began
-    reading += sum(totals.ocr_pages.values()) * SECONDS_PER_PAGE / files.processes
+    scanned = ocr_report(changes, totals.ocr_pages, files.processes)
+    reading += scanned.seconds if scanned.installed else 0
     seconds = max(reading, new_tokens * _seconds_per_token(encoder, sample))  # both at the same time
     formats = by_format(changes, totals.warnings, totals.ocr_pages)
-    return Plan(changes, passages, tokens, new, seconds, totals.first_warnings(), formats)
+    return Plan(changes, passages, tokens, new, seconds, scanned, totals.first_warnings(), formats)
 
 
 def _first(reasons: Iterator[Skip]) -> tuple[Skip, ...]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from indexing.converters import ocr
 from indexing.diff import IndexDiff, Outcome
 from indexing.formats import kind_of
 from indexing.sources import Skip
@@ -28,11 +29,34 @@ class FormatReport:
     ocr_pages: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class OcrReport:
+    """Scanned pages that `apply` would read by OCR, in about `seconds` of the clock; not without the extra `ocr`.
+
+    Without it, they include the pages that unchanged files lack.
+    """
+
+    pages: int
+    files: int
+    seconds: float
+    installed: bool
+
+
+def ocr_report(changes: IndexDiff, ocr_pages: Mapping[str, int], processes: int) -> OcrReport:
+    """What OCR would take. `ocr_pages` are by file, of those that are read."""
+    pages = {**changes.unread_pages(), **ocr_pages}
+    total = sum(pages.values())
+    return OcrReport(total, len(pages), round(total * ocr.SECONDS_PER_PAGE / processes, 1), ocr.is_installed())
+
+
 def by_format(changes: IndexDiff, warnings: Iterable[Skip], ocr_pages: Mapping[str, int]) -> tuple[FormatReport, ...]:
-    """A report for each format, those with the most files first. `ocr_pages` are by format."""
+    """A report for each format, those with the most files first. `ocr_pages` are by file."""
+    scanned = Counter[str]()
+    for source, pages in ocr_pages.items():
+        scanned[kind_of(source)] += pages
     warned = Counter(kind_of(source) for source in {warning.source for warning in warnings})
     counted = sorted(changes.formats().items(), key=lambda item: (-item[1].total(), item[0]))
-    return tuple(_report(kind, counts, warned[kind], ocr_pages.get(kind, 0)) for kind, counts in counted)
+    return tuple(_report(kind, counts, warned[kind], scanned[kind]) for kind, counts in counted)
 
 
 def _report(kind: str, counts: Counter[Outcome], warnings: int, ocr_pages: int) -> FormatReport:

@@ -114,7 +114,8 @@ class Sandbox:
         except BaseException:
             spool.unlink(missing_ok=True)
             raise
-        return Spool(spool, int(reply["documents"]), int(reply["characters"]), tuple(map(str, reply["warnings"])))
+        warnings = tuple(map(str, reply["warnings"]))
+        return Spool(spool, int(reply["documents"]), int(reply["characters"]), warnings, int(reply["unread"]))
 
     def interrupt(self) -> None:
         """From another thread: make the current file fail, and start no other."""

@@ -74,12 +74,16 @@ def _clear(left: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Spool:
-    """A converted file on disk, read line by line: its documents, each followed by the ranges of its passages."""
+    """A converted file on disk, read line by line: its documents, each followed by the ranges of its passages.
+
+    `unread` are pages that OCR did not read.
+    """
 
     path: Path
     documents: int
     characters: int
     warnings: tuple[str, ...] = ()
+    unread: int = 0
 
     def __iter__(self) -> Iterator[Content]:
         return (Content.from_json(line) for line in self.lines() if isinstance(line, dict))

@@ -6,7 +6,7 @@ import random
 from collections import defaultdict
 from collections.abc import Sequence
 
-from indexing import sources
+from indexing import sources, unread
 from indexing.batches import FileFailure
 from indexing.conversion import Conversions
 from indexing.splitter import SplitConfig
@@ -25,7 +25,7 @@ def differences(index: Index, *, sample: int, fields: Sequence[tuple[str, str]] 
     """
     records = [record for record in index.files() if record.digest]
     records = random.sample(records, min(sample, len(records)))
-    same = [(file, record.digest) for record in records for file in _unchanged(record)]
+    same = [(file, unread.unmarked(record.digest)) for record in records for file in _unchanged(record)]
     expected = {record.path: record.documents for record in records}
     problems: dict[str, str] = {}
     missing: defaultdict[str, list[str]] = defaultdict(list)
@@ -60,10 +60,10 @@ def differences(index: Index, *, sample: int, fields: Sequence[tuple[str, str]] 
 
 
 def _unchanged(record: FileRecord) -> list[sources.SourceFile]:
-    if sources.has_vanished(record.path):
+    if unread.is_outdated(record.digest) or sources.has_vanished(record.path):
         return []
     try:
         found = sources.scan([record.path])
-        return [file for file in found.files() if sources.digest(file) == record.digest]
+        return [file for file in found.files() if sources.digest(file) == unread.unmarked(record.digest)]
     except (OSError, SearchAppError):  # an object store that does not answer is no fault of the index
         return []

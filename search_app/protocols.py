@@ -73,7 +73,8 @@ class Encoder(Protocol):
 class FileRecord:
     """A file in the index. `path` is absolute, `source` as given.
 
-    `digest` is the SHA-256 of its bytes, followed by "+" and the SHA-256 of its metadata file if it has one.
+    `digest` is the SHA-256 of its bytes, followed by "+" and the SHA-256 of its metadata file if it has one, and by the
+    number of pages that could not be read (indexing.unread).
     """
 
     path: str

@@ -21,6 +21,7 @@ from indexing.cli.terminal import (
     print_formats,
     print_json,
     print_list,
+    print_ocr,
     print_reasons,
     print_stages,
     truncation,
@@ -65,6 +66,7 @@ def plan(
         print_reasons("warning", result.warnings)
         print_reasons("fail", diff.reasons(Outcome.FAILED))
         print_formats(result.formats)
+        print_ocr(result.ocr)
         planned = {
             "to add": counts.added, "to change": counts.changed, "unchanged": counts.unchanged,
             "to remove": counts.removed, "skipped": counts.skipped, "failed": counts.failed,

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import click
 
+from search_app.errors import install_command
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
     from indexing.job import Summary
-    from indexing.reports import FormatReport
+    from indexing.reports import FormatReport, OcrReport
     from indexing.sources import Skip
 
 SHOWN = 20
@@ -128,6 +130,18 @@ def print_formats(formats: Sequence[FormatReport]) -> None:
         click.echo((f"{item.format or 'no ending':<12}" + "".join(f"{count:>11}" for count in counts)).rstrip())
     if len(formats) > SHOWN:
         click.echo(f"… and {plural(len(formats) - SHOWN, 'format')} more (--json lists all)")
+
+
+def print_ocr(scanned: OcrReport) -> None:
+    """Print how many pages need OCR, how long that takes, and how to install it; nothing if none does."""
+    if not scanned.pages:
+        return
+    found = f"{plural(scanned.pages, 'scanned page')} in {plural(scanned.files, 'file')}"
+    if scanned.installed:
+        click.echo(f"{found} to read by OCR in about {duration(scanned.seconds)}")
+    else:
+        command = install_command("ocr")
+        click.echo(f"{found}; install search-app[ocr] to read them in about {duration(scanned.seconds)}: {command}")
 
 
 def print_stages(summary: Summary) -> None:

@@ -87,7 +87,7 @@ def _split(splitter: Splitter | None) -> Lines:
 
 
 def _answer(request: dict[str, Any], lines: Lines, fields: Sequence[tuple[str, str]], memory: int) -> dict[str, Any]:
-    documents = characters = warned = paid = 0
+    documents = characters = warned = paid = unread = 0
     empty = True
     warnings: list[str] = []
     try:
@@ -101,6 +101,7 @@ def _answer(request: dict[str, Any], lines: Lines, fields: Sequence[tuple[str, s
                 if characters >> 20 > paid:
                     _allow_cpu(request["more"] * ((characters >> 20) - paid))
                     paid = characters >> 20
+                unread += content.unread
                 warned += len(content.warnings)
                 warnings += content.warnings[: _MAX_WARNINGS - len(warnings)]
                 empty = empty and not content.text.strip() and not any(page.boxes for page in content.pages)
@@ -123,7 +124,7 @@ def _answer(request: dict[str, Any], lines: Lines, fields: Sequence[tuple[str, s
         warnings.append(f"and {warned - len(warnings)} warnings more")
     if empty and not warnings:
         warnings.append("it contains no text")
-    return {"documents": documents, "characters": characters, "warnings": warnings}
+    return {"documents": documents, "characters": characters, "warnings": warnings, "unread": unread}
 
 
 class _NoSpace(Exception):

@@ -28,7 +28,8 @@ class ConversionError(Exception):
 class Content:
     """A document before it has an id. `title` is empty if the file has none.
 
-    `part` names the part of the file that it is, such as a sheet; it follows the file's title.
+    `part` names the part of the file that it is, such as a sheet; it follows the file's title. `unread` are pages that
+    OCR did not read, as it is not installed or found nothing.
     """
 
     text: str
@@ -39,6 +40,7 @@ class Content:
     warnings: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     part: str = ""
+    unread: int = 0
 
     def to_json(self) -> dict[str, Any]:
         values = asdict(self)
@@ -57,6 +59,7 @@ class Content:
             warnings=tuple(values["warnings"]),
             tables=tables,
             part=values.get("part", ""),
+            unread=values.get("unread", 0),
         )
 
 

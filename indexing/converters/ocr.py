@@ -59,6 +59,14 @@ def is_installed() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("rapidocr", "onnxruntime"))
 
 
+@lru_cache(maxsize=1)
+def version() -> str:
+    """Of the library, "" without the extra `ocr`."""
+    from importlib import metadata
+
+    return metadata.version("rapidocr") if is_installed() else ""
+
+
 def is_postponed() -> bool:
     """Whether pages that need OCR are only counted, as for a plan."""
     return os.environ.get("SEARCH_INDEX_OCR") == "count"

@@ -37,17 +37,19 @@ def convert(path: Path) -> Iterator[Content]:
 
 
 def _content(image: Image.Image) -> Content:
+    count = min(getattr(image, "n_frames", 1), _MAX_PAGES)
+    if ocr.is_postponed():
+        return Content("", pages=tuple(ocr.counted(Page(number, 0, 0)) for number in range(1, count + 1)))
     if not ocr.is_installed():
         command = install_command("ocr")
-        return Content("", warnings=(f"no text: a picture; install search-app[ocr] to read it: {command}",))
-    if ocr.is_postponed():
-        pages = range(1, min(getattr(image, "n_frames", 1), _MAX_PAGES) + 1)
-        return Content("", pages=tuple(ocr.counted(Page(number, 0, 0)) for number in pages))
+        warning = f"no text: a picture; install search-app[ocr] to read it: {command}"
+        return Content("", warnings=(warning,), unread=count)
     scans = list(_scans(image))
     read = body([], scans, len(scans))
     warnings = read.warnings if any(scan.sheet.blocks for scan in scans) else ("no text: OCR found none",)
     meta = plain_meta({"pages": len(scans)} | read.meta)
-    return Content(read.text, "", meta, (), read.pages, warnings, read.tables)
+    unread = sum(not scan.sheet.blocks for scan in scans)
+    return Content(read.text, "", meta, (), read.pages, warnings, read.tables, unread=unread)
 
 
 def _scans(image: Image.Image) -> Iterator[Scan]:

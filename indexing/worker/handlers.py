@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from indexing import deletion, job, sources
+from indexing import deletion, job, sources, unread
 from indexing.diff import IndexDiff
 from indexing.sources import Skip, SourceFile
 from indexing.worker import collections
@@ -70,7 +70,7 @@ class JobHandlers:
             if record is None:
                 return False
             # Without a digest, indexing was interrupted within this file.
-            return not record.digest or record.digest == _digest(path)
+            return not record.digest or unread.unmarked(record.digest) == _digest(path)
 
         upload.complete(is_indexed)
 

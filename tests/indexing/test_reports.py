@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from fakes import HashEncoder
 
 from indexing.batches import Batch, FileChunk
 from indexing.cli import cli, options
+from indexing.converters import ocr
 from search_app.protocols import FileRecord
 from search_app.types import Box, Document, Page
 
@@ -71,8 +73,39 @@ def test_one_format_needs_no_table(docs: Path) -> None:
     assert "format" not in shown
 
 
-def test_pages_read_by_ocr_are_counted_by_format() -> None:
+def test_pages_read_by_ocr_are_counted_by_file() -> None:
     scanned = Page(1, 0, 4, boxes=(Box(0, 4, 0.1, 0.1, 0.5, 0.2),))
     document = Document("1", "", "text and more", "a.PDF", pages=(scanned, Page(2, 4, 13)))
     chunk = FileChunk(FileRecord("/a.PDF", "a.PDF", "", 9, 0, 1), (document, document), (), 0, True, 9, 26)
-    assert dict(Batch([chunk]).report(()).ocr_pages) == {"pdf": 2}
+    assert dict(Batch([chunk]).report(()).ocr_pages) == {"a.PDF": 2}
+
+
+@pytest.fixture
+def extra(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]]:
+    """Has the extra `ocr` installed or not, here and in the processes that convert."""
+
+    def install(installed: bool) -> None:
+        ocr.version.cache_clear()
+        hidden = "" if installed else "rapidocr"
+        monkeypatch.setenv("HIDDEN_PACKAGE", hidden)
+        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "hidden_package"))
+        monkeypatch.setattr(ocr, "is_installed", lambda: installed)
+
+    yield install
+    ocr.version.cache_clear()
+
+
+def test_a_scan_is_read_again_once_the_extra_is_installed(docs: Path, extra: Callable[[bool], None]) -> None:
+    (docs / "broken.pdf").unlink()
+    extra(False)
+    planned = CliRunner().invoke(cli, ["plan", str(docs)]).stdout
+    assert "1 scanned page in 1 file; install search-app[ocr] to read them in about" in planned
+    assert formats("apply", docs)["pdf"] == EXPECTED["pdf"] | {"failed": 0}
+    assert formats("apply", docs)["pdf"]["unchanged"] == 1
+    assert "1 scanned page in 1 file; install" in CliRunner().invoke(cli, ["plan", str(docs)]).stdout
+    extra(True)
+    again = CliRunner().invoke(cli, ["plan", str(docs)]).stdout
+    assert "1 scanned page in 1 file to read by OCR in about" in again
+    assert "1 to change, 2 unchanged" in again
+    assert {kind: item["read"] for kind, item in formats("apply", docs).items() if item["read"]} == {"pdf": 1}
+    assert "to change" not in CliRunner().invoke(cli, ["plan", str(docs)]).stdout

@@ -65,7 +65,8 @@ def _content(pdf: pypdfium2.PdfDocument) -> Content:
     headings = tuple(_outline(pdf, read.text, read.pages))
     warnings = (*found.warnings(len(pdf)), *read.warnings)
     pages = tuple(ocr.counted(page) if page.number in found.postponed else page for page in read.pages)
-    return Content(read.text, str(meta.get("title", "")), plain_meta(meta), headings, pages, warnings, read.tables)
+    title, unread = str(meta.get("title", "")), found.count_unread()
+    return Content(read.text, title, plain_meta(meta), headings, pages, warnings, read.tables, unread=unread)
 
 
 @dataclass
@@ -87,10 +88,10 @@ class _Pages:
             if pieces or not scans.is_scan(page):
                 blocks = list(layout.blocks(characters, pieces, rules.read(page))) if pieces else []
                 self.sheets.append(Sheet(number, characters.height, blocks))
-            elif not ocr.is_installed():
-                self.unread.append(number)
             elif ocr.is_postponed():
                 self.postponed.append(number)
+            elif not ocr.is_installed():
+                self.unread.append(number)
             else:
                 self._scan(page, number)
         finally:
@@ -102,8 +103,15 @@ class _Pages:
         except scans.TooLarge:
             self.large.append(number)
 
+    def count_unread(self) -> int:
+        """Pages that OCR, or a later version of it, may read."""
+        return len(self.unread) + len(self._empty())
+
+    def _empty(self) -> list[int]:
+        return [scan.sheet.number for scan in self.scans if not scan.sheet.blocks]
+
     def warnings(self, count: int) -> Iterator[str]:
-        empty = [scan.sheet.number for scan in self.scans if not scan.sheet.blocks]
+        empty = self._empty()
         if self.unread:
             command = install_command("ocr")
             yield f"no text on {listed(self.unread)} of {count}: scanned; install search-app[ocr] to read it: {command}"
