@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from indexing.converters import ocr
 from indexing.diff import IndexDiff, Outcome
@@ -57,6 +57,25 @@ def by_format(changes: IndexDiff, warnings: Iterable[Skip], ocr_pages: Mapping[s
     warned = Counter(kind_of(source) for source in {warning.source for warning in warnings})
     counted = sorted(changes.formats().items(), key=lambda item: (-item[1].total(), item[0]))
     return tuple(_report(kind, counts, warned[kind], scanned[kind]) for kind, counts in counted)
+
+
+def completed(
+    reports: Iterable[FormatReport], *, skipped: Iterable[Skip], failed: Iterable[Skip]
+) -> tuple[FormatReport, ...]:
+    """The reports with files added that did not reach the job: an upload is checked before."""
+    more = {kind: Counter(kind_of(item.source) for item in items) for kind, items in
+            (("skipped", skipped), ("failed", failed))}  # fmt: skip
+    known = {report.format: report for report in reports}
+    found = [
+        replace(report, skipped=report.skipped + more["skipped"][kind], failed=report.failed + more["failed"][kind])
+        for kind in dict.fromkeys([*known, *more["skipped"], *more["failed"]])
+        for report in [known.get(kind, FormatReport(kind))]
+    ]
+    return tuple(sorted(found, key=lambda report: (-_files(report), report.format)))
+
+
+def _files(report: FormatReport) -> int:
+    return report.read + report.unchanged + report.skipped + report.failed
 
 
 def _report(kind: str, counts: Counter[Outcome], warnings: int, ocr_pages: int) -> FormatReport:

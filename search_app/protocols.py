@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from search_app.types import Answer, Document, Filter, Hit, Matrix, PassageBatch, Rankings, SpanCandidate
+from search_app.types import Answer, Document, Filter, Hit, Matrix, Passage, PassageBatch, Rankings, SpanCandidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,13 @@ class PassageStore(KeywordSearch, Protocol):
         """Batches of the passages that match `where` or have one of the `ids`, all of one generation.
 
         `embeddings` are NaN for a passage without a vector, and (n, 0) unless `vectors` is set.
+        """
+        ...
+
+    def passages_of(self, document_id: str, *, limit: int, start: int = 0, end: int | None = None) -> list[Passage]:
+        """The first `limit` passages, in order, with a character in [start, end) of the document.
+
+        To read on, take the end of the last one as `start`. An unknown document has none.
         """
         ...
 

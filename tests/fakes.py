@@ -189,6 +189,11 @@ class ExactStore:
         every = sorted((item for file in self._documents.values() for item, _ in file), key=lambda item: item.source)
         return every[offset : offset + limit]
 
+    def passages_of(self, document_id: str, *, limit: int, start: int = 0, end: int | None = None) -> list[Passage]:
+        passages = (passage for document, passage, _ in self._rows(None) if document.id == document_id)
+        wanted = [item for item in passages if item.end > start and (end is None or item.start < end)]
+        return sorted(wanted, key=lambda item: item.start)[:limit]
+
     def counts(self) -> Mapping[str, int]:
         rows = self._rows(None)
         documents = sum(len(file) for file in self._documents.values())

@@ -101,7 +101,7 @@ def document(item: DocumentResponse, start: int, end: int) -> str:
     for number, first, last in _pages(item):
         heading = "" if number is None else f'<div class="sa-page">Page {number}</div>'
         part = Part(item.text[first - item.start : last - item.start], first, ((start, end),))
-        pieces.append(heading + flow(part, item.tables, _text))
+        pieces.append(heading + flow(part, item.tables, prose))
     before = '<div class="sa-more">…</div>' if item.start > 0 else ""
     after = '<div class="sa-more">…</div>' if item.end < item.length else ""
     return f'<div class="sa-reading">{before}{"".join(pieces)}{after}</div>'
@@ -118,7 +118,7 @@ def document_head(item: DocumentResponse) -> str:
 
 
 def place_link(
-    label: str, collection: str, document_id: str, start: int | None = None, end: int | None = None, **more: int
+    label: str, collection: str, document_id: str, start: int | None = None, end: int | None = None, **more: int | str
 ) -> str:
     """A plain link: Streamlit's page links break the browser's back button."""
     place = {"id": f"{collection}/{document_id}", "start": start, "end": end, **more}
@@ -157,7 +157,8 @@ def _passage(part: Part, tables: Sequence[TableOut], *, margin: int) -> str:
     return flow(part, tables, paragraph, near=(start - TABLE_MARGIN, end + TABLE_MARGIN) if tables else None)
 
 
-def _text(text: str, ranges: Sequence[Range]) -> str:
+def prose(text: str, ranges: Sequence[Range]) -> str:
+    """Paragraphs as they are in the document."""
     return f'<div class="sa-text" dir="auto">{marked(text, *ranges)}</div>'
 
 

@@ -20,6 +20,7 @@ from search_app.api.schemas import (
     HealthResponse,
     JobOut,
     JobsResponse,
+    PassagesResponse,
     ScheduleOut,
     SchedulesResponse,
     SearchResponse,
@@ -82,6 +83,10 @@ class Client:
     def document(self, collection: str, document_id: str, *, start: int, end: int) -> DocumentResponse:
         path = _document_path(collection, document_id)
         return self._call(DocumentResponse, "GET", path, params={"start": start, "end": end})
+
+    def passages(self, collection: str, document_id: str, *, start: int, end: int, limit: int) -> PassagesResponse:
+        path = f"{_document_path(collection, document_id)}/passages"
+        return self._call(PassagesResponse, "GET", path, params={"start": start, "end": end, "limit": limit})
 
     def original(self, collection: str, document_id: str) -> bytes:
         """The bytes of the file that the document was read from."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from urllib.parse import urlencode
 
-from search_app.api.schemas import JobCounts, JobOut, ProblemOut, ScheduleOut
+from indexing import formats
+from search_app.api.schemas import FormatCounts, JobCounts, JobOut, ProblemOut, ScheduleOut
 from ui import cards
 from ui.highlight import escape
 
@@ -20,6 +21,14 @@ REPEATS = {
     "0 2 * * *": "Every night at 2:00",
     "0 2 * * 0": "Every Sunday at 2:00",
     OWN: "At other times",
+}
+_COLUMNS = {
+    "read": "Read",
+    "unchanged": "Unchanged",
+    "skipped": "Skipped",
+    "failed": "Failed",
+    "warnings": "With warnings",
+    "ocr_pages": "Scanned pages read",
 }
 _NOTHING = {"rename": "collection renamed", "drop": "collection deleted"}
 _STATES = {"queued": "Waiting", "running": "Running", "done": "Done", "failed": "Failed", "cancelled": "Cancelled"}
@@ -74,14 +83,29 @@ def outcome(job: JobOut) -> str:
         parts.append(f'<div class="sa-job-line">{kept}</div>')
     if job.result is not None:
         parts.append(f'<div class="sa-job-line">{escape(_done(job))}</div>')
+        parts.append(formats_table(job.result.formats))
     parts.append(_names(job.problems, "sa-problems", "Could not be indexed"))
     if job.warnings:
         items = "".join(f'<li dir="auto">{escape(text)}</li>' for text in job.warnings)
-        parts.append(_folded(counted(len(job.warnings), "note"), f'<ul class="sa-names">{items}</ul>'))
+        parts.append(folded(counted(len(job.warnings), "note"), f'<ul class="sa-names">{items}</ul>'))
     if job.skips:
         count = max(len(job.skips), job.result.skipped if job.result else 0)
-        parts.append(_folded(f"{count:,} skipped", _list(job.skips, "sa-names")))
+        parts.append(folded(f"{count:,} skipped", _list(job.skips, "sa-names")))
     return "".join(parts)
+
+
+def formats_table(items: Sequence[FormatCounts]) -> str:
+    """What was done with the files of each format, without columns of zeros; nothing if one format is all."""
+    if len(items) < 2:
+        return ""
+    columns = {name: title for name, title in _COLUMNS.items() if any(getattr(item, name) for item in items)}
+    head = "".join(f"<th>{title}</th>" for title in ("Format", *columns.values()))
+    rows = "".join(_format_row(item, columns) for item in items[:LISTED])
+    more = f'<div class="sa-more">… and {counted(len(items) - LISTED, "format")} more</div>' if items[LISTED:] else ""
+    return (
+        '<div class="sa-table sa-formats" role="region" aria-label="Files by format" tabindex="0">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{more}"
+    )
 
 
 def earlier(job: JobOut, now: datetime) -> str:
@@ -138,6 +162,11 @@ def counted(count: int, name: str) -> str:
     return f"{count:,} {name}{'' if count == 1 else 's'}"
 
 
+def folded(title: str, body: str) -> str:
+    """A body that opens below its title."""
+    return f'<details class="sa-more-names"><summary>{escape(title)}</summary>{body}</details>'
+
+
 def _add_address(collection: str) -> str:
     return f"add?{urlencode({'collection': collection})}"
 
@@ -187,8 +216,20 @@ def _names(items: Sequence[ProblemOut], style: str, title: str) -> str:
     if not items:
         return ""
     shown, rest = items[:LISTED], items[LISTED:]
-    more = _folded(f"{len(rest):,} more", _list(rest, style)) if rest else ""
+    more = folded(f"{len(rest):,} more", _list(rest, style)) if rest else ""
     return f'<div class="sa-job-section">{escape(title)}</div>{_list(shown, style)}{more}'
+
+
+def _format_row(item: FormatCounts, columns: Iterable[str]) -> str:
+    known = formats.BY_NAME.get(item.format)
+    name = known.title if known else item.format or "no ending"
+    title = name[0].upper() + name[1:]
+    cells = "".join(f"<td>{_number(getattr(item, column))}</td>" for column in columns)
+    return f'<tr><th dir="auto">{escape(title)}</th>{cells}</tr>'
+
+
+def _number(count: int) -> str:
+    return f"{count:,}" if count else ""
 
 
 def _list(items: Sequence[ProblemOut], style: str) -> str:
@@ -197,7 +238,3 @@ def _list(items: Sequence[ProblemOut], style: str) -> str:
         for item in items
     )
     return f'<ul class="{style}">{lines}</ul>'
-
-
-def _folded(title: str, body: str) -> str:
-    return f'<details class="sa-more-names"><summary>{escape(title)}</summary>{body}</details>'

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from indexing import deletion, job, sources, unread
 from indexing.diff import IndexDiff
+from indexing.reports import FormatReport, completed
 from indexing.sources import Skip, SourceFile
 from indexing.worker import collections
 from indexing.worker.lease import JobLease
@@ -38,6 +39,7 @@ class Outcome:
     skips: Sequence[Skip] = ()
     warnings: Sequence[Skip] = ()
     error: SearchAppError | None = None
+    formats: Sequence[FormatReport] = ()
 
 
 class JobHandlers:
@@ -120,6 +122,7 @@ class JobHandlers:
             [*journal.skips, *(summary.skips if summary else ())],
             summary.warnings if summary else (),
             error,
+            completed(summary.formats if summary else (), skipped=journal.skips, failed=journal.problems),
         )
 
     def _folder(self, lease: JobLease) -> Outcome:
@@ -147,7 +150,7 @@ class JobHandlers:
 
         lease.set_stage("reading")
         summary = self._apply(lease, [path], guard=guard)
-        return Outcome(_counts(summary), summary.problems, summary.skips, summary.warnings)
+        return Outcome(_counts(summary), summary.problems, summary.skips, summary.warnings, formats=summary.formats)
 
     def _delete(self, lease: JobLease) -> Outcome:
         """Selects the documents once: after a kill, documents added since then stay."""

@@ -124,7 +124,7 @@ class Worker:
             return lambda: queue.finish(
                 leased,
                 JobState.FAILED if outcome.error else JobState.DONE,
-                result=outcome.counts,
+                result={**outcome.counts, "formats": list(map(asdict, outcome.formats[:MAX_REPORTED]))},
                 problems=[asdict(problem) for problem in outcome.problems[:MAX_REPORTED]],
                 skips=[asdict(skip) for skip in outcome.skips[:MAX_REPORTED]],
                 warnings=[f"{warning.source}: {warning.reason}" for warning in outcome.warnings[:MAX_REPORTED]],

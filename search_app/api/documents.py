@@ -14,12 +14,20 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from search_app.api.names import CollectionName, DocumentId
-from search_app.api.schemas import DocumentResponse, DocumentsResponse, DocumentSummary, ErrorResponse
+from search_app.api.schemas import (
+    DocumentResponse,
+    DocumentsResponse,
+    DocumentSummary,
+    ErrorResponse,
+    PassageOut,
+    PassagesResponse,
+)
 from search_app.api.service import Stores
 from search_app.protocols import FileRecord
 
 Offsets = Literal["codepoints", "utf16"]
 BLOCK_BYTES = 1 << 20
+_FARTHEST = 1 << 40
 _BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
@@ -35,7 +43,7 @@ def document_routes(stores: Stores) -> APIRouter:
     def documents(
         name: CollectionName,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
-        offset: Annotated[int, Query(ge=0, le=1 << 40)] = 0,
+        offset: Annotated[int, Query(ge=0, le=_FARTHEST)] = 0,
     ) -> DocumentsResponse:
         """Lists the indexed documents, sorted by source."""
         store = stores.store(name)
@@ -63,6 +71,23 @@ def document_routes(stores: Stores) -> APIRouter:
             raise _no_document(name, document_id)
         part = DocumentResponse.utf16_part if offsets == "utf16" else DocumentResponse.part
         return part(found, start, end)
+
+    @router.get("/{document_id}/passages")
+    def passages(
+        name: CollectionName,
+        document_id: DocumentId,
+        start: Annotated[int, Query(ge=0, le=_FARTHEST, description="first character")] = 0,
+        end: Annotated[int | None, Query(ge=0, le=_FARTHEST, description="character after the last one")] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> PassagesResponse:
+        """Returns the passages with a character in [start, end), in order, as encoder and reader get them."""
+        store = stores.store(name)
+        found = store.passages_of(document_id, limit=limit + 1, start=start, end=end)
+        if not found and store.file_of(document_id) is None:
+            raise _no_document(name, document_id)
+        return PassagesResponse(
+            passages=list(map(PassageOut.of, found[:limit])), next=found[limit - 1].end if len(found) > limit else None
+        )
 
     @router.get(
         "/{document_id}/original",

@@ -17,6 +17,7 @@ from search_app.queue.jobs import Job, JobKind, JobState, Schedule
 from search_app.settings import COLLECTION_PATTERN, LimitSettings, check_collection_name
 from search_app.text.passage_tables import passage_tables
 from search_app.text.questions import is_question
+from search_app.text.reading import reading
 from search_app.text.utf16 import Utf16
 from search_app.types import (
     RESERVED_META,
@@ -427,6 +428,43 @@ class DocumentResponse(DocumentSummary):
         return cls(**part)
 
 
+class PassageOut(BaseModel):
+    """A passage of a document, in its characters [start, end). `title` is its path of headings.
+
+    `reading` is what encoder and reader get of `text`, below the title: of a table, each cell with the name of its
+    column. `tables` are those in the passage: a table may have more rows before and after it.
+    """
+
+    id: str
+    title: str
+    page: int | None
+    start: int
+    end: int
+    text: str
+    reading: str
+    tables: list[TableOut] = []
+
+    @classmethod
+    def of(cls, passage: Passage) -> PassageOut:
+        return cls(
+            id=passage.id,
+            title=passage.title,
+            page=passage.page,
+            start=passage.start,
+            end=passage.end,
+            text=passage.text,
+            reading=reading(passage).text,
+            tables=[TableOut.of(table) for table in passage_tables(passage)],
+        )
+
+
+class PassagesResponse(BaseModel):
+    """Passages of a document, in order. `next`: ask for more of them with it as `start`; null after the last one."""
+
+    passages: list[PassageOut]
+    next: int | None
+
+
 class DeleteRequest(BaseModel):
     """Documents to take out of the index, by id, source (a name or a glob) and filter: all that is given must hold."""
 
@@ -476,13 +514,30 @@ class JobCounts(BaseModel):
     failed: int = 0
 
 
+class FormatCounts(BaseModel):
+    """Files of one format by what was done; `warnings` counts those of the `read` ones that have some.
+
+    `format` is a name as in a document's metadata, or the ending of files that have no format, "" without one.
+    `ocr_pages` were read by OCR.
+    """
+
+    format: str
+    read: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    failed: int = 0
+    warnings: int = 0
+    ocr_pages: int = 0
+
+
 class JobResult(JobCounts):
-    """What was done; `deleted` documents are those of a delete."""
+    """What was done; `deleted` documents are those of a delete. `formats`: those with the most files first."""
 
     passages: int = 0
     passages_encoded: int = 0
     deleted: int = 0
     seconds: float = 0.0
+    formats: list[FormatCounts] = []
 
 
 class ProblemOut(BaseModel):

@@ -12,7 +12,7 @@ from search_app.errors import SearchAppError
 from search_app.leases import ProcessIdentity, this_process
 
 MAX_REPORTED = 1000
-"""Problems, skips and warnings stored with a job, of each."""
+"""Problems, skips, warnings and formats stored with a job, of each."""
 
 
 class LeaseLost(SearchAppError):
@@ -54,6 +54,8 @@ class Job:
     drop: {};
     rename: {"name": NEW}.
 
+    `result` has counts by name, and `formats`, a list of counts for each format.
+
     `stage` is the step of a running job, or what a queued job waits for. `eta_seconds` is None if unknown.
     """
 
@@ -71,7 +73,7 @@ class Job:
     bytes_total: int | None
     eta_seconds: float | None
     plan: Mapping[str, int] | None
-    result: Mapping[str, float] | None
+    result: Mapping[str, Any] | None
     problems: Sequence[Mapping[str, str]]
     skips: Sequence[Mapping[str, str]]
     warnings: Sequence[str]

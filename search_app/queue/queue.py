@@ -159,7 +159,7 @@ class JobQueue:
         job: Job,
         state: JobState,
         *,
-        result: Mapping[str, float] | None = None,
+        result: Mapping[str, Any] | None = None,
         problems: Sequence[Mapping[str, str]] = (),
         skips: Sequence[Mapping[str, str]] = (),
         warnings: Sequence[str] = (),

@@ -12,7 +12,7 @@ from search_app.errors import BackendUnavailable, IndexNotFound, IndexUnavailabl
 from search_app.manifest import Manifest
 from search_app.protocols import EncoderStamp, FileRecord, IndexWriter
 from search_app.stores.index import Catalog, Exports, Index, ShardWriters
-from search_app.types import Document, Filter, Hit, Matrix, PassageBatch, Rankings
+from search_app.types import Document, Filter, Hit, Matrix, Passage, PassageBatch, Rankings
 
 T = TypeVar("T")
 
@@ -63,6 +63,9 @@ class FallbackStore:
         self, where: Filter | None = None, *, ids: Sequence[str] | None = None, vectors: bool = False
     ) -> Iterator[PassageBatch]:
         return iter(self._ask(lambda store: list(store.passages(where, ids=ids, vectors=vectors)))[0])
+
+    def passages_of(self, document_id: str, *, limit: int, start: int = 0, end: int | None = None) -> list[Passage]:
+        return self._ask(lambda store: store.passages_of(document_id, limit=limit, start=start, end=end))[0]
 
     def count_passages(self, where: Filter) -> int:
         return self._ask(lambda store: store.count_passages(where))[0]

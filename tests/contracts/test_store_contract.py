@@ -447,6 +447,43 @@ def test_tables_places_and_edits_are_read_back_unchanged(store: Any) -> None:
     assert store.catalog.verify("c") == []
 
 
+def long_document(number: int, *, passages: int = 30, size: int = 40, overlap: int = 10) -> FileChange:
+    """Passages of `size` characters; each begins with the last `overlap` characters of the one before."""
+    text = "".join(f"{position:05}" for position in range(0, (size - overlap) * passages + overlap, 5))
+    record = FileRecord(f"/docs/long{number}.txt", f"docs/long{number}.txt", f"long{number}", len(text), 1, 1)
+    document = Document(f"long{number}", "Long", text, record.source, {"number": number}, "en")
+    made = tuple(
+        Passage(f"l{number}-{start}", document.id, "Long", text[start : start + size], start, start + size, None,
+                record.source, document.meta)
+        for start in range(0, (size - overlap) * passages, size - overlap)
+    )  # fmt: skip
+    # From the last to the first: the order comes from the store.
+    embeddings = ENCODER.encode_passages([encoded_text(passage) for passage in made[::-1]])
+    return FileChange(record, (document,), PassageBatch(made[::-1], embeddings))
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [(0, None), (0, 30), (0, 31), (35, 36), (40, 70), (500, 10_000), (910, None)]
+)
+def test_the_passages_of_a_document_come_in_order(store: Any, exact: ExactStore, start: int, end: int | None) -> None:
+    for target in (store, exact):
+        target.write([long_document(1), long_document(2, passages=5), table_change(ENCODER, 3)])
+    for limit in (1, 3, 100):
+        found = store.passages_of("long1", limit=limit, start=start, end=end)
+        assert found == exact.passages_of("long1", limit=limit, start=start, end=end)
+    assert store.passages_of("doc3", limit=9) == list(table_change(ENCODER, 3).batch.passages)
+    assert store.passages_of("unknown", limit=9) == []
+
+
+def test_all_passages_of_a_document_are_read_part_by_part(store: Any) -> None:
+    store.write([long_document(1), long_document(2)])
+    found, start = [], 0
+    while part := store.passages_of("long1", limit=7, start=start):
+        found += part
+        start = part[-1].end
+    assert found == list(long_document(1).batch.passages[::-1])
+
+
 def test_the_words_of_a_header_find_a_later_piece_of_its_table(store: Any, exact: ExactStore) -> None:
     for target in (store, exact):
         target.write([table_change(ENCODER), *(change(number) for number in range(2, 6))])

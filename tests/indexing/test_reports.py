@@ -14,6 +14,8 @@ from fakes import HashEncoder
 from indexing.batches import Batch, FileChunk
 from indexing.cli import cli, options
 from indexing.converters import ocr
+from indexing.reports import FormatReport, completed
+from indexing.sources import Skip
 from search_app.protocols import FileRecord
 from search_app.types import Box, Document, Page
 
@@ -109,3 +111,15 @@ def test_a_scan_is_read_again_once_the_extra_is_installed(docs: Path, extra: Cal
     assert "1 to change, 2 unchanged" in again
     assert {kind: item["read"] for kind, item in formats("apply", docs).items() if item["read"]} == {"pdf": 1}
     assert "to change" not in CliRunner().invoke(cli, ["plan", str(docs)]).stdout
+
+
+def test_files_that_did_not_reach_the_job_count_by_their_ending() -> None:
+    reports = [FormatReport("pdf", read=2, warnings=1), FormatReport("txt", read=1)]
+    skipped = [Skip("in/photo.PDF", "empty"), Skip("a.xyz", "unknown type"), Skip("b.xyz", "unknown type")]
+    assert completed(reports, skipped=skipped, failed=[Skip("evil.zip", "a bomb")]) == (
+        FormatReport("pdf", read=2, skipped=1, warnings=1),
+        FormatReport(".xyz", skipped=2),
+        FormatReport(".zip", failed=1),
+        FormatReport("txt", read=1),
+    )
+    assert completed((), skipped=(), failed=()) == ()

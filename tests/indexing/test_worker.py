@@ -90,7 +90,7 @@ def job_of(queue: JobQueue, identity: str) -> Job:
 def counts(queue: JobQueue, identity: str) -> dict[str, float]:
     """The job's counts other than 0."""
     result = job_of(queue, identity).result or {}
-    return {name: value for name, value in result.items() if value and name != "seconds"}
+    return {name: value for name, value in result.items() if value and name not in ("seconds", "formats")}
 
 
 def texts(settings: Settings, collection: str = "default") -> dict[str, str]:
@@ -124,6 +124,9 @@ def test_an_upload_is_indexed_by_file_name_and_broken_files_are_reported(
     assert done.state is JobState.DONE, done.error
     assert done.plan == {"added": 4, "changed": 0, "unchanged": 0, "removed": 0, "skipped": 0, "failed": 0}
     assert counts(queue, identity) == {"added": 2, "failed": 2, "passages": 2, "passages_encoded": 2}
+    assert done.result is not None
+    by_format = [(item["format"], item["read"], item["failed"]) for item in done.result["formats"]]
+    assert by_format == [("pdf", 1, 1), ("docx", 0, 1), ("markdown", 1, 0)]
     assert {problem["source"] for problem in done.problems} == {"photo.pdf", "memo.docx"}
     assert all(problem["reason"] for problem in done.problems)
     assert set(texts(settings)) == originals(settings) == {"guide.pdf", "in/notes.md"}

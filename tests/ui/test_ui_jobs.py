@@ -201,6 +201,32 @@ def test_failed_files_come_first_and_skipped_ones_are_folded_away(opened: Open, 
     assert not re.search(r"<(img|b)\b", markup(app))
 
 
+def test_a_job_of_several_formats_shows_what_was_read_and_skipped_of_each(opened: Open, queue: JobQueue) -> None:
+    formats = [
+        {"format": "pdf", "read": 1200, "warnings": 3, "ocr_pages": 40},
+        {"format": ".<b>x", "skipped": 7},
+        {"format": "", "failed": 1},
+    ]
+    upload(queue, "all.zip")
+    queue.finish(leased(queue), JobState.DONE, result={**RESULT, "formats": formats})
+    table = re.search('<div class="sa-table sa-formats".*?</div>', markup(opened()))
+    assert table is not None
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall("<tr>(.*?)</tr>", table[0])]
+    assert rows == [
+        ["Format", "Read", "Skipped", "Failed", "With warnings", "Scanned pages read"],
+        ["PDF", "1,200", "", "", "3", "40"],
+        [".&lt;b&gt;x", "", "7", "", "", ""],
+        ["No ending", "", "", "1", "", ""],
+    ]
+
+
+def test_a_job_of_many_formats_shows_the_first_ones_and_counts_the_rest(opened: Open, queue: JobQueue) -> None:
+    upload(queue, "all.zip")
+    formats = [{"format": f".x{number}", "skipped": 1} for number in range(15)]
+    queue.finish(leased(queue), JobState.DONE, result={**RESULT, "formats": formats})
+    assert ".x9 1 … and 5 formats more" in shown(opened())
+
+
 def test_a_job_that_failed_as_a_whole_says_why_and_what_to_do(opened: Open, queue: JobQueue) -> None:
     queue.enqueue("default", JobKind.FOLDER, {"folder": "handbook"})
     queue.finish(leased(queue), JobState.FAILED, error="folder 'handbook' is not there", hint="mount it")

@@ -407,6 +407,38 @@ def test_a_document_of_pages_shows_their_numbers(opened: Open) -> None:
     assert re.search("Page 1.*Intro.*Page 2.*Figures", shown(app), re.DOTALL)
 
 
+def reading(app: AppTest) -> str:
+    """The text of the tab that shows how a document is read."""
+    found = next(element.body for element in app.main.get("html") if "sa-reading" in element.body)
+    return html.unescape(re.sub("<[^>]*>", " ", found))
+
+
+def test_a_document_shows_how_it_is_read_with_the_answer_marked_in_its_passage(opened: Open) -> None:
+    app = ask(opened(ScriptedReader("EUR 103"), collection="tables"), "allowance for Country 3")
+    place = {name: values[0] for name, values in links_to_document(app)[0].items()}
+    app = opened(page="document", view="How it is read", **place)
+    assert marks(app) == ["EUR 103"]
+    assert "Read as Country: Country 1;" in " ".join(reading(app).split())
+    assert "Country: Country 3; Allowance Day: EUR 103; Allowance Hotel <b>: EUR 90" in reading(app)
+    assert ["Country 3", "<mark>EUR 103</mark>", "EUR 90"] in cells(app, "sa-piece")
+    assert {link["view"][0] for link in links_to_document(app)} <= {"How it is read"}
+
+
+def test_each_part_of_a_long_document_shows_its_passages(opened: Open) -> None:
+    document = place_of(opened(page="documents"), TEXTS[0].name)
+    app = opened(page="document", id=document, view="How it is read")
+    places = re.findall(r"characters ([\d,]+)–([\d,]+)", reading(app))
+    assert places == [("0", "50"), ("52", f"{len(GLOBAL)}")]
+    assert "Read as" not in reading(app), "nothing differs"
+
+
+def test_hostile_text_is_text_among_the_passages_too(opened: Open) -> None:
+    document = place_of(opened(page="documents"), "hostile.html")
+    app = opened(page="document", id=document, view="How it is read")
+    assert "<script>window.ran=1</script>" in reading(app)
+    assert not re.search(r"<(script|img|b onclick)", markup(app))
+
+
 def test_hostile_text_in_the_document_view_is_text(opened: Open) -> None:
     document = place_of(opened(page="documents"), "hostile.html")
     app = opened(page="document", id=document, start="0", end="29")

@@ -29,7 +29,7 @@ from search_app.stores.elasticsearch.filters import to_query
 from search_app.stores.elasticsearch.indices import live_version
 from search_app.stores.elasticsearch.schema import IndexVersion
 from search_app.text import analysis
-from search_app.types import Document, Filter, Hit, Matrix, PassageBatch, Rankings
+from search_app.types import Document, Filter, Hit, Matrix, Passage, PassageBatch, Rankings
 
 T = TypeVar("T")
 MAX_HITS = 10_000
@@ -37,6 +37,8 @@ MAX_HITS = 10_000
 _FRESH_SECONDS = 0.5
 _PAGE = 1_000
 _MAX_WORDS = 1_000
+_MAX_OVERLAPPING = 10
+"""Passages that have the same character."""
 
 
 class ElasticsearchStore:
@@ -110,6 +112,15 @@ class ElasticsearchStore:
             )
             while hits := list(itertools.islice(found, _PAGE)):
                 yield schema.batch_of(hits, _manifest(version.manifest).encoder.dim if vectors else 0)
+
+    def passages_of(self, document_id: str, *, limit: int, start: int = 0, end: int | None = None) -> list[Passage]:
+        def ask(version: IndexVersion) -> list[Passage]:
+            # Only the start is indexed: the passages with the first character are those before it that go on.
+            before = self._starting(version, document_id, {"lt": start}, _MAX_OVERLAPPING, "desc") if start else []
+            first = min((passage.start for passage in before if passage.end > start), default=start)
+            return self._starting(version, document_id, {"gte": first, **({} if end is None else {"lt": end})}, limit)
+
+        return self._on_live(ask)
 
     def count_passages(self, where: Filter) -> int:
         def ask(version: IndexVersion) -> int:
@@ -235,6 +246,27 @@ class ElasticsearchStore:
             if "error" in answer:
                 raise self._connection.refused(reason(answer))
         return iter(answers)
+
+    def _starting(
+        self, version: IndexVersion, document_id: str, within: dict[str, int], limit: int, order: str = "asc"
+    ) -> list[Passage]:
+        """The passages of a document that begin `within` a range, sorted by their start."""
+        conditions = [{"term": {"kind": "passage"}}, {"term": {"document": document_id}}, {"range": {"start": within}}]
+        try:
+            found = self._connection.question(
+                lambda client: client.search(
+                    index=version.index,
+                    query={"bool": {"filter": conditions}},
+                    sort=[{"start": order}],
+                    size=min(limit, MAX_HITS),
+                    source={"includes": schema.PASSAGE_FIELDS},
+                    track_total_hits=False,
+                    allow_partial_search_results=False,
+                )
+            )
+        except ExpectedStatus as error:
+            raise _Gone from error
+        return list(map(schema.passage_of, found["hits"]["hits"]))
 
     def _entry(self, version: IndexVersion, id: str, *fields: str) -> Any:
         try:

@@ -18,9 +18,12 @@ from search_app.protocols import FileRecord
 from search_app.stores import filters
 from search_app.stores.embedded import attributes, checksums, stored
 from search_app.stores.embedded.connection import Reader, rows
-from search_app.types import Filter, PassageBatch
+from search_app.types import Filter, Passage, PassageBatch
 
 _ROWS = 1_000
+_LAST = (1 << 63) - 1
+_PASSAGES_OF = f"""SELECT {stored.DOCUMENT}, p.* FROM documents d JOIN passages p ON p.document = d.rowid
+WHERE d.id = ? AND p.end > ? AND p.start < ? ORDER BY p.start, p.rowid LIMIT ?"""
 _OWNER = stored.DOCUMENT.count(",") + 1
 """Columns of the document before those of the passage."""
 
@@ -40,6 +43,12 @@ def passages(
         )
         while batch := list(itertools.islice(found, _ROWS)):
             yield _batch(batch, dim if vectors else 0)
+
+
+def passages_of(db: apsw.Connection, document_id: str, *, limit: int, start: int, end: int | None) -> list[Passage]:
+    """As in `search_app.protocols.PassageStore`."""
+    found = rows(db, _PASSAGES_OF, (document_id, start, _LAST if end is None else end, limit))
+    return list(_batch([(None, None, *columns) for columns in found], 0).passages)
 
 
 def files(page: Callable[[str], list[Any]]) -> Iterator[FileRecord]:

@@ -110,6 +110,10 @@ class SqliteStore:
     ) -> Iterator[PassageBatch]:
         return scan.passages(self._path, self.manifest.encoder.dim, where, ids=ids, vectors=vectors)
 
+    def passages_of(self, document_id: str, *, limit: int, start: int = 0, end: int | None = None) -> list[Passage]:
+        with self._reading() as db:
+            return scan.passages_of(db, document_id, limit=limit, start=start, end=end)
+
     def count_passages(self, where: Filter) -> int:
         with self._reading() as db:
             return scan.count(db, where)

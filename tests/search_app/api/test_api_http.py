@@ -132,8 +132,7 @@ def test_a_passage_with_a_table_has_its_cells_and_columns(api: httpx.Client) -> 
 
 
 def test_a_document_has_its_tables_and_the_places_on_its_scanned_pages(api: httpx.Client) -> None:
-    listed = api.get("/v1/collections/tables/documents").json()["documents"]
-    path = f"/v1/collections/tables/documents/{next(item['id'] for item in listed if item['source'] == 'rates.html')}"
+    path = f"/v1/collections/tables/documents/{document_id(api, 'rates.html', collection='tables')}"
     whole = api.get(path).json()
     (table,) = whole["tables"]
     assert (table["columns"], table["header"], len(table["rows"])) == (["Country", "Daily allowance"], 1, 3)
@@ -148,6 +147,41 @@ def test_a_document_has_its_tables_and_the_places_on_its_scanned_pages(api: http
     assert part["tables"] == [{**table, "header": 0, "rows": [last]}]
     assert [len(page["boxes"]) for page in part["pages"]] == [1, 0]
     assert api.get(path, params={"start": 0, "end": 5}).json()["tables"] == []
+
+
+def test_the_passages_of_a_document_come_in_order_as_encoder_and_reader_get_them(api: httpx.Client) -> None:
+    path = f"/v1/collections/tables/documents/{document_id(api, 'rates.html', collection='tables')}"
+    whole = api.get(path).json()
+    found = api.get(f"{path}/passages").json()
+    before, table, after = found["passages"]
+    assert [item["start"] for item in found["passages"]] == sorted(item["start"] for item in found["passages"])
+    assert all(whole["text"][item["start"] : item["end"]] == item["text"] for item in found["passages"])
+    assert (before["reading"], after["reading"]) == (before["text"], after["text"])
+    assert table["reading"] == (
+        "Country: Portugal; Daily allowance: EUR 46\nCountry: Spain 🚀; Daily allowance: EUR 51"
+    )
+    assert [len(item["tables"]) for item in found["passages"]] == [0, 1, 0]
+    assert found["next"] is None
+
+
+def test_the_passages_of_a_long_document_are_read_part_by_part(api: httpx.Client) -> None:
+    path = f"/v1/collections/default/documents/{document_id(api, 'global.txt')}/passages"
+    first = api.get(path, params={"limit": 1}).json()
+    rest = api.get(path, params={"limit": 1, "start": first["next"]}).json()
+    assert [item["text"] for item in first["passages"] + rest["passages"]] == GLOBAL.split("\n\n")
+    assert rest["next"] is None
+    assert api.get(path, params={"start": 10, "end": 20}).json()["passages"] == first["passages"]
+    assert api.get(path, params={"start": 10**9}).json() == {"passages": [], "next": None}
+    for wrong in ({"limit": 0}, {"limit": 201}, {"start": -1}, {"end": 10**30}):
+        assert api.get(path, params=wrong).status_code == 422
+
+
+def test_the_passages_of_an_unknown_document_are_404(api: httpx.Client) -> None:
+    response = api.get("/v1/collections/default/documents/nosuch/passages")
+    assert (response.status_code, error_of(response)["message"]) == (
+        404,
+        "no document nosuch in collection 'default'",
+    )
 
 
 def test_a_hit_names_the_retrievers_that_found_it(api: httpx.Client) -> None:
@@ -236,6 +270,7 @@ def test_a_collection_that_does_not_exist_is_404_with_the_command(api: httpx.Cli
         api.get("/v1/collections/nowhere/documents"),
         api.get("/v1/collections/nowhere/documents/a"),
         api.get("/v1/collections/nowhere/documents/a/original"),
+        api.get("/v1/collections/nowhere/documents/a/passages"),
     ]
     for response in responses:
         assert response.status_code == 404
@@ -268,8 +303,8 @@ def test_documents_come_in_pages(api: httpx.Client) -> None:
     assert api.get("/v1/collections/default/documents", params={"offset": 10**30}).status_code == 422
 
 
-def document_id(api: httpx.Client, source: str) -> str:
-    documents = api.get("/v1/collections/default/documents").json()["documents"]
+def document_id(api: httpx.Client, source: str, *, collection: str = "default") -> str:
+    documents = api.get(f"/v1/collections/{collection}/documents").json()["documents"]
     found: str = next(item["id"] for item in documents if item["source"] == source)
     return found
 
