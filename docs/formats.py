@@ -31,9 +31,8 @@ search-index preview travel.docx
 ```
 
 It shows title, metadata, headings, pages and tables, and the passages as encoder and reader see them, with their
-number of tokens. Warnings tell what could not be read. No index is needed. The page of an indexed document shows the same
-under *How it is read*. `--json` prints the text, all offsets, and
-the places on the pages of a scan.
+number of tokens. Warnings tell what could not be read. No index is needed. `--json` prints the text, all offsets, and
+the places on the pages of a scan. The page of an indexed document shows its passages under *How it is read*.
 
 ## Records
 
