@@ -118,10 +118,17 @@ def document_head(item: DocumentResponse) -> str:
 
 
 def place_link(
-    label: str, collection: str, document_id: str, start: int | None = None, end: int | None = None, **more: int | str
+    label: str,
+    collection: str,
+    document_id: str,
+    start: int | None = None,
+    end: int | None = None,
+    *,
+    first: int | None = None,
+    view: str | None = None,
 ) -> str:
     """A plain link: Streamlit's page links break the browser's back button."""
-    place = {"id": f"{collection}/{document_id}", "start": start, "end": end, **more}
+    place = {"id": f"{collection}/{document_id}", "start": start, "end": end, "first": first, "view": view}
     query = urlencode({name: value for name, value in place.items() if value is not None})
     return f'<a class="sa-link" href="{escape(f"document?{query}")}" target="_self">{escape(label)}</a>'
 

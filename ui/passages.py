@@ -13,15 +13,15 @@ from ui.job_cards import counted, folded
 MOST_HEADINGS = 500
 
 
-def overview(item: DocumentResponse, collection: str, **more: str) -> str:
-    """Counts of the whole document, and its headings with links to them; `more` is part of each link."""
-    names = {"page": item.pages, "heading": item.headings}
-    counts = ", ".join(counted(len(found), name) for name, found in names.items() if found)
+def overview(item: DocumentResponse, collection: str, *, view: str) -> str:
+    """Counts of the whole document, and its headings with links to the passages there, in the tab `view`."""
+    numbers = {"page": len(item.pages), "heading": len(item.headings)}
+    counts = ", ".join(counted(number, name) for name, number in numbers.items() if number)
     intro = (
         "A search finds these passages, and answers come from them. Below a passage: what encoder and reader get in"
         " its place."
     )
-    links = "".join(_heading(heading, item.id, collection, more) for heading in item.headings[:MOST_HEADINGS])
+    links = "".join(_heading(heading, item.id, collection, view) for heading in item.headings[:MOST_HEADINGS])
     if len(item.headings) > MOST_HEADINGS:
         links += f'<div class="sa-more">… and {len(item.headings) - MOST_HEADINGS:,} more</div>'
     return f'<div class="sa-hint">{intro}</div>{folded(counts, links) if links else _line(counts)}'
@@ -49,8 +49,8 @@ def _reading(item: PassageOut) -> str:
     return f'<div class="sa-read-as" dir="auto"><b>Read as</b> {escape(item.reading)}</div>'
 
 
-def _heading(item: HeadingOut, document_id: str, collection: str, more: dict[str, str]) -> str:
-    link = cards.place_link(item.title, collection, document_id, first=item.start, **more)
+def _heading(item: HeadingOut, document_id: str, collection: str, view: str) -> str:
+    link = cards.place_link(item.title, collection, document_id, first=item.start, view=view)
     return f'<div style="padding-inline-start:{max(0, item.level - 1)}rem" dir="auto">{link}</div>'
 
 

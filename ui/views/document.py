@@ -61,7 +61,7 @@ def _passages(item: DocumentResponse, collection: str, start: int, end: int) -> 
     _move(item, collection, start, end, view=PASSAGES)
 
 
-def _move(item: DocumentResponse, collection: str, start: int, end: int, **more: str) -> None:
+def _move(item: DocumentResponse, collection: str, start: int, end: int, *, view: str | None = None) -> None:
     """Links to the other parts of a long document."""
     steps = []
     if item.start > 0:
@@ -72,7 +72,7 @@ def _move(item: DocumentResponse, collection: str, start: int, end: int, **more:
         steps.append(("Later", item.end))
     if steps:
         links = [
-            cards.place_link(label, collection, item.id, start, end, first=first, **more) for label, first in steps
+            cards.place_link(label, collection, item.id, start, end, first=first, view=view) for label, first in steps
         ]
         st.html(f'<nav class="sa-move">{"".join(links)}</nav>')
 
