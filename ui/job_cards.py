@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from urllib.parse import urlencode
 
-from indexing import formats
 from search_app.api.schemas import FormatCounts, JobCounts, JobOut, ProblemOut, ScheduleOut
 from ui import cards
 from ui.highlight import escape
@@ -221,11 +220,8 @@ def _names(items: Sequence[ProblemOut], style: str, title: str) -> str:
 
 
 def _format_row(item: FormatCounts, columns: Iterable[str]) -> str:
-    known = formats.BY_NAME.get(item.format)
-    name = known.title if known else item.format or "no ending"
-    title = name[0].upper() + name[1:]
     cells = "".join(f"<td>{_number(getattr(item, column))}</td>" for column in columns)
-    return f'<tr><th dir="auto">{escape(title)}</th>{cells}</tr>'
+    return f'<tr><th dir="auto">{escape(item.format or "no ending")}</th>{cells}</tr>'
 
 
 def _number(count: int) -> str:

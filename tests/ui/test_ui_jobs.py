@@ -214,9 +214,9 @@ def test_a_job_of_several_formats_shows_what_was_read_and_skipped_of_each(opened
     rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall("<tr>(.*?)</tr>", table[0])]
     assert rows == [
         ["Format", "Read", "Skipped", "Failed", "With warnings", "Scanned pages read"],
-        ["PDF", "1,200", "", "", "3", "40"],
+        ["pdf", "1,200", "", "", "3", "40"],
         [".&lt;b&gt;x", "", "7", "", "", ""],
-        ["No ending", "", "", "1", "", ""],
+        ["no ending", "", "", "1", "", ""],
     ]
 
 
