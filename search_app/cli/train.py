@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
+
+from search_app.cli import options
+from search_app.cli.calibrate import hits
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -19,18 +26,9 @@ def train() -> None:
 @click.option(
     "--data", required=True, multiple=True, type=_FILE, help="SQuAD JSON; repeatable. A file given twice counts double."
 )
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Output folder. An interrupted run there resumes."
-)
-@click.option(
-    "--model", default="bundled", show_default=True, help="BERT-family checkpoint: folder or Hugging Face name."
-)
-@click.option("--epochs", default=2.0, show_default=True, help="Passes over the data.")
-@click.option("--batch-size", default=32, show_default=True, help="Windows per step.")
-@click.option("--learning-rate", default=2e-4, show_default=True, help="Peak learning rate.")
+@options.training(epochs=2.0, batch_size=32, learning_rate=2e-4)
 @click.option("--max-tokens", default=384, show_default=True, help="Tokens per window, question included.")
 @click.option("--limit", type=click.IntRange(min=1), help="Use at most N questions per file.", metavar="N")
-@click.option("--seed", default=0, show_default=True, help="Random seed.")
 @click.option(
     "--join-words", default=0, show_default=True, metavar="N", help="Join short paragraphs of an article to N words."
 )
@@ -47,14 +45,91 @@ def train() -> None:
 )
 @click.option("--holdout", default=0.0, show_default=True, help="Share of each file held out for train calibrate.")
 @click.option("--evaluation", multiple=True, type=_FILE, help="SQuAD JSON whose paragraphs are excluded; repeatable.")
-@click.option("--checkpoint-minutes", default=5.0, show_default=True, help="Minutes between checkpoints.")
-def reader(data: tuple[Path, ...], out: Path, evaluation: tuple[Path, ...], **values: object) -> None:
+@click.option(
+    "--development",
+    multiple=True,
+    type=_FILE,
+    help="SQuAD JSON that decides when to stop and what to keep; repeatable.",
+)
+@click.option(
+    "--development-share", default=0.0, show_default=True, help="Share of --data, by document, that decides it instead."
+)
+@click.option("--evaluations", default=10, show_default=True, metavar="N", help="Measure development data N times.")
+@click.option(
+    "--patience", default=3, show_default=True, metavar="N", help="Stop after N measurements without a new best one."
+)
+@click.option("--freeze-encoder", is_flag=True, help="Train only the head.")
+@click.option("--train-layers", default=0, metavar="N", help="With --freeze-encoder: train the N highest layers too.")
+def reader(**values: Any) -> None:
     """Fine-tune a reader on SQuAD files. Run the same command again to resume an interrupted run."""
+    options.require_training()
     from search_app.training.config import ReaderTraining
     from search_app.training.reader import train_reader
 
-    folder = train_reader(ReaderTraining(data=data, out=out, evaluation=evaluation, **values))  # type: ignore[arg-type]
+    folder = train_reader(ReaderTraining(**values))
+    show_measures(folder)
     click.echo(f"saved the reader to {folder}; to use it, set SEARCH_APP_READER__MODEL={folder}")
+
+
+@train.command()
+@click.option(
+    "--data",
+    required=True,
+    multiple=True,
+    type=_FILE,
+    help='SQuAD JSON, or JSON lines: {"question": "…", "passage": "…"}; repeatable.',
+)
+@options.training(epochs=1.0, batch_size=32, learning_rate=2e-5)
+@click.option(
+    "--development",
+    multiple=True,
+    type=_FILE,
+    help="File that measures the result; repeatable [default: a share of --data].",
+)
+@click.option(
+    "--development-share",
+    default=0.1,
+    show_default=True,
+    help="Share of --data, by document, that measures the result.",
+)
+@click.option("--collection", help="Find hard negatives in this collection [default: in the paragraphs of --data].")
+@options.home
+def encoder(home: Path | None, collection: str | None, **values: Any) -> None:
+    """Fine-tune an encoder on questions and the passages that answer them.
+
+    Each question also sees a passage that looks as if it answered it. Run the same command again to resume an
+    interrupted run.
+    """
+    options.require_training()
+    from search_app.training.config import EncoderTraining
+    from search_app.training.encoder import train_encoder
+    from search_app.training.retrieval import DEPTH
+
+    config = EncoderTraining(collection=collection, **values)
+    with ExitStack() as stack:
+        search = None
+        if collection is not None:
+            from search_app.bootstrap import open_service
+
+            service = stack.enter_context(open_service(options.load(home)))
+            search = partial(hits, service, collection, DEPTH)
+        folder = train_encoder(config, search)
+    show_measures(folder)
+    click.echo(f"saved the encoder to {folder}; to use it, rebuild the index and set the encoder:")
+    named = f" --collection {shlex.quote(collection)}" if collection not in (None, "default") else ""
+    click.echo(f"  search-index rebuild --encoder {shlex.quote(str(folder))}{named}")
+    click.echo(f"  export SEARCH_APP_ENCODER__MODEL={shlex.quote(str(folder))}")
+
+
+def show_measures(folder: Path) -> None:
+    """Print the measures of a finished training, before and after it, if there are any."""
+    from search_app.training.card import NOT_SHOWN
+
+    facts = folder / "training.json"
+    found = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
+    before, after = found.get("before") or {}, found.get("after") or {}
+    for name in (name for name in after if name in before and name not in NOT_SHOWN):
+        click.echo(f"{name:<12} {before[name]:.3f} -> {after[name]:.3f}")
 
 
 @train.command()
@@ -65,8 +140,7 @@ def calibrate(folder: Path, data: tuple[Path, ...]) -> None:
 
     Answers the held-out questions from all paragraphs of their file, with the current search settings.
     """
-    from search_app.cli import options
-    from search_app.cli.calibrate import hits
+    options.require_training()
     from search_app.cli.evaluate import corpus, progress_bar
     from search_app.evaluation.datasets import load_squad
     from search_app.hardware import detect, set_threads

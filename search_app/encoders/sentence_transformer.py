@@ -68,15 +68,15 @@ class SentenceTransformerEncoder:
         self._modules = [module.eval() for module in model]
         self.special_tokens = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         given = self._given = (settings.query_prefix or "", settings.passage_prefix or "")
-        self._query_prefix, self._passage_prefix = prefixes = _prefixes(model, settings)
+        self._query_prefix, self._passage_prefix = found = prefixes(model, settings)
         self.reserved_tokens = self.special_tokens + len(self.token_spans([self._passage_prefix])[0])
         example = [np.array(self._tokenizer.encode("a").ids, dtype=np.int32)]
         weights = without_random(
             model.state_dict(keep_vars=True), stored_weights(checkpoint), lambda: self._embedded(example)
         )
-        digest = _fingerprint(model, weights, tokenizer.backend_tokenizer, prefixes)
+        digest = _fingerprint(model, weights, tokenizer.backend_tokenizer, found)
         self._unprompted = (
-            _fingerprint(model, weights, tokenizer.backend_tokenizer, given) if prefixes != given else digest
+            _fingerprint(model, weights, tokenizer.backend_tokenizer, given) if found != given else digest
         )
         self._device = execution.device
         self._modules[0].to(device=self._device, dtype=execution.dtype)
@@ -180,7 +180,7 @@ def _limit(model: SentenceTransformer) -> int:
     return int(min(positions, model.max_seq_length or positions, model.tokenizer.model_max_length))
 
 
-def _prefixes(model: SentenceTransformer, settings: EncoderSettings) -> tuple[str, str]:
+def prefixes(model: SentenceTransformer, settings: EncoderSettings) -> tuple[str, str]:
     """Text before questions and before passages: as in the settings, else as the model's folder states."""
     stated: dict[str, Any] = model.prompts
     default = model.default_prompt_name or ""

@@ -12,8 +12,9 @@ _HINT = "restore the file, or install the program again"
 
 
 def write(folder: Path) -> None:
-    """Write the checksums of weights, tokenizer, configuration and calibration."""
-    names = sorted(path.name for kind in ("*.json", "*.safetensors", "*.txt") for path in folder.glob(kind))
+    """Write the checksums of weights, tokenizer, configuration and calibration, and of the modules of an encoder."""
+    kinds = [f"{place}{kind}" for place in ("", "[0-9]_*/") for kind in ("*.json", "*.safetensors", "*.txt")]
+    names = sorted(str(path.relative_to(folder)) for kind in kinds for path in folder.glob(kind))
     (folder / FILE).write_text("".join(f"{_sum(folder / name)}  {name}\n" for name in names), encoding="ascii")
 
 

@@ -1,13 +1,17 @@
-"""The model card of a trained reader, rendered from the facts that the run recorded."""
+"""The model cards of trained readers and encoders, rendered from the facts that the run recorded."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from search_app.settings import BUNDLED
+
 FILE = "README.md"
+NOT_SHOWN = ("questions", "seconds")
+"""Measures that are no quality."""
 WATTS_PER_CORE = 10
 WATTS_PER_GPU = 500
 
@@ -23,29 +27,97 @@ LICENCES = {
 }
 BUNDLED_BASE = "sentence-transformers/all-MiniLM-L6-v2"
 BASES = {BUNDLED_BASE: "Apache-2.0"}
-_OPTIONS = (
-    "model", "epochs", "batch_size", "learning_rate", "max_tokens", "limit", "seed", "join_words", "negatives",
-    "tables", "title_dropout", "decay", "holdout",
-)  # fmt: skip
-
-
-def write(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Write the card into the model folder."""
-    (folder / FILE).write_text(render(facts), encoding="utf-8")
+_NO_OPTIONS = ("command", "paths", "precision", "device", "warmup", "weight_decay", "clip", "stride", "dropout")
+_SEVERAL = ("data", "evaluation", "development")
 
 
 def command(settings: Mapping[str, Any]) -> str:
     """The command line that repeats the training."""
-    words = ["search-app", "train", "reader"]
-    for path in settings["data"]:
-        words += ["--data", Path(path).name]
+    words = ["search-app", *settings["command"].split(), *_names(settings.get("paths", ()))]
+    for name in _SEVERAL:
+        words += [word for file in _names(settings.get(name, ())) for word in (f"--{name}", file)]
     words += ["--out", "OUT"]
-    for name in _OPTIONS:
-        if settings[name] is not None:
-            words += [f"--{name.replace('_', '-')}", str(settings[name])]
-    for path in settings["evaluation"]:
-        words += ["--evaluation", Path(path).name]
+    for name, value in settings.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif name not in (*_NO_OPTIONS, *_SEVERAL) and value is not None and value is not False:
+            words += [option, Path(value).name if name == "model" and Path(value).is_dir() else str(value)]
     return shlex.join(words)
+
+
+def base(model: str) -> str:
+    """The name of the checkpoint that a run starts from, without the path of a folder."""
+    if model == BUNDLED:
+        return BUNDLED_BASE
+    return Path(model).resolve().name if Path(model).is_dir() else model
+
+
+def repeat(facts: Mapping[str, Any]) -> str:
+    """The command that repeats a run, and what it cost."""
+    threads = facts["threads"]
+    on = f"{facts['processor']}, {threads} thread{'s' if threads != 1 else ''}" if threads else facts["processor"]
+    watts = f"{WATTS_PER_CORE} W per core" if threads else f"{WATTS_PER_GPU} W"
+    return f"""```
+{command(facts["settings"])}
+```
+
+{facts["seconds"] / 3600:.2f} hours in {facts["precision"]} on {on}; about \
+{kilowatt_hours(facts["seconds"], threads):.3f} kWh, estimated at {watts}."""
+
+
+def measured(
+    before: Mapping[str, float], after: Mapping[str, float], first: str = "before", second: str = "after"
+) -> str:
+    """A table of measures before and after a training."""
+    rows = (
+        f"| {name} | {before[name]:.3f} | {after[name]:.3f} |"
+        for name in after
+        if name in before and name != "questions"
+    )
+    return "\n".join((f"| | {first} | {second} |", "|---|---:|---:|", *rows))
+
+
+def encoder(facts: Mapping[str, Any]) -> str:
+    """The card of an encoder in Markdown. `facts` is the content of `training.json`."""
+    settings = facts["settings"]
+    rows = (f"| `{name}` | {count:,} |" for name, count in facts["files"].items())
+    negatives = (
+        f"the index (collection '{settings['collection']}')" if settings["collection"] else "the training paragraphs"
+    )
+    quality = (
+        f"{measured(facts['before'], facts['after'])}\n\n{facts['development']:,} questions about documents that were "
+        "not trained on, searched for among all paragraphs of the files."
+        if facts["development"]
+        else "Not measured: no development split."
+    )
+    return f"""# Encoder
+
+`{facts["base"]}`, fine-tuned so that questions are near the passages that answer them.
+
+## Data
+
+| file | questions |
+|---|---|
+{chr(10).join(rows)}
+
+## Training
+
+{facts["steps"]:,} steps of {settings["batch_size"]} questions, each with a passage that answers it and a similar one \
+that does not, from {negatives} (multiple negatives ranking loss). AdamW, learning rate {settings["learning_rate"]:g} \
+after {settings["warmup"]:.0%} warm-up, linear decay, weight decay {settings["weight_decay"]:g}, gradient norm clipped \
+at {settings["clip"]:g}. Last loss {facts["loss"]:.3f}.
+
+{repeat(facts)}
+
+## Quality
+
+{quality}
+"""
+
+
+def _names(paths: Iterable[str]) -> list[str]:
+    return [Path(path).name for path in paths]
 
 
 def kilowatt_hours(seconds: float, threads: int) -> float:
@@ -53,8 +125,8 @@ def kilowatt_hours(seconds: float, threads: int) -> float:
     return seconds / 3600 * (threads * WATTS_PER_CORE or WATTS_PER_GPU) / 1000
 
 
-def render(facts: Mapping[str, Any]) -> str:
-    """The card in Markdown. `facts` is the content of `training.json`."""
+def reader(facts: Mapping[str, Any]) -> str:
+    """The card of a reader in Markdown. `facts` is the content of `training.json`."""
     settings = facts["settings"]
     licence = BASES.get(facts["base"], "see its own card")
     rows = []
@@ -71,9 +143,11 @@ def render(facts: Mapping[str, Any]) -> str:
         if checked
         else "Overlap with evaluation files was not checked: none was given."
     )
-    threads = facts["threads"]
-    on = f"{facts['processor']}, {threads} thread{'s' if threads != 1 else ''}" if threads else facts["processor"]
-    watts = f"{WATTS_PER_CORE} W per core" if threads else f"{WATTS_PER_GPU} W"
+    frozen = (
+        f", only the head and the {settings['train_layers']} highest layers trained"
+        if settings["freeze_encoder"]
+        else ""
+    )
     joined = f", short paragraphs joined up to {settings['join_words']} words" if settings["join_words"] else ""
     negatives = (
         f", {settings['negatives']:.0%} of the questions also asked of a similar paragraph without their answer "
@@ -104,17 +178,27 @@ Half-precision safetensors; load it in float32 or bfloat16.
 AdamW, learning rate {settings["learning_rate"]:g} after {settings["warmup"]:.0%} warm-up, {decay}, \
 weight decay {settings["weight_decay"]:g}, dropout {settings["dropout"]:g} (attention 0), \
 gradient norm clipped at {settings["clip"]:g}, windows of {settings["max_tokens"]} tokens with a stride of \
-{settings["stride"]}, a random gold answer each time{joined}{negatives}{tables}, \
+{settings["stride"]}, a random gold answer each time{joined}{negatives}{tables}{frozen}, \
 {settings["title_dropout"]:.0%} of the passages read without their title. Last loss {facts["loss"]:.3f}.
 
-```
-{command(settings)}
-```
-
-{facts["seconds"] / 3600:.2f} hours in {facts["precision"]} on {on}; about \
-{kilowatt_hours(facts["seconds"], threads):.3f} kWh, estimated at {watts}.
+{repeat(facts)}
 
 ## Quality
 
-Measure it with `SEARCH_APP_READER__MODEL=FOLDER search-app evaluate reader --data FILE`.
+{_development(facts)}Measure it with `SEARCH_APP_READER__MODEL=FOLDER search-app evaluate reader --data FILE`.
+"""
+
+
+def _development(facts: Mapping[str, Any]) -> str:
+    """What the development split said of the reader, and when the run ended."""
+    if not facts.get("after"):
+        return ""
+    early = (
+        f" of {facts['planned_steps']:,}: the loss no longer fell" if facts["steps"] < facts["planned_steps"] else ""
+    )
+    return f"""{measured(facts["before"], facts["after"], "bundled reader", "this reader")}
+
+{facts["after"]["questions"]:.0f} questions about documents that were not trained on. Their loss was lowest at step \
+{facts["best_step"]:,}, the checkpoint that was kept. The run ended at step {facts["steps"]:,}{early}.
+
 """

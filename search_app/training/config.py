@@ -97,6 +97,11 @@ class ReaderTraining(Training):
     holdout: share of each file, by article, that is held out for calibration.
     evaluation: files with paragraphs that must not be trained on.
     limit: use at most this many questions of each file.
+    development: files whose loss decides when to stop and which checkpoint is the best; none: a share of `data`, by
+        document (`development_share`).
+    evaluations: how often it is measured over the whole run.
+    patience: stop after so many evaluations without a new best one.
+    freeze_encoder: train only the head, and the `train_layers` highest layers.
     """
 
     command: ClassVar[str] = "train reader"
@@ -115,13 +120,51 @@ class ReaderTraining(Training):
     evaluation: tuple[Path, ...] = ()
     decay: float = 1.0
     dropout: float = 0.05
+    development: tuple[Path, ...] = ()
+    development_share: float = 0.0
+    evaluations: int = 10
+    patience: int = 3
+    freeze_encoder: bool = False
+    train_layers: int = 0
 
     def __post_init__(self) -> None:
         Training.__post_init__(self)  # super() needs the class that slots=True replaces
         require_data(self.data)
+        for name, value in (("evaluations", self.evaluations), ("patience", self.patience)):
+            if value < 1:
+                raise ConfigurationError(f"{name} must be at least 1, not {value}", field=name)
+        if self.train_layers and not self.freeze_encoder:
+            raise ConfigurationError("train_layers needs freeze_encoder", field="train_layers")
         if self.max_tokens < 32:
             raise ConfigurationError(f"max_tokens must be at least 32, not {self.max_tokens}", field="max_tokens")
-        require_shares(negatives=self.negatives, holdout=self.holdout, tables=self.tables)
+        require_shares(
+            negatives=self.negatives,
+            holdout=self.holdout,
+            tables=self.tables,
+            development_share=self.development_share,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderTraining(Training):
+    """Settings of `train_encoder`.
+
+    data: SQuAD JSON files, or JSON lines with question and passage.
+    development: files that measure the result; none: a share of `data`, by document (`development_share`).
+    collection: the collection that hard negatives are found in; none: the training paragraphs.
+    """
+
+    command: ClassVar[str] = "train encoder"
+
+    data: tuple[Path, ...]
+    development: tuple[Path, ...] = ()
+    development_share: float = 0.1
+    collection: str | None = None
+
+    def __post_init__(self) -> None:
+        Training.__post_init__(self)
+        require_data(self.data)
+        require_shares(development_share=self.development_share)
 
 
 def require_data(data: Sequence[Path]) -> None:

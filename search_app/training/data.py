@@ -1,11 +1,12 @@
-"""Prepare SQuAD files for training: hold out, remove overlap with evaluation files, join paragraphs, add negatives."""
+"""Prepare SQuAD files for training: leave out misplaced answers and overlap, split, join paragraphs, add negatives."""
 
 from __future__ import annotations
 
 import json
+import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from search_app.errors import ConfigurationError
 from search_app.evaluation.datasets import Article, Dataset, GoldAnswer, Paragraph, Question, load_squad
 from search_app.evaluation.squad import normalise
 from search_app.training.config import ReaderTraining
+from search_app.training.development import SHOWN, merged, require_disjoint, require_trainable, split_documents
 from search_app.training.examples import Negative
 from search_app.types import Matrix
 
@@ -25,34 +27,108 @@ SEPARATOR = " "
 _NEAREST, _HARDEST = 12, 5
 """A negative is one of the hardest of the nearest paragraphs."""
 
+_log = logging.getLogger(__name__)
+
 Encode = Callable[[Sequence[str]], Matrix]
 """Texts to vectors, (texts, dimensions), of unit length."""
 
 
-def read_datasets(config: ReaderTraining) -> tuple[list[Dataset], dict[str, Any]]:
-    """The training files without held-out and overlapping paragraphs, one per listing, and facts for the model card.
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The training files, one dataset per listing, and what measures the training; `facts` for the model card."""
 
-    Writes the held-out questions into the work folder.
+    training: list[Dataset]
+    development: Dataset
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Misplaced:
+    """An answer that the text does not have at its offset: `found` is what is there."""
+
+    file: str
+    id: str
+    expected: str
+    found: str
+
+
+def read_datasets(config: ReaderTraining) -> Data:
+    """The training files without held-out and overlapping paragraphs, and the development split.
+
+    Writes the held-out questions, and the answers that are left out as misplaced, into the work folder. Raises
+    ConfigurationError for data that no reader can learn from.
     """
+    loaded = {path: load_squad(path) for path in dict.fromkeys((*config.data, *config.development))}
+    require_trainable([loaded[path] for path in dict.fromkeys(config.data)])
+    require_disjoint([loaded[path] for path in config.data], [loaded[path] for path in config.development])
+    wrong: list[Misplaced] = []
+    for path, dataset in loaded.items():
+        loaded[path], misplaced = placed(dataset)
+        wrong += misplaced
+    _report(wrong, config.work / "misplaced.json")
     evaluation = [load_squad(path) for path in config.evaluation]
+    share = 0.0 if config.development else config.development_share
     clean: dict[Path, Dataset] = {}
-    held: list[Dataset] = []
+    development = [loaded[path] for path in config.development]
     facts: dict[str, Any] = {"files": {}, "checked_against": [path.name for path in config.evaluation]}
     for path in dict.fromkeys(config.data):
-        training, kept_out = hold_out(load_squad(path), config.holdout, config.seed)
+        split = split_documents(loaded[path], share, config.seed)
+        training, kept_out = hold_out(split.training, config.holdout, config.seed)
         training, dropped = without_overlap(training, evaluation)
         clean[path] = training if config.limit is None else limit_questions(training, config.limit)
-        held.append(without_overlap(kept_out, evaluation)[0])
+        development.append(split.development)
+        kept_out, _ = without_overlap(kept_out, evaluation)
+        if any(kept_out.questions):
+            (config.work / f"holdout-{path.stem}.json").write_text(kept_out.to_json(), encoding="utf-8")
         facts["files"][path.name] = {
             "listed": config.data.count(path),
             "questions": sum(1 for _ in clean[path].questions),
             "held_out": sum(1 for _ in kept_out.questions),
+            "development": sum(1 for _ in split.development.questions),
+            "misplaced": sum(item.file == loaded[path].name for item in wrong),
             "overlapping_paragraphs": dropped,
         }
-    for dataset in held:
-        if any(dataset.questions):
-            (config.work / f"holdout-{dataset.name}.json").write_text(dataset.to_json(), encoding="utf-8")
-    return [clean[path] for path in config.data], facts
+    return Data([clean[path] for path in config.data], merged(development, "development"), facts)
+
+
+def placed(dataset: Dataset) -> tuple[Dataset, list[Misplaced]]:
+    """The dataset without answers that its text does not have at their offset, and those answers.
+
+    A question that lost all its answers is left out too; one that never had any stays, and trains "no answer".
+    """
+    wrong: list[Misplaced] = []
+
+    def kept(text: str, question: Question) -> Question | None:
+        good = tuple(a for a in question.answers if a.text and a.start >= 0 and text.startswith(a.text, a.start))
+        for answer in question.answers:
+            if answer not in good:
+                found = text[max(0, answer.start) : max(0, answer.start) + max(1, len(answer.text))]
+                wrong.append(Misplaced(dataset.name, question.id, answer.text, found))
+        return replace(question, answers=good) if good or not question.answers else None
+
+    articles = tuple(
+        replace(
+            article,
+            paragraphs=tuple(
+                replace(p, questions=tuple(q for q in (kept(p.text, q) for q in p.questions) if q))
+                for p in article.paragraphs
+            ),
+        )
+        for article in dataset.articles
+    )
+    return Dataset(dataset.name, articles), wrong
+
+
+def _report(wrong: Sequence[Misplaced], path: Path) -> None:
+    """List the answers that are left out: all of them in a file, some in the log."""
+    if not wrong:
+        return
+    path.write_text(json.dumps([asdict(item) for item in wrong], ensure_ascii=False, indent=1), encoding="utf-8")
+    lines = [f"{i.file}, {i.id}: expected {i.expected!r}, found {i.found!r}" for i in wrong[:SHOWN]]
+    _log.warning(
+        "left out %d answers that differ from the text at their offset; %s lists them\n  %s",
+        len(wrong), path, "\n  ".join(lines),
+    )  # fmt: skip
 
 
 def held_out(folder: Path, only: Sequence[Path] = ()) -> list[tuple[Path, Path]]:

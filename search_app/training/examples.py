@@ -39,35 +39,25 @@ def make_examples(
     windows: WindowMaker,
     rng: random.Random,
     title_dropout: float = 0.0,
-) -> tuple[list[Example], int]:
-    """Every window of every question, and how many answers were left out because the text differs at their offset.
+) -> list[Example]:
+    """Every window of every question. Answers are at their offsets (`data.placed`).
 
     A share `title_dropout` of the questions, drawn with `rng`, sees its passage without title.
     """
     pairs = list(dataset.titled_questions)
-    answers = [
-        [
-            (answer.start, answer.start + len(answer.text))
-            for answer in question.answers
-            if answer.text and paragraph.text.startswith(answer.text, answer.start)
-        ]
-        for _, paragraph, question in pairs
-    ]
-    misplaced = sum(len(question.answers) - len(good) for (*_, question), good in zip(pairs, answers, strict=True))
-    # A question that lost all its answers is useless; one that never had any trains "no answer".
-    usable = [i for i, (*_, question) in enumerate(pairs) if answers[i] or not question.answers]
-    gold = [answers[i] for i in usable] + [[] for _ in negatives]
-    titles = [pairs[i][0] for i in usable] + [negative.title for negative in negatives]
+    gold = [[(answer.start, answer.start + len(answer.text)) for answer in item.answers] for *_, item in pairs]
+    gold += [[] for _ in negatives]
+    titles = [title for title, *_ in pairs] + [negative.title for negative in negatives]
     cut = windows(
-        [pairs[i][2].text for i in usable] + [negative.question for negative in negatives],
-        [pairs[i][1].text for i in usable] + [negative.text for negative in negatives],
+        [question.text for *_, question in pairs] + [negative.question for negative in negatives],
+        [paragraph.text for _, paragraph, _ in pairs] + [negative.text for negative in negatives],
         ["" if rng.random() < title_dropout else title for title in titles],
     )
     made = []
     for window in cut:
         spans = (window.tokens(start, end) for start, end in gold[window.pair])
         made.append(Example(window, tuple(span for span in spans if span) or (NO_ANSWER,)))
-    return made, misplaced
+    return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Progress of a training run: checkpoints by time, a progress bar, and the time spent over all resumed runs."""
+"""Progress of a training run: checkpoints by time, a progress bar, the time over all resumed runs, and an early end."""
 
 from __future__ import annotations
 
@@ -44,6 +44,9 @@ class TrainingProgress(TrainerCallback):
         now = time.monotonic()
         last = state.global_step == state.max_steps
         control.should_save |= now - self._saved >= self._checkpoint_seconds and not last
+        # With a development split, the last step is measured too, and saved: it may be the best one.
+        control.should_evaluate |= last and args.eval_strategy != "no"
+        control.should_save |= control.should_evaluate
         control.should_log = now - self._shown >= self._bar.mininterval or last
         self._bar.update()
 
@@ -70,3 +73,30 @@ class TrainingProgress(TrainerCallback):
     def _times(self) -> dict[str, float]:
         times: dict[str, float] = json.loads(self._path.read_text()) if self._path.is_file() else {}
         return times
+
+
+class Patience(TrainerCallback):
+    """Ends a run when the last `evaluations` evaluations had no new lowest loss.
+
+    It counts in the log of the run, which a checkpoint keeps; a resumed run goes on counting.
+    """
+
+    def __init__(self, evaluations: int) -> None:
+        self._evaluations = evaluations
+
+    def is_out(self, state: TrainerState) -> bool:
+        """Whether the run has ended early."""
+        losses = [loss for _, loss in measured_losses(state)]
+        return bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= self._evaluations
+
+    def on_evaluate(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        control.should_training_stop |= self.is_out(state)
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        # A run that was interrupted behind its last evaluation.
+        control.should_training_stop |= self.is_out(state)
+
+
+def measured_losses(state: TrainerState) -> list[tuple[int, float]]:
+    """(step, loss of the development split) of each evaluation so far."""
+    return [(entry["step"], entry["eval_loss"]) for entry in state.log_history if "eval_loss" in entry]

@@ -6,7 +6,6 @@ alone.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import random
@@ -32,18 +31,20 @@ from search_app import hardware
 from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
 from search_app.errors import ConfigurationError
 from search_app.evaluation.datasets import Dataset
+from search_app.evaluation.evaluate import evaluate_reader
 from search_app.hardware import Hardware
-from search_app.models import checksums
 from search_app.models.batching import round_up
 from search_app.models.checkpoint import find_checkpoint, load_tokenizer, load_transformers
 from search_app.models.execution import Execution
 from search_app.models.positions import longest_input
+from search_app.readers.extractive import ExtractiveReader
 from search_app.readers.windows import WindowMaker, stack, takes_token_types
-from search_app.settings import BUNDLED, EncoderSettings
+from search_app.settings import BUNDLED, EncoderSettings, ReaderSettings
 from search_app.training import card, data, run
 from search_app.training.config import ReaderTraining
 from search_app.training.examples import Example, Schedule, make_examples, make_schedule, padded_tokens
-from search_app.training.progress import TrainingProgress
+from search_app.training.layers import freeze_encoder
+from search_app.training.progress import Patience, TrainingProgress, measured_losses
 from search_app.training.tables import make_tables
 from search_app.types import Matrix
 
@@ -59,20 +60,22 @@ def train_reader(config: ReaderTraining, callbacks: Sequence[TrainerCallback] = 
     `callbacks` of transformers may watch the run. One that stops it early (`should_training_stop`) leaves it to be
     resumed, with its last checkpoint.
 
-    Raises ConfigurationError for settings or data that do not work, ModelUnavailable for a model that cannot be loaded.
+    With development data, the run ends early when their loss has not fallen for a while, and the best checkpoint is the
+    result.
+
+    Raises ConfigurationError for settings or data that do not work, ModelUnavailable for a model that cannot be loaded,
+    TrainingInterrupted if the disk is full.
     """
-    config.claim_folder()
-    if (config.out / card.FILE).is_file():
-        _log.info("%s is already finished", config.out)
+    if run.is_finished(config):
         return config.out
     machine = hardware.detect(config.device)
     hardware.set_threads()
     execution = Execution.choose(config, machine)
     tokenizer, model = _base(config)
-    datasets, facts = data.read_datasets(config)
+    found = data.read_datasets(config)
     max_tokens = min(config.max_tokens, longest_input(model.config), tokenizer.model_max_length)
     windows = WindowMaker(tokenizer, max_tokens=max_tokens, stride=config.stride)
-    examples = _examples(config, datasets, windows, machine)
+    examples = _examples(config, found.training, windows, machine)
     lengths = np.array([len(example.window) for example in examples], dtype=np.int64)
     targets = np.array([len(example.targets) for example in examples], dtype=np.int64)
     plan = make_schedule(lengths, targets, batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
@@ -80,40 +83,51 @@ def train_reader(config: ReaderTraining, callbacks: Sequence[TrainerCallback] = 
     _log.info("%d examples, %d steps, %.1f M tokens with padding", len(examples), plan.steps, tokens / 1e6)
 
     progress = TrainingProgress(config.work / "seconds.json", tokens / plan.steps, config.checkpoint_minutes * 60)
+    measured = make_examples(found.development, [], windows, random.Random(config.seed))
+    patience = Patience(config.patience)
+    if config.freeze_encoder:
+        freeze_encoder(model, config.train_layers)
     trainer = Trainer(
         model=model,
-        args=_arguments(config, execution, plan.steps),
-        callbacks=[progress, *callbacks],
+        args=_arguments(config, execution, plan.steps, measured=bool(measured)),
+        callbacks=[progress, *([patience] if measured else []), *callbacks],
         train_dataset=_Rows(examples, plan),
+        eval_dataset=_Rows(measured, _once(measured, config.batch_size)) if measured else None,
         data_collator=_Collator(int(tokenizer.pad_token_id or 0), takes_token_types(model.config)),
     )
     run.train(trainer, config.work)
-    if trainer.state.global_step < plan.steps:
+    if trainer.state.global_step < plan.steps and not patience.is_out(trainer.state):
         return config.out
 
-    with run.saving(config.work):
-        _save(model, tokenizer, config.out)
-    on_cpu = execution.device.type == "cpu"
-    facts |= {
-        "base": card.BUNDLED_BASE if config.model == BUNDLED else config.model,
-        "steps": plan.steps,
+    facts = found.facts | {
+        "base": card.base(config.model),
+        "steps": trainer.state.global_step,
+        "planned_steps": plan.steps,
+        "best_step": trainer.state.best_global_step if measured else None,
+        "losses": measured_losses(trainer.state),
         "examples": len(examples),
         "tokens": tokens,
-        "seconds": round(progress.seconds),
-        "processor": machine.processor if on_cpu else torch.cuda.get_device_name(),
-        "threads": torch.get_num_threads() if on_cpu else 0,
-        "precision": execution.precision,
-        "loss": progress.loss,
+        **run.cost(execution, machine, progress),
     }
-    facts = {"settings": config.record()} | facts
-    (config.out / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
-    checksums.write(config.out)
-    card.write(config.out, facts)
+    with run.saving(config.work):
+        _save(model, tokenizer, config.out)
+        facts |= _quality(config, found.development, machine)
+        run.finish(config, facts, card.reader)
     return config.out
 
 
-def _arguments(config: ReaderTraining, execution: Execution, steps: int) -> TrainingArguments:
+def _arguments(config: ReaderTraining, execution: Execution, steps: int, *, measured: bool) -> TrainingArguments:
     decay = min(math.ceil(config.decay * steps), steps - math.ceil(config.warmup * steps))
+    every = math.ceil(steps / config.evaluations)
+    # A checkpoint with each measurement, so that the best one can be taken at the end.
+    best = {
+        "eval_strategy": "steps",
+        "eval_steps": every,
+        "save_strategy": "steps",
+        "save_steps": every,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "loss",
+    }
     return run.arguments(
         TrainingArguments,
         config,
@@ -122,7 +136,24 @@ def _arguments(config: ReaderTraining, execution: Execution, steps: int) -> Trai
         train_sampling_strategy="sequential",
         lr_scheduler_type="warmup_stable_decay",
         lr_scheduler_kwargs={"num_decay_steps": decay, "decay_type": "linear"},
+        **(best if measured else {}),
     )
+
+
+def _once(rows: Sequence[Example], batch_size: int) -> Schedule:
+    """Each row in its order, with its first gold answer."""
+    return Schedule(np.arange(len(rows)), np.zeros(len(rows), dtype=np.int64), batch_size)
+
+
+def _quality(config: ReaderTraining, development: Dataset, machine: Hardware) -> dict[str, Any]:
+    """Exact match and F1 of the bundled reader and of the new one on the development split, if there is one."""
+    if not any(development.questions):
+        return {}
+    before, after = (
+        evaluate_reader(ExtractiveReader(ReaderSettings(model=model), machine), development)
+        for model in (BUNDLED, str(config.out))
+    )
+    return {"before": before, "after": after}
 
 
 def _examples(
@@ -136,10 +167,7 @@ def _examples(
         if config.join_words:
             dataset = data.join_paragraphs(dataset, config.join_words, rng)
         negatives = data.hard_negatives(dataset, config.negatives, rng, encode) if encode else []
-        made, misplaced = make_examples(dataset, negatives, windows, rng, config.title_dropout)
-        if misplaced:
-            _log.warning("%s: left out %d answers that differ from the text at their offset", dataset.name, misplaced)
-        rows += made
+        rows += make_examples(dataset, negatives, windows, rng, config.title_dropout)
     if not rows:
         raise ConfigurationError("no questions are left to train on", field="data")
     return rows + _table_examples(config, datasets, windows)
@@ -149,7 +177,7 @@ def _table_examples(config: ReaderTraining, datasets: Sequence[Dataset], windows
     asked = sum(1 for dataset in datasets for _ in dataset.questions)
     made = make_tables(round(asked * config.tables / (1 - config.tables)), config.seed)
     # A title may be all that names the thing that the questions are about.
-    return make_examples(made, [], windows, random.Random(config.seed))[0]
+    return make_examples(made, [], windows, random.Random(config.seed))
 
 
 def _encoder(machine: Hardware) -> data.Encode:

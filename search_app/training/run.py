@@ -7,16 +7,21 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from search_app.errors import TrainingInterrupted
+from search_app.hardware import Hardware
+from search_app.models import checksums
 from search_app.models.execution import Execution
+from search_app.training import card
 from search_app.training.config import Training
+from search_app.training.progress import TrainingProgress
 
 A = TypeVar("A", bound=TrainingArguments)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -71,6 +76,46 @@ def saving(work: Path) -> Iterator[None]:
         if not _is_full(error):
             raise
         raise TrainingInterrupted(_full(work)) from error
+
+
+def once(path: Path, make: Callable[[], Any]) -> Any:
+    """The JSON value in `path`; else make it and write it. So a resumed run works with what the first one had."""
+    if path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    value = make()
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
+    new.replace(path)
+    return value
+
+
+def finish(config: Training, facts: Mapping[str, Any], render: Callable[[Mapping[str, Any]], str]) -> None:
+    """Write facts, checksums and the model card, which says that the run is complete."""
+    facts = {"settings": config.record(), **facts}
+    (config.out / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    checksums.write(config.out)
+    (config.out / card.FILE).write_text(render(facts), encoding="utf-8")
+
+
+def is_finished(config: Training) -> bool:
+    """Whether the run in the output folder, which it claims, is complete."""
+    config.claim_folder()
+    if not (config.out / card.FILE).is_file():
+        return False
+    _log.info("%s is already finished", config.out)
+    return True
+
+
+def cost(execution: Execution, machine: Hardware, progress: TrainingProgress) -> dict[str, Any]:
+    """Facts for the model card: time, loss, machine."""
+    on_cpu = execution.device.type == "cpu"
+    return {
+        "seconds": round(progress.seconds),
+        "loss": progress.loss,
+        "processor": machine.processor if on_cpu else torch.cuda.get_device_name(),
+        "threads": torch.get_num_threads() if on_cpu else 0,
+        "precision": execution.precision,
+    }
 
 
 def last_checkpoint(work: Path) -> Path | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import random
 import resource
 import signal
 import subprocess
@@ -14,7 +13,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from checkpoints import make_checkpoint
+from labelled import squad_file
+from safetensors.torch import load_file
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from search_app.errors import ConfigurationError, TrainingInterrupted
@@ -24,27 +26,6 @@ from search_app.settings import ReaderSettings
 from search_app.training.config import ReaderTraining
 from search_app.training.reader import train_reader
 from search_app.types import Hit, Passage
-
-WORDS = ["river", "treaty", "glacier", "library", "harbour", "map", "code", "block", "name", "state"]
-
-
-def _squad(path: Path, *, articles: int, seed: int) -> Path:
-    rng = random.Random(seed)
-    data = []
-    for a in range(articles):
-        paragraphs = []
-        for p in range(3):
-            words = [rng.choice(WORDS) for _ in range(18)]
-            place = rng.randrange(18)
-            words[place] = year = str(rng.randrange(1000, 2000))
-            text = " ".join(words)
-            answer = {"text": year, "answer_start": text.index(year)}
-            paragraphs.append(
-                {"context": text, "qas": [{"id": f"{a}-{p}", "question": f"When was it {a}?", "answers": [answer]}]}
-            )
-        data.append({"title": f"article {a}", "paragraphs": paragraphs})
-    path.write_text(json.dumps({"version": "1.1", "data": data}))
-    return path
 
 
 def _command(data: Path, model: Path, out: Path, *more: str) -> list[str]:
@@ -83,7 +64,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted run."""
     folder = tmp_path_factory.mktemp("trained")
-    data = _squad(folder / "years.json", articles=40, seed=1)
+    data = squad_file(folder / "years.json", articles=40, seed=1)
     evaluation = json.loads(data.read_text())
     evaluation["data"] = evaluation["data"][1:2]
     (folder / "eval.json").write_text(json.dumps(evaluation))
@@ -177,7 +158,17 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"epochs": 0.0}, {"negatives": 1.0}, {"holdout": -0.1}, {"batch_size": 0}, {"data": ()}]
+    "wrong",
+    [
+        {"epochs": 0.0},
+        {"negatives": 1.0},
+        {"holdout": -0.1},
+        {"batch_size": 0},
+        {"data": ()},
+        {"development_share": 1.0},
+        {"patience": 0},
+        {"train_layers": 2},
+    ],
 )
 def test_invalid_settings_are_named(tmp_path: Path, wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError) as caught:
@@ -212,3 +203,98 @@ class _Disk(TrainerCallback):
     @staticmethod
     def limit(size: int) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+def test_a_run_ends_when_the_development_loss_no_longer_falls_and_keeps_the_best_checkpoint(
+    model: Path, tmp_path: Path
+) -> None:
+    config = ReaderTraining(
+        data=(squad_file(tmp_path / "years.json", articles=20, seed=1),),
+        out=tmp_path / "out",
+        model=str(model),
+        batch_size=4,
+        max_tokens=64,
+        epochs=20.0,
+        learning_rate=0.01,
+        development_share=0.2,
+        evaluations=50,
+        patience=2,
+    )
+    train_reader(config)
+    facts = json.loads((config.out / "training.json").read_text())
+    losses = dict(facts["losses"])
+    assert facts["files"]["years.json"]["development"] == 12
+    assert facts["steps"] < facts["planned_steps"]
+    assert facts["best_step"] == min(losses, key=losses.__getitem__) == list(losses)[-3]
+    best = load_file(config.work / f"checkpoint-{facts['best_step']}" / "model.safetensors")
+    kept = load_file(config.out / "model.safetensors")
+    assert all(torch.equal(kept[name], best[name].half()) for name in kept)
+    card = (config.out / "README.md").read_text()
+    assert f"The run ended at step {facts['steps']} of {facts['planned_steps']}: the loss no longer fell" in card
+    assert f"| f1 | {facts['before']['f1']:.3f} | {facts['after']['f1']:.3f} |" in card
+
+
+def test_a_document_of_the_development_file_is_not_trained_on(model: Path, tmp_path: Path) -> None:
+    data = squad_file(tmp_path / "years.json", articles=4, seed=1)
+    other = squad_file(tmp_path / "other.json", articles=1, seed=1)
+    with pytest.raises(ConfigurationError, match=r"in the training and the development data: questions 0-0, 0-1, 0-2"):
+        train_reader(ReaderTraining(data=(data,), development=(other,), out=tmp_path / "out", model=str(model)))
+
+
+def test_answers_that_are_not_at_their_offset_are_listed_and_left_out(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    squad = json.loads(squad_file(tmp_path / "years.json", articles=2, seed=1).read_text())
+    gold = squad["data"][0]["paragraphs"]
+    text, wrong = gold[0]["context"], gold[0]["qas"][0]["answers"][0]
+    wrong["answer_start"] = 0
+    gold[1]["qas"][0]["answers"].append({"text": "nowhere", "answer_start": 5000})
+    (tmp_path / "years.json").write_text(json.dumps(squad))
+    config = ReaderTraining(
+        data=(tmp_path / "years.json",), out=tmp_path / "out", model=str(model), epochs=1.0, max_tokens=64
+    )
+    train_reader(config)
+    assert json.loads((config.work / "misplaced.json").read_text()) == [
+        {"file": "years", "id": "0-0", "expected": wrong["text"], "found": text[: len(wrong["text"])]},
+        {"file": "years", "id": "0-1", "expected": "nowhere", "found": ""},
+    ]
+    assert "left out 2 answers" in caplog.text
+    assert f"years, 0-0: expected {wrong['text']!r}, found {text[:4]!r}" in caplog.text
+    facts = json.loads((config.out / "training.json").read_text())["files"]["years.json"]
+    assert (facts["questions"], facts["misplaced"]) == (5, 2)
+
+
+def test_a_frozen_encoder_keeps_its_weights_but_for_the_layers_that_are_named(model: Path, tmp_path: Path) -> None:
+    config = ReaderTraining(
+        data=(squad_file(tmp_path / "years.json", articles=2, seed=1),),
+        out=tmp_path / "head",
+        model=str(model),
+        batch_size=2,
+        learning_rate=0.01,
+        max_tokens=64,
+        freeze_encoder=True,
+    )
+    train_reader(config)
+    assert not _changed(model, config.out)
+    config = dataclasses.replace(config, out=tmp_path / "top", train_layers=1)
+    train_reader(config)
+    changed = _changed(model, config.out)
+    assert changed
+    assert all(name.startswith("encoder.layer.1.") for name in changed)
+
+
+def test_a_frozen_encoder_with_shared_layers_has_no_highest_one(tmp_path: Path) -> None:
+    albert = make_checkpoint("albert", tmp_path / "albert", reader=False)
+    data = squad_file(tmp_path / "years.json", articles=2, seed=1)
+    config = ReaderTraining(
+        data=(data,), out=tmp_path / "out", model=str(albert), max_tokens=64, freeze_encoder=True, train_layers=1
+    )
+    with pytest.raises(ConfigurationError, match="albert cannot be told apart"):
+        train_reader(config)
+
+
+def _changed(base: Path, reader: Path) -> set[str]:
+    """Names of the encoder's weights that differ from the base."""
+    before, after = load_file(base / "model.safetensors"), load_file(reader / "model.safetensors")
+    after = {name.removeprefix("bert."): weight for name, weight in after.items()}
+    return {name for name in before.keys() & after.keys() if not torch.equal(before[name].half(), after[name])}
