@@ -99,4 +99,4 @@ class Patience(TrainerCallback):
 
 def measured_losses(state: TrainerState) -> list[tuple[int, float]]:
     """(step, loss of the development split) of each evaluation so far."""
-    return [(entry["step"], entry["eval_loss"]) for entry in state.log_history if "eval_loss" in entry]
+    return [(int(entry["step"]), entry["eval_loss"]) for entry in state.log_history if "eval_loss" in entry]
