@@ -76,6 +76,12 @@ REGISTRY = (
         library="xlrd",
     ),
     Format(
+        "xlsb", "binary Excel", (".xlsb",), "binary_workbook:convert",
+        reads="as Excel; dates as 2026-01-31, other numbers without their format",
+        leaves_out="hidden sheets (a warning names them), charts, comments, pictures",
+        library="python-calamine",
+    ),
+    Format(
         "ods", "OpenDocument sheets", (".ods", ".ots"), "opendocument.sheets:convert",
         reads="as Excel",
         leaves_out="hidden sheets, rows and columns (a warning counts them), charts, pictures",
@@ -102,8 +108,8 @@ REGISTRY = (
     Format(
         "html", "HTML", (".html", ".htm", ".xhtml"), "html:convert",
         reads="headings, questions that fold out, lists, tables, descriptions of pictures; title, author, date, links",
-        leaves_out="what is not shown; menus, cookie banners and footers; scripts, pictures",
-        library="lxml, trafilatura",
+        leaves_out="what its own style sheets or attributes hide; menus, cookie banners and footers; scripts, pictures",
+        library="lxml, trafilatura, tinycss2, cssselect",
         text=True,
     ),
     Format(
@@ -176,8 +182,8 @@ REGISTRY = (
     Format(
         "msg", "Outlook mail", (".msg",), "outlook:convert",
         reads="as mail",
-        leaves_out="pictures in the text, encrypted mails, text that is there as RTF only",
-        library="olefile",
+        leaves_out="pictures in the text, encrypted mails",
+        library="olefile, compressed-rtf",
     ),
     Format(
         "mbox", "mailbox", (".mbox",), "mime:convert_mbox",
@@ -231,7 +237,7 @@ FORMATS: Mapping[str, str] = MappingProxyType({ending: item.name for item in REG
 _SAVE_AS = {
     ".docx": (".doc", ".dot", ".wpd", ".wps", ".pages"),
     ".pptx": (".ppt", ".pps", ".key"),
-    ".xlsx": (".xlsb", ".numbers", ".wk1", ".wks"),
+    ".xlsx": (".numbers", ".wk1", ".wks"),
     ".pdf": (".pub", ".vsd", ".vsdx", ".one", ".xps", ".oxps", ".djvu", ".ps", ".eps", ".ai", ".indd", ".dwg"),
     ".epub": (".mobi", ".azw", ".azw3"),
     ".csv": (".mdb", ".accdb", ".dbf", ".sqlite", ".db", ".parquet"),

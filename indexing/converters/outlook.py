@@ -1,4 +1,7 @@
-"""Mails saved by Outlook (msg), by olefile. Properties as in MS-OXPROPS, their places in the file as in MS-OXMSG."""
+"""Mails saved by Outlook (msg), by olefile and compressed-rtf.
+
+Properties as in MS-OXPROPS, their places in the file as in MS-OXMSG.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from indexing.converters import rtf
 from indexing.converters.content import Content, ConversionError
 from indexing.converters.mail import Attachment, Mail, contents
 from indexing.converters.parts import decoded
 
-_SUBJECT, _BODY, _HTML = 0x0037, 0x1000, 0x1013
+_SUBJECT, _BODY, _HTML, _RTF = 0x0037, 0x1000, 0x1013, 0x1009
 _SENDER, _SENDER_ADDRESS, _SENDER_SMTP, _SENT, _DELIVERED = 0x0C1A, 0x0C1F, 0x5D01, 0x0039, 0x0E06
 _NAME, _ADDRESS, _SMTP, _RECIPIENT_KIND = 0x3001, 0x3003, 0x39FE, 0x0C15
 _FILE, _LONG_FILE, _DATA, _TYPE, _HIDDEN = 0x3704, 0x3707, 0x3701, 0x370E, 0x7FFE
@@ -110,6 +114,8 @@ def _mail(storage: _Storage, depth: int) -> Mail:
         plain=storage.text(_BODY).replace("\r\n", "\n"),
         html=decoded(storage.data(_HTML), storage.charset(_INTERNET_CODE_PAGE)) or storage.text(_HTML),
     )
+    if not mail.plain.strip() and not mail.html.strip() and (packed := storage.data(_RTF)):
+        _read_rtf(packed, mail)
     for recipient in storage.inner("__recip"):
         person = _person(recipient.text(_NAME), recipient.text(_SMTP, _ADDRESS))
         kind = recipient.number(_RECIPIENT_KIND)
@@ -118,6 +124,16 @@ def _mail(storage: _Storage, depth: int) -> Mail:
     for attached in storage.inner("__attach"):
         _attach(attached, mail, depth)
     return mail
+
+
+def _read_rtf(packed: bytes, mail: Mail) -> None:
+    """The text of a mail that has neither a plain one nor HTML."""
+    import compressed_rtf
+
+    try:
+        mail.plain = rtf.content(compressed_rtf.decompress(packed)).text
+    except Exception as error:  # the library raises nothing of its own
+        mail.warnings.append(f"its text is damaged RTF and was left out: {error}")
 
 
 def _attach(attached: _Storage, mail: Mail, depth: int) -> None:

@@ -22,7 +22,12 @@ _DEEPEST = 9
 
 def convert(path: Path) -> Iterator[Content]:
     """Yield one document."""
-    source = path.read_bytes().decode("latin-1")
+    yield content(path.read_bytes())
+
+
+def content(data: bytes) -> Content:
+    """The document of the bytes of an RTF file. Raises ConversionError."""
+    source = data.decode("latin-1")
     if not source.lstrip().startswith("{\\rtf"):
         raise ConversionError("it is not an RTF file")
     body, apart = _separated(source)
@@ -41,7 +46,7 @@ def convert(path: Path) -> Iterator[Content]:
             builder.block(_NOTES[name] + text)
     meta = plain_meta(_meta(head, apart))
     title = str(meta.get("title") or only_title(builder.headings))
-    yield Content(builder.text(), title, meta, tuple(builder.headings), tables=tuple(builder.tables))
+    return Content(builder.text(), title, meta, tuple(builder.headings), tables=tuple(builder.tables))
 
 
 def _plain(source: str) -> str:

@@ -180,6 +180,31 @@ def test_what_is_not_shown_is_no_text(tmp_path: Path, unseen: str) -> None:
     assert page(tmp_path, f"<p>Before.</p>{unseen} tail <p>After.</p>").text == "Before.\n\ntail\n\nAfter."
 
 
+@pytest.mark.parametrize(
+    "style",
+    [
+        ".x { display: none }", "#a{color:red;visibility:hidden}", "aside{display:none!important} aside{display:block}",
+        "main .x, .y{display:none}", "@media screen{.x{display:none}}", ".x{display:block} aside.x{display:none}",
+    ],
+)  # fmt: skip
+def test_what_a_style_sheet_hides_is_no_text(tmp_path: Path, style: str) -> None:
+    body = '<main><p>Before this.</p><aside class="x" id="a">secret</aside><p>After that.</p></main>'
+    assert page(tmp_path, f"<style>{style}</style>{body}").text == "Before this.\n\nAfter that."
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        ".x{display:none} .x.open{display:block}", "@media print{.x{display:none}}", ".x:hover{display:none}",
+        ".x{display:none} #a{display:block}", "</style><style media=print>.x{display:none}",
+        "body{display:none}", ".x{display:none}</style><script>show('x')</script><style>", ".x{[display:none}",
+    ],
+)  # fmt: skip
+def test_what_a_page_can_show_is_text(tmp_path: Path, style: str) -> None:
+    body = '<main><p>Before this.</p><div class="x" id="a">seen</div><p>After that.</p></main>'
+    assert "seen" in page(tmp_path, f"<style>{style}</style>{body}").text
+
+
 def test_terms_stay_with_their_definitions() -> None:
     text = text_of(
         "<dl><dt>Gusset<dd>A plate.<dt>Web<dt>Stem<dd>The upright part.<dd>Of a beam.<dt>Flange:<dd><ul><li>top</ul>"

@@ -9,6 +9,7 @@ from email.message import EmailMessage
 from email.mime.text import MIMEText
 from pathlib import Path
 
+import compressed_rtf
 import pytest
 from aspose.email_foss import msg as outlook
 from hypothesis import given
@@ -239,6 +240,31 @@ def test_an_outlook_mail_is_read_with_its_attachments(tmp_path: Path) -> None:
     assert first.text.endswith("The rate is 46 EUR.")
     assert (csv.part, csv.text) == ("rates.csv", "Country: Portugal\nRate: 46")
     assert (nested.part, nested.text) == ("Inner", "Inner text")
+
+
+RTF = r"{\rtf1\ansi\ansicpg1252\deff0 The rate is 46 EUR,\'fcber all.\par{\b Bring} the form.\par}"
+
+
+def with_rtf(path: Path, data: bytes) -> Content:
+    message = outlook.MapiMessage.create("Rates", "")
+    message.set_property(0x1009, 0x102, data)
+    message.save(str(path))
+    [content] = documents(path)
+    return content
+
+
+def test_an_outlook_mail_with_rtf_only_is_read(tmp_path: Path) -> None:
+    for data in (compressed_rtf.compress(RTF.encode()), compressed_rtf.compress(RTF.encode(), compressed=False)):
+        content = with_rtf(tmp_path / "a.msg", data)
+        assert "The rate is 46 EUR,über all." in content.text
+        assert content.text.endswith("Bring the form.")
+        assert content.warnings == ()
+
+
+@pytest.mark.parametrize("size", [0, 7, 16, 40])
+def test_a_damaged_rtf_of_a_mail_is_named(tmp_path: Path, size: int) -> None:
+    content = with_rtf(tmp_path / "a.msg", compressed_rtf.compress(RTF.encode())[:size] or b"\0")
+    assert content.warnings[0].startswith("its text is damaged RTF and was left out")
 
 
 def test_a_saved_page_is_read_as_html(tmp_path: Path) -> None:

@@ -329,3 +329,32 @@ def test_unreadable_sheets_give_a_reason(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
         with pytest.raises(ConversionError, match=reason):
             documents(tmp_path / name)
+
+
+DATA = Path(__file__).parent / "data"
+"""Binary workbooks, which no library writes: from the tests of python-calamine (MIT)."""
+
+
+def test_a_binary_workbook_is_read() -> None:
+    first, third = convert(DATA / "values.xlsb", "xlsb")
+    assert first.text.split(" | ") == [
+        "String", "1", "1.1", "TRUE", "FALSE", "2010-10-10", "2010-10-10 10:10:10", "10:10:10", "10:10:10.100000",
+        "10 days, 15:10:10",
+    ]  # fmt: skip
+    assert (third.part, third.text.splitlines()) == ("Sheet3", [" | ".join([f"line{n}"] * 3) for n in (1, 2, 3)])
+
+
+def test_hidden_sheets_of_a_binary_workbook_are_named() -> None:
+    [content] = convert(DATA / "hidden.xlsb", "xlsb")
+    assert [warning.split(" and ")[0] for warning in content.warnings] == [
+        "sheet Hidden is hidden",
+        "sheet VeryHidden is hidden",
+        "sheet Chart is no table",
+    ]
+
+
+@pytest.mark.parametrize("size", [100, 5000, 9000])
+def test_a_damaged_binary_workbook_gives_a_reason(tmp_path: Path, size: int) -> None:
+    (tmp_path / "a.xlsb").write_bytes((DATA / "values.xlsb").read_bytes()[:size])
+    with pytest.raises(ConversionError, match=r"it is not a xlsb file|cannot be read"):
+        list(convert(tmp_path / "a.xlsb", "xlsb"))

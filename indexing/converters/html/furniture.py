@@ -10,6 +10,8 @@ from typing import Any
 
 from lxml import etree
 
+from indexing.converters.html import stylesheet
+
 _NOT_TEXT = (
     "script", "style", "noscript", "template", "head", "iframe", "object", "embed", "svg", "canvas", "audio", "video",
     "select", "datalist", "input", "textarea", "rp",
@@ -98,7 +100,8 @@ def _asks(element: Any) -> bool:
 
 
 def _remove_hidden(tree: Any, kept: set[Any]) -> None:
-    _drop_all(list(tree.iter(*_NOT_TEXT)))
+    unseen = [item for item in stylesheet.hidden(tree) if item not in kept and 2 * _size(item) <= _size(tree)]
+    _drop_all([*tree.iter(*_NOT_TEXT), *unseen])
     _drop_all(item for item in list(tree.iter(etree.Element)) if item not in kept and _is_hidden(item))
 
 
