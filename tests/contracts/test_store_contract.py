@@ -211,6 +211,28 @@ def test_keyword_hits_equal_those_of_the_exact_store(store: Any, exact: ExactSto
     same_words(store, store.search_keyword(QUESTIONS, k=200), exact.search_keyword(QUESTIONS, k=200))
 
 
+def alone(number: int, sentence: str) -> FileChange:
+    """A file of two passages, of which the first has the sentence."""
+    return change(number, text=(sentence + " x" * len(sentence))[: 2 * len(sentence)])
+
+
+def test_a_word_with_a_typing_mistake_finds_its_passage(store: Any) -> None:
+    others = [alone(number, "The group of the canteen is here.") for number in range(3, 9)]
+    store.write(
+        [
+            alone(1, "The optics group calibrates the spectrometer."),
+            alone(2, "The spectators of the group are in the canteen."),
+            *others,
+        ]
+    )
+    for mistaken in ("spectrometter", "spectroometer", "spectrmoeter", "spcetrometer", "calibrats"):
+        found = store.search_keyword([f"the {mistaken} of the group", "the spectators of the group"], k=4)
+        assert [hits[0].passage.document_id for hits in found] == ["doc1", "doc2"], mistaken
+    (hits,) = store.search_keyword(["the spectrometter"], k=4, where=parse_where("number = 2"))
+    assert {hit.passage.document_id for hit in hits} == {"doc2"}
+    assert store.search_keyword(["spctromtr spec"], k=3) == [[]]
+
+
 def facts(number: int) -> dict[str, Any]:
     """Metadata of every type; some documents lack some fields."""
     found: dict[str, Any] = {

@@ -15,7 +15,7 @@ from search_app.errors import IndexNotFound
 from search_app.manifest import Manifest
 from search_app.protocols import FileRecord
 from search_app.stores import filters
-from search_app.stores.elasticsearch import schema
+from search_app.stores.elasticsearch import schema, spelling
 from search_app.stores.elasticsearch.connection import (
     BUSY_STATUSES,
     Busy,
@@ -44,7 +44,8 @@ _MAX_OVERLAPPING = 10
 class ElasticsearchStore:
     """Each call uses one published index, so one generation; a new one is noticed within a second.
 
-    `k` is limited to 10,000. Both retrievers for any number of questions are one request.
+    `k` is limited to 10,000. Both retrievers for any number of questions are one request, and
+    two more if no hit has one of the words.
     """
 
     def __init__(self, connection: Connection, collection: str) -> None:
@@ -189,9 +190,39 @@ class ElasticsearchStore:
                 for name, bodies in (("dense", dense), ("bm25", keyword))
                 for body in bodies
             ]
-            return found[: len(dense)], found[len(dense) :], version.generation
+            by_words = self._corrected(version, questions, found[len(dense) :], size, condition)
+            return found[: len(dense)], by_words, version.generation
 
         return self._on_live(ask)
+
+    def _corrected(
+        self,
+        version: IndexVersion,
+        questions: Sequence[str],
+        found: Sequence[list[Hit]],
+        k: int,
+        condition: dict[str, Any] | None,
+    ) -> list[list[Hit]]:
+        """The hits of each question, with its typing mistakes corrected."""
+        rules = _manifest(version.manifest).words
+        unseen = [
+            spelling.unseen(question, version.analyses, rules, hits)
+            for question, hits in zip(questions, found, strict=True)
+        ]
+        looked_up = self._msearch(
+            version, [spelling.lookup(word, version.analyses) for words in unseen for word in words]
+        )
+        unknown = [[word for word in words if not next(looked_up)["hits"]["total"]["value"]] for words in unseen]
+        bodies = [
+            self._keyword(version, question, k, condition, spelling.corrections(words, version.analyses))
+            for question, words in zip(questions, unknown, strict=True)
+            if words
+        ]
+        again = self._msearch(version, [body for body in bodies if body is not None])
+        return [
+            [schema.scored(hit, "bm25") for hit in next(again)["hits"]["hits"]] if words else hits
+            for words, hits in zip(unknown, found, strict=True)
+        ]
 
     def _dense(self, version: IndexVersion, vector: Any, k: int, condition: dict[str, Any] | None) -> dict[str, Any]:
         # A rebuild may have changed the encoder.
@@ -210,15 +241,18 @@ class ElasticsearchStore:
         return {"knn": knn, "size": k, "_source": schema.PASSAGE_FIELDS, "track_total_hits": False}
 
     def _keyword(
-        self, version: IndexVersion, question: str, k: int, condition: dict[str, Any] | None
+        self,
+        version: IndexVersion,
+        question: str,
+        k: int,
+        condition: dict[str, Any] | None,
+        corrections: Sequence[str] = (),
     ) -> dict[str, Any] | None:
         rules = _manifest(version.manifest).words
-        words = " ".join(analysis.normalise_question(question, rules).split()[:_MAX_WORDS])
+        words = [*analysis.normalise_question(question, rules).split()[:_MAX_WORDS], *corrections]
         if not words or not version.analyses:
             return None
-        # Each passage is indexed with the analysis of its language, and the question is analysed the same way.
-        matches = [{"match": {f"words.{name}": {"query": words}}} for name in version.analyses]
-        query: dict[str, Any] = {"bool": {"should": matches, "minimum_should_match": 1}}
+        query = spelling.matching(" ".join(words), version.analyses)
         if condition is not None:
             query["bool"]["filter"] = [condition]
         return {"query": query, "size": k, "_source": schema.PASSAGE_FIELDS, "track_total_hits": False}

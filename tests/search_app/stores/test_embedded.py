@@ -534,15 +534,3 @@ def test_an_index_keeps_its_older_rules_for_words_until_it_is_compacted(tmp_path
         assert (found("8z4411b"), found("773041b"), found("lodz"), found("Łódź")) == (["d1"], *[["d2"]] * 3)
         assert found("2.txt")[0] == "d2"
     assert catalog.verify("c") == []
-
-
-def test_a_word_with_a_typing_mistake_finds_its_passage(tmp_path: Path) -> None:
-    with SqliteWriter(tmp_path, MANIFEST, collection="c") as writer:
-        writer.write([change(1, "The optics group calibrates the spectrometer."), change(2, "The canteen is open.")])
-        writer.write([change(number, "The group of the canteen is here.") for number in range(3, 9)])
-        writer.finish()
-    with closing(SqliteStore.open(tmp_path, collection="c")) as store:
-        for typo in ("spectrometter", "spectroometer", "spectrmoeter", "spcetrometer", "calibrats"):
-            found = store.search_keyword([f"the {typo} of the group"], k=3)[0]
-            assert found[0].passage.document_id == "d1", typo
-        assert store.search_keyword(["spctromtr spec"], k=3) == [[]]
