@@ -9,8 +9,10 @@ import click
 
 from search_app.cli.ask import answer, search
 from search_app.cli.calibrate import calibrate
+from search_app.cli.distill import distill
 from search_app.cli.evaluate import evaluate
 from search_app.cli.pipeline import pipeline
+from search_app.cli.prune import prune
 from search_app.cli.run import demo, info, serve
 from search_app.cli.train import train
 from search_app.errors import SearchAppError
@@ -23,7 +25,7 @@ def cli(debug: bool) -> None:
     """Search your documents and answer questions from them. Index them first with search-index."""
 
 
-for command in (search, answer, serve, evaluate, calibrate, train, pipeline, info, demo):
+for command in (search, answer, serve, evaluate, calibrate, train, distill, prune, pipeline, info, demo):
     cli.add_command(command)
 
 

@@ -238,21 +238,31 @@ def corpus(data: Path) -> Iterator[tuple[SearchService, str, Dataset]]:
 
 @contextmanager
 def indexed(records: Iterable[Mapping[str, str]], data: Path) -> Iterator[tuple[SearchService, str]]:
-    """Yield a service and a temporary collection with `records`, one document each."""
+    """Yield a service and a temporary collection with `records`, one document each; `data` is what errors name."""
+    with tempfile.TemporaryDirectory() as folder:
+        texts = Path(folder, "records.jsonl")
+        with texts.open("w", encoding="utf-8") as out:
+            out.writelines(json.dumps(record) + "\n" for record in records)
+        with applied([texts], str(data)) as found:
+            yield found
+
+
+@contextmanager
+def applied(paths: Sequence[Path], name: str = "") -> Iterator[tuple[SearchService, str]]:
+    """Yield a service and a temporary collection with the documents of files and folders; errors name `name`."""
     from search_app.bootstrap import open_service
 
     collection = f"evaluation-{secrets.token_hex(4)}"
     with tempfile.TemporaryDirectory() as folder:
-        texts, home = Path(folder, "records.jsonl"), Path(folder, "home")
-        with texts.open("w", encoding="utf-8") as out:
-            out.writelines(json.dumps(record) + "\n" for record in records)
+        home = Path(folder, "home")
         settings = options.load(home)
         try:
             # A process, because search_app never imports indexing.
-            command = [sys.executable, "-m", "indexing.cli", "apply", str(texts), "--home", str(home)]
+            command = [sys.executable, "-m", "indexing.cli", "apply", *map(str, paths), "--home", str(home)]
             done = subprocess.run([*command, "--collection", collection], stdout=subprocess.DEVNULL)
             if done.returncode:
-                raise click.ClickException(f"indexing {data} failed with exit code {done.returncode}")
+                what = name or ", ".join(map(str, paths))
+                raise click.ClickException(f"indexing {what} failed with exit code {done.returncode}")
             with open_service(settings) as service:
                 yield service, collection
         finally:

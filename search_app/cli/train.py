@@ -23,43 +23,7 @@ def train() -> None:
 
 
 @train.command()
-@click.option(
-    "--data", required=True, multiple=True, type=_FILE, help="SQuAD JSON; repeatable. A file given twice counts double."
-)
-@options.training(epochs=2.0, batch_size=32, learning_rate=2e-4)
-@click.option("--max-tokens", default=384, show_default=True, help="Tokens per window, question included.")
-@click.option("--limit", type=click.IntRange(min=1), help="Use at most N questions per file.", metavar="N")
-@click.option(
-    "--join-words", default=0, show_default=True, metavar="N", help="Join short paragraphs of an article to N words."
-)
-@click.option("--negatives", default=0.0, show_default=True, help="Share of questions also asked of a wrong paragraph.")
-@click.option("--tables", default=0.0, show_default=True, help="Questions about generated tables, as a share of all.")
-@click.option(
-    "--title-dropout",
-    default=0.5,
-    show_default=True,
-    help="Share of questions whose passage is read without its title.",
-)
-@click.option(
-    "--decay", default=1.0, show_default=True, help="Last share of the steps in which the learning rate falls to zero."
-)
-@click.option("--holdout", default=0.0, show_default=True, help="Share of each file held out for train calibrate.")
-@click.option("--evaluation", multiple=True, type=_FILE, help="SQuAD JSON whose paragraphs are excluded; repeatable.")
-@click.option(
-    "--development",
-    multiple=True,
-    type=_FILE,
-    help="SQuAD JSON that decides when to stop and what to keep; repeatable.",
-)
-@click.option(
-    "--development-share", default=0.0, show_default=True, help="Share of --data, by document, that decides it instead."
-)
-@click.option("--evaluations", default=10, show_default=True, metavar="N", help="Measure development data N times.")
-@click.option(
-    "--patience", default=3, show_default=True, metavar="N", help="Stop after N measurements without a new best one."
-)
-@click.option("--freeze-encoder", is_flag=True, help="Train only the head.")
-@click.option("--train-layers", default=0, metavar="N", help="With --freeze-encoder: train the N highest layers too.")
+@options.reader_training()
 def reader(**values: Any) -> None:
     """Fine-tune a reader on SQuAD files. Run the same command again to resume an interrupted run."""
     options.require_training()

@@ -20,11 +20,15 @@ class GoldAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question; without answers if the paragraph does not answer it."""
+    """A question; without answers if the paragraph does not answer it.
+
+    It is not `labelled` if the file gives it no answers and does not mark it as unanswerable (`is_impossible`) either.
+    """
 
     id: str
     text: str
     answers: tuple[GoldAnswer, ...]
+    labelled: bool = True
 
     @property
     def gold(self) -> list[str]:
@@ -84,7 +88,7 @@ class Dataset:
                             {
                                 "id": question.id,
                                 "question": question.text,
-                                "is_impossible": not question.answers,
+                                "is_impossible": question.labelled and not question.answers,
                                 "answers": [{"text": a.text, "answer_start": a.start} for a in question.answers],
                             }
                             for question in paragraph.questions
@@ -137,8 +141,9 @@ def _question(question: dict[str, object]) -> Question:
     if not isinstance(answers, list):
         raise TypeError("'answers' is not a list")
     # v2.0 marks unanswerable questions with is_impossible.
-    gold = () if question.get("is_impossible") else tuple(_answer(answer) for answer in answers)
-    return Question(str(question["id"]), str(question["question"]), gold)
+    impossible = bool(question.get("is_impossible"))
+    gold = () if impossible else tuple(_answer(answer) for answer in answers)
+    return Question(str(question["id"]), str(question["question"]), gold, labelled=impossible or bool(gold))
 
 
 def _answer(answer: dict[str, object]) -> GoldAnswer:

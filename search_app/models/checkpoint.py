@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrained
 from transformers.utils.hub import cached_file
 
 from search_app.errors import ModelUnavailable
-from search_app.models import checksums
+from search_app.models import checksums, pruned
 from search_app.settings import BUNDLED
 
 Role = Literal["encoder", "ranker", "reader"]
@@ -63,6 +63,7 @@ def find_checkpoint(role: Role, model: str) -> Checkpoint:
         checkpoint = Checkpoint(role, model, model)
     if checkpoint.folder:
         _require_safetensors(checkpoint, checkpoint.folder)
+        pruned.register_for(checkpoint.folder)
         checksums.verify(checkpoint.folder, str(checkpoint))
     return checkpoint
 

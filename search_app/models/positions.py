@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from transformers import PretrainedConfig
 
+from search_app.models.pruned import PREFIX
+
 _OFFSET_BY_PADDING = {
     "camembert",
     "mpnet",
@@ -19,6 +21,6 @@ _OFFSET_BY_PADDING = {
 def longest_input(config: PretrainedConfig) -> int:
     """Tokens that the model has positions for, special tokens included; 512 if the configuration has no limit."""
     positions = int(getattr(config, "max_position_embeddings", 0) or 512)
-    if config.model_type in _OFFSET_BY_PADDING:
+    if config.model_type.removeprefix(PREFIX) in _OFFSET_BY_PADDING:
         positions -= (config.pad_token_id or 0) + 1
     return positions

@@ -28,7 +28,7 @@ LICENCES = {
 BUNDLED_BASE = "sentence-transformers/all-MiniLM-L6-v2"
 BASES = {BUNDLED_BASE: "Apache-2.0"}
 _NO_OPTIONS = ("command", "paths", "precision", "device", "warmup", "weight_decay", "clip", "stride", "dropout")
-_SEVERAL = ("data", "evaluation", "development")
+_SEVERAL = ("data", "documents", "evaluation", "development", "teacher")
 
 
 def command(settings: Mapping[str, Any]) -> str:
@@ -38,7 +38,7 @@ def command(settings: Mapping[str, Any]) -> str:
         words += [word for file in _names(settings.get(name, ())) for word in (f"--{name}", file)]
     words += ["--out", "OUT"]
     for name, value in settings.items():
-        option = f"--{name.replace('_', '-')}"
+        option = "--student" if name == "model" and "teacher" in settings else f"--{name.replace('_', '-')}"
         if value is True:
             words.append(option)
         elif name not in (*_NO_OPTIONS, *_SEVERAL) and value is not None and value is not False:
@@ -116,6 +116,31 @@ at {settings["clip"]:g}. Last loss {facts["loss"]:.3f}.
 """
 
 
+def distilled_encoder(facts: Mapping[str, Any]) -> str:
+    """The card of an encoder that learned from others. `facts` is the content of `training.json`."""
+    settings = facts["settings"]
+    return f"""# Encoder
+
+`{facts["base"]}`, trained to give texts the vectors of {_named(settings["teacher"])}.
+
+## Training
+
+{facts["steps"]:,} steps of {settings["batch_size"]} texts, of {facts["questions"]:,} questions and \
+{facts["passages"]:,} passages (squared distance of unit vectors; the teachers' are mapped into the space of the \
+student so that their dot products are kept). AdamW, learning rate {settings["learning_rate"]:g} after \
+{settings["warmup"]:.0%} warm-up, linear decay, weight decay {settings["weight_decay"]:g}, gradient norm clipped at \
+{settings["clip"]:g}. Last loss {facts["loss"]:.4f}.
+
+{repeat(facts)}
+
+## Quality
+{_quality(facts["quality"]) or f"{chr(10)}Not measured: no labelled questions.{chr(10)}"}"""
+
+
+def _named(teachers: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in _names(teachers))
+
+
 def _names(paths: Iterable[str]) -> list[str]:
     return [Path(path).name for path in paths]
 
@@ -180,12 +205,13 @@ weight decay {settings["weight_decay"]:g}, dropout {settings["dropout"]:g} (atte
 gradient norm clipped at {settings["clip"]:g}, windows of {settings["max_tokens"]} tokens with a stride of \
 {settings["stride"]}, a random gold answer each time{joined}{negatives}{tables}{frozen}, \
 {settings["title_dropout"]:.0%} of the passages read without their title. Last loss {facts["loss"]:.3f}.
-
+{_distillation(settings)}
 {repeat(facts)}
 
 ## Quality
 
-{_development(facts)}Measure it with `SEARCH_APP_READER__MODEL=FOLDER search-app evaluate reader --data FILE`.
+{_development(facts)}{_quality(facts.get("quality", {}))}\
+Measure it with `SEARCH_APP_READER__MODEL=FOLDER search-app evaluate reader --data FILE`.
 """
 
 
@@ -202,3 +228,27 @@ def _development(facts: Mapping[str, Any]) -> str:
 {facts["best_step"]:,}, the checkpoint that was kept. The run ended at step {facts["steps"]:,}{early}.
 
 """
+
+
+def _distillation(settings: Mapping[str, Any]) -> str:
+    if "teacher" not in settings:
+        return ""
+    names = _named(settings["teacher"])
+    count = len(settings["teacher"])
+    whose = f"the mean probabilities of {count} teachers" if count > 1 else "the probabilities of a teacher"
+    return (
+        f"\nDistilled: the loss is {settings['gold']:.0%} of the cross-entropy with the gold answers and "
+        f"{1 - settings['gold']:.0%} of the divergence from {whose} ({names}) at temperature "
+        f"{settings['temperature']:g}; questions without labels have the teachers' part alone.\n"
+    )
+
+
+def _quality(scores: Mapping[str, Mapping[str, float]]) -> str:
+    """A table of each model's measures on questions that were not trained on; empty without any."""
+    if not scores:
+        return ""
+    names = [name for name in next(iter(scores.values())) if name not in ("questions", "seconds")]
+    head = ["model", "questions", *names]
+    rows = [[model, f"{s['questions']:.0f}", *(f"{s[name]:.3g}" for name in names)] for model, s in scores.items()]
+    table = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n" + "\n".join(f"| {' | '.join(row)} |" for row in table) + "\n"

@@ -146,6 +146,30 @@ class ReaderTraining(Training):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderDistillation(ReaderTraining):
+    """Settings of `train_reader` with teachers: `model` is the student (Hinton et al. 2015).
+
+    teacher: checkpoints of readers; their probabilities are averaged.
+    temperature: the logits of teachers and student are divided by it, so that second choices count too.
+    gold: weight of the gold answers; the teachers have the rest. Unlabelled questions have the teachers alone.
+    """
+
+    command: ClassVar[str] = "distill reader"
+
+    teacher: tuple[str, ...]
+    temperature: float = 2.0
+    gold: float = 0.5
+
+    def __post_init__(self) -> None:
+        ReaderTraining.__post_init__(self)
+        require_teacher(self.teacher)
+        if not 0 < self.temperature <= 100:
+            raise ConfigurationError(f"temperature must be in (0, 100], not {self.temperature:g}", field="temperature")
+        if not 0 <= self.gold <= 1:
+            raise ConfigurationError(f"gold must be in [0, 1], not {self.gold:g}", field="gold")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderTraining(Training):
     """Settings of `train_encoder`.
 
@@ -165,6 +189,41 @@ class EncoderTraining(Training):
         Training.__post_init__(self)
         require_data(self.data)
         require_shares(development_share=self.development_share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderDistillation(Training):
+    """Settings of `distill_encoder`: `model` is the student.
+
+    teacher: checkpoints of encoders; several are averaged.
+    data: SQuAD JSON files, or JSON lines with question and passage: labels are not needed.
+    documents: files or folders whose passages are learned from too.
+    development: labelled files that measure the result; none: a share of `data`, by document (`development_share`).
+    """
+
+    command: ClassVar[str] = "distill encoder"
+
+    teacher: tuple[str, ...]
+    data: tuple[Path, ...] = ()
+    documents: tuple[Path, ...] = ()
+    development: tuple[Path, ...] = ()
+    development_share: float = 0.1
+    learning_rate: float = 1e-4
+
+    def __post_init__(self) -> None:
+        Training.__post_init__(self)
+        require_teacher(self.teacher)
+        if not self.data and not self.documents:
+            raise ConfigurationError(
+                "no texts to learn from", hint="give --data FILE or --documents PATH", field="data"
+            )
+        require_shares(development_share=self.development_share)
+
+
+def require_teacher(teacher: Sequence[str]) -> None:
+    """Raise ConfigurationError if there is none."""
+    if not teacher:
+        raise ConfigurationError("no teacher", hint="give --teacher CHECKPOINT", field="teacher")
 
 
 def require_data(data: Sequence[Path]) -> None:

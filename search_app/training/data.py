@@ -16,9 +16,10 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from search_app.errors import ConfigurationError
 from search_app.evaluation.datasets import Article, Dataset, GoldAnswer, Paragraph, Question, load_squad
 from search_app.evaluation.squad import normalise
-from search_app.training.config import ReaderTraining
+from search_app.training.config import ReaderDistillation, ReaderTraining
 from search_app.training.development import SHOWN, merged, require_disjoint, require_trainable, split_documents
-from search_app.training.examples import Negative
+from search_app.training.examples import Pair
+from search_app.training.measuring import labelled
 from search_app.types import Matrix
 
 RUN_WORDS = 16
@@ -59,7 +60,8 @@ def read_datasets(config: ReaderTraining) -> Data:
     ConfigurationError for data that no reader can learn from.
     """
     loaded = {path: load_squad(path) for path in dict.fromkeys((*config.data, *config.development))}
-    require_trainable([loaded[path] for path in dict.fromkeys(config.data)])
+    taught = isinstance(config, ReaderDistillation)
+    require_trainable([loaded[path] for path in dict.fromkeys(config.data)], taught=taught)
     require_disjoint([loaded[path] for path in config.data], [loaded[path] for path in config.development])
     wrong: list[Misplaced] = []
     for path, dataset in loaded.items():
@@ -77,7 +79,7 @@ def read_datasets(config: ReaderTraining) -> Data:
         training, dropped = without_overlap(training, evaluation)
         clean[path] = training if config.limit is None else limit_questions(training, config.limit)
         development.append(split.development)
-        kept_out, _ = without_overlap(kept_out, evaluation)
+        kept_out, _ = without_overlap(labelled([kept_out]) if taught else kept_out, evaluation)
         if any(kept_out.questions):
             (config.work / f"holdout-{path.stem}.json").write_text(kept_out.to_json(), encoding="utf-8")
         facts["files"][path.name] = {
@@ -221,7 +223,7 @@ def _concatenate(group: Sequence[Paragraph]) -> Paragraph:
     return Paragraph(SEPARATOR.join(paragraph.text for paragraph in group), tuple(questions))
 
 
-def hard_negatives(dataset: Dataset, share: float, rng: random.Random, encode: Encode) -> list[Negative]:
+def hard_negatives(dataset: Dataset, share: float, rng: random.Random, encode: Encode) -> list[Pair]:
     """For a share of the questions, a similar paragraph without any of its answers.
 
     Similar as in the search whose hits a reader gets: by words (TF-IDF) and by the vectors of `encode`. Their target is
@@ -236,7 +238,7 @@ def hard_negatives(dataset: Dataset, share: float, rng: random.Random, encode: E
     vectoriser = TfidfVectorizer(sublinear_tf=True, stop_words="english")
     words, vectors = vectoriser.fit_transform(paragraphs), encode(paragraphs)
     normal = [normalise(text) for text in paragraphs]
-    found: list[Negative] = []
+    found: list[Pair] = []
     for begin in range(0, len(chosen), 256):
         part = chosen[begin : begin + 256]
         questions = [question.text for _, question in part]
@@ -250,7 +252,7 @@ def hard_negatives(dataset: Dataset, share: float, rng: random.Random, encode: E
             ]
             if candidates:
                 text = paragraphs[rng.choice(candidates[:_HARDEST])]
-                found.append(Negative(question.text, text, titles[text]))
+                found.append(Pair(question.text, text, titles[text]))
     return found
 
 

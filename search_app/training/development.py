@@ -22,8 +22,11 @@ class Split:
     development: Dataset
 
 
-def require_trainable(datasets: Sequence[Dataset]) -> None:
-    """Raise ConfigurationError for data that no model can learn from: duplicate ids, one question, no answers."""
+def require_trainable(datasets: Sequence[Dataset], *, taught: bool = False) -> None:
+    """Raise ConfigurationError for data that no model can learn from: duplicate ids, one question, no answers.
+
+    A model that is `taught` by another needs no answers.
+    """
     for dataset in datasets:
         ids = Counter(question.id for _, question in dataset.questions)
         if twice := [id for id, count in ids.items() if count > 1]:
@@ -38,7 +41,7 @@ def require_trainable(datasets: Sequence[Dataset]) -> None:
         raise ConfigurationError(
             f"{names}: one question is too little to learn from", hint="give some hundred", field="data"
         )
-    if not any(question.answers for question in questions):
+    if not taught and not any(question.answers for question in questions):
         raise ConfigurationError(
             f"{names}: none of the {len(questions)} questions has an answer",
             hint="add questions that the paragraphs answer",

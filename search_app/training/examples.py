@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,50 +14,63 @@ from search_app.readers.windows import Window, WindowMaker
 
 NO_ANSWER = (0, 0)
 """Target of a window without an answer: its first token (Devlin et al. 2019)."""
+UNLABELLED = (-100, -100)
+"""Target of a window whose answer is not known: PyTorch's losses ignore it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
-    """A window and the token ranges (inclusive) of its gold answers; NO_ANSWER if it has none."""
-
-    window: Window
-    targets: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Negative:
-    """A question, and a passage that does not answer it, with its title."""
+class Pair:
+    """A question, and a passage that it is asked of, with the title of the passage ("" for none)."""
 
     question: str
     text: str
     title: str
 
 
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A window of a pair, and the token ranges (inclusive) of its gold answers.
+
+    Without answers it has the one target NO_ANSWER, or UNLABELLED.
+    """
+
+    window: Window
+    targets: tuple[tuple[int, int], ...]
+    pair: Pair
+
+
 def make_examples(
     dataset: Dataset,
-    negatives: Sequence[Negative],
+    negatives: Sequence[Pair],
     windows: WindowMaker,
     rng: random.Random,
     title_dropout: float = 0.0,
+    *,
+    unlabelled: bool = False,
 ) -> list[Example]:
     """Every window of every question. Answers are at their offsets (`data.placed`).
 
-    A share `title_dropout` of the questions, drawn with `rng`, sees its passage without title.
+    A share `title_dropout` of the questions, drawn with `rng`, sees its passage without title. Questions without
+    answers train "no answer"; with `unlabelled`, only those that their file marks as unanswerable do.
     """
-    pairs = list(dataset.titled_questions)
-    gold = [[(answer.start, answer.start + len(answer.text)) for answer in item.answers] for *_, item in pairs]
+    pairs: list[Pair] = []
+    gold: list[list[tuple[int, int]] | None] = []
+    for title, paragraph, question in dataset.titled_questions:
+        pairs.append(Pair(question.text, paragraph.text, title))
+        spans = [(answer.start, answer.start + len(answer.text)) for answer in question.answers]
+        gold.append(spans if question.labelled or not unlabelled else None)
+    pairs += negatives
     gold += [[] for _ in negatives]
-    titles = [title for title, *_ in pairs] + [negative.title for negative in negatives]
-    cut = windows(
-        [question.text for *_, question in pairs] + [negative.question for negative in negatives],
-        [paragraph.text for _, paragraph, _ in pairs] + [negative.text for negative in negatives],
-        ["" if rng.random() < title_dropout else title for title in titles],
-    )
-    made = []
-    for window in cut:
-        spans = (window.tokens(start, end) for start, end in gold[window.pair])
-        made.append(Example(window, tuple(span for span in spans if span) or (NO_ANSWER,)))
-    return made
+    pairs = [replace(pair, title="") if rng.random() < title_dropout else pair for pair in pairs]
+    cut = windows([pair.question for pair in pairs], [pair.text for pair in pairs], [pair.title for pair in pairs])
+    return [Example(window, _targets(window, gold[window.pair]), pairs[window.pair]) for window in cut]
+
+
+def _targets(window: Window, gold: Sequence[tuple[int, int]] | None) -> tuple[tuple[int, int], ...]:
+    if gold is None:
+        return (UNLABELLED,)
+    spans = (window.tokens(start, end) for start, end in gold)
+    return tuple(span for span in spans if span) or (NO_ANSWER,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from transformers import (
 from search_app import hardware
 from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
 from search_app.errors import ConfigurationError
-from search_app.evaluation.datasets import Dataset
+from search_app.evaluation.datasets import Dataset, load_squad
 from search_app.evaluation.evaluate import evaluate_reader
 from search_app.hardware import Hardware
 from search_app.models.batching import round_up
@@ -41,9 +42,11 @@ from search_app.readers.extractive import ExtractiveReader
 from search_app.readers.windows import WindowMaker, stack, takes_token_types
 from search_app.settings import BUNDLED, EncoderSettings, ReaderSettings
 from search_app.training import card, data, run
-from search_app.training.config import ReaderTraining
-from search_app.training.examples import Example, Schedule, make_examples, make_schedule, padded_tokens
+from search_app.training.config import ReaderDistillation, ReaderTraining
+from search_app.training.distillation import DistillingTrainer, SoftTargets, soft_targets
+from search_app.training.examples import UNLABELLED, Example, Schedule, make_examples, make_schedule, padded_tokens
 from search_app.training.layers import freeze_encoder
+from search_app.training.measuring import compare_readers, labelled
 from search_app.training.progress import Patience, TrainingProgress, measured_losses
 from search_app.training.tables import make_tables
 from search_app.types import Matrix
@@ -83,17 +86,25 @@ def train_reader(config: ReaderTraining, callbacks: Sequence[TrainerCallback] = 
     _log.info("%d examples, %d steps, %.1f M tokens with padding", len(examples), plan.steps, tokens / 1e6)
 
     progress = TrainingProgress(config.work / "seconds.json", tokens / plan.steps, config.checkpoint_minutes * 60)
-    measured = make_examples(found.development, [], windows, random.Random(config.seed))
+    teaching = config if isinstance(config, ReaderDistillation) else None
+    measured = [
+        example
+        for example in make_examples(
+            found.development, [], windows, random.Random(config.seed), unlabelled=teaching is not None
+        )
+        if example.targets != (UNLABELLED,)
+    ]
     patience = Patience(config.patience)
     if config.freeze_encoder:
         freeze_encoder(model, config.train_layers)
-    trainer = Trainer(
+    trainer_class = partial(DistillingTrainer, teaching) if teaching else Trainer
+    trainer = trainer_class(
         model=model,
         args=_arguments(config, execution, plan.steps, measured=bool(measured)),
         callbacks=[progress, *([patience] if measured else []), *callbacks],
-        train_dataset=_Rows(examples, plan),
-        eval_dataset=_Rows(measured, _once(measured, config.batch_size)) if measured else None,
-        data_collator=_Collator(int(tokenizer.pad_token_id or 0), takes_token_types(model.config)),
+        train_dataset=_Rows(examples, plan, soft_targets(examples, teaching, machine) if teaching else None),
+        eval_dataset=_Rows(measured, _once(measured, config.batch_size), None) if measured else None,
+        data_collator=Collator(int(tokenizer.pad_token_id or 0), takes_token_types(model.config)),
     )
     run.train(trainer, config.work)
     if trainer.state.global_step < plan.steps and not patience.is_out(trainer.state):
@@ -110,7 +121,7 @@ def train_reader(config: ReaderTraining, callbacks: Sequence[TrainerCallback] = 
         **run.cost(execution, machine, progress),
     }
     with run.saving(config.work):
-        _save(model, tokenizer, config.out)
+        save_reader(model, tokenizer, config.out)
         facts |= _quality(config, found.development, machine)
         run.finish(config, facts, card.reader)
     return config.out
@@ -147,6 +158,8 @@ def _once(rows: Sequence[Example], batch_size: int) -> Schedule:
 
 def _quality(config: ReaderTraining, development: Dataset, machine: Hardware) -> dict[str, Any]:
     """Exact match and F1 of the bundled reader and of the new one on the development split, if there is one."""
+    if isinstance(config, ReaderDistillation):
+        return {"quality": _compared(config, development, machine)}
     if not any(development.questions):
         return {}
     before, after = (
@@ -154,6 +167,19 @@ def _quality(config: ReaderTraining, development: Dataset, machine: Hardware) ->
         for model in (BUNDLED, str(config.out))
     )
     return {"before": before, "after": after}
+
+
+def _compared(config: ReaderDistillation, development: Dataset, machine: Hardware) -> dict[str, dict[str, float]]:
+    """Teachers, and student before and after, on what was not trained on: evaluation, development or held out."""
+    held = config.evaluation or sorted(config.work.glob("holdout-*.json"))
+    asked = labelled([load_squad(path) for path in held] if config.evaluation else [development])
+    asked = asked if any(asked.questions) else labelled(map(load_squad, held))
+    if not any(asked.questions):
+        return {}
+    models = {f"teacher {i}, {Path(name).name}": name for i, name in enumerate(config.teacher, start=1)}
+    # "bundled" is an encoder here, and a reader where readers are measured.
+    models |= {"student before": config.model} if config.model != BUNDLED else {}
+    return compare_readers(models | {"student after": str(config.out)}, asked, machine)
 
 
 def _examples(
@@ -167,7 +193,9 @@ def _examples(
         if config.join_words:
             dataset = data.join_paragraphs(dataset, config.join_words, rng)
         negatives = data.hard_negatives(dataset, config.negatives, rng, encode) if encode else []
-        rows += make_examples(dataset, negatives, windows, rng, config.title_dropout)
+        rows += make_examples(
+            dataset, negatives, windows, rng, config.title_dropout, unlabelled=isinstance(config, ReaderDistillation)
+        )
     if not rows:
         raise ConfigurationError("no questions are left to train on", field="data")
     return rows + _table_examples(config, datasets, windows)
@@ -212,20 +240,24 @@ def _base(config: ReaderTraining) -> tuple[PreTrainedTokenizerFast, PreTrainedMo
 
 
 class _Rows(TorchDataset[dict[str, Any]]):
-    def __init__(self, rows: Sequence[Example], plan: Schedule) -> None:
-        self._rows, self._plan = rows, plan
+    def __init__(self, rows: Sequence[Example], plan: Schedule, soft: SoftTargets | None) -> None:
+        self._rows, self._plan, self._soft = rows, plan, soft
 
     def __len__(self) -> int:
         return len(self._plan.example)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        row = self._rows[self._plan.example[index]]
+        example = self._plan.example[index]
+        row = self._rows[example]
         start, end = row.targets[self._plan.target[index]]
-        return {"window": row.window, "start": start, "end": end}
+        found = {"window": row.window, "start": start, "end": end}
+        return found | {"soft": self._soft.of(example, len(row.window))} if self._soft else found
 
 
 @dataclass(frozen=True, slots=True)
-class _Collator:
+class Collator:
+    """Rows with `window`, `start`, `end`, and perhaps `soft` targets, to the inputs of the model with padding."""
+
     pad_id: int
     token_types: bool
 
@@ -241,11 +273,14 @@ class _Collator:
         }
         if self.token_types:
             batch["token_type_ids"] = types
+        if "soft" in rows[0]:
+            padded = [np.pad(row["soft"], ((0, 0), (0, shape[1] - row["soft"].shape[1]))) for row in rows]
+            batch["soft_targets"] = np.stack(padded, axis=1)
         return {key: torch.from_numpy(value) for key, value in batch.items()}
 
 
-def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Save in half precision: it changes no answer and halves the download."""
+def save_reader(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Save in half precision, to which the model is changed: it changes no answer and halves the download."""
     weights: torch.nn.Module = model
     weights.to(torch.float16)
     model.save_pretrained(folder)

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from search_app.errors import TrainingInterrupted
@@ -24,6 +26,7 @@ from search_app.training.config import Training
 from search_app.training.progress import TrainingProgress
 
 A = TypeVar("A", bound=TrainingArguments)
+D = TypeVar("D", bound=np.generic)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # safetensors and torch put the error of the system into the text of their own.
 _NO_ROOM_TEXT = (*map(os.strerror, _NO_ROOM), "PytorchStreamWriter failed writing file")
@@ -85,6 +88,20 @@ def once(path: Path, make: Callable[[], Any]) -> Any:
     value = make()
     new = path.with_suffix(".new")
     new.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
+    new.replace(path)
+    return value
+
+
+def array_once(path: Path, shape: tuple[int, ...], make: Callable[[], NDArray[D]]) -> NDArray[D]:
+    """As `once`, for an array in a npy file. One of another shape belongs to other data and is made again."""
+    if path.is_file():
+        found: NDArray[D] = np.load(path)
+        if found.shape == shape:
+            return found
+    value = make()
+    new = path.with_suffix(".new")
+    with saving(path.parent), new.open("wb") as stream:
+        np.save(stream, value)
     new.replace(path)
     return value
 

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from search_app.evaluation.datasets import Article, Dataset, GoldAnswer, Paragraph, Question
 from search_app.models.checkpoint import BUNDLED_READER
 from search_app.readers.windows import WindowMaker
-from search_app.training.examples import NO_ANSWER, Negative, make_examples, make_schedule, padded_tokens
+from search_app.training.examples import NO_ANSWER, Pair, make_examples, make_schedule, padded_tokens
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_targets_are_the_tokens_of_the_answers_or_the_first_token_without_one(wi
         Question("2", "Who?", ()),
     )
     dataset = Dataset("d", (Article("", (Paragraph(text, questions),)),))
-    rows = make_examples(dataset, [Negative("Where?", "Nothing here.", "")], windows, random.Random(0))
+    rows = make_examples(dataset, [Pair("Where?", "Nothing here.", "")], windows, random.Random(0))
     by_pair = Counter(row.window.pair for row in rows)
     assert set(by_pair) == {0, 1, 2}
     with_answer = [row for row in rows if row.targets != (NO_ANSWER,)]
