@@ -6,7 +6,7 @@ Multilingual using Knowledge Distillation" (2020). Only the texts are needed, no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,15 +132,16 @@ def _split(config: EncoderDistillation) -> Split:
 
 def _texts(training: Dataset, documents: Sequence[str]) -> Texts:
     paragraphs = [titled(a.title.replace("_", " "), p.text) for a in training.articles for p in a.paragraphs]
-    texts = Texts(
-        tuple(dict.fromkeys(question.text for _, question in training.questions)),
-        tuple(dict.fromkeys([*paragraphs, *documents])),
-    )
+    texts = Texts(_distinct(question.text for _, question in training.questions), _distinct([*paragraphs, *documents]))
     if len(texts) < 2:
         raise ConfigurationError(
-            f"nothing can be learned from {len(texts)} texts", hint="a distillation needs some thousand", field="data"
+            f"too few texts to learn from: {len(texts)}", hint="a distillation needs some thousand", field="data"
         )
     return texts
+
+
+def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text for text in texts if text.strip()))
 
 
 def _targets(
@@ -195,6 +196,7 @@ def _trainer(
         dtype=torch.float32,
     )
     model.model_card_data.local_files_only = True  # the cards of checkpoints need no network
+    model.model_card_data.generate_widget_examples = False
     query, passage = prefixes(model, EncoderSettings())
     inputs = [*(query + text for text in texts.questions), *(passage + text for text in texts.passages)]
     return SentenceTransformerTrainer(
