@@ -24,7 +24,7 @@ _teacher = click.option(
     metavar="CHECKPOINT[,CHECKPOINT…]",
     help="What the student learns from; several are averaged. Repeatable.",
 )
-_files = {"multiple": True, "type": click.Path(exists=True, dir_okay=False, path_type=Path)}
+_files: dict[str, Any] = {"multiple": True, "type": click.Path(exists=True, dir_okay=False, path_type=Path)}
 
 
 @distill.command()

@@ -53,7 +53,7 @@ def training(*, epochs: float, batch_size: int, learning_rate: float, model: str
 
 def reader_training(model: str = "--model") -> Callable[[F], F]:
     """The options of every training of a reader."""
-    many = {"multiple": True, "type": click.Path(exists=True, dir_okay=False, path_type=Path)}
+    many: dict[str, Any] = {"multiple": True, "type": click.Path(exists=True, dir_okay=False, path_type=Path)}
     return together(
         click.option("--data", required=True, **many, help="SQuAD JSON; repeatable. A file given twice counts double."),
         training(epochs=2.0, batch_size=32, learning_rate=2e-4, model=model),

@@ -59,7 +59,8 @@ def _register(family: str) -> None:
     config = type(f"Pruned{base.__name__}", (base,), {"model_type": PREFIX + family, "__module__": __name__})
     AutoConfig.register(PREFIX + family, config)
     for task in _TASKS:
-        task.register(config, _narrow(task._model_mapping[base], config))
+        cls: Any = task._model_mapping[base]
+        task.register(config, _narrow(cls, config))
 
 
 def _narrow(cls: type[PreTrainedModel], config: type[Any]) -> type[PreTrainedModel]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -247,8 +247,41 @@ def _quality(scores: Mapping[str, Mapping[str, float]]) -> str:
     """A table of each model's measures on questions that were not trained on; empty without any."""
     if not scores:
         return ""
-    names = [name for name in next(iter(scores.values())) if name not in ("questions", "seconds")]
-    head = ["model", "questions", *names]
+    names = [name for name in next(iter(scores.values())) if name not in NOT_SHOWN]
     rows = [[model, f"{s['questions']:.0f}", *(f"{s[name]:.3g}" for name in names)] for model, s in scores.items()]
-    table = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n" + "\n".join(f"| {' | '.join(row)} |" for row in table) + "\n"
+    return f"\n{_table(['model', 'questions', *names], rows)}\n"
+
+
+def pruned(facts: Mapping[str, Any]) -> str:
+    """The card of a pruned model. `facts` is the content of `pruning.json`."""
+    names = list(facts["steps"][0]["scores"])
+    rows = [
+        [step["name"], str(step["layers"]), str(step["heads"]), f"{step['parameters']:,}", f"{step['passes']:.1f}"]
+        + [f"{step['scores'][name]:.1f}" for name in names]
+        for step in facts["steps"]
+    ]
+    loading = f"""
+The layers differ in their number of heads, which the classes of transformers do not provide for. search-app loads the
+folder as it is; in your own code, run this first:
+
+```python
+from search_app.models import pruned
+
+pruned.register("{facts["model_type"]}")
+```
+"""
+    return f"""# Pruned {facts["role"]}
+
+`{facts["base"]}` without some of its layers or attention heads. What is removed is gone from the matrices, not masked.
+
+{_table(["", "layers", "heads", "parameters", "passes per second", *names], rows)}
+{loading if facts["model_type"].startswith("pruned-") else ""}
+A training brings back most of what it lost:
+`search-app distill {facts["role"]} --teacher BEFORE --student THIS …`.
+"""
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; all columns but the first are numbers."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -153,7 +153,8 @@ def on_student(student: Window, seen: Sequence[tuple[Window, Floats]]) -> Floats
             np.add.at(mapped[row], places, own[row, 1:])
         found = np.maximum(found, mapped)
     found[:, 0] = none
-    return found / found.sum(axis=1, keepdims=True)
+    found /= found.sum(axis=1, keepdims=True)
+    return found
 
 
 def _places(student: Window, teacher: Window) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -159,7 +159,8 @@ def _targets(
         taught = np.concatenate([texts.vectors(teacher) for teacher in teachers], axis=1)
         chosen = np.random.default_rng(config.seed).permutation(len(texts))[:FITTED]
         mapped: Matrix = taught @ onto(taught[chosen], texts.vectors(student)[chosen])
-        return mapped / np.linalg.norm(mapped, axis=1, keepdims=True).clip(min=1e-12)
+        mapped /= np.linalg.norm(mapped, axis=1, keepdims=True).clip(min=1e-12)
+        return mapped
 
     return run.array_once(config.work / FILE, (len(texts), student.stamp.dim), make)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -33,8 +33,7 @@ from search_app.models.positions import longest_input
 from search_app.readers.extractive import ExtractiveReader
 from search_app.readers.windows import WindowMaker, takes_token_types
 from search_app.settings import EncoderSettings, ReaderSettings
-from search_app.training import surgery
-from search_app.training.card import FILE as CARD
+from search_app.training import card, surgery
 from search_app.training.data import hold_out
 from search_app.training.examples import make_examples
 from search_app.training.measuring import labelled
@@ -187,7 +186,7 @@ class _Encoder(_Subject):
         found = find_checkpoint("encoder", checkpoint)
         self._whole: Any = load_sentence_transformers(SentenceTransformer, found, device="cpu", dtype=torch.float32)
         self._prefixes = prefixes(self._whole, EncoderSettings())
-        self.model = self._whole[0].model
+        self.model = cast(PreTrainedModel, self._whole[0].model)
         pairs = [pair for pair in data.questions if pair[1].answers] if data else []
         groups = [pairs[i : i + _BATCH] for i in range(0, len(pairs), _BATCH)]
         self.batches = [group for group in groups if len(group) > 1]
@@ -295,34 +294,14 @@ def _passes_per_second(forward: Callable[[], object]) -> float:
 
 
 def _write_card(settings: Pruning, steps: Sequence[Step], model: PreTrainedModel) -> None:
+    checkpoint = Path(settings.checkpoint)
     facts = {
-        "base": settings.checkpoint if not Path(settings.checkpoint).is_dir() else Path(settings.checkpoint).name,
+        "role": settings.role,
+        "base": checkpoint.resolve().name if checkpoint.is_dir() else settings.checkpoint,
         "data": [path.name for path in settings.data],
+        "model_type": model.config.model_type,
         "steps": [dataclasses.asdict(step) for step in steps],
     }
     (settings.out / FACTS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    names = [*steps[0].scores]
-    head = ["", "layers", "heads", "parameters", "passes per second", *names]
-    rows = [
-        [step.name, step.layers, step.heads, f"{step.parameters:,}", f"{step.passes:.1f}"]
-        + [f"{step.scores[name]:.1f}" for name in names]
-        for step in steps
-    ]
-    table = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    lines = "\n".join("| " + " | ".join(map(str, row)) + " |" for row in table)
-    model_type = model.config.model_type
-    loading = (
-        "\nLayers differ in their number of heads, which the classes of transformers do not know. search-app loads it; "
-        "in your own code, run this first:\n\n"
-        f'```python\nfrom search_app.models import pruned\n\npruned.register("{model_type}")\n```\n'
-        if model_type.startswith(pruned.PREFIX)
-        else ""
-    )
-    (settings.out / CARD).write_text(
-        f"# Pruned {settings.role}\n\n`{facts['base']}` without some of its layers or attention heads. What is "
-        f"removed is gone from the matrices, not masked.\n\n{lines}\n{loading}\n"
-        f"A training brings back most of what it lost: `search-app distill {settings.role} --teacher BEFORE "
-        "--student THIS …`.\n",
-        encoding="utf-8",
-    )
+    (settings.out / card.FILE).write_text(card.pruned(facts), encoding="utf-8")
     checksums.write(settings.out)

@@ -47,9 +47,10 @@ def require_heads(model: PreTrainedModel) -> None:
 
 def smaller(model: PreTrainedModel, kept: Kept, auto: Any) -> PreTrainedModel:
     """A new model with the kept layers and heads only; `auto` is the Auto class of transformers that makes it."""
-    new: PreTrainedModel = auto.from_config(_config(model, kept))
+    new = auto.from_config(_config(model, kept))
     new.load_state_dict(dict(_weights(model, kept)))
-    return new.eval()
+    made: PreTrainedModel = new.eval()
+    return made
 
 
 def head_importance(model: PreTrainedModel, loss: Callable[[B], torch.Tensor], batches: Iterable[B]) -> list[Any]:
@@ -60,7 +61,7 @@ def head_importance(model: PreTrainedModel, loss: Callable[[B], torch.Tensor], b
     """
     attentions = pruned.attentions(model)
     total = [torch.zeros(attention.self.num_attention_heads) for attention in attentions]
-    seen: dict[int, torch.Tensor] = {}
+    seen: dict[int, Any] = {}
 
     def remember(layer: int, given: tuple[torch.Tensor, ...]) -> None:
         given[0].retain_grad()
@@ -73,9 +74,8 @@ def head_importance(model: PreTrainedModel, loss: Callable[[B], torch.Tensor], b
     try:
         for batch in batches:
             model.zero_grad()
-            loss(batch).backward()
+            loss(batch).backward()  # type: ignore[no-untyped-call]
             for layer, output in seen.items():
-                assert output.grad is not None
                 by_head = (output * output.grad).detach().unflatten(-1, (len(total[layer]), -1))
                 total[layer] += by_head.sum(dim=(1, 3)).abs().sum(dim=0)
     finally:
@@ -138,7 +138,7 @@ def _config(model: PreTrainedModel, kept: Kept) -> Any:
     return config
 
 
-def _weights(model: PreTrainedModel, kept: Kept) -> Iterator[tuple[str, torch.Tensor]]:
+def _weights(model: PreTrainedModel, kept: Kept) -> Iterator[tuple[str, Any]]:
     place = {layer: new for new, layer in enumerate(kept)}
     for name, weight in model.state_dict().items():
         found = _LAYER.match(name)
@@ -149,7 +149,7 @@ def _weights(model: PreTrainedModel, kept: Kept) -> Iterator[tuple[str, torch.Te
             yield f"{found[1]}{place[layer]}{found[3]}", _narrowed(found[3], weight, kept[layer], _heads(model, layer))
 
 
-def _narrowed(name: str, weight: torch.Tensor, kept: Sequence[int], heads: int) -> torch.Tensor:
+def _narrowed(name: str, weight: Any, kept: Sequence[int], heads: int) -> Any:
     """The rows of queries, keys and values, and the columns of the output, that belong to the kept heads."""
     if len(kept) == heads:
         return weight
