@@ -11,6 +11,7 @@ SearchAppError                      exit 1
 ├── BackendUnavailable              exit 3 · HTTP 503
 ├── QueueUnavailable                exit 3 · HTTP 503, 507 if the disk is full
 ├── ModelUnavailable                exit 2 · HTTP 503
+├── TooBusy                         exit 1 · HTTP 503 with Retry-After
 ├── TrainingInterrupted             exit 1
 └── MissingExtra                    exit 2
 """
@@ -107,6 +108,18 @@ class ModelUnavailable(SearchAppError):
 
     exit_code = 2
     http_status = 503
+
+
+class TooBusy(SearchAppError):
+    """More questions are waiting than can be answered in time. Try again after `retry_after` seconds."""
+
+    http_status = 503
+
+    def __init__(self, waiting: int, retry_after: int) -> None:
+        questions = "1 question is" if waiting == 1 else f"{waiting} questions are"
+        seconds = "1 second" if retry_after == 1 else f"{retry_after} seconds"
+        super().__init__(f"the server is busy: {questions} waiting", hint=f"try again in {seconds}")
+        self.retry_after = retry_after
 
 
 class TrainingInterrupted(SearchAppError):

@@ -214,6 +214,10 @@ class ApiSettings(_Section):
     key: SecretStr | None = Field(default=None, description='clients send it as "Authorization: Bearer KEY"')
     key_file: Path | None = Field(default=None, description="file with the key; created with a random key if missing")
     max_body_bytes: int = Field(default=1 << 20, description="largest request body, uploads excepted")
+    max_wait: float = Field(
+        default=2.0, gt=0, description="longest expected wait for an answer, seconds; beyond it a question is refused"
+    )
+    at_once: int = Field(default=16, ge=1, le=1024, description="questions computed at the same time")
 
 
 class CacheSettings(_Section):

@@ -16,6 +16,7 @@ from fastapi import APIRouter, FastAPI, Security
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from search_app.api import errors
+from search_app.api.admission import Admission
 from search_app.api.collections import collection_routes
 from search_app.api.docs import add_docs
 from search_app.api.documents import document_routes
@@ -38,10 +39,12 @@ SHUTDOWN_SECONDS = 10
 def create_app(service: Service, settings: Settings) -> FastAPI:
     """The application; it closes `service` when it stops."""
     queue = JobQueue.from_settings(settings)
+    admission = Admission(max_wait=settings.api.max_wait, at_once=settings.api.at_once)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
+        admission.close()
         queue.close()
         service.close()
 
@@ -63,7 +66,7 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
         "dependencies": [Security(BEARER), Security(HEADER)],
         "responses": {401: {"model": ErrorResponse}},
     }
-    for router in _routers(service, queue, metrics, settings):
+    for router in _routers(service, queue, metrics, admission, settings):
         app.include_router(router, **(locked if key else {}))
     app.add_middleware(LimitBody, most=settings.api.max_body_bytes, most_upload=settings.jobs.max_upload_mb << 20)
     if key:
@@ -77,10 +80,12 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
     return app
 
 
-def _routers(service: Service, queue: JobQueue, metrics: Metrics, settings: Settings) -> list[APIRouter]:
+def _routers(
+    service: Service, queue: JobQueue, metrics: Metrics, admission: Admission, settings: Settings
+) -> list[APIRouter]:
     """Everything that needs the key."""
     return [
-        search_routes(service, settings.limits),
+        search_routes(service, settings.limits, admission),
         document_routes(service),
         collection_routes(service, queue),
         job_routes(queue, settings.jobs),

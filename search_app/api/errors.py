@@ -10,10 +10,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from search_app.api.schemas import ErrorOut, ErrorResponse
-from search_app.errors import SearchAppError
+from search_app.errors import SearchAppError, TooBusy
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +38,19 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(SearchAppError)
     def known(request: Request, error: SearchAppError) -> JSONResponse:
+        headers = {"Retry-After": str(error.retry_after)} if isinstance(error, TooBusy) else None
         return error_response(
-            error.http_status, type(error).__name__, error.message, hint=error.hint, field=error.field
+            error.http_status,
+            type(error).__name__,
+            error.message,
+            hint=error.hint,
+            field=error.field,
+            headers=headers,
         )
+
+    @app.exception_handler(ClientDisconnect)
+    def left(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=499)  # nobody reads it; the metrics count it
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
