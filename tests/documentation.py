@@ -47,6 +47,13 @@ ELSEWHERE = {
     "docs/haystack.md": {
         "from hayhooks import": ("tests/search_app/haystack/test_haystack_page.py", '"hayhooks"'),
     },
+    "docs/training.md": {
+        "search-app distill reader": ("tests/search_app/training/test_distill_reader.py", '"distill", "reader"'),
+        "search-app distill encoder": ("tests/search_app/training/test_distill_encoder.py", '"distill", "encoder"'),
+        "search-app train average": ("tests/search_app/training/test_averaging.py", '"train", "average"'),
+        "search-app prune reader": ("tests/search_app/training/test_prune.py", '"prune", "reader"'),
+        "search-app prune encoder": ("tests/search_app/training/test_prune.py", 'role="encoder"'),
+    },
     "docs/scaling.md": {
         "search-index apply s3://": ("tests/indexing/test_object_stores.py", '"s3://docs'),
         "search-index apply 's3://": ("tests/indexing/test_object_stores.py", "**/"),

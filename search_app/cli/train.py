@@ -85,6 +85,26 @@ def encoder(home: Path | None, collection: str | None, **values: Any) -> None:
     click.echo(f"  export SEARCH_APP_ENCODER__MODEL={shlex.quote(str(folder))}")
 
 
+@train.command()
+@click.argument("checkpoints", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Output folder.")
+@click.option(
+    "--data", multiple=True, type=_FILE, help="Labelled questions that measure each and the mean; repeatable."
+)
+def average(checkpoints: tuple[Path, ...], out: Path, data: tuple[Path, ...]) -> None:
+    """Average the weights of CHECKPOINTS: finished readers or encoders of one base, or checkpoints of a run.
+
+    A checkpoint of a run (work/checkpoint-N) may follow the finished model of that run.
+    """
+    options.require_training()
+    from search_app.training.averaging import average
+
+    for name, scores in average(checkpoints, out, data).items():
+        shown = (f"{key} {value:.3g}" for key, value in scores.items() if key not in ("questions", "seconds"))
+        click.echo(f"{name}: {', '.join(shown)} ({scores['questions']:.0f} questions)")
+    click.echo(f"saved the mean to {out}")
+
+
 def show_measures(folder: Path) -> None:
     """Print the measures of a finished training, before and after it, if there are any."""
     from search_app.training.card import NOT_SHOWN

@@ -40,17 +40,17 @@ def register_for(folder: Path) -> None:
         register(str(values.get("model_type", "")))
 
 
-def attentions(model: torch.nn.Module) -> list[Any]:
+def attentions(model: PreTrainedModel) -> list[Any]:
     """The attention module of each layer, with its parts `self` (query, key, value) and `output.dense`."""
     return [layer.attention for layer in layers(model)]
 
 
-def layers(model: torch.nn.Module) -> torch.nn.ModuleList:
-    """The layers of an encoder, alone or below a head. Raises LookupError if it has none that are its own."""
-    for name, module in model.named_modules():
-        if name.rpartition(".")[2] == "layer" and isinstance(module, torch.nn.ModuleList):
+def layers(model: PreTrainedModel) -> torch.nn.ModuleList:
+    """The layers of an encoder, alone or below a head, lowest first. Raises LookupError if they share their weights."""
+    for module in model.base_model.modules():
+        if isinstance(module, torch.nn.ModuleList) and len(module) == model.config.num_hidden_layers:
             return module
-    raise LookupError("no list of layers")
+    raise LookupError(f"the layers of {model.config.model_type} cannot be told apart: they share their weights")
 
 
 @functools.cache

@@ -281,6 +281,17 @@ A training brings back most of what it lost:
 """
 
 
+def averaged(facts: Mapping[str, Any]) -> str:
+    """The card of a mean of checkpoints. `facts` is the content of `averaging.json`."""
+    names = ", ".join(f"`{name}`" for name in facts["checkpoints"])
+    return f"""# Averaged model
+
+The mean of the weights of {names}. Its confidence is not calibrated.
+
+## Quality
+{_quality(facts["quality"]) or f"{chr(10)}Not measured: no labelled questions.{chr(10)}"}"""
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in Markdown; all columns but the first are numbers."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]

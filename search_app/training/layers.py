@@ -6,16 +6,15 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from search_app.errors import ConfigurationError
+from search_app.models import pruned
 
 
 def layers_of(model: PreTrainedModel) -> nn.ModuleList:
     """From the lowest to the highest. Raises ConfigurationError for layers that share their weights."""
-    for module in model.base_model.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == model.config.num_hidden_layers:
-            return module
-    raise ConfigurationError(
-        f"the layers of a {model.config.model_type} cannot be told apart: they share their weights"
-    )
+    try:
+        return pruned.layers(model)
+    except LookupError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def freeze_encoder(model: PreTrainedModel, trained: int) -> None:

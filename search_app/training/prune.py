@@ -224,6 +224,9 @@ def _halves(settings: Pruning) -> tuple[Dataset | None, Dataset | None]:
         return None, None
     load = load_pairs if settings.role == "encoder" else load_squad
     whole = labelled(map(load, settings.data))
+    if not any(question.answers for _, question in whole.questions):
+        names = ", ".join(map(str, settings.data))
+        raise ConfigurationError(f"{names}: no question has an answer", hint="give labelled questions", field="data")
     halves = hold_out(whole, 0.5, settings.seed)
     judge, measured = halves if all(any(half.questions) for half in halves) else (whole, whole)
     return _sampled(judge, JUDGED, settings.seed), _sampled(measured, MEASURED, settings.seed)

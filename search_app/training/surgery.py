@@ -14,6 +14,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from search_app.errors import ConfigurationError
 from search_app.models import pruned
+from search_app.training.layers import layers_of
 
 B = TypeVar("B")
 Kept = Mapping[int, Sequence[int]]
@@ -22,16 +23,15 @@ _LAYER = re.compile(r"^(.*?\blayer\.)(\d+)(\..*)$")
 
 
 def all_of(model: PreTrainedModel) -> dict[int, list[int]]:
-    """Every layer with every head. Raises ConfigurationError for an architecture without layers of its own."""
-    try:
-        found = pruned.layers(model)
-    except LookupError:
+    """Every layer with every head. Raises ConfigurationError for an architecture that no layer can be removed from."""
+    count = len(layers_of(model))
+    if not any(map(_LAYER.match, model.state_dict())):
         raise ConfigurationError(
-            f"the layers of {model.config.model_type} cannot be removed: they share weights, or are not a plain list",
+            f"layers of {model.config.model_type} cannot be removed: they differ in kind",
             hint="BERT, RoBERTa, XLM-RoBERTa, ELECTRA, DistilBERT, MobileBERT and MPNet work",
             field="checkpoint",
-        ) from None
-    return {i: list(range(_heads(model, i))) for i in range(len(found))}
+        )
+    return {i: list(range(_heads(model, i))) for i in range(count)}
 
 
 def require_heads(model: PreTrainedModel) -> None:

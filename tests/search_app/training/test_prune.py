@@ -26,6 +26,7 @@ from search_app.training import surgery
 from search_app.training.prune import Pruning, prune
 
 CPU = Hardware("test", 1, frozenset(), "cpu", "float32")
+UNANSWERED = {"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "1", "question": "b"}]}]}]}
 IDS = torch.arange(5, 25).reshape(2, 10)
 
 
@@ -79,7 +80,7 @@ def test_a_model_without_a_layer_is_a_plain_smaller_model(name: str, tmp_path: P
 
 
 def test_layers_that_share_their_weights_and_heads_of_other_families_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="the layers of albert cannot be removed"):
+    with pytest.raises(ConfigurationError, match="the layers of albert cannot be told apart"):
         surgery.all_of(_model("albert", tmp_path))
     with pytest.raises(ConfigurationError, match="heads of distilbert cannot be removed; those of bert"):
         surgery.require_heads(_model("distilbert", tmp_path))
@@ -183,11 +184,15 @@ def test_without_data_the_top_layers_go(tmp_path: Path) -> None:
         ({"layers": 2}, "layers"),
         ({"heads": 1.0}, "heads"),
         ({"heads": 0.5}, "data"),
+        ({"layers": 1, "data": (UNANSWERED,)}, "data"),
         ({"layers": 1, "out": Path(__file__).parent}, "out"),
     ],
 )
 def test_what_cannot_be_done_is_refused(wrong: dict[str, Any], field: str, tmp_path: Path) -> None:
     checkpoint = make_checkpoint("bert", tmp_path / "tiny", reader=True)
+    if UNANSWERED in wrong.get("data", ()):
+        (tmp_path / "asked.json").write_text(json.dumps(UNANSWERED))
+        wrong = {**wrong, "data": (tmp_path / "asked.json",)}
     with pytest.raises(ConfigurationError) as caught:
         prune(Pruning(**{"role": "reader", "checkpoint": str(checkpoint), "out": tmp_path / "out", **wrong}))
     assert caught.value.field == field
