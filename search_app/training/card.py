@@ -276,7 +276,7 @@ pruned.register("{facts["model_type"]}")
 
 {_table(["", "layers", "heads", "parameters", "passes per second", *names], rows)}
 {loading if facts["model_type"].startswith("pruned-") else ""}
-A training brings back most of what it lost:
+Train it before you use it; the model it was made from can teach it:
 `search-app distill {facts["role"]} --teacher BEFORE --student THIS …`.
 """
 
