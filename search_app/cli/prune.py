@@ -69,8 +69,8 @@ def _prune(role: Role, as_json: bool, values: dict[str, Any]) -> None:
         return
     click.echo(f"saved the {role} to {settings.out}; to use it, set SEARCH_APP_{role.upper()}__MODEL={settings.out}")
     click.echo(
-        f"train it before you use it: search-app distill {role} --teacher {settings.checkpoint} --student {settings.out} "
-        "--data … --out …"
+        f"train it before you use it: search-app distill {role} --teacher {settings.checkpoint} "
+        f"--student {settings.out} --data … --out …"
     )
 
 
