@@ -30,6 +30,8 @@ class Format:
     """Whether it has records, so that the setting `indexing.fields` counts."""
     text: bool = False
     """Whether it is text in an encoding that a server may state."""
+    drawer: str = ""
+    """As `converter`: draws a page as a picture. Empty where pages cannot be drawn."""
 
 
 CODE = (
@@ -48,6 +50,7 @@ REGISTRY = (
         "and footers (once), author and date; scanned pages by OCR with the extra `ocr` (else a warning names them)",
         leaves_out="pictures beside text, comments",
         library="pypdfium2, rapidocr",
+        drawer="pdf.drawing:draw",
     ),
     Format(
         "docx", "Word", (".docx", ".docm", ".dotx", ".dotm"), "office.word:convert",
@@ -202,6 +205,7 @@ REGISTRY = (
         reads="text and tables by OCR with the extra `ocr` (else a warning names it), each picture in a TIFF as a page",
         leaves_out="handwriting, text on its side",
         library="rapidocr, Pillow",
+        drawer="pictures:draw",
     ),
     Format(
         "csv", "CSV", (".csv", ".tsv"), "delimited:convert",

@@ -22,6 +22,7 @@ from indexing.spool import Spool
 from search_app.errors import SearchAppError
 
 if TYPE_CHECKING:
+    from indexing.converters.drawing import Marks
     from indexing.splitter import SplitConfig
     from search_app.types import MetaValue
 
@@ -54,7 +55,7 @@ DEFAULT_LIMITS = Limits()
 
 
 class Sandbox:
-    """Converts one file at a time into a spool file, and with a `config` splits it into passages too.
+    """Converts one file at a time into a spool file, and with a `config` splits it into passages too; draws pages.
 
     Spool files go to `folder`, or to a temporary one. A context manager.
     """
@@ -90,13 +91,27 @@ class Sandbox:
         When it is split, `stem` is the fallback for its title and `overrides` replaces metadata. Raises ConversionError
         with the reason, FileNotFoundError if the file has been deleted, SearchAppError if the disk is full.
         """
+        options = {"stem": stem, "overrides": dict(overrides or {}), "charset": charset}
+        spool, reply = self._work(path, kind, size, options)
+        warnings = tuple(map(str, reply["warnings"]))
+        return Spool(spool, int(reply["documents"]), int(reply["characters"]), warnings, int(reply["unread"]))
+
+    def draw(self, path: Path, kind: str, size: int, *, page: int, width: int, marks: Marks) -> bytes:
+        """Page `page` (from 1) of the file as a PNG, at most `width` pixels wide. Raises as `convert` does."""
+        picture, _ = self._work(path, kind, size, {"draw": {"page": page, "width": width, **asdict(marks)}})
+        try:
+            return picture.read_bytes()
+        finally:
+            picture.unlink()
+
+    def _work(self, path: Path, kind: str, size: int, options: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+        """The file that the process wrote, and its reply."""
         self._count += 1
-        spool = Path(self._folder.name, f"{self._count}.jsonl")
+        spool = Path(self._folder.name, f"{self._count}.spool")
         seconds = self._limits.for_size(size)
         request = {
             "path": str(path.absolute()), "format": kind, "spool": str(spool), "seconds": int(seconds) or 1,
-            "more": math.ceil(self._limits.seconds_per_megabyte), "stem": stem, "overrides": dict(overrides or {}),
-            "charset": charset,
+            "more": math.ceil(self._limits.seconds_per_megabyte), **options,
         }  # fmt: skip
         try:
             reply = self._ask(request, wall=2 * seconds)
@@ -114,8 +129,7 @@ class Sandbox:
         except BaseException:
             spool.unlink(missing_ok=True)
             raise
-        warnings = tuple(map(str, reply["warnings"]))
-        return Spool(spool, int(reply["documents"]), int(reply["characters"]), warnings, int(reply["unread"]))
+        return spool, reply
 
     def interrupt(self) -> None:
         """From another thread: make the current file fail, and start no other."""

@@ -45,7 +45,7 @@ Read = Callable[[str, Sequence[Hit]], list[Answer]]
 class Text:
     """A document to index: each paragraph becomes a passage; `pages` are page lengths in characters.
 
-    `boxes` are places on the first page, which is a scan then.
+    `boxes` are places on the first page, which is a scan then. `content` is what the file has instead of the text.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Text:
     language: str = "en"
     tables: Sequence[Table] = ()
     boxes: Sequence[Box] = ()
+    content: bytes | None = None
 
 
 def table_text(name: str, *blocks: str | Sequence[Sequence[str]], **more: Any) -> Text:
@@ -75,7 +76,7 @@ def index(settings: Settings, texts: Sequence[Text], *, collection: str = "defau
     with _writer(settings, collection) as writer:
         for text in texts:
             path = _files(settings) / text.name
-            path.write_text(text.text, encoding="utf-8", newline="")
+            path.write_bytes(text.text.encode() if text.content is None else text.content)
             writer.write([_change(path, text, HashEncoder())])
         writer.finish()
 

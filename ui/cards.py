@@ -125,11 +125,13 @@ def place_link(
     end: int | None = None,
     *,
     first: int | None = None,
+    page: int | None = None,
     view: str | None = None,
 ) -> str:
     """A plain link: Streamlit's page links break the browser's back button."""
-    place = {"id": f"{collection}/{document_id}", "start": start, "end": end, "first": first, "view": view}
-    query = urlencode({name: value for name, value in place.items() if value is not None})
+    place = {"start": start, "end": end, "first": first, "page": page, "view": view}
+    given = {name: value for name, value in place.items() if value is not None}
+    query = urlencode({"id": f"{collection}/{document_id}", **given})
     return f'<a class="sa-link" href="{escape(f"document?{query}")}" target="_self">{escape(label)}</a>'
 
 

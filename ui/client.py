@@ -88,6 +88,11 @@ class Client:
         path = f"{_document_path(collection, document_id)}/passages"
         return self._call(PassagesResponse, "GET", path, params={"start": start, "end": end, "limit": limit})
 
+    def page(self, collection: str, document_id: str, number: int, *, start: int, end: int, width: int) -> bytes:
+        """A page as PNG, with the characters [start, end) of the document marked."""
+        path = f"{_document_path(collection, document_id)}/pages/{number}.png"
+        return self._send("GET", path, params={"start": start, "end": end, "width": width}).content
+
     def original(self, collection: str, document_id: str) -> bytes:
         """The bytes of the file that the document was read from."""
         return self._send("GET", f"{_document_path(collection, document_id)}/original").content

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from indexing import formats
 from indexing.converters.content import Content, ConversionError
+from indexing.converters.drawing import Marks, Size, png
 from indexing.formats import FORMATS
 from search_app.errors import install_command
 
-__all__ = ["FORMATS", "convert"]
+__all__ = ["FORMATS", "convert", "draw"]
 
 
 def convert(path: Path, kind: str, *, fields: Sequence[tuple[str, str]] = (), charset: str = "") -> Iterator[Content]:
@@ -31,3 +32,8 @@ def convert(path: Path, kind: str, *, fields: Sequence[tuple[str, str]] = (), ch
         if not found.extra:
             raise
         raise ConversionError(f"{found.title} needs {error.name}; run: {install_command(found.extra)}") from error
+
+
+def draw(path: Path, kind: str, number: int, size: Size, marks: Marks) -> bytes:
+    """Page `number` (from 1) of a file of a format whose pages can be drawn, as PNG. Raises as `convert` does."""
+    return png(path, formats.BY_NAME[kind].drawer, number, size, marks)

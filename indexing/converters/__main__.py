@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from indexing.converters import convert
+from indexing.converters import convert, draw
 from indexing.converters.content import Content, ConversionError
+from indexing.converters.drawing import Marks, Size
 
 if TYPE_CHECKING:
     from indexing.splitter import Splitter
@@ -87,25 +88,8 @@ def _split(splitter: Splitter | None) -> Lines:
 
 
 def _answer(request: dict[str, Any], lines: Lines, fields: Sequence[tuple[str, str]], memory: int) -> dict[str, Any]:
-    documents = characters = warned = paid = unread = 0
-    empty = True
-    warnings: list[str] = []
     try:
-        with Path(request["spool"]).open("w", encoding="utf-8") as file:
-            path, charset = Path(request["path"]), request.get("charset", "")
-            for content in convert(path, request["format"], fields=fields, charset=charset):
-                for line in lines(request, content):
-                    _write(file, json.dumps(line) + "\n")  # faster than json.dump
-                documents += 1
-                characters += len(content.text)
-                if characters >> 20 > paid:
-                    _allow_cpu(request["more"] * ((characters >> 20) - paid))
-                    paid = characters >> 20
-                unread += content.unread
-                warned += len(content.warnings)
-                warnings += content.warnings[: _MAX_WARNINGS - len(warnings)]
-                empty = empty and not content.text.strip() and not any(page.boxes for page in content.pages)
-            _write(file, "")
+        return _drawn(request) if "draw" in request else _converted(request, lines, fields)
     except _NoSpace:
         return {"full": True}
     except ConversionError as error:
@@ -120,6 +104,37 @@ def _answer(request: dict[str, Any], lines: Lines, fields: Sequence[tuple[str, s
         return {"error": "it is nested too deeply"}
     except Exception as error:  # hostile files raise anything; the job continues without this one
         return {"error": f"{type(error).__name__}: {error}"[:500]}
+
+
+def _drawn(request: dict[str, Any]) -> dict[str, Any]:
+    wanted = request["draw"]
+    marks = Marks(wanted["places"], wanted["characters"])
+    picture = draw(Path(request["path"]), request["format"], wanted["page"], Size(wanted["width"]), marks)
+    with Path(request["spool"]).open("wb") as file:
+        _write(file, picture)
+        _write(file, b"")
+    return {}
+
+
+def _converted(request: dict[str, Any], lines: Lines, fields: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    documents = characters = warned = paid = unread = 0
+    empty = True
+    warnings: list[str] = []
+    with Path(request["spool"]).open("w", encoding="utf-8") as file:
+        path, charset = Path(request["path"]), request.get("charset", "")
+        for content in convert(path, request["format"], fields=fields, charset=charset):
+            for line in lines(request, content):
+                _write(file, json.dumps(line) + "\n")  # faster than json.dump
+            documents += 1
+            characters += len(content.text)
+            if characters >> 20 > paid:
+                _allow_cpu(request["more"] * ((characters >> 20) - paid))
+                paid = characters >> 20
+            unread += content.unread
+            warned += len(content.warnings)
+            warnings += content.warnings[: _MAX_WARNINGS - len(warnings)]
+            empty = empty and not content.text.strip() and not any(page.boxes for page in content.pages)
+        _write(file, "")
     if warned > len(warnings):
         warnings.append(f"and {warned - len(warnings)} warnings more")
     if empty and not warnings:
@@ -131,8 +146,8 @@ class _NoSpace(Exception):
     """The spool's disk is full, which is not the file's fault."""
 
 
-def _write(file: Any, text: str) -> None:
-    """Write text; an empty one flushes the file."""
+def _write(file: Any, text: str | bytes) -> None:
+    """Write; an empty text flushes the file."""
     try:
         file.write(text)
         if not text:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from indexing.converters import ocr
 from indexing.converters.content import Content, ConversionError, plain_meta
+from indexing.converters.drawing import Marks, Place, Size
 from indexing.converters.ocr import Pixels
 from indexing.converters.pdf.document import body
 from indexing.converters.pdf.scans import Scan, read_picture
@@ -23,9 +26,26 @@ _MAX_PAGES = 5000
 
 def convert(path: Path) -> Iterator[Content]:
     """Yield one document, a page for each picture in the file."""
+    with _opened(path) as image:
+        yield _content(image)
+
+
+def draw(path: Path, number: int, size: Size, marks: Marks) -> tuple[Image.Image, list[Place]]:
+    """Picture `number` of the file, not enlarged, and the marked places. Raises ConversionError."""
+    with _opened(path) as image:
+        image.seek(number - 1)
+        picture = Image.fromarray(_pixels(image))
+    scale = min(1.0, size.scale(*picture.size))
+    picture.thumbnail((ceil(picture.width * scale), ceil(picture.height * scale)), Image.Resampling.LANCZOS)
+    return picture, list(marks.places)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Raises ConversionError, also for what fails while the picture is read."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_FORMATS) as image:
-            yield _content(image)
+            yield image
     except UnidentifiedImageError as error:
         raise ConversionError("it is not a picture that can be read") from error
     except Image.DecompressionBombError as error:

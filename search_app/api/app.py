@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import APIRouter, FastAPI, Security
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from indexing.page_pictures import PagePictures
 from search_app.api import errors
 from search_app.api.admission import Admission
 from search_app.api.collections import collection_routes
@@ -25,6 +26,7 @@ from search_app.api.jobs import job_routes
 from search_app.api.key import api_key
 from search_app.api.limits import LimitBody
 from search_app.api.metrics import Measure, Metrics
+from search_app.api.pages import page_routes
 from search_app.api.schemas import ErrorResponse
 from search_app.api.search import search_routes
 from search_app.api.security import BEARER, HEADER, RefuseOtherSites, RequireKey
@@ -38,13 +40,14 @@ SHUTDOWN_SECONDS = 10
 
 def create_app(service: Service, settings: Settings) -> FastAPI:
     """The application; it closes `service` when it stops."""
-    queue = JobQueue.from_settings(settings)
+    queue, pictures = JobQueue.from_settings(settings), PagePictures()
     admission = Admission(max_wait=settings.api.max_wait, at_once=settings.api.at_once)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         admission.close()
+        pictures.close()
         queue.close()
         service.close()
 
@@ -66,7 +69,7 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
         "dependencies": [Security(BEARER), Security(HEADER)],
         "responses": {401: {"model": ErrorResponse}},
     }
-    for router in _routers(service, queue, metrics, admission, settings):
+    for router in _routers(service, queue, pictures, metrics, admission, settings):
         app.include_router(router, **(locked if key else {}))
     app.add_middleware(LimitBody, most=settings.api.max_body_bytes, most_upload=settings.jobs.max_upload_mb << 20)
     if key:
@@ -81,12 +84,18 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
 
 
 def _routers(
-    service: Service, queue: JobQueue, metrics: Metrics, admission: Admission, settings: Settings
+    service: Service,
+    queue: JobQueue,
+    pictures: PagePictures,
+    metrics: Metrics,
+    admission: Admission,
+    settings: Settings,
 ) -> list[APIRouter]:
     """Everything that needs the key."""
     return [
         search_routes(service, settings.limits, admission),
         document_routes(service),
+        page_routes(service, pictures),
         collection_routes(service, queue),
         job_routes(queue, settings.jobs),
         metrics_routes(metrics),

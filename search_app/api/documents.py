@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import stat
 from collections.abc import Iterator
 from typing import Annotated, BinaryIO, Literal
 from urllib.parse import quote
@@ -14,6 +12,7 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from search_app.api.names import CollectionName, DocumentId
+from search_app.api.originals import open_indexed
 from search_app.api.schemas import (
     DocumentResponse,
     DocumentsResponse,
@@ -27,7 +26,8 @@ from search_app.protocols import FileRecord
 
 Offsets = Literal["codepoints", "utf16"]
 BLOCK_BYTES = 1 << 20
-_FARTHEST = 1 << 40
+FARTHEST = 1 << 40
+"""The largest position in a document or a list."""
 _BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
@@ -43,7 +43,7 @@ def document_routes(stores: Stores) -> APIRouter:
     def documents(
         name: CollectionName,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
-        offset: Annotated[int, Query(ge=0, le=_FARTHEST)] = 0,
+        offset: Annotated[int, Query(ge=0, le=FARTHEST)] = 0,
     ) -> DocumentsResponse:
         """Lists the indexed documents, sorted by source."""
         store = stores.store(name)
@@ -68,7 +68,7 @@ def document_routes(stores: Stores) -> APIRouter:
         """Returns a document's text, or part of it, with its pages, headings and tables."""
         found = stores.store(name).document(document_id)
         if found is None:
-            raise _no_document(name, document_id)
+            raise no_document(name, document_id)
         part = DocumentResponse.utf16_part if offsets == "utf16" else DocumentResponse.part
         return part(found, start, end)
 
@@ -76,15 +76,15 @@ def document_routes(stores: Stores) -> APIRouter:
     def passages(
         name: CollectionName,
         document_id: DocumentId,
-        start: Annotated[int, Query(ge=0, le=_FARTHEST, description="first character")] = 0,
-        end: Annotated[int | None, Query(ge=0, le=_FARTHEST, description="character after the last one")] = None,
+        start: Annotated[int, Query(ge=0, le=FARTHEST, description="first character")] = 0,
+        end: Annotated[int | None, Query(ge=0, le=FARTHEST, description="character after the last one")] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> PassagesResponse:
         """Returns the passages with a character in [start, end), in order, as encoder and reader get them."""
         store = stores.store(name)
         found = store.passages_of(document_id, limit=limit + 1, start=start, end=end)
         if not found and store.file_of(document_id) is None:
-            raise _no_document(name, document_id)
+            raise no_document(name, document_id)
         return PassagesResponse(
             passages=list(map(PassageOut.of, found[:limit])), next=found[limit - 1].end if len(found) > limit else None
         )
@@ -98,20 +98,21 @@ def document_routes(stores: Stores) -> APIRouter:
         """Returns the file that the document was read from, or 410 when it has changed since."""
         record = stores.store(name).file_of(document_id)
         if record is None:
-            raise _no_document(name, document_id)
+            raise no_document(name, document_id)
         return _download(record)
 
     return router
 
 
-def _no_document(name: str, document_id: str) -> HTTPException:
+def no_document(name: str, document_id: str) -> HTTPException:
+    """The error for an unknown document."""
     return HTTPException(404, f"no document {document_id} in collection '{name}'")
 
 
 def _download(record: FileRecord) -> StreamingResponse:
     """Always as bytes to save: a browser must not run an indexed page under this server's name."""
     name = os.path.basename(record.path)
-    file = _open_indexed(record)
+    file = open_indexed(record)
     return StreamingResponse(
         _blocks(file),
         media_type="application/octet-stream",
@@ -122,32 +123,6 @@ def _download(record: FileRecord) -> StreamingResponse:
             "Content-Security-Policy": "sandbox; default-src 'none'",
         },
     )
-
-
-def _open_indexed(record: FileRecord) -> BinaryIO:
-    """The file, if its bytes are still those that were indexed."""
-    if "://" in record.path:
-        raise HTTPException(410, f"{record.path} is in an object store; this server does not serve files from there")
-    gone = HTTPException(410, f"{record.source} has changed since it was indexed; run: search-index apply")
-    try:
-        # Without O_NONBLOCK, opening a named pipe in the file's place would block.
-        file = os.fdopen(os.open(record.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
-    except OSError:
-        raise gone from None
-    try:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size != record.size:
-            raise gone
-        if hashlib.file_digest(file, "sha256").hexdigest() != record.digest.partition("+")[0]:
-            raise gone
-        file.seek(0)
-    except OSError:
-        file.close()
-        raise gone from None
-    except HTTPException:
-        file.close()
-        raise
-    return file
 
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:

@@ -47,7 +47,7 @@ def is_scan(page: pypdfium2.PdfPage) -> bool:
 
 def read(page: pypdfium2.PdfPage, number: int) -> Scan:
     """The text of a page of a PDF. Raises TooLarge, PdfiumError, ModuleNotFoundError without the extra `ocr`."""
-    if any(width * height > ocr.MAX_PIXELS for width, height in _pictures(page)):
+    if is_too_large(page):
         raise TooLarge
     width, height = page.get_size()
     scale = min(_MAX_SCALE, ocr.MAX_SIDE / max(width, height, 1.0))
@@ -59,9 +59,10 @@ def read(page: pypdfium2.PdfPage, number: int) -> Scan:
     return read_picture(pixels, number, (width, height))
 
 
-def _pictures(page: pypdfium2.PdfPage) -> Iterator[tuple[int, int]]:
-    for item in page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE], max_depth=3):
-        yield item.get_px_size()
+def is_too_large(page: pypdfium2.PdfPage) -> bool:
+    """Whether a picture on a page has too many pixels."""
+    pictures = page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_IMAGE], max_depth=3)
+    return any(width * height > ocr.MAX_PIXELS for width, height in (item.get_px_size() for item in pictures))
 
 
 def read_picture(pixels: Pixels, number: int, size: tuple[float, float] | None = None) -> Scan:
