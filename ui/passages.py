@@ -18,8 +18,8 @@ def overview(item: DocumentResponse, collection: str, *, view: str) -> str:
     numbers = {"page": len(item.pages), "heading": len(item.headings)}
     counts = ", ".join(counted(number, name) for name, number in numbers.items() if number)
     intro = (
-        "A search finds these passages, and answers come from them. Below a passage: what encoder and reader get in"
-        " its place."
+        "A search finds these passages, and answers come from them. “Read as” is what encoder and reader get in place"
+        " of a passage."
     )
     links = "".join(_heading(heading, item.id, collection, view) for heading in item.headings[:MOST_HEADINGS])
     if len(item.headings) > MOST_HEADINGS:

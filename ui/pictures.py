@@ -25,5 +25,4 @@ def chosen(item: DocumentResponse, number: int, most: int) -> range:
 
 def missing(reason: str) -> str:
     """A notice in place of pictures."""
-    sentence = reason[:1].upper() + reason[1:]
-    return f'<div class="sa-notice" role="status"><strong>No picture.</strong> {escape(sentence)}</div>'
+    return f'<div class="sa-notice" role="status"><strong>No picture:</strong> {escape(reason)}</div>'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,8 @@ Place = tuple[float, float, float, float]
 _MAX_HEIGHT = 4000
 """Pixels."""
 _YELLOW, _EDGE = "#ffe58a", "#d9a400"
+_GAP = 0.03
+"""Share of a page's width: the widest space between two words that are marked as one."""
 _MARGIN = 2
 """Pixels around a marked place."""
 
@@ -50,11 +52,31 @@ def png(path: Path, drawer: str, number: int, size: Size, marks: Marks) -> bytes
     module, _, name = drawer.partition(":")
     draw: Draw = getattr(importlib.import_module(f"indexing.converters.{module}"), name)
     picture, places = draw(path, number, size, marks)
-    for place in places:
+    for place in _joined(places):
         _mark(picture, place)
     file = io.BytesIO()
     picture.save(file, "PNG")
     return file.getvalue()
+
+
+def _joined(places: Sequence[Place]) -> Iterator[Place]:
+    """Neighbours in a line, such as the words of a scan, as one place."""
+    last: Place | None = None
+    for place in places:
+        if last is not None and _are_neighbours(last, place):
+            last = (last[0], min(last[1], place[1]), place[2], max(last[3], place[3]))
+            continue
+        if last is not None:
+            yield last
+        last = place
+    if last is not None:
+        yield last
+
+
+def _are_neighbours(one: Place, other: Place) -> bool:
+    height = min(one[3] - one[1], other[3] - other[1])
+    overlap = min(one[3], other[3]) - max(one[1], other[1])
+    return overlap > height / 2 and one[0] <= other[0] <= one[2] + _GAP
 
 
 def _mark(picture: Image.Image, place: Place) -> None:

@@ -21,18 +21,20 @@ from search_app.protocols import FileRecord
 from search_app.types import Document, Page
 
 _PNG = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
-_STATUSES = (404, 410, 422, 503)
 
 
 def page_routes(stores: Stores, pictures: PagePictures) -> APIRouter:
     """`/v1/collections/{name}/documents/{id}/pages/{number}.png`. Drawing blocks, so the handler runs in a thread."""
-    router = APIRouter(prefix="/v1/collections/{name}/documents/{document_id}/pages", tags=["documents"])
+    router = APIRouter(
+        prefix="/v1/collections/{name}/documents/{document_id}/pages",
+        tags=["documents"],
+        responses={status: {"model": ErrorResponse} for status in (404, 410, 422, 503)},
+    )
 
     @router.get(
         "/{number}.png",
         response_class=Response,
-        responses={200: {"content": _PNG, "description": "The page"}}
-        | {status: {"model": ErrorResponse} for status in _STATUSES},
+        responses={200: {"content": _PNG, "description": "The page"}},
     )
     def picture(
         name: CollectionName,

@@ -103,7 +103,7 @@ def test_an_answer_on_a_scan_opens_as_a_picture(api: Client) -> None:
 def test_without_a_picture_the_text_is_shown_with_the_reason(api: Client) -> None:
     app = opened(api, "scans", "changed.png", ("3 May", "3 May"))
     assert not pictures(app)
-    assert "Changed.png has changed since it was indexed" in body(app)
+    assert "<strong>No picture:</strong> changed.png has changed since it was indexed" in body(app)
     assert "<mark>3 May</mark>" in body(app)
 
 

@@ -41,7 +41,8 @@ def _picture(page: pypdfium2.PdfPage, size: Size) -> Image.Image:
         raise ConversionError(f"a picture on it has more than {ocr.MAX_PIXELS // 10**6} megapixels")
     bitmap = page.render(scale=size.scale(*page.get_size()), rev_byteorder=True, maybe_alpha=False)
     try:
-        return bitmap.to_pil().convert("RGB")
+        picture: Image.Image = bitmap.to_pil().convert("RGB")
+        return picture
     finally:
         bitmap.close()
 
