@@ -1,0 +1,1 @@
+"""Questions about the documents of `make demo`, and how well they are answered."""
