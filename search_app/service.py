@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from search_app.batching import MicroBatcher
 from search_app.cache import ByteCache
 from search_app.collections import OpenCollection, OpenCollections
-from search_app.errors import IndexMismatch, IndexNotFound
+from search_app.errors import IndexMismatch, IndexNotFound, SearchAppError
 from search_app.fusion import best
 from search_app.observability import collect_timings, stage
 from search_app.protocols import Encoder, PassageStore, Ranker, Reader
@@ -26,7 +27,9 @@ from search_app.text.questions import is_question, phrases
 from search_app.types import Answer, Filter, Hit, Rankings, SearchResult, SpanCandidate
 
 Vector = NDArray[np.float32]
+_log = logging.getLogger(__name__)
 _THREADS = 8
+_FIRST_QUESTION = "What is this about?"
 _MANY_CANDIDATES = 1000
 """For a quoted phrase, which no retriever looks for, and for a collection with many copies of the same text."""
 _BYTES_PER_ENTRY = 200
@@ -217,6 +220,18 @@ class SearchService:
     @cached_property
     def _ranker(self) -> Ranker | None:
         return self._make_ranker() if self._make_ranker else None
+
+    def warm_up(self) -> None:
+        """Load the models and ask one question, so that the first user waits no longer than the next.
+
+        It asks the first collection that can be asked, and does nothing if there is none.
+        """
+        for name in self.collections():
+            try:
+                self.answer(_FIRST_QUESTION, collection=name, k=1, top_k=1)
+                return
+            except SearchAppError as error:
+                _log.warning("collection '%s' cannot be asked: %s", name, error)
 
     def store(self, collection: str = "default") -> PassageStore:
         """The open store of a collection. Raises IndexNotFound and other errors of the store."""

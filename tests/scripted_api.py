@@ -207,6 +207,9 @@ class ScriptedService:
         answers = self.read(question, found.hits)[:top_k] if found.hits else []
         return replace(found, answers=tuple(answers), timings={"retrieve": 0.004, "read": 0.12})
 
+    def warm_up(self) -> None:
+        """No models to load."""
+
     def close(self) -> None:
         self.closed = True
         for store in self._stores.values():

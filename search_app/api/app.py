@@ -21,7 +21,7 @@ from search_app.api.admission import Admission
 from search_app.api.collections import collection_routes
 from search_app.api.docs import add_docs
 from search_app.api.documents import document_routes
-from search_app.api.health import health_routes, metrics_routes
+from search_app.api.health import WarmUp, health_routes, metrics_routes
 from search_app.api.jobs import job_routes
 from search_app.api.key import api_key
 from search_app.api.limits import LimitBody
@@ -41,11 +41,14 @@ SHUTDOWN_SECONDS = 10
 def create_app(service: Service, settings: Settings) -> FastAPI:
     """The application; it closes `service` when it stops."""
     queue, pictures = JobQueue.from_settings(settings), PagePictures()
+    warming = WarmUp(service.warm_up)
     admission = Admission(max_wait=settings.api.max_wait, at_once=settings.api.at_once)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        warming.start()
         yield
+        warming.join(SHUTDOWN_SECONDS)
         admission.close()
         pictures.close()
         queue.close()
@@ -61,7 +64,7 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
     )
     errors.install(app)
     add_docs(app)
-    app.include_router(health_routes(service))
+    app.include_router(health_routes(service, warming))
     metrics = Metrics(service, queue)
     key = api_key(settings.api)
     # RequireKey checks the key; this states it in OpenAPI.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse, Response
 
@@ -11,7 +14,27 @@ from search_app.api.service import Stores
 from search_app.errors import IndexNotFound, IndexUnavailable, SearchAppError
 
 
-def health_routes(stores: Stores) -> APIRouter:
+class WarmUp:
+    """Runs `warm_up` once, in a thread of its own."""
+
+    def __init__(self, warm_up: Callable[[], None]) -> None:
+        self._thread = threading.Thread(target=warm_up, name="warm-up", daemon=True)
+
+    def start(self) -> None:
+        """Returns at once."""
+        self._thread.start()
+
+    def join(self, seconds: float) -> None:
+        """Wait for its end: a process that exits while a model loads may crash."""
+        self._thread.join(seconds)
+
+    def require_done(self) -> None:
+        """Raises IndexUnavailable until the models have been used once."""
+        if self._thread.is_alive():
+            raise IndexUnavailable("the models are loading", hint="try again in a few seconds")
+
+
+def health_routes(stores: Stores, warming: WarmUp) -> APIRouter:
     """`/health/live` and `/health/ready`."""
     router = APIRouter(prefix="/health", tags=["health"])
 
@@ -22,10 +45,11 @@ def health_routes(stores: Stores) -> APIRouter:
 
     @router.get("/ready", responses={503: {"model": ErrorResponse}})
     def ready() -> HealthResponse:
-        """At least one collection can be searched; otherwise 503 with the reason and the next step.
+        """The models are loaded and at least one collection can be searched; else 503 with reason and next step.
 
         "degraded": only a replica answers, or the CPU instead of the GPU.
         """
+        warming.require_done()
         problem: SearchAppError = IndexNotFound("default")
         degraded = False
         for name in stores.collections():

@@ -81,6 +81,14 @@ def test_an_answer_is_marked_in_the_best_passage(bench: Bench) -> None:
     assert result.generation == 3
 
 
+def test_a_warm_service_has_used_its_models(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.service.warm_up()  # no collection yet
+    assert bench.reader.calls == []
+    monkeypatch.setattr(bench.service, "collections", lambda: ["broken", "geo", "law"])
+    bench.service.warm_up()
+    assert (bench.opened, bench.reader.calls) == (["broken", "geo"], [1])
+
+
 def test_a_search_does_not_call_the_reader(bench: Bench) -> None:
     result = bench.service.search("Vienna", collection="geo", k=2)
     assert len(result.hits) == 2

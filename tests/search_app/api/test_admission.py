@@ -132,3 +132,24 @@ def test_the_pace_counts_only_the_time_with_work() -> None:
     pace.finished(idle=False)
     pace.finished(idle=True)  # both were computed together
     assert pace.seconds == pytest.approx((1 + 3 + 0) / 3)
+
+
+def test_the_server_is_ready_once_its_models_are_warm(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    index(settings, [Text("fruit.txt", "Bananas are yellow.")])
+    loaded = threading.Event()
+
+    class Loading(ScriptedService):
+        def warm_up(self) -> None:
+            loaded.wait(10)
+
+    with running(Loading(settings), settings) as url, httpx.Client(base_url=url, trust_env=False) as api:
+        early = api.get("/health/ready")
+        assert (early.status_code, early.json()["error"]["message"]) == (503, "the models are loading")
+        assert api.get("/health/live").status_code == 200
+        assert api.post("/v1/collections/default/search", json={"question": "bananas"}).status_code == 200
+        loaded.set()
+        until = time.monotonic() + 5
+        while api.get("/health/ready").status_code != 200:
+            assert time.monotonic() < until
+            time.sleep(0.01)
