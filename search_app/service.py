@@ -25,6 +25,7 @@ from search_app.protocols import Encoder, PassageStore, Ranker, Reader
 from search_app.settings import Settings
 from search_app.text.questions import is_question, phrases
 from search_app.types import Answer, Filter, Hit, Rankings, SearchResult, SpanCandidate
+from search_app.versions import newest_first
 
 Vector = NDArray[np.float32]
 _log = logging.getLogger(__name__)
@@ -146,7 +147,7 @@ class SearchService:
         with collect_timings() as timings:
             vector = self._encode(collection.encoder, question)
             rankings, hits = self._hits(collection.store, question, vector, needed, where)
-            hits = self._rank(question, hits)
+            hits = newest_first(question, self._rank(question, hits))
             answers: list[Answer] = []
             if top_k is not None and is_question(question):
                 with stage("read"):

@@ -164,13 +164,15 @@ class PassageBatch:
 class Hit:
     """A retrieved passage. A higher `score` is better. `scores` holds the raw score of each retriever.
 
-    `also`: passages with (nearly) the same text, which would have been hits too.
+    `also`: passages with (nearly) the same text, which would have been hits too. `newer`: the newest version of the
+    passage among the hits, if it is another one.
     """
 
     passage: Passage
     score: float
     scores: Mapping[str, float] = field(default_factory=dict)
     also: tuple[Passage, ...] = ()
+    newer: Passage | None = None
 
 
 @dataclass(frozen=True, slots=True)

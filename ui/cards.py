@@ -48,7 +48,7 @@ def hit(rank: int, item: HitOut) -> str:
         f'<div class="sa-rank">{rank}</div><div class="sa-body">'
         f"{_passage(in_sight(Part(item.text, item.start, marks), item.tables), item.tables, margin=HIT_CHARACTERS)}"
         f"{_place(item.title, item.source, item.page, score=item.score)}"
-        f"{_also_in(item)}"
+        f"{_newer(item)}{_also_in(item)}"
         f'<div class="sa-badges">{badges}</div>'
         "</div></article>"
     )
@@ -169,6 +169,15 @@ def _passage(part: Part, tables: Sequence[TableOut], *, margin: int) -> str:
 def prose(text: str, ranges: Sequence[Range]) -> str:
     """Paragraphs as they are in the document."""
     return f'<div class="sa-text" dir="auto">{marked(text, *ranges)}</div>'
+
+
+def _newer(item: HitOut) -> str:
+    """The file of the newest version of the passage."""
+    if item.newer is None:
+        return ""
+    source = item.newer.source
+    name = f'<span dir="auto" title="{escape(source)}">{escape(name_of(source))}</span>'
+    return f'<div class="sa-also">newer version: {name}</div>'
 
 
 def _also_in(item: HitOut) -> str:

@@ -237,6 +237,7 @@ class HitOut(BaseModel):
     tables: list[TableOut] = []
     marks: list[MarkOut] = []
     also_in: list[PlaceOut] = []
+    newer: PlaceOut | None = None
 
     @classmethod
     def of(cls, hit: Hit, keywords: str = "") -> HitOut:
@@ -259,6 +260,7 @@ class HitOut(BaseModel):
             tables=[TableOut.of(table) for table in passage_tables(passage)],
             marks=[MarkOut(start=span.start, end=span.end) for span in spans],
             also_in=[PlaceOut.of(other) for other in hit.also],
+            newer=None if hit.newer is None else PlaceOut.of(hit.newer),
         )
 
 

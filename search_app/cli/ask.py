@@ -201,7 +201,8 @@ def _place(hit: Hit) -> str:
     passage = hit.passage
     page = f", page {passage.page}" if passage.page else ""
     title = f" · {passage.title}" if passage.title else ""
-    return f"{passage.source}{page}{title}{_also(hit)}"
+    newer = f" · newer version: {hit.newer.source}" if hit.newer is not None else ""
+    return f"{passage.source}{page}{title}{newer}{_also(hit)}"
 
 
 def _also(hit: Hit) -> str:

@@ -131,6 +131,12 @@ def test_k_is_the_number_of_passages_listed_below_the_answers(home: Path) -> Non
         assert len(re.findall(r"^ +\d+\. ", listed, re.MULTILINE)) == k
 
 
+def test_an_older_version_names_the_newest(capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = (Passage(year, year, "", f"It costs {year}.", 0, 14, source=f"{year}.txt") for year in ("2023", "2024"))
+    show(SearchResult("cost", (Hit(new, 1.0), Hit(old, 0.9, newer=new)), (), {}, 1), reading=True)
+    assert "2023.txt · newer version: 2024.txt" in capsys.readouterr().out
+
+
 def test_a_keyword_query_shows_its_words_in_the_passages_and_names_the_copies(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -184,6 +184,12 @@ def test_a_passage_that_stands_for_others_names_their_files_once() -> None:
     assert "sa-also" not in cards.hit(1, hit_out("Rates."))
 
 
+def test_an_older_version_names_the_newest() -> None:
+    newest = PlaceOut(passage_id="2", document_id="d", source="rates/<2024>.html", title="", page=None)
+    card = cards.hit(1, hit_out("Rates.", newer=newest))
+    assert "newer version: &lt;2024&gt;.html" in re.sub("<[^>]*>", "", card)
+
+
 def test_a_table_in_a_document_has_its_header_and_its_paragraphs_around_it(opened: Open) -> None:
     app = ask(opened(ScriptedReader("EUR 102"), collection="tables"), "allowance of Country 2")
     place = {name: values[0] for name, values in links_to_document(app)[0].items()}

@@ -44,8 +44,8 @@ _MAX_OVERLAPPING = 10
 class ElasticsearchStore:
     """Each call uses one published index, so one generation; a new one is noticed within a second.
 
-    `k` is limited to 10,000. Both retrievers for any number of questions are one request, and
-    two more if no hit has one of the words.
+    `k` is limited to 10,000. Both retrievers for any number of questions are one request, and up to two more where no
+    hit has one of the words.
     """
 
     def __init__(self, connection: Connection, collection: str) -> None:

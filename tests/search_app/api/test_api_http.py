@@ -621,10 +621,9 @@ def test_answer_out_is_plain_for_a_reader_without_calibration(settings: Settings
 def test_a_hit_marks_the_words_of_a_keyword_query_and_names_its_copies() -> None:
     text = "The lid is part 8Z-4411/B."
     one, other = (Passage(id, f"d-{id}", "Pump", text, 0, len(text), 3, f"{id}.pdf") for id in ("a", "b"))
-    hits = (Hit(one, 1.0, {"bm25": 1.0}, (other,)),)
+    hits = (Hit(one, 1.0, {"bm25": 1.0}, (other,), other),)
     for question, marked in (("8Z-4411/B", ["8Z-4411/B"]), ("What is part 8Z-4411/B?", [])):
         (hit,) = SearchResponse.of(SearchResult(question, hits, (), {}, 1)).model_dump()["hits"]
         assert [text[mark["start"] : mark["end"]] for mark in hit["marks"]] == marked
-        assert hit["also_in"] == [
-            {"passage_id": "b", "document_id": "d-b", "source": "b.pdf", "title": "Pump", "page": 3}
-        ]
+        place = {"passage_id": "b", "document_id": "d-b", "source": "b.pdf", "title": "Pump", "page": 3}
+        assert (hit["also_in"], hit["newer"]) == ([place], place)
