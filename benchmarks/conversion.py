@@ -74,9 +74,9 @@ def write(folder: Path, data: Path) -> list[Path]:
 
 
 def _pdf(path: Path, title: str, texts: list[str]) -> None:
-    from reportlab.lib import colors
-    from reportlab.lib.styles import getSampleStyleSheet
-    from reportlab.platypus import PageBreak, Paragraph, SimpleDocTemplate, Table
+    from reportlab.lib import colors  # type: ignore[import-untyped]
+    from reportlab.lib.styles import getSampleStyleSheet  # type: ignore[import-untyped]
+    from reportlab.platypus import PageBreak, Paragraph, SimpleDocTemplate, Table  # type: ignore[import-untyped]
 
     styles = getSampleStyleSheet()
     story: list[Any] = [Paragraph(title, styles["Title"])]

@@ -35,10 +35,13 @@ def newest_first(question: str, hits: Sequence[Hit]) -> list[Hit]:
     The order stays where the question has a number that only some of the versions have.
     """
     placed, passages = list(hits), [hit.passage for hit in hits]
-    by_age = cmp_to_key(lambda one, other: _compared(passages[one], passages[other]))
+
+    def by_age(one: int, other: int) -> int:
+        return _compared(passages[one], passages[other])
+
     asked = set(_NUMBER.findall(question))
     for group in _groups(hits):
-        ranked = sorted(group, key=by_age)
+        ranked = sorted(group, key=cmp_to_key(by_age))
         newest = passages[ranked[0]]
         order = group if _tells_apart(asked, [passages[number] for number in group]) else ranked
         for place, number in zip(group, order, strict=True):
