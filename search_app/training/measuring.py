@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from search_app.errors import ModelUnavailable
 from search_app.evaluation.datasets import Article, Dataset
 from search_app.evaluation.evaluate import evaluate_reader
 from search_app.hardware import Hardware
@@ -34,13 +33,9 @@ def _labelled(article: Article) -> Article:
 def compare_readers(models: Mapping[str, str], dataset: Dataset, machine: Hardware) -> dict[str, dict[str, float]]:
     """EM and F1 (0–100) of each model on the same questions, by its key in `models`.
 
-    Without an entry: a checkpoint without a trained question-answering head, as a base model before its training.
+    Raises ModelUnavailable for a model that cannot be loaded or was not trained to answer questions.
     """
-    found: dict[str, dict[str, float]] = {}
-    for key, model in models.items():
-        try:
-            reader = ExtractiveReader(ReaderSettings(model=model), machine)
-        except ModelUnavailable:
-            continue
-        found[key] = evaluate_reader(reader, dataset, limit=QUESTIONS)
-    return found
+    return {
+        key: evaluate_reader(ExtractiveReader(ReaderSettings(model=model), machine), dataset, limit=QUESTIONS)
+        for key, model in models.items()
+    }

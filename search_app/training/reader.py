@@ -34,8 +34,9 @@ from search_app.errors import ConfigurationError
 from search_app.evaluation.datasets import Dataset, load_squad
 from search_app.evaluation.evaluate import evaluate_reader
 from search_app.hardware import Hardware
+from search_app.models import checksums
 from search_app.models.batching import round_up
-from search_app.models.checkpoint import find_checkpoint, load_tokenizer, load_transformers
+from search_app.models.checkpoint import find_checkpoint, load_tokenizer, load_transformers, stored_weights
 from search_app.models.execution import Execution
 from search_app.models.positions import longest_input
 from search_app.readers.extractive import ExtractiveReader
@@ -177,8 +178,8 @@ def _compared(config: ReaderDistillation, development: Dataset, machine: Hardwar
     if not any(asked.questions):
         return {}
     models = {f"teacher {i}, {Path(name).name}": name for i, name in enumerate(config.teacher, start=1)}
-    # "bundled" is an encoder here, and a reader where readers are measured.
-    models |= {"student before": config.model} if config.model != BUNDLED else {}
+    if "qa_outputs.weight" in stored_weights(find_checkpoint("encoder", config.model)):
+        models["student before"] = config.model
     return compare_readers(models | {"student after": str(config.out)}, asked, machine)
 
 
@@ -281,6 +282,7 @@ class Collator:
 
 def save_reader(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Save in half precision, to which the model is changed: it changes no answer and halves the download."""
+    (folder / checksums.FILE).unlink(missing_ok=True)  # of a run that was cut off before its end
     weights: torch.nn.Module = model
     weights.to(torch.float16)
     model.save_pretrained(folder)

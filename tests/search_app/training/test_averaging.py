@@ -15,6 +15,7 @@ from search_app.cli import cli
 from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
 from search_app.errors import ConfigurationError
 from search_app.hardware import Hardware
+from search_app.models.checkpoint import BUNDLED_READER
 from search_app.settings import EncoderSettings
 from search_app.training.averaging import average
 
@@ -29,7 +30,7 @@ def _changed(folder: Path, new: Path, factor: float) -> Path:
 
 def test_the_mean_of_readers_has_the_mean_weights_and_is_measured(tmp_path: Path) -> None:
     one = make_checkpoint("bert", tmp_path / "one", reader=True)
-    (one / "reader.json").write_text("{}")
+    shutil.copy(BUNDLED_READER / "reader.json", one)
     two, three = _changed(one, tmp_path / "two", 2.0), _changed(one, tmp_path / "three", 6.0)
     (three / "tokenizer.json").unlink()  # as in a checkpoint of a run
     data, out = squad_file(tmp_path / "years.json", articles=2, seed=1), tmp_path / "mean"
@@ -65,6 +66,7 @@ def test_what_does_not_belong_together_is_refused_by_name(tmp_path: Path) -> Non
         average([one, other], tmp_path / "out")
     encoder = make_checkpoint("bert", tmp_path / "encoder", reader=False)
     shutil.copy(one / "config.json", encoder)
+    shutil.copy(one / "tokenizer.json", encoder)
     with pytest.raises(ConfigurationError, match=r"model\.safetensors does not fit, first at "):
         average([one, encoder], tmp_path / "out")
     full = tmp_path / "full"

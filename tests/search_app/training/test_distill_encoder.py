@@ -12,7 +12,7 @@ from checkpoints import make_checkpoint, make_sentence_transformer
 from click.testing import CliRunner
 from labelled import WORDS, pairs_file
 from sentence_transformers import SentenceTransformer
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer, TrainerCallback, TrainerControl, TrainerState
 
 from search_app.cli import cli
 from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
@@ -29,6 +29,17 @@ TEXTS = [" ".join(WORDS[(i * k) % 10] for k in (1, 3, 7)) for i in range(1, 10)]
 def _vectors(rng: np.random.Generator, rows: int, columns: int) -> Any:
     found = rng.normal(size=(rows, columns)).astype(np.float32)
     return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+class _StopAt(TrainerCallback):
+    """Stops a run at a step, after a checkpoint."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+
+    def on_step_end(self, args: object, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        control.should_save |= state.global_step == self._step
+        control.should_training_stop |= state.global_step >= self._step
 
 
 @pytest.mark.parametrize(("teacher", "student"), [(8, 8), (8, 20), (20, 20)])
@@ -117,6 +128,20 @@ def test_questions_without_labels_are_enough_and_nothing_is_measured_then(folder
     assert (facts["questions"], facts["passages"], facts["quality"]) == (9, 9, {})
     assert "Not measured" in (out / "README.md").read_text()
     assert SentenceTransformer(str(out), device="cpu").prompts["query"] == "ask: "
+
+
+def test_a_stopped_distillation_resumes_and_ends_with_the_same_weights(folder: Path, tmp_path: Path) -> None:
+    def config(out: str) -> EncoderDistillation:
+        return EncoderDistillation(
+            teacher=(str(folder / "teacher"),), model=str(folder / "student"), data=(folder / "pairs.jsonl",),
+            out=tmp_path / out, batch_size=32, learning_rate=0.003, device="cpu",
+        )  # fmt: skip
+
+    whole = distill_encoder(config("whole"))
+    stopped = distill_encoder(config("stopped"), callbacks=[_StopAt(3)])
+    assert not (stopped / "model.safetensors").exists()
+    distill_encoder(config("stopped"))
+    assert (stopped / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(("wrong", "field"), [({"teacher": ()}, "teacher"), ({"data": ()}, "data")])

@@ -13,7 +13,7 @@ from checkpoints import make_checkpoint
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, TrainerCallback, TrainerControl, TrainerState
 
 from search_app.cli import cli
 from search_app.errors import ConfigurationError, ModelUnavailable
@@ -39,6 +39,17 @@ def _squad(path: Path, *, paragraphs: int, seed: int, labels: bool = True) -> Pa
         made.append({"context": text, "qas": [question]})
     path.write_text(json.dumps({"data": [{"title": "years", "paragraphs": made}]}))
     return path
+
+
+class _StopAt(TrainerCallback):
+    """Stops a run at a step, after a checkpoint."""
+
+    def __init__(self, step: int) -> None:
+        self._step = step
+
+    def on_step_end(self, args: object, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        control.should_save |= state.global_step == self._step
+        control.should_training_stop |= state.global_step >= self._step
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +116,24 @@ def test_labels_of_the_teachers_are_kept_for_a_run_that_is_resumed(folder: Path,
     np.save(config.work / FILE, labels[:, ::-1])
     train_reader(config)
     assert (np.load(config.work / FILE) == labels[:, ::-1]).all()
+
+
+def test_a_stopped_distillation_resumes_and_ends_with_the_same_weights(folder: Path, tmp_path: Path) -> None:
+    def config(out: str) -> ReaderDistillation:
+        return ReaderDistillation(
+            data=(folder / "gold.json", folder / "asked.json"), model=str(folder / "base"), out=tmp_path / out,
+            batch_size=16, epochs=1.0, max_tokens=128, device="cpu", teacher=(str(folder / "teacher"),),
+            development_share=0.2, evaluations=2,
+        )  # fmt: skip
+
+    whole = train_reader(config("whole"))
+    stopped = train_reader(config("stopped"), [_StopAt(2)])
+    assert not (stopped / "model.safetensors").exists()
+    train_reader(config("stopped"))
+    assert (stopped / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    quality = json.loads((whole / "training.json").read_text())["quality"]
+    # A fifth of each file measures, and of that only the labelled questions count.
+    assert 5 < quality["student after"]["questions"] < 20
 
 
 def test_a_teacher_that_is_no_reader_is_named(folder: Path, tmp_path: Path) -> None:
