@@ -1,7 +1,7 @@
 # Start with `make demo`; `make help` lists all targets.
 # All targets share one environment in .venv. A stamp file there tells whether it matches requirements.lock.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-all test-elasticsearch test-docker durations pin-images check format docs bench bench-peers bench-scale bench-gpu bench-elasticsearch bench-reliability bench-jobs bench-documents evaluate soak clean
+.PHONY: help setup demo test test-fast test-all test-elasticsearch test-docker durations pin-images check format docs bench bench-peers bench-scale bench-gpu bench-elasticsearch bench-reliability bench-jobs bench-demo bench-documents evaluate soak clean
 SHELL := /bin/sh
 
 VENV := .venv
@@ -96,6 +96,9 @@ bench-reliability: .bench/venv/.faiss-haystack ## damage the files of this store
 
 bench-documents: $(if $(PEERS),.bench/venv/.installed,$(STAMP)) ## ask the suite of documents, and with PEERS=1 Haystack's converters on the same files
 	PYTHONPATH=.:tests $(if $(PEERS),.bench/venv/bin/python -m documents.peers,$(BIN)/python -m documents.run) $(ARGS)
+
+bench-demo: $(STAMP) ## ask 130 questions about the demo's documents, into docs/evaluation.md (ten minutes)
+	$(BIN)/python -m benchmarks.demo $(ARGS)
 
 bench-jobs: .bench/venv/.installed ## measure PART=throughput|memory|resume of indexing beside Haystack's pipeline, into docs/benchmarks.md
 	.bench/venv/bin/python -m benchmarks.jobs $(PART) $(ARGS)
