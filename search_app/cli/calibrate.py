@@ -106,7 +106,7 @@ def _collection(settings: Settings, name: str) -> Iterator[tuple[SearchService, 
 
 @contextmanager
 def _paragraphs(data: Path) -> Iterator[tuple[SearchService, str]]:
-    from search_app.cli.evaluate import corpus
+    from search_app.cli.temporary import corpus
 
     with corpus(data) as (service, name, _):
         yield service, name
@@ -115,7 +115,7 @@ def _paragraphs(data: Path) -> Iterator[tuple[SearchService, str]]:
 def _cases(
     reader: ExtractiveReader, service: SearchService, name: str, dataset: Dataset, k: int, *, own: bool
 ) -> list[Case]:
-    from search_app.cli.evaluate import progress_bar
+    from search_app.cli.temporary import progress_bar
     from search_app.training.calibration import has_answer, is_paragraph, read_cases
 
     with progress_bar() as progress:

@@ -98,7 +98,7 @@ def _passages(documents: tuple[Path, ...]) -> list[str]:
     """The texts of the documents' passages, as they are encoded."""
     if not documents:
         return []
-    from search_app.cli.evaluate import applied
+    from search_app.cli.temporary import applied
     from search_app.manifest import encoded_text
 
     with applied(documents) as (service, collection):

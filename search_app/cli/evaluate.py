@@ -5,29 +5,23 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import secrets
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from search_app.cli import options
-from search_app.errors import IndexNotFound
+from search_app.cli.temporary import corpus, indexed, progress_bar
 
 if TYPE_CHECKING:
-    from search_app.evaluation.calibration import Calibration
-    from search_app.evaluation.datasets import Dataset
+    from search_app.evaluation.measurement import Measurement
     from search_app.evaluation.results import QuestionResult
     from search_app.service import SearchService
-    from search_app.settings import Settings
     from search_app.types import Hit
 
 F = TypeVar("F", bound=Callable[..., Any])
+_PERTURBATIONS = ("typos", "distractors")
 _OUTPUT = click.Path(dir_okay=False, path_type=Path)
 _PASSAGES = 40
 """Passages per question: enough for ten documents, although a document may have several passages."""
@@ -66,33 +60,57 @@ def _options(command: F) -> F:
     return command
 
 
+def _comparisons(command: F) -> F:
+    for option in (
+        click.option(
+            "--perturb",
+            multiple=True,
+            callback=_perturbations,
+            metavar="KINDS",
+            help="Also measure with typos (a mistake in each question), with distractors (sentences that resemble the"
+            " one with the answer), or with each of them: typos,distractors.",
+        ),
+        click.option(
+            "--beside",
+            type=click.Choice(["haystack"]),
+            help="Also measure Haystack's reader, with the same weights on the same passages.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _perturbations(_: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    kinds = tuple(dict.fromkeys(kind.strip() for value in values for kind in value.split(",")))
+    for kind in kinds:
+        if kind not in _PERTURBATIONS:
+            raise click.BadParameter(f"{kind!r} is not one of {', '.join(_PERTURBATIONS)}.", param=option)
+    return kinds
+
+
 @evaluate.command()
+@_comparisons
 @_options
-def reader(data: Path, limit: int | None, seed: int, save: Path | None, report: Path | None, as_json: bool) -> None:
+def reader(
+    data: Path,
+    limit: int | None,
+    seed: int,
+    save: Path | None,
+    report: Path | None,
+    as_json: bool,
+    beside: str | None,
+    perturb: tuple[str, ...],
+) -> None:
     """Measure the reader: exact match and F1.
 
-    Each question is asked of its own paragraph.
+    Each question is asked of its own paragraph. If some questions have no answer (SQuAD v2.0), "no answer" counts where
+    the reader ranks it first.
     """
-    from search_app.evaluation.datasets import load_squad
-    from search_app.evaluation.evaluate import evaluate_reader
-    from search_app.hardware import detect, set_threads
-    from search_app.readers.extractive import ExtractiveReader
+    from search_app.cli.measuring import Plan, measure_reader
 
-    settings = options.load(None)
-    set_threads(settings.threads)
-    dataset = load_squad(data)
     results: list[QuestionResult] = []
-    with progress_bar() as progress:
-        found = evaluate_reader(
-            ExtractiveReader(settings.reader, detect()),
-            dataset,
-            limit=limit,
-            seed=seed,
-            progress=progress,
-            record=results.append,
-        )
-    _write("reader", data, found, None, results, save, report)
-    _print(dict(found), as_json)
+    found = measure_reader(Plan(data, limit, seed, beside or "", perturb), results.append)
+    _finish("reader", data, found, results, save, report, as_json)
 
 
 @evaluate.command()
@@ -104,12 +122,13 @@ def retrieval(data: Path, limit: int | None, seed: int, save: Path | None, repor
     question's own paragraph. With a folder in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/test.tsv; TREC qrels
     in qrels.txt are read too), documents are judged by id, and nDCG is measured as well.
     """
+    from search_app.evaluation.measurement import Measurement
+
     results: list[QuestionResult] = []
     measure = _judged if data.is_dir() else _paragraphs
     with progress_bar() as progress:
         found = measure(data, limit=limit, seed=seed, progress=progress, record=results.append)
-    _write("retrieval", data, found, None, results, save, report)
-    _print(dict(found), as_json)
+    _finish("retrieval", data, [Measurement(found)], results, save, report, as_json)
 
 
 def _paragraphs(data: Path, **options: Any) -> dict[str, float]:
@@ -145,28 +164,36 @@ def _search(service: SearchService, collection: str) -> Callable[[Sequence[str]]
 
 
 @evaluate.command()
+@click.option(
+    "--absent",
+    is_flag=True,
+    help="Also ask the questions of half of the articles over the paragraphs of the other half, which do not answer"
+    " them: how many get an answer?",
+)
+@_comparisons
 @_options
-def answers(data: Path, limit: int | None, seed: int, save: Path | None, report: Path | None, as_json: bool) -> None:
+def answers(
+    data: Path,
+    limit: int | None,
+    seed: int,
+    save: Path | None,
+    report: Path | None,
+    as_json: bool,
+    beside: str | None,
+    perturb: tuple[str, ...],
+    absent: bool,
+) -> None:
     """Measure search and reader together.
 
-    Each question is asked of all paragraphs of the file: exact match, F1 and the calibration of the confidence.
+    Each question is asked of all paragraphs of the file: exact match, F1, how many questions get an answer, how many of
+    these are wrong, and how far the confidence can be trusted. An answer is shown if it keeps the promise of
+    SEARCH_APP_READER__MAX_WRONG.
     """
-    from search_app.evaluation.evaluate import evaluate_answers
+    from search_app.cli.measuring import Plan, measure_answers
 
     results: list[QuestionResult] = []
-    with corpus(data) as (service, collection, dataset), progress_bar() as progress:
-
-        def answer(questions: Any) -> Any:
-            return [result.answers for result in service.answer_many(questions, collection=collection)]
-
-        found, calibration = evaluate_answers(
-            answer, dataset, limit=limit, seed=seed, progress=progress, record=results.append
-        )
-    _write("answers", data, found, calibration, results, save, report)
-    shown: dict[str, Any] = dict(found)
-    if calibration:
-        shown["calibration"] = dataclasses.asdict(calibration)
-    _print(shown, as_json)
+    found = measure_answers(Plan(data, limit, seed, beside or "", perturb, absent), results.append)
+    _finish("answers", data, found, results, save, report, as_json)
 
 
 @evaluate.command()
@@ -199,23 +226,28 @@ def compare(first: Path, second: Path, report: Path | None, as_json: bool) -> No
     click.echo(f"{found.questions} questions: {len(found.better)} better, {len(found.worse)} worse")
 
 
-def _write(
+def _finish(
     measure: str,
     data: Path,
-    found: Mapping[str, float],
-    calibration: Calibration | None,
+    found: Sequence[Measurement],
     results: Sequence[QuestionResult],
     save: Path | None,
     report: Path | None,
+    as_json: bool,
 ) -> None:
-    """The files that the user asked for."""
+    """Print the numbers and write the files that the user asked for."""
+    from search_app.evaluation.measurement import to_json
     from search_app.evaluation.report import measurement_page
     from search_app.evaluation.results import Results
 
     if save:
-        Results(measure, data.name, tuple(results)).save(save)
+        Results(measure, data.name, tuple(results), to_json(found)).save(save)
     if report:
-        _write_page(report, measurement_page(f"{measure.capitalize()} on {data.name}", found, calibration))
+        _write_page(report, measurement_page(f"{measure.capitalize()} on {data.name}", found))
+    if as_json:
+        click.echo(json.dumps(to_json(found), indent=2))
+    else:
+        _print(found)
 
 
 def _write_page(path: Path, page: str) -> None:
@@ -225,86 +257,13 @@ def _write_page(path: Path, page: str) -> None:
         raise click.ClickException(f"cannot write {path}: {error.strerror}") from error
 
 
-@contextmanager
-def corpus(data: Path) -> Iterator[tuple[SearchService, str, Dataset]]:
-    """Yield a service and a temporary collection with the file's paragraphs, without titles."""
-    from search_app.evaluation.datasets import load_squad
+def _print(found: Sequence[Measurement]) -> None:
+    from search_app.evaluation.measurement import table
 
-    dataset = load_squad(data)
-    paragraphs = dict.fromkeys(paragraph.text for paragraph in dataset.paragraphs)
-    with indexed(({"text": text} for text in paragraphs), data) as (service, collection):
-        yield service, collection, dataset
-
-
-@contextmanager
-def indexed(records: Iterable[Mapping[str, str]], data: Path) -> Iterator[tuple[SearchService, str]]:
-    """Yield a service and a temporary collection with `records`, one document each; `data` is what errors name."""
-    with tempfile.TemporaryDirectory() as folder:
-        texts = Path(folder, "records.jsonl")
-        with texts.open("w", encoding="utf-8") as out:
-            out.writelines(json.dumps(record) + "\n" for record in records)
-        with applied([texts], str(data)) as found:
-            yield found
-
-
-@contextmanager
-def applied(paths: Sequence[Path], name: str = "") -> Iterator[tuple[SearchService, str]]:
-    """Yield a service and a temporary collection with the documents of files and folders; errors name `name`."""
-    from search_app.bootstrap import open_service
-
-    collection = f"evaluation-{secrets.token_hex(4)}"
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder, "home")
-        settings = options.load(home)
-        try:
-            # A process, because search_app never imports indexing.
-            command = [sys.executable, "-m", "indexing.cli", "apply", *map(str, paths), "--home", str(home)]
-            done = subprocess.run([*command, "--collection", collection], stdout=subprocess.DEVNULL)
-            if done.returncode:
-                what = name or ", ".join(map(str, paths))
-                raise click.ClickException(f"indexing {what} failed with exit code {done.returncode}")
-            with open_service(settings) as service:
-                yield service, collection
-        finally:
-            # The folder, and with it an embedded index, is deleted anyway.
-            if settings.store == "elasticsearch":
-                _remove(settings, collection)
-
-
-def _remove(settings: Settings, collection: str) -> None:
-    from search_app.stores.elasticsearch.catalog import ElasticsearchCatalog
-
-    with closing(ElasticsearchCatalog(settings)) as catalog, suppress(IndexNotFound):  # when indexing failed
-        catalog.drop(collection)
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, driven by (done, total)."""
-    from tqdm import tqdm
-
-    with tqdm(unit="question", disable=not sys.stderr.isatty()) as bar:
-
-        def update(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield update
-
-
-def _print(found: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-        return
-    for name, value in found.items():
-        if isinstance(value, float):
-            click.echo(f"{name:<24} {value:.3f}".rstrip("0").rstrip("."))
-        elif name == "calibration":
-            click.echo(
-                f"{'calibration error':<24} {value['ece']:.3f} ({value['ece_low']:.3f} to {value['ece_high']:.3f})\n"
-                f"{'brier score':<24} {value['brier']:.3f}\n{'risk-coverage area':<24} {value['aurc']:.3f}"
-            )
-            for confidence, correct, count in value["bins"]:
-                click.echo(
-                    f"  confidence {confidence:.2f}  correct {correct:.2f}  {'█' * round(correct * 40)} ({count})"
-                )
+    systems, rows = table(found)
+    if len(systems) > 1:
+        click.echo(f"{'':<36}" + "".join(f" {system:>12}" for system in systems))
+    for name, values in rows:
+        click.echo(f"{name:<36}" + "".join(f" {value:>12}" for value in values))
+    for mean, right, count in found[0].calibration.bins if found[0].calibration else ():
+        click.echo(f"  confidence {mean:.2f}  right {right:.2f}  {'█' * round(right * 40)} ({count})")

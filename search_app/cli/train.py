@@ -125,7 +125,7 @@ def calibrate(folder: Path, data: tuple[Path, ...]) -> None:
     Answers the held-out questions from all paragraphs of their file, with the current search settings.
     """
     options.require_training()
-    from search_app.cli.evaluate import corpus, progress_bar
+    from search_app.cli.temporary import corpus, progress_bar
     from search_app.evaluation.datasets import load_squad
     from search_app.hardware import detect, set_threads
     from search_app.readers.extractive import ExtractiveReader

@@ -20,7 +20,7 @@ class Calibration:
     `ece`: expected calibration error over bins of equal size (Nguyen and O'Connor 2015), with the 95 % bootstrap
     interval `ece_low`..`ece_high`. `aurc`: area under the risk-coverage curve (Geifman and El-Yaniv 2017), the mean
     share of wrong answers when only the surest are shown; lower is better. `bins` rows: mean confidence, share right,
-    count. `risks` rows: share of questions shown, share wrong among them.
+    count. `risks` rows: share of the answers shown, share wrong among them.
     """
 
     brier: float
@@ -30,6 +30,16 @@ class Calibration:
     aurc: float
     bins: tuple[tuple[float, float, int], ...]
     risks: tuple[tuple[float, float], ...]
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The measures by name, without the rows of the plots."""
+        return {name: getattr(self, name) for name in ("ece", "ece_low", "ece_high", "brier", "aurc")}
+
+    @property
+    def rows(self) -> dict[str, Sequence[Sequence[float]]]:
+        """The rows of the plots, `bins` and `risks`."""
+        return {"bins": self.bins, "risks": self.risks}
 
 
 def measure_calibration(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
 
 from search_app.evaluation.calibration import Calibration
 from search_app.evaluation.compare import Difference
@@ -10,26 +11,38 @@ from search_app.evaluation.compare import Difference
 SIZE = 340
 _EDGE = 44
 _SPAN = SIZE - 2 * _EDGE
-_MARK, _GREY = "#2563eb", "#9ca3af"
+_COLOURS = ("#2563eb", "#c2410c", "#047857")
+_MARK, _GREY = _COLOURS[0], "#9ca3af"
 
 
-def reliability(calibration: Calibration) -> str:
-    """Share right against mean confidence; a perfect confidence lies on the diagonal. Dots grow with the count."""
-    most = max(count for *_, count in calibration.bins)
-    dots = [
-        f'<circle cx="{_x(mean):.1f}" cy="{_y(share):.1f}" r="{3 + 4 * (count / most) ** 0.5:.1f}" fill="{_MARK}">'
-        f"<title>{count} answers: confidence {mean:.0%}, right {share:.0%}</title></circle>"
-        for mean, share, count in calibration.bins
-    ]
-    points = [(mean, share) for mean, share, _ in calibration.bins]
-    return _plot(
-        "Confidence", "Share right", [_line([(0, 0), (1, 1)], _GREY, dashed=True), _line(points, _MARK), *dots]
-    )
+def reliability(found: Mapping[str, Calibration]) -> str:
+    """Share right against mean confidence, for each system; a perfect confidence is on the diagonal.
+
+    Dots grow with the count.
+    """
+    shapes = [_line([(0, 0), (1, 1)], _GREY, dashed=True)]
+    for colour, (system, calibration) in zip(_COLOURS, found.items(), strict=False):
+        most = max(count for *_, count in calibration.bins)
+        shapes.append(_line([(mean, share) for mean, share, _ in calibration.bins], colour))
+        shapes += [
+            f'<circle cx="{_x(mean):.1f}" cy="{_y(share):.1f}" r="{3 + 4 * (count / most) ** 0.5:.1f}" fill="{colour}">'
+            f"<title>{escape(system)}, {count} answers: confidence {mean:.0%}, right {share:.0%}</title></circle>"
+            for mean, share, count in calibration.bins
+        ]
+    return _plot("Confidence", "Share right", [*shapes, *_legend(list(found))])
 
 
-def risk_coverage(calibration: Calibration) -> str:
-    """Share wrong among the answers shown against the share of questions shown, surest first."""
-    return _plot("Share of questions shown", "Share wrong", [_line(calibration.risks, _MARK)])
+def risk_coverage(found: Mapping[str, Calibration]) -> str:
+    """Share wrong among the answers shown against the share of answers shown, surest first, for each system."""
+    lines = [_line(one.risks, colour) for colour, one in zip(_COLOURS, found.values(), strict=False)]
+    return _plot("Share of answers shown, surest first", "Share wrong", [*lines, *_legend(list(found))])
+
+
+def _legend(systems: Sequence[str]) -> Iterator[str]:
+    """Names in their colours, in the upper left corner; none for a single system."""
+    for row, (colour, system) in enumerate(zip(_COLOURS, systems, strict=False)):
+        if len(systems) > 1:
+            yield f'<text x="{_EDGE + 8}" y="{_EDGE + 18 + 16 * row}" fill="{colour}">{escape(system)}</text>'
 
 
 def differences(found: Sequence[Difference]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from dataclasses import replace
+from typing import Protocol, TypeVar
 
 import ir_measures
 import numpy as np
@@ -16,7 +17,6 @@ from search_app.evaluation.calibration import Calibration, measure_calibration
 from search_app.evaluation.datasets import Dataset, Paragraph, Question
 from search_app.evaluation.judged import JudgedQuery
 from search_app.evaluation.results import QuestionResult
-from search_app.protocols import Reader
 from search_app.types import Answer, Hit, Passage
 
 Progress = Callable[[int, int], None]
@@ -29,6 +29,14 @@ DEPTH = 10
 T = TypeVar("T")
 Search = Callable[[Sequence[str]], Sequence[Sequence[Hit]]]
 Asked = tuple[Paragraph, Question]
+
+
+class Reads(Protocol):
+    """A reader, ours or another one."""
+
+    def read(self, questions: Sequence[str], hits: Sequence[Sequence[Hit]], *, top_k: int) -> list[list[Answer]]:
+        """At most `top_k` answers to each question in its hits, best first."""
+        ...
 
 
 def paragraph_id(paragraph: Paragraph) -> str:
@@ -45,7 +53,7 @@ def sample(dataset: Dataset, *, limit: int | None = None, seed: int = 0, answera
 
 
 def evaluate_reader(
-    reader: Reader,
+    reader: Reads,
     dataset: Dataset,
     *,
     limit: int | None = None,
@@ -56,28 +64,22 @@ def evaluate_reader(
     """EM and F1 (0–100) of the reader on each question's own paragraph.
 
     If every question has an answer (v1.1), "no answer here" is skipped, because it is never right. Otherwise (v2.0) it
-    counts as "", and the result also has EM and F1 of the answerable and of the unanswerable questions.
+    counts as "" where the reader ranks it first, and the result also has EM and F1 of the answerable and of the
+    unanswerable questions. The reader's own threshold decides; nothing is fitted to `dataset`.
     """
     asked = sample(dataset, limit=limit, seed=seed)
-    forced = all(question.answers for _, question in asked)
-    predictions: list[str] = []
-    confidences: list[float | None] = []
+    forced = _all_answerable(asked)
+    found: list[list[Answer]] = []
     begin = time.perf_counter()
     for part in _batches(asked, progress):
         hits = [[_whole(paragraph)] for paragraph, _ in part]
-        answers = reader.read([question.text for _, question in part], hits, top_k=2)
-        predictions += [_first(found, forced) for found in answers]
-        confidences += [_confidence(found, forced) for found in answers]
+        found += reader.read([question.text for _, question in part], hits, top_k=2)
     seconds = time.perf_counter() - begin
-    _record(record, asked, predictions, confidences)
-    result = _scores(asked, predictions)
-    if not forced:
-        for name, kind in (("has_answer", True), ("no_answer", False)):
-            rows = [i for i, (_, question) in enumerate(asked) if bool(question.answers) == kind]
-            if rows:
-                part_scores = _scores([asked[i] for i in rows], [predictions[i] for i in rows])
-                result |= {f"{name}_{key}": value for key, value in part_scores.items()}
-    return result | {"seconds": seconds}
+    if record:
+        for (_, question), answers in zip(asked, found, strict=True):
+            text = _first(answers, forced)
+            record(_result(question, text, _confidence(answers, forced), shown=bool(text)))
+    return _exactness(asked, [_first(answers, forced) for answers in found]) | {"seconds": seconds}
 
 
 def evaluate_retrieval(
@@ -166,33 +168,56 @@ def evaluate_answers(
     progress: Progress | None = None,
     record: Record | None = None,
 ) -> tuple[dict[str, float], Calibration | None]:
-    """EM and F1 (0–100) of the first answer with a span, over the whole corpus, and the calibration of its confidence.
+    """How good the first answers over the whole corpus are, and the calibration of their confidence.
 
-    `no_answer_rate` is how often "no answer here" came first. With unanswerable questions in the file (v2.0), there is
-    also EM and F1 of whichever answer came first. For the calibration, an answer is right if its EM is 1.
+    `em`, `f1` (0–100), and those of both kinds of questions if some have no answer (v2.0): as in `evaluate_reader`.
+    `no_answer_rate`: share of questions with "no answer here" first. An answer is shown if it is reliable:
+    `coverage` is the share of questions with such an answer, `wrong_among_shown` the share of these answers that are
+    not exactly right (EM), `answered_unanswerable` the share of the unanswerable questions that get one. The measures
+    of the calibration are those of the first answer with a span, shown or not; it is right if its EM is 1.
     """
     asked = sample(dataset, limit=limit, seed=seed)
-    firsts: list[list[Answer]] = []
+    forced = _all_answerable(asked)
+    found: list[Sequence[Answer]] = []
     begin = time.perf_counter()
     for part in _batches(asked, progress):
-        firsts += [list(found) for found in answer([question.text for _, question in part])]
+        found += answer([question.text for _, question in part])
     seconds = time.perf_counter() - begin
-    rows = [i for i, (_, question) in enumerate(asked) if question.answers]
-    result = _scores([asked[i] for i in rows], [_first(firsts[i], True) for i in rows]) if rows else {}
-    result["no_answer_rate"] = float(np.mean([bool(found) and found[0].span is None for found in firsts]))
-    if len(rows) < len(asked):
-        overall = _scores(asked, [_first(found, False) for found in firsts])
-        result |= {f"with_no_answer_{key}": value for key, value in overall.items()}
-    _record(record, asked, [_first(found, True) for found in firsts], [_confidence(found, True) for found in firsts])
-    confidences: list[float] = []
-    right: list[float] = []
-    for (_, question), found in zip(asked, firsts, strict=True):
-        first = next((answer for answer in found if answer.span), None)
-        if first and first.confidence is not None:
-            confidences.append(first.confidence)
-            right.append(squad.exact(first.text, question.gold) if question.answers else 0.0)
-    calibration = measure_calibration(confidences, right) if confidences else None
-    return result | {"seconds": seconds}, calibration
+    if record:
+        for (_, question), answers in zip(asked, found, strict=True):
+            shown = _shown(answers) is not None
+            result = _result(question, _first(answers, forced), _confidence(answers, True), shown=shown)
+            record(replace(result, scores={**result.scores, "coverage": float(shown)}))
+    numbers = _exactness(asked, [_first(answers, forced) for answers in found]) | _showing(asked, found)
+    calibration = _calibration(asked, found)
+    if calibration:
+        numbers |= calibration.numbers
+    return numbers | {"seconds": seconds}, calibration
+
+
+def _showing(asked: Sequence[Asked], found: Sequence[Sequence[Answer]]) -> dict[str, float]:
+    shown = [_shown(answers) for answers in found]
+    wrong = [1 - _right(one, question) for one, (_, question) in zip(shown, asked, strict=True) if one]
+    impossible = [one is not None for one, (_, question) in zip(shown, asked, strict=True) if not question.answers]
+    numbers = {
+        "no_answer_rate": float(np.mean([bool(answers) and answers[0].span is None for answers in found])),
+        "coverage": len(wrong) / len(shown),
+    }
+    if wrong:
+        numbers["wrong_among_shown"] = float(np.mean(wrong))
+    if impossible:
+        numbers["answered_unanswerable"] = float(np.mean(impossible))
+    return numbers
+
+
+def _calibration(asked: Sequence[Asked], found: Sequence[Sequence[Answer]]) -> Calibration | None:
+    firsts = [next((answer for answer in answers if answer.span), None) for answers in found]
+    known = [
+        (first.confidence, _right(first, question))
+        for first, (_, question) in zip(firsts, asked, strict=True)
+        if first and first.confidence is not None
+    ]
+    return measure_calibration([one for one, _ in known], [right for _, right in known]) if known else None
 
 
 def _batches(asked: Sequence[T], progress: Progress | None) -> Iterable[Sequence[T]]:
@@ -208,15 +233,23 @@ def _whole(paragraph: Paragraph) -> Hit:
     return Hit(Passage(id="0", document_id="0", title="", text=text, start=0, end=len(text)), 1.0)
 
 
-def _record(
-    record: Record | None, asked: Sequence[Asked], predictions: Sequence[str], confidences: Sequence[float | None]
-) -> None:
-    if record is None:
-        return
-    for (_, question), text, confidence in zip(asked, predictions, confidences, strict=True):
-        scores = {"em": squad.exact(text, question.gold), "f1": squad.f1(text, question.gold)}
-        gold = tuple(dict.fromkeys(question.gold))
-        record(QuestionResult(question.id, question.text, gold, text, scores, confidence, bool(text)))
+def _all_answerable(asked: Sequence[Asked]) -> bool:
+    return all(question.answers for _, question in asked)
+
+
+def _right(answer: Answer, question: Question) -> float:
+    return squad.exact(answer.text, question.gold) if question.answers else 0.0
+
+
+def _shown(answers: Sequence[Answer]) -> Answer | None:
+    return next((answer for answer in answers if answer.span and answer.reliable), None)
+
+
+def _result(question: Question, text: str, confidence: float | None, *, shown: bool) -> QuestionResult:
+    scores = {"em": squad.exact(text, question.gold), "f1": squad.f1(text, question.gold)}
+    return QuestionResult(
+        question.id, question.text, tuple(dict.fromkeys(question.gold)), text, scores, confidence, shown
+    )
 
 
 def _confidence(found: Sequence[Answer], forced: bool) -> float | None:
@@ -225,6 +258,19 @@ def _confidence(found: Sequence[Answer], forced: bool) -> float | None:
 
 def _first(found: Sequence[Answer], forced: bool) -> str:
     return next((answer.text for answer in found if answer.span or not forced), "")
+
+
+def _exactness(asked: Sequence[Asked], predictions: Sequence[str]) -> dict[str, float]:
+    """EM and F1; also of the questions with and without an answer if there are some without."""
+    numbers = _scores(asked, predictions)
+    if _all_answerable(asked):
+        return numbers
+    for name, answerable in (("has_answer", True), ("no_answer", False)):
+        rows = [i for i, (_, question) in enumerate(asked) if bool(question.answers) == answerable]
+        if rows:
+            part = _scores([asked[i] for i in rows], [predictions[i] for i in rows])
+            numbers |= {f"{name}_{key}": value for key, value in part.items()}
+    return numbers
 
 
 def _scores(asked: Sequence[Asked], predictions: Sequence[str]) -> dict[str, float]:

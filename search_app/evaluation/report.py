@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 
 from search_app.evaluation import charts
 from search_app.evaluation.calibration import Calibration
 from search_app.evaluation.compare import Comparison
+from search_app.evaluation.measurement import Measurement, table
 from search_app.evaluation.results import QuestionResult
 
 _SHOWN = 200
@@ -21,21 +22,27 @@ figure { display: inline-block; margin: 0 2rem 1rem 0 } figcaption { font-weight
 """
 
 
-def measurement_page(title: str, numbers: Mapping[str, float], calibration: Calibration | None) -> str:
-    """The numbers of one measurement and, where answers have a confidence, how far it can be trusted."""
-    parts = [_table(("Measure", "Value"), [(escape(name), f"{value:.4g}") for name, value in numbers.items()])]
-    if calibration:
-        rows = [(f"{mean:.2f}", f"{share:.2f}", str(count)) for mean, share, count in calibration.bins]
-        parts += [
-            "<h2>Confidence</h2>",
-            f"<p>Calibration error {calibration.ece:.3f} (95 % interval {calibration.ece_low:.3f} to"
-            f" {calibration.ece_high:.3f}), Brier score {calibration.brier:.3f}, area under the risk-coverage curve"
-            f" {calibration.aurc:.3f}.</p>",
-            _figure("How often a confidence is right", charts.reliability(calibration)),
-            _figure("Wrong answers by how many are shown", charts.risk_coverage(calibration)),
-            _table(("Mean confidence", "Share right", "Answers"), rows),
-        ]
+def measurement_page(title: str, measurements: Sequence[Measurement]) -> str:
+    """The numbers of all systems and, where answers have a confidence, how far it can be trusted."""
+    systems, rows = table(measurements)
+    parts = [_table(("Measure", *map(escape, systems)), [(escape(name), *values) for name, values in rows])]
+    for part in dict.fromkeys(one.part for one in measurements):
+        found = {one.system: one.calibration for one in measurements if one.part == part and one.calibration}
+        if found:
+            parts += _confidence(escape(part), found)
     return _page(title, parts)
+
+
+def _confidence(part: str, found: Mapping[str, Calibration]) -> Iterator[str]:
+    yield f"<h2>Confidence{f': {part}' if part else ''}</h2>"
+    yield _figure("How often a confidence is right", charts.reliability(found))
+    yield _figure("Wrong answers by how many are shown", charts.risk_coverage(found))
+    rows = [
+        (escape(system), f"{mean:.2f}", f"{share:.2f}", str(count))
+        for system, calibration in found.items()
+        for mean, share, count in calibration.bins
+    ]
+    yield _table(("System", "Mean confidence", "Share right", "Answers"), rows)
 
 
 def comparison_page(title: str, names: tuple[str, str], found: Comparison) -> str:

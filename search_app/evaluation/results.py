@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from search_app.errors import ConfigurationError
 
@@ -14,7 +15,7 @@ from search_app.errors import ConfigurationError
 class QuestionResult:
     """`scores` are 0..1 by measure, such as `em`. `prediction` is an answer, or the best document of a search.
 
-    `confidence` is None without a calibrated answer; `shown` is whether an answer was given at all.
+    `confidence` is None without a calibrated answer. `shown`: there was an answer; over a corpus, a reliable one.
     """
 
     id: str
@@ -28,11 +29,15 @@ class QuestionResult:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """One measurement: `measure` is reader, retrieval or answers, `data` the name of the questions' file."""
+    """One measurement: `measure` is reader, retrieval or answers, `data` the name of the questions' file.
+
+    `numbers` are those that `search-app evaluate --json` prints.
+    """
 
     measure: str
     data: str
     questions: tuple[QuestionResult, ...]
+    numbers: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Raises ConfigurationError if the file cannot be written."""
@@ -47,7 +52,7 @@ def load_results(path: Path) -> Results:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         questions = [QuestionResult(**{**item, "gold": tuple(item["gold"])}) for item in values["questions"]]
-        return Results(str(values["measure"]), str(values["data"]), tuple(questions))
+        return Results(str(values["measure"]), str(values["data"]), tuple(questions), values.get("numbers") or {})
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}", field="results") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

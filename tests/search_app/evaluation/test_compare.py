@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from lxml import html
 from search_app.errors import ConfigurationError
 from search_app.evaluation.calibration import measure_calibration
 from search_app.evaluation.compare import compare
+from search_app.evaluation.measurement import Measurement
 from search_app.evaluation.report import comparison_page, measurement_page
 from search_app.evaluation.results import QuestionResult, Results, load_results
 
@@ -68,7 +70,7 @@ def test_other_questions_are_not_compared(second: Results, message: str) -> None
 
 
 def test_results_are_read_as_they_were_saved(tmp_path: Path) -> None:
-    results = _results([1.0, 0.0])
+    results = replace(_results([1.0, 0.0]), numbers={"em": 50.0, "typos": {"em": 40.0}})
     results.save(tmp_path / "a.json")
     assert load_results(tmp_path / "a.json") == results
 
@@ -88,7 +90,7 @@ def test_the_pages_stand_alone_and_escape_what_they_show() -> None:
     assert tree.xpath("//h2/text()") == ["Better: 2", "Worse: 1"]
     assert "Question <0>?" in tree.xpath("//td/text()")
     calibration = measure_calibration([0.9, 0.2, 0.5], [1, 0, 1])
-    other = measurement_page("Answers", {"em": 66.7}, calibration)
+    other = measurement_page("Answers", [Measurement({"em": 66.7}, calibration)])
     for text in (page, other):
         assert not re.search(r"(src|href)=|url\(|<script", text)
     assert len(html.document_fromstring(other).xpath("//figure")) == 2

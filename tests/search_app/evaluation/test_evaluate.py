@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
+from checkpoints import make_checkpoint
 
 from search_app.evaluation.datasets import Article, Dataset, GoldAnswer, Paragraph, Question
 from search_app.evaluation.evaluate import (
@@ -13,6 +15,10 @@ from search_app.evaluation.evaluate import (
     sample,
 )
 from search_app.evaluation.results import QuestionResult
+from search_app.hardware import Hardware
+from search_app.readers.extractive import ExtractiveReader
+from search_app.readers.scoring import FILE, AnswerScorer
+from search_app.settings import ReaderSettings
 from search_app.types import Answer, Hit, Passage, Span
 
 VIENNA, OSAKA = "The treaty was signed in Vienna.", "The library stands in Osaka."
@@ -26,8 +32,8 @@ def _dataset(*, impossible: bool = False) -> Dataset:
     return Dataset("d", (Article("", (Paragraph(VIENNA, tuple(first)), Paragraph(OSAKA, tuple(second)))),))
 
 
-def _answer(text: str, confidence: float | None = None) -> Answer:
-    return Answer(text, Span(0, len(text)) if text else None, 1.0, confidence, None)
+def _answer(text: str, confidence: float | None = None, *, reliable: bool = True) -> Answer:
+    return Answer(text, Span(0, len(text)) if text else None, 1.0, confidence, None, reliable)
 
 
 def _hit(document: str, start: int = 0) -> Hit:
@@ -59,6 +65,19 @@ def test_no_answer_counts_where_it_can_be_right_and_both_kinds_are_reported() ->
     assert found["em"] == pytest.approx(200 / 3)
     assert found["no_answer_em"] == 100
     assert (found["has_answer_em"], found["has_answer_questions"]) == (50, 2)
+
+
+@pytest.mark.parametrize(("threshold", "predictions"), [(-1000.0, {""}), (1000.0, {"answered"})])
+def test_the_readers_own_threshold_decides_about_no_answer(
+    threshold: float, predictions: set[str], tmp_path: Path
+) -> None:
+    folder = make_checkpoint("bert", tmp_path / "reader", reader=True)
+    (folder / FILE).write_text(AnswerScorer(no_answer=-threshold).to_json())
+    reader = ExtractiveReader(ReaderSettings(model=str(folder)), Hardware("test", 1, frozenset(), "cpu", "float32"))
+    seen: list[QuestionResult] = []
+    found = evaluate_reader(reader, _dataset(impossible=True), record=seen.append)
+    assert {item.prediction and "answered" for item in seen} == predictions
+    assert found["no_answer_em"] == (0 if threshold > 0 else 100)
 
 
 def test_documents_count_once_at_the_rank_of_their_best_passage() -> None:
@@ -95,18 +114,43 @@ def test_hits_with_equal_scores_keep_their_order() -> None:
 
 def test_answers_are_scored_with_their_confidence() -> None:
     script = {
-        "Where was it signed?": [_answer(""), _answer("Vienna", 0.9)],
+        "Where was it signed?": [_answer("", reliable=False), _answer("Vienna", 0.9, reliable=False)],
         "Who signed it?": [_answer("Ann", 0.2)],
         "Where does it stand?": [_answer("Osaka", 0.7)],
     }
     found, calibration = evaluate_answers(
         lambda questions: [script[question] for question in questions], _dataset(impossible=True)
     )
-    assert (found["questions"], found["em"]) == (2, 100)
+    assert (found["questions"], found["em"]) == (3, pytest.approx(100 / 3))
+    assert (found["has_answer_questions"], found["has_answer_em"], found["no_answer_em"]) == (2, 50, 0)
     assert found["no_answer_rate"] == pytest.approx(1 / 3)
-    assert found["with_no_answer_em"] == pytest.approx(100 / 3)
     assert calibration is not None
-    assert calibration.brier == pytest.approx((0.01 + 0.04 + 0.09) / 3)
+    assert calibration.brier == found["brier"] == pytest.approx((0.01 + 0.04 + 0.09) / 3)
+    assert found["aurc"] == pytest.approx((0 + 0 + 1 / 3) / 3)
+
+
+def test_only_reliable_answers_count_as_shown() -> None:
+    script = {
+        "Where was it signed?": [_answer("Lima", 0.3, reliable=False), _answer("Vienna", 0.9)],
+        "Who signed it?": [_answer("Ann", 0.2)],
+        "Where does it stand?": [_answer("Osaka", 0.7, reliable=False)],
+    }
+    seen: list[QuestionResult] = []
+    found, _ = evaluate_answers(
+        lambda questions: [script[question] for question in questions], _dataset(impossible=True), record=seen.append
+    )
+    assert found["coverage"] == pytest.approx(2 / 3)
+    assert found["wrong_among_shown"] == 0.5
+    assert found["answered_unanswerable"] == 1
+    assert [(item.shown, item.scores["coverage"]) for item in seen] == [(True, 1), (True, 1), (False, 0)]
+
+
+def test_without_shown_answers_none_of_them_is_wrong() -> None:
+    found, _ = evaluate_answers(
+        lambda questions: [[_answer("Lima", 0.3, reliable=False)] for _ in questions], _dataset()
+    )
+    assert found["coverage"] == 0
+    assert not {"wrong_among_shown", "answered_unanswerable"} & found.keys()
 
 
 def test_without_confidence_there_is_no_calibration() -> None:
