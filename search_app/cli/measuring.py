@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,8 +10,8 @@ from pathlib import Path
 from search_app.bootstrap import reader_settings
 from search_app.cli import options
 from search_app.cli.temporary import indexed, progress_bar
-from search_app.errors import ConfigurationError
-from search_app.evaluation.datasets import Article, Dataset, load_squad
+from search_app.evaluation.absent import halves
+from search_app.evaluation.datasets import Dataset, load_squad
 from search_app.evaluation.evaluate import (
     Reads,
     Record,
@@ -81,33 +80,6 @@ def measure_answers(plan: Plan, record: Record) -> list[Measurement]:
         with _service(_texts(present), plan) as answering:
             found += [_only_shown(one) for one in _ask(answering, asked, plan, ABSENT)]
     return _with_drops(found)
-
-
-def halves(dataset: Dataset, *, seed: int = 0) -> tuple[Dataset, Dataset]:
-    """The questions of one half of the articles, without their answers, and the other half.
-
-    Raises ConfigurationError for a file with one article, or without questions in the half that is asked.
-    """
-    articles = random.Random(seed).sample(dataset.articles, len(dataset.articles))
-    middle = len(articles) // 2
-    asked = Dataset(dataset.name, tuple(_unanswerable(article) for article in articles[:middle]))
-    if next(asked.questions, None) is None or not any(article.paragraphs for article in articles[middle:]):
-        raise ConfigurationError(
-            f"{dataset.name} has too few articles to ask about absent ones",
-            hint="give a file with questions in at least two articles, or leave out --absent",
-            field="data",
-        )
-    return asked, Dataset(dataset.name, tuple(articles[middle:]))
-
-
-def _unanswerable(article: Article) -> Article:
-    return replace(
-        article,
-        paragraphs=tuple(
-            replace(paragraph, questions=tuple(replace(question, answers=()) for question in paragraph.questions))
-            for paragraph in article.paragraphs
-        ),
-    )
 
 
 def _ask(

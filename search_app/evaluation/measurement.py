@@ -9,6 +9,7 @@ from typing import Any
 from search_app.evaluation.calibration import Calibration
 
 OURS = "search-app"
+_CHANGED = ("questions", "em", "f1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +23,14 @@ class Measurement:
 
 
 def dropped(measured: Measurement, plain: Measurement) -> Measurement:
-    """`measured`, with what EM and F1 lost against `plain`, in points."""
-    lost = {f"{name}_drop": plain.numbers[name] - measured.numbers[name] for name in ("em", "f1")}
-    return Measurement({**measured.numbers, **lost}, measured.calibration, measured.system, measured.part)
+    """`measured` on changed questions: what it is about, and what EM and F1 lost against `plain`, in points."""
+    numbers: dict[str, float] = {}
+    for name in (*_CHANGED, "coverage", "wrong_among_shown", "seconds"):
+        if name in measured.numbers:
+            numbers[name] = measured.numbers[name]
+        if name in _CHANGED[1:]:
+            numbers[f"{name}_drop"] = plain.numbers[name] - measured.numbers[name]
+    return Measurement(numbers, None, measured.system, measured.part)
 
 
 def to_json(measurements: Sequence[Measurement]) -> dict[str, Any]:

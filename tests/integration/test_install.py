@@ -19,7 +19,7 @@ from search_app.errors import install_command
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCKED_EXTRAS = ("cpu", "elasticsearch", "train", "dev")
+LOCKED_EXTRAS = ("cpu", "elasticsearch", "train", "beside", "dev")
 
 
 def lock(name: str) -> dict[str, Version]:
@@ -81,7 +81,9 @@ def test_without_faiss_the_error_shows_how_to_install_it() -> None:
     assert "run: pip install 'faiss-cpu>=1.15'\n" in done.stderr
 
 
-@pytest.mark.parametrize("extra", ["cpu", "gpu", "gpu-cuda13", "elasticsearch", "s3", "gcs", "http", "ray", "train"])
+@pytest.mark.parametrize(
+    "extra", ["cpu", "gpu", "gpu-cuda13", "elasticsearch", "s3", "gcs", "http", "ray", "train", "beside"]
+)
 def test_an_install_command_lists_the_packages_of_its_extra(extra: str) -> None:
     assert shlex.split(install_command(extra))[:2] == ["pip", "install"]
     listed = {Requirement(package) for package in shlex.split(install_command(extra))[2:]}
