@@ -43,7 +43,7 @@ def to_json(measurements: Sequence[Measurement]) -> dict[str, Any]:
         place = found.setdefault(one.part, {}) if one.part else found
         if one.system != OURS:
             place = place.setdefault("beside", {}).setdefault(one.system, {})
-        place |= one.numbers
+        place.update(one.numbers)
         if one.calibration:
             place["calibration"] = one.calibration.rows
     return found
