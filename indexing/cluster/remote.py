@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from indexing import unread
 from indexing.batches import Batch, FileChunk, FileFailure, in_batches
 from indexing.conversion import FileSplitter
 from indexing.encoding import BatchEncoder
@@ -104,7 +105,7 @@ def _chunks(files: Sequence[RemoteFile], splitter: FileSplitter) -> Iterator[Fil
             if converted.failure is not None:
                 yield converted.failure
             for chunk in converted.chunks():
-                if chunk.number not in file.done or chunk.record.digest != file.digest:
+                if chunk.number not in file.done or unread.unmarked(chunk.record.digest) != file.digest:
                     yield chunk
         finally:
             converted.discard()

@@ -27,11 +27,12 @@ _FEW_WORDS = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file with its name and type, or a mail."""
+    """A file with its name, type and the encoding that the mail states for it, or a mail."""
 
     name: str
     content: bytes | Mail
     type: str = ""
+    charset: str = ""
 
 
 @dataclass(slots=True)
@@ -81,10 +82,10 @@ def _attached(attachment: Attachment, warnings: list[str], depth: int) -> Iterat
     kind = format_of(name) or format_of("a" + (mimetypes.guess_extension(attachment.type) or ""))
     if kind is None:
         raise ConversionError(why_unknown(name))
-    yield from _converted(attachment.content, name, kind)
+    yield from _converted(attachment.content, name, kind, attachment.charset)
 
 
-def _converted(data: bytes, name: str, kind: str) -> Iterator[Content]:
+def _converted(data: bytes, name: str, kind: str, charset: str) -> Iterator[Content]:
     from indexing.converters import convert
 
     with tempfile.TemporaryDirectory(prefix="attachment-") as folder:
@@ -92,7 +93,7 @@ def _converted(data: bytes, name: str, kind: str) -> Iterator[Content]:
         path.write_bytes(data)
         if not data:
             raise ConversionError("empty file")
-        yield from convert(path, kind)
+        yield from convert(path, kind, charset=charset)
 
 
 def _meta(mail: Mail) -> dict[str, MetaValue]:

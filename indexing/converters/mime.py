@@ -121,7 +121,7 @@ def _add_leaf(part: Message, kind: str, mail: Mail) -> None:
     elif kind in _SIGNATURES or (inline and (kind.startswith("image/") or not name)):
         return  # a logo, a signature, another form of the text
     else:
-        mail.attachments.append(Attachment(name or "attachment", _payload(part), kind))
+        mail.attachments.append(Attachment(name or "attachment", _payload(part), kind, part.get_content_charset("")))
 
 
 def _payload(part: Message) -> bytes:

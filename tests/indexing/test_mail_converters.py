@@ -223,6 +223,21 @@ def test_a_mailbox_is_its_mails(tmp_path: Path) -> None:
     assert "From here it goes on." in found[2].text
 
 
+def test_the_charset_of_an_attachment_is_a_hint(tmp_path: Path) -> None:
+    mail = EmailMessage()
+    mail["Subject"] = "Rooms"
+    mail.set_content("See below.")
+    for name, charset in (("right.txt", "koi8-r"), ("wrong.txt", "ascii")):
+        part = MIMEText("Зал", "plain", "koi8-r")
+        part.set_param("charset", charset)
+        part.add_header("Content-Disposition", "attachment", filename=name)
+        mail.make_mixed()
+        mail.attach(part)
+    _, right, wrong = documents(written(tmp_path / "a.eml", bytes(mail)))
+    assert (right.text, right.warnings) == ("Зал", ())
+    assert "is a guess" in wrong.warnings[0]
+
+
 def test_an_outlook_mail_is_read_with_its_attachments(tmp_path: Path) -> None:
     message = outlook.MapiMessage.create("Tagegeld für Grüße", "The rate is 46 EUR.")
     message.set_property(outlook.PropertyId.SENDER_NAME, "Ada Müller")
