@@ -89,14 +89,19 @@ def _connected(rules: Rules) -> Iterator[tuple[list[Rule], list[Rule]]]:
         grown = True
         while grown:
             new_vertical = [rule for rule in free if any(_cross(other, rule) for other in horizontal)]
-            free = [rule for rule in free if rule not in new_vertical]
+            free = _without(free, new_vertical)
             vertical += new_vertical
             new_horizontal = [rule for rule in waiting if any(_cross(rule, other) for other in vertical)]
-            waiting = [rule for rule in waiting if rule not in new_horizontal]
+            waiting = _without(waiting, new_horizontal)
             horizontal += new_horizontal
             grown = bool(new_vertical or new_horizontal)
         if vertical:
             yield horizontal, vertical
+
+
+def _without(rules: list[Rule], taken: Sequence[Rule]) -> list[Rule]:
+    gone = frozenset(taken)
+    return [rule for rule in rules if rule not in gone] if gone else rules
 
 
 def _cross(horizontal: Rule, vertical: Rule) -> bool:

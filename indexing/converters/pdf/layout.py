@@ -24,7 +24,8 @@ def blocks(glyphs: Glyphs, pieces: Sequence[Piece], rules: Rules) -> Iterator[Li
     tables.sort(key=lambda table: _first(table, order))
     free = _without(pieces, tables)
     for table in tables:
-        before = [piece for piece in free if order[id(piece)] < _first(table, order)]
+        first = _first(table, order)
+        before = [piece for piece in free if order[id(piece)] < first]
         yield from lines(before)
         free = free[len(before) :]
         yield table

@@ -25,7 +25,7 @@ class Source:
     box: Place | None = None
 
     def moved(self, distance: int) -> Source:
-        return replace(self, start=self.start + distance)
+        return Source(self.start + distance, self.length, self.page, self.raw, self.box)
 
     def follows(self, other: Source) -> bool:
         """Whether both are one: the end of `other` is the start of this one, in the text and on the page."""
