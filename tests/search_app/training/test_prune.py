@@ -23,7 +23,9 @@ from search_app.models.checkpoint import find_checkpoint, load_tokenizer, load_t
 from search_app.readers.extractive import ExtractiveReader
 from search_app.settings import EncoderSettings, ReaderSettings
 from search_app.training import surgery
+from search_app.training.config import ReaderDistillation
 from search_app.training.prune import Pruning, prune
+from search_app.training.reader import train_reader
 
 CPU = Hardware("test", 1, frozenset(), "cpu", "float32")
 UNANSWERED = {"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "1", "question": "b"}]}]}]}
@@ -153,6 +155,22 @@ def test_a_pruned_reader_is_measured_and_loads(tmp_path: Path) -> None:
     assert 'pruned.register("pruned-bert")' in card
     assert str(tmp_path) not in card
     assert json.loads((tmp_path / "out" / "pruning.json").read_text())["steps"] == steps
+
+
+def test_the_reader_that_was_pruned_teaches_what_is_left_of_it(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint("xlm-roberta", tmp_path / "tiny", reader=True)
+    data = squad_file(tmp_path / "years.json", articles=6, seed=1)
+    prune(Pruning(role="reader", checkpoint=str(checkpoint), out=tmp_path / "small", heads=0.25, data=(data,)))
+    out = train_reader(
+        ReaderDistillation(
+            teacher=(str(checkpoint),), model=str(tmp_path / "small"), data=(data,), out=tmp_path / "out", epochs=0.5,
+            batch_size=4, max_tokens=64, development_share=0.3, evaluations=2, device="cpu",
+        )
+    )  # fmt: skip
+    assert json.loads((out / "config.json").read_text())["model_type"] == "pruned-xlm-roberta"
+    assert ExtractiveReader(ReaderSettings(model=str(out)), CPU).model.max_tokens == 128
+    facts = json.loads((out / "training.json").read_text())
+    assert list(facts["quality"]) == ["teacher 1, tiny", "student before", "student after"]
 
 
 def test_a_pruned_encoder_is_an_encoder(tmp_path: Path) -> None:
