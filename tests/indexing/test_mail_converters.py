@@ -227,11 +227,11 @@ def test_the_charset_of_an_attachment_is_a_hint(tmp_path: Path) -> None:
     mail = EmailMessage()
     mail["Subject"] = "Rooms"
     mail.set_content("See below.")
+    mail.make_mixed()
     for name, charset in (("right.txt", "koi8-r"), ("wrong.txt", "ascii")):
         part = MIMEText("Зал", "plain", "koi8-r")
         part.set_param("charset", charset)
         part.add_header("Content-Disposition", "attachment", filename=name)
-        mail.make_mixed()
         mail.attach(part)
     _, right, wrong = documents(written(tmp_path / "a.eml", bytes(mail)))
     assert (right.text, right.warnings) == ("Зал", ())
