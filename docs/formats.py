@@ -34,6 +34,26 @@ It shows title, metadata, headings, pages and tables, and the passages as encode
 number of tokens. Warnings tell what could not be read. No index is needed. `--json` prints the text, all offsets, and
 the places on the pages of a scan. The page of an indexed document shows its passages under *How it is read*.
 
+## Scanned pages
+
+Scans need the extra `ocr`. Without it, `search-index plan` counts them: "12 scanned pages in 3 files; install
+search-app[ocr] to read them in about 84 s". Once it is installed, the next `apply` reads the files with such pages
+again, and no others.
+
+## Encodings
+
+A byte order mark and valid UTF-8 count first. Then come the encodings that a web server, an object store, a mail or an
+upload states, and those in the file. One that does not decode is not believed; of several, the one that fits best is.
+Where none fits, the encoding is guessed, with a warning. For your own files, state it as `{"charset": "cp850"}` in
+`NAME.meta.json`.
+
+## Versions
+
+Of `prices-2023.pdf` and `prices-2024.pdf` with nearly the same words, the newest comes first, and the older one names it:
+"newer version: prices-2024.pdf". Years, dates and numbers of versions in the names count, then the date of the document,
+then that of the file. A question with a number that only one of them has keeps its order. Files with the same text take
+one place.
+
 ## Records
 
 A row of CSV and an object of JSON are documents of their own. Of an object, the field `text`, `content` or `body` comes
