@@ -49,10 +49,10 @@ Where none fits, the encoding is guessed, with a warning. For your own files, st
 
 ## Versions
 
-Of `prices-2023.pdf` and `prices-2024.pdf` with nearly the same words, the newest comes first, and the older one names it:
-"newer version: prices-2024.pdf". Years, dates and numbers of versions in the names count, then the date of the document,
-then that of the file. A question with a number that only one of them has keeps its order. Files with the same text take
-one place.
+Of `prices-2023.pdf` and `prices-2024.pdf` with nearly the same words, the newest comes first, and the older one names
+it: "newer version: prices-2024.pdf". Years, dates and numbers of versions in the names count, then the date of the
+document, then that of the file. A question with a number that only one of them has keeps its order. Files with the same
+text take one place.
 
 ## Records
 
