@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from reportlab.pdfgen.canvas import Canvas
 from benchmarks.pdf_tables import Sample, draw, ours, right, samples
 from indexing.converters import convert
 from indexing.converters.content import Content
+from indexing.converters.pdf import glyphs
 from indexing.splitter import segments
 from search_app.types import Document
 
@@ -235,3 +237,28 @@ def test_two_columns_of_prose_are_no_table(tmp_path: Path) -> None:
     content = drawn(tmp_path / "a.pdf", all_of(left, right_))
     assert content.tables == ()
     assert "line 8 of the one column\nline 0 of the other column" in content.text
+
+
+def test_places_within_a_plain_word_are_shared_out_and_others_are_pdfiums(tmp_path: Path) -> None:
+    def draw(canvas: Any) -> None:
+        lines("Will illuminated WWW measure it in millimetres?", "m", "C++ 8Z-4411/B")(canvas)
+        canvas.drawString(72, 400, "Word", charSpace=14)  # as in a spaced heading
+        canvas.rotate(90)
+        canvas.drawString(300, -300, "sideways")
+
+    drawn(tmp_path / "a.pdf", draw)
+    with pypdfium2.PdfDocument(tmp_path / "a.pdf") as pdf:
+        page = pdf[0]
+        found = glyphs.read(page, 1)
+        text_page = page.get_textpage()
+        real = {place: text_page.get_charbox(place, loose=True) for place in found.solid.tolist()}
+        text_page.close()
+        page.close()
+    text = "".join(found.characters)
+    for word in re.finditer(r"\S+", text):
+        for place in range(*word.span()):
+            left, bottom, right, top = real[place]
+            exact = place in (word.start(), word.end() - 1) or word[0] in ("Word", "WWW", "sideways")
+            near = 0.02 if exact else 0.75 * 11
+            wanted = (left, HEIGHT - top, right, HEIGHT - bottom)
+            assert found.boxes[place].tolist() == pytest.approx(wanted, abs=near), (word[0], text[place])
