@@ -75,7 +75,7 @@ def test_a_distractor_holds_no_answer_to_its_question_and_differs_from_the_sente
 def test_nearly_every_question_has_a_distractor_that_shares_words_with_its_sentence() -> None:
     distractors = Distractors.of(DATASET, seed=1)
     paragraph = next(DATASET.paragraphs)
-    for question, kept in zip(QUESTIONS, ("was born", "castle", "Plants", "built on"), strict=False):
+    for question, kept in zip(QUESTIONS, ("was born", "built on", "Plants", "built on"), strict=False):
         assert kept in (distractors.sentence(paragraph, question) or "")
 
 
