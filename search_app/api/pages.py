@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from fastapi import Path as InPath
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from indexing.converters.content import ConversionError
 from indexing.page_pictures import Busy, PagePictures, can_draw
 from search_app.api.documents import FARTHEST, no_document
-from search_app.api.names import CollectionName, DocumentId
+from search_app.api.names import CollectionName, DocumentId, PageNumber
 from search_app.api.originals import has_changed, open_indexed
 from search_app.api.schemas import ErrorResponse
 from search_app.api.service import Stores
@@ -39,7 +38,7 @@ def page_routes(stores: Stores, pictures: PagePictures) -> APIRouter:
     def picture(
         name: CollectionName,
         document_id: DocumentId,
-        number: Annotated[int, InPath(ge=1, le=1_000_000, description="number of the page, from 1")],
+        number: PageNumber,
         start: Annotated[int, Query(ge=0, le=FARTHEST, description="first marked character of the document")] = 0,
         end: Annotated[int, Query(ge=0, le=FARTHEST, description="character after the last marked one")] = 0,
         width: Annotated[int, Query(ge=50, le=2000, description="pixels; a very high page is narrower")] = 1000,
