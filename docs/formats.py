@@ -34,6 +34,11 @@ It shows title, metadata, headings, pages and tables, and the passages as encode
 number of tokens. Warnings tell what could not be read. No index is needed. `--json` prints the text, all offsets, and
 the places on the pages of a scan. The page of an indexed document shows its passages under *How it is read*.
 
+Under *Pages*, it shows the pages of a PDF or a picture as they are, with the answer marked. Over REST:
+`GET /v1/collections/NAME/documents/ID/pages/3.png?start=120&end=160&width=1000`, with the first marked character and
+the one after the last. A page is drawn from the original file: 410 if it has changed since it was indexed, 422 if it
+cannot be drawn.
+
 ## Scanned pages
 
 Scans need the extra `ocr`. Without it, `search-index plan` counts them: "12 scanned pages in 3 files; install
