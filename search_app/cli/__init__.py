@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from search_app.cli.adapt import adapt
 from search_app.cli.ask import answer, search
 from search_app.cli.calibrate import calibrate
 from search_app.cli.distill import distill
@@ -25,7 +26,7 @@ def cli(debug: bool) -> None:
     """Search your documents and answer questions from them. Index them first with search-index."""
 
 
-for command in (search, answer, serve, evaluate, calibrate, train, distill, prune, pipeline, info, demo):
+for command in (search, answer, serve, evaluate, calibrate, train, adapt, distill, prune, pipeline, info, demo):
     cli.add_command(command)
 
 

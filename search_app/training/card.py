@@ -141,6 +141,35 @@ def _named(teachers: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in _names(teachers))
 
 
+def adapted(facts: Mapping[str, Any]) -> str:
+    """The card of an adapted encoder or reader in Markdown. `facts` is the content of `training.json`."""
+    settings = facts["settings"]
+    is_reader = settings["command"].endswith("reader")
+    ask = f", and {facts['recurring']:,} of sentences that ask for words that the text repeats" if is_reader else ""
+    quality = (
+        f"{measured(facts['before'], facts['after'])}\n\nOn {', '.join(_names(settings['evaluation']))}."
+        if facts["after"]
+        else "Not measured: no labelled data (--evaluation)."
+    )
+    per_word = " before, ".join(f"{number:.3f}" for number in facts["tokens_per_word"])
+    after = f" after {len(facts['words']):,} words became tokens" if facts["words"] else ""
+    return f"""# {"Extractive reader" if is_reader else "Encoder"}, adapted to documents
+
+`{facts["base"]}`, trained on {facts["texts"]:,} documents without labels: {facts["windows"]:,} windows of at most \
+{settings["max_tokens"]} tokens, with masked words (15 %, whole words){ask}. Tokens per word: {per_word}{after}.
+
+{facts["steps"]:,} steps of {settings["batch_size"]} windows. AdamW, learning rate {settings["learning_rate"]:g} after \
+{settings["warmup"]:.0%} warm-up, linear decay, weight decay {settings["weight_decay"]:g}, gradient norm clipped at \
+{settings["clip"]:g}. Last loss {facts["loss"]:.3f}.
+
+{repeat(facts)}
+
+## Quality
+
+{quality}
+"""
+
+
 def _names(paths: Iterable[str]) -> list[str]:
     return [Path(path).name for path in paths]
 

@@ -226,6 +226,44 @@ def require_teacher(teacher: Sequence[str]) -> None:
         raise ConfigurationError("no teacher", hint="give --teacher CHECKPOINT", field="teacher")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adaptation(Training):
+    """Settings of `adapt`.
+
+    paths: what the texts were read from.
+    extend_vocabulary: give so many words of the texts a token of their own.
+    evaluation: SQuAD files that measure the model before and after.
+    """
+
+    paths: tuple[str, ...]
+    batch_size: int = 16
+    learning_rate: float = 5e-5
+    max_tokens: int = 256
+    extend_vocabulary: int = 0
+    evaluation: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        Training.__post_init__(self)
+        if self.max_tokens < 32:
+            raise ConfigurationError(f"max_tokens must be at least 32, not {self.max_tokens}", field="max_tokens")
+        if self.extend_vocabulary < 0:
+            raise ConfigurationError("extend_vocabulary must not be negative", field="extend_vocabulary")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderAdaptation(Adaptation):
+    """Settings of `adapt` for an encoder: it learns to guess masked words."""
+
+    command: ClassVar[str] = "adapt encoder"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderAdaptation(Adaptation):
+    """Settings of `adapt` for a reader: it learns to guess masked words, and to find those that the text repeats."""
+
+    command: ClassVar[str] = "adapt reader"
+
+
 def require_data(data: Sequence[Path]) -> None:
     """Raise ConfigurationError if there are no files."""
     if not data:

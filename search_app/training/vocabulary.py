@@ -1,0 +1,53 @@
+"""More words for a tokenizer: those of the user's documents that it cuts into pieces."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import torch
+from tokenizers import AddedToken
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_SPACES = "▁Ġ"
+"""What stands for a space at the beginning of a token in tokenizers that keep it."""
+
+
+def tokens_per_word(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> float:
+    """The mean number of tokens for a word between spaces; 0 without words."""
+    words = sum(len(text.split()) for text in texts)
+    return sum(len(tokenizer.tokenize(text)) for text in texts) / words if words else 0.0
+
+
+def missing_words(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], count: int) -> list[str]:
+    """The `count` words that would save most tokens, if each became one; those that occur once are left out.
+
+    Words as the tokenizer normalises them: a model without capital letters gets none.
+    """
+    normaliser = tokenizer.backend_tokenizer.normalizer
+    known = tokenizer.get_vocab()
+    words: Counter[str] = Counter()
+    for text in texts:
+        words.update(_WORD.findall(normaliser.normalize_str(text) if normaliser else text))
+    saved = {
+        word: times * (len(tokenizer.tokenize(word)) - 1)
+        for word, times in words.items()
+        if times > 1 and word not in known
+    }
+    best = sorted((word for word, tokens in saved.items() if tokens), key=lambda word: (-saved[word], word))
+    return best[:count]
+
+
+def extend(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, words: Sequence[str]) -> None:
+    """Give each word a token; its vector is the mean of those of its pieces."""
+    pieces = [tokenizer.encode(word, add_special_tokens=False) for word in words]
+    has_spaces = any(token.startswith(tuple(_SPACES)) for token in tokenizer.tokenize("a b"))
+    tokenizer.add_tokens([AddedToken(word, single_word=True, lstrip=has_spaces) for word in words])
+    first = len(tokenizer) - len(words)
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    vectors = model.get_input_embeddings().weight
+    with torch.no_grad():
+        for number, ids in enumerate(pieces):
+            vectors[first + number] = vectors[ids].mean(dim=0)
