@@ -48,6 +48,11 @@ ELSEWHERE = {
         "from hayhooks import": ("tests/search_app/haystack/test_haystack_page.py", '"hayhooks"'),
     },
     "docs/training.md": {
+        "search-app train reader": ("tests/search_app/training/test_train_reader.py", '"train", "reader"'),
+        "search-app train encoder": ("tests/search_app/training/test_train_encoder.py", '"train", "encoder"'),
+        "search-index rebuild": ("tests/search_app/training/test_train_encoder.py", '"rebuild", "--encoder"'),
+        "search-app adapt encoder": ("tests/search_app/training/test_adapt.py", '"adapt", "encoder"'),
+        "search-app adapt reader": ("tests/search_app/training/test_adapt.py", "ReaderAdaptation("),
         "search-app distill reader": ("tests/search_app/training/test_distill_reader.py", '"distill", "reader"'),
         "search-app distill encoder": ("tests/search_app/training/test_distill_encoder.py", '"distill", "encoder"'),
         "search-app train average": ("tests/search_app/training/test_averaging.py", '"train", "average"'),

@@ -57,7 +57,7 @@ from search_app.training.progress import TrainingProgress
 from search_app.training.reader import save_reader
 from search_app.training.recurring import recurring_questions
 from search_app.training.retrieval import measure
-from search_app.training.vocabulary import extend, missing_words, tokens_per_word
+from search_app.training.vocabulary import extend, missing_words, plain, tokens_per_word
 
 WIDTH_STEP = 16
 """Batches are padded to a multiple of this many tokens."""
@@ -181,7 +181,8 @@ class _Row:
 
 
 def _rows(config: Adaptation, adapted: _Adapted, texts: Sequence[str]) -> list[_Row]:
-    rows = [row for text in texts for row in _windows(adapted, text)]
+    tokenizer = plain(adapted.tokenizer)
+    rows = [row for text in texts for row in _windows(tokenizer, adapted.max_tokens, text)]
     if isinstance(config, ReaderAdaptation):
         asked = recurring_questions(texts, str(adapted.tokenizer.mask_token), config.seed)
         windows = WindowMaker(adapted.tokenizer, max_tokens=adapted.max_tokens, stride=adapted.max_tokens // 4)
@@ -190,13 +191,10 @@ def _rows(config: Adaptation, adapted: _Adapted, texts: Sequence[str]) -> list[_
     return rows
 
 
-def _windows(adapted: _Adapted, text: str) -> list[_Row]:
+def _windows(tokenizer: Tokenizer, max_tokens: int, text: str) -> list[_Row]:
     """The text in windows without overlap."""
-    tokenizer = Tokenizer.from_str(adapted.tokenizer.backend_tokenizer.to_str())
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
     encoding = tokenizer.encode(text, add_special_tokens=False)
-    encoding.truncate(adapted.max_tokens - tokenizer.num_special_tokens_to_add(is_pair=False), stride=0)
+    encoding.truncate(max_tokens - tokenizer.num_special_tokens_to_add(is_pair=False), stride=0)
     rows = []
     for part in (tokenizer.post_process(part) for part in (encoding, *encoding.overflowing) if len(part)):
         window = Window(

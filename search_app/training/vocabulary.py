@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import torch
-from tokenizers import AddedToken
+from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
@@ -15,29 +15,40 @@ _SPACES = "▁Ġ"
 """What stands for a space at the beginning of a token in tokenizers that keep it."""
 
 
+def plain(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
+    """A copy that neither cuts nor pads."""
+    copy = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    return copy
+
+
 def tokens_per_word(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> float:
     """The mean number of tokens for a word between spaces; 0 without words."""
     words = sum(len(text.split()) for text in texts)
-    return sum(len(tokenizer.tokenize(text)) for text in texts) / words if words else 0.0
+    encode = plain(tokenizer).encode
+    return sum(len(encode(text, add_special_tokens=False)) for text in texts) / words if words else 0.0
 
 
 def missing_words(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], count: int) -> list[str]:
     """The `count` words that would save most tokens, if each became one; those that occur once are left out.
 
-    Words as the tokenizer normalises them: a model without capital letters gets none.
+    A word that the tokenizer does not know at all counts as if it were cut into its letters. Words are as the tokenizer
+    normalises them: a model without capital letters gets none.
     """
     normaliser = tokenizer.backend_tokenizer.normalizer
     known = tokenizer.get_vocab()
     words: Counter[str] = Counter()
     for text in texts:
         words.update(_WORD.findall(normaliser.normalize_str(text) if normaliser else text))
-    saved = {
-        word: times * (len(tokenizer.tokenize(word)) - 1)
-        for word, times in words.items()
-        if times > 1 and word not in known
-    }
+    saved = {word: times * _saved(tokenizer, word) for word, times in words.items() if times > 1 and word not in known}
     best = sorted((word for word, tokens in saved.items() if tokens), key=lambda word: (-saved[word], word))
     return best[:count]
+
+
+def _saved(tokenizer: PreTrainedTokenizerFast, word: str) -> int:
+    pieces = tokenizer.tokenize(word)
+    return len(word) - 1 if tokenizer.unk_token in pieces else len(pieces) - 1
 
 
 def extend(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, words: Sequence[str]) -> None:

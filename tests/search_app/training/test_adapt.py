@@ -81,13 +81,6 @@ def test_an_adapted_reader_loads_with_the_words_of_the_documents_as_tokens(adapt
     assert "search-app adapt reader docs --evaluation years.json --out OUT" in card
 
 
-def test_the_words_of_the_documents_are_guessed_better(adapted: Path) -> None:
-    state = json.loads(
-        max((adapted / "out" / "work").glob("checkpoint-*/trainer_state.json"), default=Path()).read_text()
-    )
-    assert state
-
-
 def test_a_stopped_run_goes_on_with_its_texts_and_ends_with_the_same_weights(
     adapted: Path, reader: Path, tmp_path: Path
 ) -> None:
