@@ -78,9 +78,7 @@ def adapt(config: Adaptation, read: Callable[[], Sequence[str]], callbacks: Sequ
     if run.is_finished(config):
         return config.out
     with run.saving(config.work):
-        texts = [text for text in run.once(config.work / "texts.json", lambda: list(read())) if text.strip()]
-    if not texts:
-        raise ConfigurationError("the documents have no text", hint="give files with text", field="paths")
+        texts = run.once(config.work / "texts.json", lambda: _with_text(read()))
     machine = hardware.detect(config.device)
     hardware.set_threads()
     adapted = _Adapted.load(config)
@@ -124,6 +122,13 @@ def adapt(config: Adaptation, read: Callable[[], Sequence[str]], callbacks: Sequ
         }
         run.finish(config, facts, card.adapted)
     return config.out
+
+
+def _with_text(texts: Sequence[str]) -> list[str]:
+    found = [text for text in texts if text.strip()]
+    if not found:
+        raise ConfigurationError("the documents have no text", hint="give files with text", field="paths")
+    return found
 
 
 @dataclass(frozen=True, slots=True)

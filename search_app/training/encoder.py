@@ -116,16 +116,15 @@ def _triples(
             return _readable(encoder, title, paragraph.text, around)
 
         found = mine(training, search or ParagraphSearch(encoder, [training]), cut, config.seed)
+        if len({triple.positive for triple in found}) < 2:
+            raise ConfigurationError(
+                "all questions are about one passage: there is nothing to tell it from",
+                hint="add questions about other passages",
+                field="data",
+            )
         return [dataclasses.asdict(triple) for triple in found]
 
-    triples = [Triple(**values) for values in run.once(config.work / "triples.json", make)]
-    if len({triple.positive for triple in triples}) < 2:
-        raise ConfigurationError(
-            "all questions are about one passage: there is nothing to tell it from",
-            hint="add questions about other passages",
-            field="data",
-        )
-    return triples
+    return [Triple(**values) for values in run.once(config.work / "triples.json", make)]
 
 
 def _readable(encoder: SentenceTransformerEncoder, title: str, text: str, around: int) -> str:

@@ -117,10 +117,16 @@ def test_documents_without_text_are_refused(reader: Path, tmp_path: Path) -> Non
     config = ReaderAdaptation(paths=("docs",), out=tmp_path / "out", model=str(reader))
     with pytest.raises(ConfigurationError, match="the documents have no text"):
         adapt(config, lambda: ["", " \n"])
+    with pytest.raises(AssertionError, match="read again"):  # now the folder has text
+        adapt(config, _read_again)
 
 
 def _unread() -> list[str]:
     raise AssertionError("a resumed run does not read the documents again")
+
+
+def _read_again() -> list[str]:
+    raise AssertionError("read again")
 
 
 class _StopAfter(TrainerCallback):

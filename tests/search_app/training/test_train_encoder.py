@@ -16,7 +16,7 @@ from labelled import pairs_file, squad_file
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from search_app.encoders.sentence_transformer import SentenceTransformerEncoder
-from search_app.errors import ModelUnavailable
+from search_app.errors import ConfigurationError, ModelUnavailable
 from search_app.hardware import Hardware
 from search_app.models.checkpoint import find_checkpoint
 from search_app.settings import EncoderSettings
@@ -122,6 +122,15 @@ def test_a_long_passage_is_cut_around_its_answer(model: Path, tmp_path: Path) ->
     cut = next(triple["positive"] for triple in triples if "1815" in triple["positive"])
     assert cut.startswith("article 0\nriver ")
     assert len(cut) < len(text) / 2
+
+
+def test_questions_about_one_passage_are_refused(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps({"question": f"Who {n}?", "passage": "a river"}) + "\n" for n in range(4)))
+    config = EncoderTraining(data=(path,), out=tmp_path / "out", model=str(model), development_share=0.0)
+    with pytest.raises(ConfigurationError, match="all questions are about one passage"):
+        train_encoder(config)
+    assert not (config.work / "triples.json").exists()
 
 
 def test_a_model_that_was_trained_finds_its_rebuilt_index(tmp_path: Path, model: Path) -> None:
