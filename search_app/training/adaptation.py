@@ -102,6 +102,7 @@ def adapt(config: Adaptation, read: Callable[[], Sequence[str]], callbacks: Sequ
             Masking(int(adapted.tokenizer.mask_token_id), len(adapted.tokenizer)),
             int(adapted.tokenizer.pad_token_id or 0),
             takes_token_types(adapted.model.config),
+            config.seed,
         ),
     )
     run.train(trainer, config.work)
@@ -239,15 +240,17 @@ def _quality(config: Adaptation, model: str, machine: Hardware) -> dict[str, flo
     return evaluate_reader(reader, dataset)
 
 
-class _Rows(TorchDataset[_Row]):
+class _Rows(TorchDataset[tuple[int, _Row]]):
+    """Each row with its number."""
+
     def __init__(self, rows: Sequence[_Row]) -> None:
         self._rows = rows
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: int) -> _Row:
-        return self._rows[index]
+    def __getitem__(self, index: int) -> tuple[int, _Row]:
+        return index, self._rows[index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,10 +258,12 @@ class _Collator:
     masking: Masking
     pad_id: int
     token_types: bool
+    seed: int
 
-    def __call__(self, rows: Sequence[_Row]) -> dict[str, torch.Tensor]:
-        # A checkpoint keeps the state of torch's generator, so a resumed run masks what it would have masked.
-        rng = np.random.default_rng(int(torch.randint(1 << 62, ())))
+    def __call__(self, numbered: Sequence[tuple[int, _Row]]) -> dict[str, torch.Tensor]:
+        # From the rows alone, so that a resumed run masks the same; each epoch has them in other batches.
+        rng = np.random.default_rng([self.seed, *(number for number, _ in numbered)])
+        rows = [row for _, row in numbered]
         shape = len(rows), round_up(max(len(row.window) for row in rows), WIDTH_STEP)
         ids, types, mask = stack([row.window for row in rows], pad_id=self.pad_id, shape=shape)
         labels, answers = np.full(shape, IGNORED), np.full((len(rows), 2), IGNORED)
