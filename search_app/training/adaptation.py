@@ -91,8 +91,9 @@ def adapt(config: Adaptation, read: Callable[[], Sequence[str]], callbacks: Sequ
     tokens = sum(len(row.window) for row in rows)
     progress = TrainingProgress(config.work / "seconds.json", tokens / steps, config.checkpoint_minutes * 60)
     torch.manual_seed(config.seed)
-    width = adapted.model.get_input_embeddings().weight.shape[1]
-    setattr(adapted.model, HEAD, WordHead(adapted.model.config.hidden_size, width))
+    words: Any = adapted.model.get_input_embeddings()
+    config_of: Any = adapted.model.config
+    setattr(adapted.model, HEAD, WordHead(config_of.hidden_size, words.weight.shape[1]))
     trainer = _Trainer(
         model=adapted.model,
         args=run.arguments(TrainingArguments, config, execution),
@@ -285,7 +286,7 @@ class _Trainer(Trainer):
         words, answers = inputs.pop("words"), inputs.pop("answers")
         hidden = model.base_model(**inputs)[0]
         chosen = words != IGNORED
-        loss = hidden.sum() * 0  # a batch may have no row of a kind
+        loss: torch.Tensor = hidden.sum() * 0  # a batch may have no row of a kind
         if chosen.any():
             scores = getattr(model, HEAD)(hidden[chosen], model.get_input_embeddings().weight)
             loss = loss + cross_entropy(scores.float(), words[chosen])

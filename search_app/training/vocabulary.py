@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer
@@ -58,7 +59,8 @@ def extend(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, words: Se
     tokenizer.add_tokens([AddedToken(word, single_word=True, lstrip=has_spaces) for word in words])
     first = len(tokenizer) - len(words)
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    vectors = model.get_input_embeddings().weight
+    embeddings: Any = model.get_input_embeddings()
+    vectors = embeddings.weight
     with torch.no_grad():
         for number, ids in enumerate(pieces):
             vectors[first + number] = vectors[ids].mean(dim=0)
