@@ -59,7 +59,9 @@ class _Group:
         if not self.others:
             return self.hit
         best = self.hit.passage
-        shown = max([best, *(other for other in self.others if other.title == best.title)], key=_date)
+        shown = max(
+            [best, *(other for other in self.others if other.title == best.title)], key=lambda passage: passage.date
+        )
         also = tuple(passage for passage in (best, *self.others) if passage is not shown)
         return replace(self.hit, passage=shown, also=also)
 
@@ -109,10 +111,6 @@ def _may_be_alike(one: Hit, other: Hit) -> bool:
 def _key(passage: Passage) -> tuple[str, str]:
     """A short text counts with its title: `20 EUR` is not the same everywhere."""
     return (passage.title if len(passage.text) < _SHORT else "", passage.text)
-
-
-def _date(passage: Passage) -> str:
-    return str(passage.meta.get("modified") or passage.meta.get("date") or "")
 
 
 def _has_digit(word: str) -> bool:

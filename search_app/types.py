@@ -147,6 +147,11 @@ class Passage:
     meta: Meta = field(default_factory=dict)
     edits: tuple[Edit, ...] = ()
 
+    @property
+    def date(self) -> str:
+        """`modified` or `date` of its document's metadata, "" without one."""
+        return str(self.meta.get("modified") or self.meta.get("date") or "")
+
 
 @dataclass(frozen=True, slots=True)
 class PassageBatch:
@@ -214,7 +219,8 @@ class Answer:
     """A marked answer. `span` is in the document's characters; None means "no answer here" (and `text` is empty).
 
     `confidence` is the probability that the answer is right, or None if the reader has no calibration. `reliable`: it
-    comes before "no answer here", and its confidence keeps the promise of `reader.max_wrong`, if it has one.
+    comes before "no answer here", and its confidence keeps the promise of `reader.max_wrong`, if it has one. `also`:
+    passages of other documents with the same answer.
     """
 
     text: str
@@ -223,6 +229,7 @@ class Answer:
     confidence: float | None
     hit: Hit | None
     reliable: bool = True
+    also: tuple[Passage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import urlencode
 
-from search_app.api.schemas import AnswerOut, DocumentResponse, DocumentSummary, HitOut, SearchResponse, TableOut
+from search_app.api.schemas import (
+    AnswerOut,
+    DocumentResponse,
+    DocumentSummary,
+    HitOut,
+    PlaceOut,
+    SearchResponse,
+    TableOut,
+)
+from search_app.text.shown import shown
 from search_app.types import MetaValue
 from ui.flow import Part, flow, in_sight
 from ui.highlight import Range, escape, excerpt, marked, unwrapped
@@ -23,14 +32,16 @@ DEGRADED = (
 )
 
 
-def answer(item: AnswerOut) -> str:
-    """An answer with a span, marked by its offsets."""
+def answer(item: AnswerOut, *, dated: bool = False) -> str:
+    """An answer with a span, marked by its offsets, and if `dated` with the date of its document."""
     part = Part(item.passage or "", item.passage_start or 0, ((item.start or 0, item.end or 0),))
+    text = escape(shown(item.text, item.passage or ""))
     return (
         '<article class="sa-card" dir="auto">'
-        f'<div class="sa-head"><div class="sa-answer">{escape(item.text)}</div>{_confidence(item)}</div>'
+        f'<div class="sa-head"><div class="sa-answer">{text}</div>{_confidence(item)}</div>'
         f"{_passage(part, item.tables, margin=ANSWER_MARGIN)}"
-        f"{_place(item.title, item.source, item.page, score=item.score)}"
+        f"{_place(item.title, item.source, item.page, item.date if dated else None, score=item.score)}"
+        f"{_also_in(item.also_in)}"
         "</article>"
     )
 
@@ -48,7 +59,7 @@ def hit(rank: int, item: HitOut) -> str:
         f'<div class="sa-rank">{rank}</div><div class="sa-body">'
         f"{_passage(in_sight(Part(item.text, item.start, marks), item.tables), item.tables, margin=HIT_CHARACTERS)}"
         f"{_place(item.title, item.source, item.page, score=item.score)}"
-        f"{_newer(item)}{_also_in(item)}"
+        f"{_newer(item)}{_also_in(item.also_in)}"
         f'<div class="sa-badges">{badges}</div>'
         "</div></article>"
     )
@@ -180,9 +191,9 @@ def _newer(item: HitOut) -> str:
     return f'<div class="sa-also">newer version: {name}</div>'
 
 
-def _also_in(item: HitOut) -> str:
-    """Other places of the same text; a second place in one file is not named again."""
-    places = dict.fromkeys(other.source for other in item.also_in)
+def _also_in(others: Iterable[PlaceOut]) -> str:
+    """Other places of the same text or answer; a second place in one file is not named again."""
+    places = dict.fromkeys(other.source for other in others)
     names = ", ".join(
         f'<span dir="auto" title="{escape(source)}">{escape(name_of(source))}</span>' for source in places
     )
@@ -194,7 +205,7 @@ def _compact(markup: str) -> str:
     return re.sub(r"(?:&#10; *){2,}", "&#10;", markup)
 
 
-def _place(title: str | None, source: str | None, page: int | None, *, score: float) -> str:
+def _place(title: str | None, source: str | None, page: int | None, date: str | None = None, *, score: float) -> str:
     parts = []
     if title:
         parts.append(f'<span class="sa-title" dir="auto">{escape(title)}</span>')
@@ -202,6 +213,8 @@ def _place(title: str | None, source: str | None, page: int | None, *, score: fl
         parts.append(f'<span class="sa-source" dir="auto">{escape(source)}</span>')
     if page is not None:
         parts.append(f"<span>page {page}</span>")
+    if date:
+        parts.append(f"<span>{escape(date[:10])}</span>")
     parts.append(f'<span class="sa-score">score {score:.3g}</span>')
     return f'<div class="sa-place">{"".join(parts)}</div>'
 

@@ -130,6 +130,26 @@ class TableOut(BaseModel):
         )
 
 
+class PlaceOut(BaseModel):
+    """Another place with (nearly) the same text."""
+
+    passage_id: str
+    document_id: str
+    source: str
+    title: str
+    page: int | None
+
+    @classmethod
+    def of(cls, passage: Passage) -> PlaceOut:
+        return cls(
+            passage_id=passage.id,
+            document_id=passage.document_id,
+            source=passage.source,
+            title=passage.title,
+            page=passage.page,
+        )
+
+
 class AnswerOut(BaseModel):
     """A marked answer: `passage[start - passage_start : end - passage_start] == text`.
 
@@ -139,6 +159,8 @@ class AnswerOut(BaseModel):
     "No answer here" has no place: `text` is empty, `start` and `end` are null. `confidence` is a probability, or
     null where the reader is not calibrated. Show an answer that is not `reliable` as a guess, if at all: it comes after
     "no answer here", or its confidence is below what `reader.max_wrong` needs. `url` leads to an original on the web.
+    `also_in` are passages of other documents with the same answer. `date` is that of the document (`modified` or `date`
+    of its metadata), to tell answers apart that contradict each other.
     """
 
     text: str
@@ -158,6 +180,8 @@ class AnswerOut(BaseModel):
     utf16_start: int | None = None
     utf16_end: int | None = None
     tables: list[TableOut] = []
+    also_in: list[PlaceOut] = []
+    date: str | None = None
 
     @classmethod
     def of(cls, answer: Answer) -> AnswerOut:
@@ -183,6 +207,8 @@ class AnswerOut(BaseModel):
                 "document_id": passage.document_id,
                 "url": web_address(passage.meta),
                 "tables": [TableOut.of(table) for table in passage_tables(passage)],
+                "also_in": [PlaceOut.of(other) for other in answer.also],
+                "date": passage.date or None,
             }
         )
 
@@ -192,26 +218,6 @@ class MarkOut(BaseModel):
 
     start: int
     end: int
-
-
-class PlaceOut(BaseModel):
-    """Another place with (nearly) the same text."""
-
-    passage_id: str
-    document_id: str
-    source: str
-    title: str
-    page: int | None
-
-    @classmethod
-    def of(cls, passage: Passage) -> PlaceOut:
-        return cls(
-            passage_id=passage.id,
-            document_id=passage.document_id,
-            source=passage.source,
-            title=passage.title,
-            page=passage.page,
-        )
 
 
 class HitOut(BaseModel):

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import click
 
 from search_app.cli import options
 from search_app.text.questions import is_question
+from search_app.text.shown import shown
 
 if TYPE_CHECKING:
     from search_app.types import Answer, Hit, SearchResult
@@ -137,12 +139,14 @@ def show_answers(answers: Sequence[Answer], *, guesses: bool = False) -> None:
     others = [answer for answer in answers if not answer.reliable and answer.span]
     if not reliable:
         click.echo(_no_answer(answers, 0 if guesses else len(others)))
+    listed = [*reliable, *(others if guesses else ())]
+    dated = len({answer.hit.passage.document_id for answer in listed if answer.hit}) > 1
     for answer in reliable:
-        _show_answer(answer)
+        _show_answer(answer, dated=dated)
     if guesses and others:
         click.secho("\n  Guesses", bold=True)
         for answer in others:
-            _show_answer(answer)
+            _show_answer(answer, dated=dated)
 
 
 def _no_answer(answers: Sequence[Answer], hidden: int) -> str:
@@ -153,16 +157,17 @@ def _no_answer(answers: Sequence[Answer], hidden: int) -> str:
     return f"\n  {found}" + (f"; --all shows {hidden} {'guess' if hidden == 1 else 'guesses'}" if hidden else "")
 
 
-def _show_answer(answer: Answer) -> None:
-    """The answer with its confidence and source, then the passage with the answer marked."""
+def _show_answer(answer: Answer, *, dated: bool) -> None:
+    """The answer with its confidence and source, `dated` with the date of its document, then the passage, marked."""
     hit, span = answer.hit, answer.span
     if hit is None or span is None:
         return
     passage = hit.passage
     start, end = span.start - passage.start, span.end - passage.start
-    text = re.sub(r"\s+", " ", answer.text)
+    text = shown(answer.text, passage.text)
+    date = f" · {passage.date[:10]}" if dated and passage.date else ""
     click.echo(f"\n  {click.style(text, fg='green', bold=True)}{_confidence(answer)}")
-    click.secho(f"  {_place(hit)}", dim=True)
+    click.secho(f"  {_place(replace(hit, also=answer.also or hit.also))}{date}", dim=True)
     before, after = _shortened(passage.text[:start], keep_end=True), _shortened(passage.text[end:], keep_end=False)
     click.echo(click.wrap_text(f"{before}{_mark(text)}{after}", 100, "    ", "    ", preserve_paragraphs=False))
 

@@ -34,6 +34,18 @@ _YEAR = re.compile(r"(?<![\d,.])(?:1[5-9]|20)\d\d$")
 _NUMBER_END = re.compile(r"\d$|(?:hundred|thousand|million|billion)$")
 _TITLE = re.compile(r"(?<!\w)(?:Dr|Prof|Mr|Mrs|Ms)\.? $")
 _LONGEST_LEAD = 8
+_MONTH = (
+    r"(?:January|February|March|April|May|June|July|August|September|October|November|December"
+    r"|(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\.?)"
+)
+_DAY = r"\d{1,2}(?:st|nd|rd|th)?"
+_WHOLE_DATE = re.compile(rf"(?<!\w)(?:{_DAY} (?:of )?{_MONTH}(?:,? \d{{4}})?|{_MONTH} {_DAY}(?:, ?| )\d{{4}})(?!\w)")
+_DATE_PART = re.compile(rf"{_DAY} (?:of )?{_MONTH}|{_MONTH} (?:{_DAY}|\d{{4}})")
+"""A day without its year, or a month with its year."""
+_LONGEST_DATE = 24
+_FLAGS = re.compile(r"(?: (?:--[a-z][\w-]+|-[A-Za-z])(?:=\S*\w)?)+(?![\w-])")
+"""Options that follow a command."""
+_CODE = re.compile(r"(?<![\w`])`[^`\n]{1,80}`(?![\w`])")
 _ARTICLE = re.compile(r"(?<!\w)(?:[Tt]he|[Aa]n?) $")
 """Before a word in lower case: a name can do without it."""
 
@@ -43,6 +55,8 @@ def complete(text: str, span: Span, place: Span) -> Span | None:
     span = _whole_words(text, span, place)
     span = _with_unit(text, span, place)
     span = _with_lead(text, span, place)
+    span = _whole_date(text, span, place)
+    span = _whole_command(text, span, place)
     return None if is_empty(text[span.start : span.end]) else span
 
 
@@ -92,6 +106,35 @@ def _with_unit(text: str, span: Span, place: Span) -> Span:
     while _NUMBER_END.search(text, span.start, end) and (unit := _UNIT.match(text, end, place.end)):
         end = unit.end()
     return Span(span.start, end)
+
+
+def _whole_date(text: str, span: Span, place: Span) -> Span:
+    """With the year after a day, and the day before a month and its year."""
+    if not _DATE_PART.fullmatch(text, span.start, span.end):
+        return span
+    low, high = max(place.start, span.start - _LONGEST_DATE), min(place.end, span.end + _LONGEST_DATE)
+    return _around(span, _WHOLE_DATE, text, low, high) or span
+
+
+def _whole_command(text: str, span: Span, place: Span) -> Span:
+    """With the options after a command; all of what is between backticks."""
+    line = Span(max(place.start, text.rfind("\n", 0, span.start) + 1), _line_end(text, span.end, place))
+    code = _around(span, _CODE, text, line.start, line.end)
+    if code:
+        return Span(code.start + 1, code.end - 1)
+    flags = _FLAGS.match(text, span.end, place.end)
+    return Span(span.start, flags.end()) if flags else span
+
+
+def _around(span: Span, pattern: re.Pattern[str], text: str, low: int, high: int) -> Span | None:
+    """The first match in [low, high) that holds the span."""
+    found = (one for one in pattern.finditer(text, low, high) if one.start() <= span.start and span.end <= one.end())
+    return next((Span(*one.span()) for one in found), None)
+
+
+def _line_end(text: str, start: int, place: Span) -> int:
+    end = text.find("\n", start, place.end)
+    return end if end >= 0 else place.end
 
 
 def _with_lead(text: str, span: Span, place: Span) -> Span:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from search_app.readers.completion import complete
-from search_app.readers.lists import List, lists, whole_list
+from search_app.readers.lists import List, lists, whole_enumeration, whole_list
 from search_app.readers.places import place_of, places
 from search_app.readers.questions import asks_for_many, is_yes_no, subject
 from search_app.readers.spans import Floats, best_spans
@@ -65,10 +65,17 @@ class Asked:
         for span in best_spans(starts, ends, place, first=window.first, max_answer_tokens=longest, n=SPANS_PER_WINDOW):
             picked = window.characters(span.start, span.end, self.read.text)
             whole = self.places[place[span.start - window.first]]
-            marked = whole_list(picked, self.lists, many=many) or complete(self.read.text, picked, whole)
+            marked = self._marked(picked, whole, many=many)
             own = self.read.span(marked.start, marked.end) if marked else None
             if own:
                 yield Mark(own, span.logit)
+
+    def _marked(self, picked: Span, place: Span, *, many: bool) -> Span | None:
+        """What a person would mark for the tokens that were picked, None if that is nothing."""
+        if whole := whole_list(picked, self.lists, many=many):
+            return whole
+        span = complete(self.read.text, picked, place)
+        return whole_enumeration(self.read.text, span or picked, place, many=many) or span
 
     def _sentences(self, window: Window, starts: Floats, ends: Floats) -> Iterator[Mark]:
         """Every sentence, with its best start and end logit.

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from search_app.errors import ModelUnavailable
+from search_app.readers.agreement import agreeing, best_by_hit
 from search_app.readers.questions import KINDS
 from search_app.readers.spans import distinct
 from search_app.types import Answer, Hit, Span, SpanCandidate
@@ -117,7 +118,8 @@ class AnswerScorer:
         """The `top_k` best answers to one question; `hits` are those that the candidates were found in."""
         scored = self.rank(candidates, [hit.score for hit in hits])
         none = next((rank for rank, one in enumerate(scored) if one.candidate is None), 0)
-        return [self._answer(one, hits, likely=rank < none) for rank, one in enumerate(scored[:top_k])]
+        best = best_by_hit(candidates)
+        return [self._answer(one, hits, best, likely=rank < none) for rank, one in enumerate(scored[:top_k])]
 
     def rank(self, candidates: Sequence[SpanCandidate], retrieval: Sequence[float]) -> list[ScoredAnswer]:
         """Distinct answers to one question, best first, with "no answer here" at its rank; none without candidates.
@@ -155,8 +157,10 @@ class AnswerScorer:
             rank = 0 if confidence > first.confidence else max(1, rank)
         return [*scored[:rank], ScoredAnswer(None, score, confidence, first.features), *scored[rank:]]
 
-    def _answer(self, scored: ScoredAnswer, hits: Sequence[Hit], *, likely: bool) -> Answer:
-        """`likely`: whether it comes before "no answer here"."""
+    def _answer(
+        self, scored: ScoredAnswer, hits: Sequence[Hit], best: Mapping[int, SpanCandidate], *, likely: bool
+    ) -> Answer:
+        """`best` candidate of each hit; `likely`: whether it comes before "no answer here"."""
         candidate = scored.candidate
         if candidate is None:
             return Answer("", None, scored.score, scored.confidence, None, reliable=False)
@@ -164,7 +168,7 @@ class AnswerScorer:
         text = hit.passage.text[candidate.start - hit.passage.start : candidate.end - hit.passage.start]
         reliable = likely and (scored.confidence is None or scored.confidence >= self.reliable_from)
         span = Span(candidate.start, candidate.end)
-        return Answer(text, span, scored.score, scored.confidence, hit, reliable)
+        return Answer(text, span, scored.score, scored.confidence, hit, reliable, agreeing(candidate, best, hits))
 
     def to_json(self) -> str:
         """The content of `reader.json`."""

@@ -75,19 +75,19 @@ def distinct(candidates: Sequence[SpanCandidate], scores: Floats) -> list[int]:
     for i in sorted(range(len(candidates)), key=order):
         candidate = candidates[i]
         others = kept_in_document.setdefault(candidate.document_id, [])
-        words = _words(candidate.normalized_text)
-        if words and any(words in text or text in words for text in kept_texts):
+        own = words(candidate.normalized_text)
+        if own and any(own in text or text in own for text in kept_texts):
             continue
         if any(candidate.start < other.end and other.start < candidate.end for other in others):
             continue
         others.append(candidate)
         kept.append(i)
-        if words:
-            kept_texts.append(words)
+        if own:
+            kept_texts.append(own)
     return kept
 
 
-def _words(text: str) -> str:
+def words(text: str) -> str:
     """The words of a text without the punctuation around them, with a space around each."""
-    words = [word.strip(_AROUND) for word in text.split()]
-    return f" {' '.join(filter(None, words))} " if any(words) else ""
+    stripped = [word.strip(_AROUND) for word in text.split()]
+    return f" {' '.join(filter(None, stripped))} " if any(stripped) else ""

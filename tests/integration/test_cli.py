@@ -170,6 +170,25 @@ def test_guesses_are_shown_only_on_request(capsys: pytest.CaptureFixture[str]) -
         assert (lima in answers) == ("No " not in output)
 
 
+def test_answers_of_several_documents_have_dates_and_name_the_documents_that_agree(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = "The fee is 8 EUR."
+    dates = {"old": "2023-05-01", "new": "2024-02-03T10:00:00Z", "copy": "2024-02-04"}
+    passages = {
+        name: Passage(name, name, "", text, 0, len(text), source=f"{name}.txt", meta={"modified": date})
+        for name, date in dates.items()
+    }
+    first = Answer("8 EUR", Span(11, 16), 2.0, 0.7, Hit(passages["new"], 1.0), also=(passages["copy"],))
+    second = Answer("8 EUR", Span(11, 16), 1.0, 0.6, Hit(passages["old"], 1.0))
+    show_answers([first, second])
+    output = capsys.readouterr().out
+    assert "new.txt · also in: copy.txt · 2024-02-03\n" in output
+    assert "old.txt · 2023-05-01\n" in output
+    show_answers([first])
+    assert "2024" not in capsys.readouterr().out, "nothing contradicts it"
+
+
 def test_the_confidence_is_fitted_to_labelled_questions_and_taken_back(tmp_path: Path) -> None:
     places = ["Vienna", "Osaka", "Lima", "Weimar", "Essen", "Cairo"]
     paragraphs = []

@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 import ui
 from indexing.converters.content import TextBuilder
-from search_app.api.schemas import HitOut, MarkOut, PlaceOut
+from search_app.api.schemas import AnswerOut, HitOut, MarkOut, PlaceOut
 from search_app.settings import ApiSettings, Settings
 from search_app.stores.embedded.catalog import EmbeddedCatalog
 from search_app.stores.fallback import FallbackCatalog
@@ -182,6 +182,16 @@ def test_a_passage_that_stands_for_others_names_their_files_once() -> None:
     assert line is not None
     assert re.sub("<[^>]*>", "", line[1]) == "also in rates-2025.html, &lt;b&gt;.txt"
     assert "sa-also" not in cards.hit(1, hit_out("Rates."))
+
+
+def test_an_answer_names_the_files_that_agree_and_its_date_where_answers_differ() -> None:
+    other = PlaceOut(passage_id="2", document_id="e", source="copy.txt", title="", page=None)
+    item = AnswerOut(text="an exam-\nple", score=1.0, confidence=0.5, passage="It is an exam-\nple.", also_in=[other])
+    item = item.model_copy(update={"passage_start": 0, "start": 6, "end": 18, "date": "2024-02-03T10:00:00Z"})
+    assert "2024-02-03</span>" in cards.answer(item, dated=True)
+    assert "2024" not in cards.answer(item)
+    assert ">an example</div>" in cards.answer(item)
+    assert "also in <span" in cards.answer(item)
 
 
 def test_an_older_version_names_the_newest() -> None:

@@ -96,8 +96,9 @@ def _show(response: SearchResponse, collection: str, *, filtered: bool) -> None:
         st.html(cards.no_answer(response.answers[0] if response.answers else None))
     if reliable:
         st.subheader("Answers", anchor=False)
+        dated = len({item.document_id for item in reliable}) > 1
         for number, item in enumerate(reliable):
-            _answer(number, item, collection)
+            _answer(number, item, collection, dated=dated)
     _guesses([item for item in placed if not item.reliable], len(reliable), collection)
     st.subheader("Passages", anchor=False)
     for number, hit in enumerate(response.hits, start=1):
@@ -112,12 +113,12 @@ def _guesses(items: list[AnswerOut], first: int, collection: str) -> None:
     with st.expander("One guess" if len(likely) == 1 else f"{len(likely)} guesses", key="guesses"):
         st.caption("These are more often wrong than you allow. Check them in their passages.")
         for number, item in enumerate(likely, start=first):
-            _answer(number, item, collection)
+            _answer(number, item, collection, dated=True)
 
 
-def _answer(number: int, item: AnswerOut, collection: str) -> None:
+def _answer(number: int, item: AnswerOut, collection: str, *, dated: bool) -> None:
     with st.container(border=True, gap="xsmall"):
-        st.html(cards.answer(item))
+        st.html(cards.answer(item, dated=dated))
         if item.document_id is not None:
             _ways(f"answer-{number}", collection, item.document_id, item.source or "", item.url, item.start, item.end)
 

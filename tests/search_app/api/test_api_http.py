@@ -25,7 +25,7 @@ from search_app.errors import ConfigurationError
 from search_app.settings import ApiSettings, LimitSettings, Settings
 from search_app.stores.embedded.catalog import EmbeddedCatalog
 from search_app.stores.fallback import FallbackCatalog
-from search_app.types import Box, Hit, Passage, SearchResult
+from search_app.types import Answer, Box, Hit, Passage, SearchResult, Span
 
 GLOBAL = "The global statement makes names refer to globals.\n\nIt would be impossible to assign to a global otherwise."
 HEBREW = "ירושלים היא בירת ישראל.\n\nתל אביב היא עיר גדולה."
@@ -616,6 +616,15 @@ def test_answer_out_is_plain_for_a_reader_without_calibration(settings: Settings
     result = service.answer("global names", collection="default", k=3, top_k=1, where=None)
     assert AnswerOut.of(result.answers[0]).confidence is None
     service.close()
+
+
+def test_an_answer_has_its_date_and_the_documents_that_agree() -> None:
+    text = "The fee is 8 EUR."
+    one, other = (
+        Passage(id, id, "", text, 0, len(text), source=f"{id}.txt", meta={"date": "2024-02-03"}) for id in ("a", "b")
+    )
+    found = AnswerOut.of(Answer("8 EUR", Span(11, 16), 1.0, 0.7, Hit(one, 1.0), also=(other,)))
+    assert (found.date, [place.source for place in found.also_in]) == ("2024-02-03", ["b.txt"])
 
 
 def test_a_hit_marks_the_words_of_a_keyword_query_and_names_its_copies() -> None:

@@ -33,6 +33,13 @@ def _completed(text: str, picked: str) -> str | None:
         ("Call f(x) now.", "f(x", "f(x)"),
         ("It was Dr. Ruiz who came.", "Ruiz", "Dr. Ruiz"),
         ("They signed the treaty then.", "treaty", "the treaty"),
+        ("It opened on 3 March 2021 in Oslo.", "3 March", "3 March 2021"),
+        ("It opened on March 3rd, 2021, in Oslo.", "March 3rd", "March 3rd, 2021"),
+        ("It opened on 3 March 2021 in Oslo.", "March 2021", "3 March 2021"),
+        ("It closes on the 3rd of March 2021.", "3rd of March", "3rd of March 2021"),
+        ("Run deployctl undo --last to go back.", "deployctl undo", "deployctl undo --last"),
+        ("Run make -j 4 --keep=all first.", "make -j 4", "make -j 4 --keep=all"),
+        ("Use `git reset --hard HEAD~1` for that.", "reset", "git reset --hard HEAD~1"),
     ],
 )
 def test_what_a_person_would_mark(text: str, picked: str, whole: str) -> None:
@@ -50,6 +57,11 @@ def test_what_a_person_would_mark(text: str, picked: str, whole: str) -> None:
         ("Room 5 in the tower.", "5"),
         ("東京都の図書館には地図がある。", "図書館"),
         ("The Danube is long.", "Danube"),
+        ("It opened in March 2021.", "March 2021"),
+        ("It opened on 3 March 2021.", "2021"),
+        ("It opened on 3 March, and 2021 people came.", "3 March"),
+        ("He was tired -nothing more.", "tired"),
+        ("Those `marks' are quotes, ``two'' of each.", "quotes"),
         ("They took on debts.[unreliable source] Others did not.", "debts"),
     ],
 )
