@@ -152,7 +152,7 @@ def test_a_full_disk_fails_the_job_and_not_the_file(
 ) -> None:
     with FileSplitter(CONFIG, folder=tmp_path) as splitter:
         (folder,) = (path for path in tmp_path.iterdir() if path.name.startswith("search-index-"))
-        (folder / "1.jsonl").symlink_to("/dev/full")
+        (folder / "1.spool").symlink_to("/dev/full")
         with pytest.raises(SearchAppError, match="no space left"):
             splitter.convert(*files(docs)[0])
         assert splitter.convert(*files(docs)[0]).record is not None
