@@ -293,7 +293,7 @@ def _text(node: Any) -> str:
 
 def _plain(node: Any) -> str:
     if isinstance(node, nodes.Text):
-        return str(node)
+        return str(node.astext())  # without the marks of its backslashes
     if isinstance(node, nodes.image):
         return str(node.get("alt", ""))
     if isinstance(node, nodes.footnote_reference | nodes.citation_reference):

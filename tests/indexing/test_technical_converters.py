@@ -106,6 +106,11 @@ def test_any_restructured_text_can_be_read(tmp_path: Path, lines: list[str]) -> 
         assert heading.title in content.text[heading.start : heading.end]
 
 
+def test_a_backslash_of_restructured_text_leaves_no_mark(tmp_path: Path) -> None:
+    content = one(tmp_path / "a.rst", "It is **A**\\ nother, a\\*b and H\\ :sub:`2`\\ O.\n\n- **b**\\ old\n")
+    assert content.text == "It is Another, a*b and H2O.\n\n- bold"
+
+
 def test_a_huge_text_keeps_its_markup(tmp_path: Path) -> None:
     content = one(tmp_path / "a.rst", "Top\n===\n\n" + "``word`` " * 120_000)
     assert titled(content) == [(1, "Top")]
