@@ -24,6 +24,7 @@ ELSEWHERE = {
     "README.md": {
         "make demo": ("tests/integration/test_demo.py", "run_demo("),
         "make setup": (".ci/run", "make check"),
+        "search-app calibrate": ("tests/integration/test_cli.py", '"calibrate"'),
         "pip install -c requirements.lock '.[cpu]'": ("tests/integration/test_install.py", '"cpu"'),
         "docker compose up --detach": ("tests/docker/stack.py", '"up"'),
         "docker compose run --rm indexer": ("tests/docker/test_default_profile.py", '"indexer"'),
@@ -81,6 +82,9 @@ NOT_RUN = {
         "docker compose exec grafana": "needs images from registries",
         "docker compose --profile gpu": "needs an NVIDIA GPU and its container toolkit",
         "docker compose up --detach --no-deps ui": "needs an NVIDIA GPU and its container toolkit",
+    },
+    "docs/benchmarks.md": {
+        "python -m benchmarks.conversion": "compares with a checkout of an older commit",
     },
     "docs/gpu.md": {
         "pip install -c requirements.lock '.[gpu]'": "needs an NVIDIA GPU",
