@@ -91,9 +91,8 @@ def adapt(config: Adaptation, read: Callable[[], Sequence[str]], callbacks: Sequ
     tokens = sum(len(row.window) for row in rows)
     progress = TrainingProgress(config.work / "seconds.json", tokens / steps, config.checkpoint_minutes * 60)
     torch.manual_seed(config.seed)
-    words: Any = adapted.model.get_input_embeddings()
-    config_of: Any = adapted.model.config
-    setattr(adapted.model, HEAD, WordHead(config_of.hidden_size, words.weight.shape[1]))
+    model: Any = adapted.model
+    setattr(model, HEAD, WordHead(model.config.hidden_size, model.get_input_embeddings().weight.shape[1]))
     trainer = _Trainer(
         model=adapted.model,
         args=run.arguments(TrainingArguments, config, execution),
