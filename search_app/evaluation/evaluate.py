@@ -173,8 +173,9 @@ def evaluate_answers(
     `em`, `f1` (0–100), and those of both kinds of questions if some have no answer (v2.0): as in `evaluate_reader`.
     `no_answer_rate`: share of questions with "no answer here" first. An answer is shown if it is reliable:
     `coverage` is the share of questions with such an answer, `wrong_among_shown` the share of these answers that are
-    not exactly right (EM), `answered_unanswerable` the share of the unanswerable questions that get one. The measures
-    of the calibration are those of the first answer with a span, shown or not; it is right if its EM is 1.
+    not close to a right one (F1 below 0.5), `answered_unanswerable` the share of the unanswerable questions that get
+    one. The measures of the calibration are those of the first answer with a span, shown or not; it is right if its EM
+    is 1.
     """
     asked = sample(dataset, limit=limit, seed=seed)
     forced = _all_answerable(asked)
@@ -197,7 +198,11 @@ def evaluate_answers(
 
 def _showing(asked: Sequence[Asked], found: Sequence[Sequence[Answer]]) -> dict[str, float]:
     shown = [_shown(answers) for answers in found]
-    wrong = [1 - _right(one, question) for one, (_, question) in zip(shown, asked, strict=True) if one]
+    wrong = [
+        not (question.answers and squad.is_close(one.text, question.gold))
+        for one, (_, question) in zip(shown, asked, strict=True)
+        if one
+    ]
     impossible = [one is not None for one, (_, question) in zip(shown, asked, strict=True) if not question.answers]
     numbers = {
         "no_answer_rate": float(np.mean([bool(answers) and answers[0].span is None for answers in found])),

@@ -21,6 +21,11 @@ def exact(prediction: str, gold: Sequence[str]) -> float:
     return float(normalise(prediction) in {normalise(answer) for answer in gold or [""]})
 
 
+def is_close(prediction: str, gold: Sequence[str]) -> bool:
+    """Whether the prediction agrees with one of the gold answers in at least half of the words: F1 of 0.5."""
+    return f1(prediction, gold) >= 0.5
+
+
 def f1(prediction: str, gold: Sequence[str]) -> float:
     """Word overlap with the most similar gold answer, 0..1."""
     return max(_f1(normalise(prediction).split(), normalise(answer).split()) for answer in gold or [""])

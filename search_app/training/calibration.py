@@ -64,6 +64,12 @@ class Case:
             return float(not self.answerable)
         return squad.exact(self.text(answer.candidate), self.gold) if self.answerable else 0.0
 
+    def misses(self, answer: ScoredAnswer) -> bool:
+        """Whether the answer is wrong for a person: it is not close to a right one, let alone exactly right."""
+        if answer.candidate is None or not self.answerable:
+            return True
+        return not squad.is_close(self.text(answer.candidate), self.gold)
+
 
 Ranked = tuple[Case, list[ScoredAnswer]]
 Calibrate = Callable[[Sequence[Ranked], Sequence[float]], Logistic]
@@ -138,7 +144,7 @@ def fit(
         none=_logistic(
             [answers[0].features for _, answers in ranked], [float(not case.answerable) for case, _ in ranked], weights
         ),
-        promises=make_promises(*out_of_fold(ranked, weights, answer_calibrator), share=unanswerable),
+        promises=promises_of(ranked, out_of_fold(ranked, weights, answer_calibrator), unanswerable),
         fitted=dict(about) | facts,
     )
 
@@ -158,10 +164,8 @@ def answer_calibrator(ranked: Sequence[Ranked], weights: Sequence[float]) -> Log
     return _logistic([a.features for _, a, _ in rows], [case.is_right(a) for case, a, _ in rows], [w for *_, w in rows])
 
 
-def out_of_fold(
-    ranked: Sequence[Ranked], weights: Sequence[float], calibrate: Calibrate
-) -> tuple[list[float], list[float], list[bool]]:
-    """For the first answer of each case: its confidence by a fit without its fold, if it is right, if it could be.
+def out_of_fold(ranked: Sequence[Ranked], weights: Sequence[float], calibrate: Calibrate) -> list[float]:
+    """For the first answer of each case its confidence by a fit without its fold.
 
     The case with and the case without the own passage of one question are in the same fold.
     """
@@ -173,12 +177,18 @@ def out_of_fold(
         for i, (case, answers) in enumerate(ranked):
             if folds[case.question] == fold:
                 confidences[i] = calibrator.probability(answers[0].features)
-    right = [case.is_right(answers[0]) for case, answers in ranked]
-    return confidences, right, [case.answerable for case, _ in ranked]
+    return confidences
+
+
+def promises_of(ranked: Sequence[Ranked], confidences: Sequence[float], unanswerable: float) -> tuple[Promise, ...]:
+    """Promises about the first answer of each case."""
+    misses = [case.misses(answers[0]) for case, answers in ranked]
+    answerable = [case.answerable for case, _ in ranked]
+    return make_promises(confidences, misses, answerable, share=unanswerable)
 
 
 def make_promises(
-    confidences: Sequence[float], right: Sequence[float], answerable: Sequence[bool], *, share: float, seed: int = 0
+    confidences: Sequence[float], misses: Sequence[bool], answerable: Sequence[bool], *, share: float, seed: int = 0
 ) -> tuple[Promise, ...]:
     """For each of COVERAGES, the least confidence shown and an upper bound of the share of wrong answers.
 
@@ -186,9 +196,9 @@ def make_promises(
     that `share` of them are unanswerable, as the bound is for equally likely cases.
     """
     rows = np.array(draw(answerable, share, seed), dtype=np.int64)
-    sure, hit = np.asarray(confidences)[rows], np.asarray(right)[rows]
+    sure, missed = np.asarray(confidences)[rows], np.asarray(misses, dtype=np.float64)[rows]
     order = np.argsort(-sure, kind="stable")
-    wrong = np.cumsum(1 - hit[order])
+    wrong = np.cumsum(missed[order])
     counts = [max(1, round(coverage * len(rows))) for coverage in COVERAGES]
     return tuple(
         Promise(float(sure[order[count - 1]]), _upper_bound(float(wrong[count - 1]), count)) for count in counts

@@ -22,8 +22,8 @@ from search_app.training.calibration import (
     draw,
     first_spans,
     fit,
-    make_promises,
     out_of_fold,
+    promises_of,
 )
 
 LEAST_QUESTIONS = 20
@@ -63,16 +63,17 @@ def recalibrate(old: AnswerScorer, cases: Sequence[Case], *, unanswerable: float
     ranked = first_spans(cases, scorer)
     weights = _weights(ranked, unanswerable)
     calibrate: Calibrate = answer_calibrator if whole else _rescaling(old.answer)
-    confidences, right, kinds = out_of_fold(ranked, weights, calibrate)
+    confidences = out_of_fold(ranked, weights, calibrate)
+    right = [case.is_right(answers[0]) for case, answers in ranked]
     if not whole:
         _require_both(right)
         scorer = replace(
             old,
             answer=calibrate(ranked, weights),
-            promises=make_promises(confidences, right, kinds, share=unanswerable),
+            promises=promises_of(ranked, confidences, unanswerable),
             fitted=dict(about) | {"share unanswerable": round(unanswerable, 3)},
         )
-    drawn = draw(kinds, unanswerable, 0)
+    drawn = draw([case.answerable for case, _ in ranked], unanswerable, 0)
     return Recalibration(
         scorer,
         before=_before(old, cases, unanswerable),

@@ -72,7 +72,7 @@ def test_a_promise_holds_for_new_questions() -> None:
     kept = []
     for seed in range(1, 201):
         made, hit = drawn(seed, 2000)
-        promises = make_promises(made.tolist(), hit.tolist(), [True] * 2000, share=0.0)
+        promises = make_promises(made.tolist(), (hit == 0).tolist(), [True] * 2000, share=0.0)
         shown = confidences >= AnswerScorer(promises=promises).promising(0.3).reliable_from
         kept.append(right[shown].mean() >= 0.7)
         assert shown.mean() > 0.1
@@ -82,10 +82,10 @@ def test_a_promise_holds_for_new_questions() -> None:
 def test_promises_are_exact_bounds_over_the_stated_share_of_unanswerable_questions() -> None:
     confidences = [1 - i / 1000 for i in range(1000)]
     answerable = [i % 2 == 0 for i in range(1000)]
-    first, *_, last = make_promises(confidences, [float(kind) for kind in answerable], answerable, share=0.2)
+    first, *_, last = make_promises(confidences, [not kind for kind in answerable], answerable, share=0.2)
     assert last.confidence <= first.confidence
     assert last.wrong == pytest.approx(0.2 + 1.645 * (0.2 * 0.8 / 625) ** 0.5, abs=0.005)
-    sure, *_ = make_promises(confidences, [1.0] * 1000, answerable, share=0.2)
+    sure, *_ = make_promises(confidences, [False] * 1000, answerable, share=0.2)
     assert sure.wrong == pytest.approx(1 - 0.05 ** (1 / 62), abs=0.001)  # no wrong answer among 62: the rule of three
 
 
