@@ -94,7 +94,8 @@ def encoder(home: Path | None, collection: str | None, **values: Any) -> None:
 def average(checkpoints: tuple[Path, ...], out: Path, data: tuple[Path, ...]) -> None:
     """Average the weights of CHECKPOINTS: finished readers or encoders of one base, or checkpoints of a run.
 
-    A checkpoint of a run (work/checkpoint-N) may follow the finished model of that run.
+    A checkpoint of a run (work/checkpoint-N) may follow the finished model of that run. One that is given twice counts
+    twice.
     """
     options.require_training()
     from search_app.training.averaging import average

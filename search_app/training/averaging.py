@@ -26,7 +26,11 @@ FACTS = "averaging.json"
 _OWN = ("README.md", "training.json", "pruning.json", "reader.json", checksums.FILE, "work")
 """What describes one checkpoint and not the mean: cards, calibration, checksums, its run."""
 _SAME = ("config.json", "tokenizer.json")
-_INCIDENTAL = ("dtype", "torch_dtype", "transformers_version", "_name_or_path")
+_INCIDENTAL = (
+    "dtype", "torch_dtype", "transformers_version", "_name_or_path",
+    "hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout",
+)  # fmt: skip
+"""Settings that a trained model's answers do not depend on."""
 
 
 def average(checkpoints: Sequence[Path], out: Path, data: Sequence[Path] = ()) -> dict[str, dict[str, float]]:

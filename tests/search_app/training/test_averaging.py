@@ -74,3 +74,13 @@ def test_what_does_not_belong_together_is_refused_by_name(tmp_path: Path) -> Non
     (full / "mine.txt").write_text("mine")
     with pytest.raises(ConfigurationError, match="full is not empty"):
         average([one, one], full)
+
+
+def test_a_checkpoint_that_is_given_twice_counts_twice_and_may_have_another_dropout(tmp_path: Path) -> None:
+    one = make_checkpoint("bert", tmp_path / "one", reader=True)
+    two = _changed(one, tmp_path / "two", 4.0)
+    config = json.loads((two / "config.json").read_text())
+    (two / "config.json").write_text(json.dumps({**config, "hidden_dropout_prob": 0.5}))
+    average([one, two, two], tmp_path / "mean")
+    first, mean = load_file(one / "model.safetensors"), load_file(tmp_path / "mean" / "model.safetensors")
+    assert all(torch.allclose(mean[name], 3 * weight, atol=1e-6) for name, weight in first.items())
