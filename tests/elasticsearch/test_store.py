@@ -613,7 +613,7 @@ def test_several_questions_are_one_request(elasticsearch: Address, elasticsearch
     with Proxy(elasticsearch) as proxy, catalog_on(proxy.address, elasticsearch_prefix) as catalog:
         write(catalog, change("a", "one", "two", meta={"size": 1}))
         store = catalog.open("c")
-        asked = [f"question {number} of one" for number in range(20)]
+        asked = [f"one {number}" for number in range(20)]  # a word that no passage has would be looked up
         assert store.generation  # looked up just now, so that it is not looked up again
         before = proxy.seen("POST")
         where = filters.parse_where("size < 3")

@@ -204,6 +204,8 @@ class ElasticsearchStore:
         condition: dict[str, Any] | None,
     ) -> list[list[Hit]]:
         """The hits of each question, with its typing mistakes corrected."""
+        if not version.analyses:  # no passages yet
+            return list(found)
         rules = _manifest(version.manifest).words
         unseen = [
             spelling.unseen(question, version.analyses, rules, hits)
