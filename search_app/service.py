@@ -227,7 +227,12 @@ class SearchService:
 
         It asks the first collection that can be asked, and does nothing if there is none.
         """
-        for name in self.collections():
+        try:
+            names = self.collections()
+        except SearchAppError as error:
+            _log.warning("the models are not loaded yet: %s", error)
+            return
+        for name in names:
             try:
                 self.answer(_FIRST_QUESTION, collection=name, k=1, top_k=1)
                 return

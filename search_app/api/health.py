@@ -49,17 +49,18 @@ def health_routes(stores: Stores, warming: WarmUp) -> APIRouter:
 
         "degraded": only a replica answers, or the CPU instead of the GPU.
         """
-        warming.require_done()
         problem: SearchAppError = IndexNotFound("default")
         degraded = False
         for name in stores.collections():
             try:
                 if not stores.store(name).is_degraded():
+                    warming.require_done()
                     return HealthResponse(status="ready")
                 degraded = True
             except SearchAppError as error:
                 problem = error
         if degraded:
+            warming.require_done()
             return HealthResponse(status="degraded")
         if isinstance(problem, IndexNotFound):
             raise IndexUnavailable(problem.message, hint=problem.hint)  # 503: a probe's address itself exists
