@@ -148,14 +148,12 @@ class Splitter:
         for segment, found in zip(segments, ranges, strict=True):
             title, title_tokens = self._title(segment.path)
             text = segment.document.text
-            tables = [item for item in segment.document.tables if item.start < segment.end and item.end > segment.lead]
+            tabular = any(table.start < segment.end and table.end > segment.lead for table in segment.document.tables)
             fitting: list[tuple[int, int]] = []
             doubtful: list[tuple[int, int]] = []
-            for first, last, tokens in found:
-                start, end = segment.lead + first, segment.lead + last
-                tabular = any(table.start < end and table.end > start for table in tables)
+            for start, end, tokens in found:
                 sure = not tabular and title_tokens + tokens * 5 // 4 + 8 <= self._budget
-                (fitting if sure else doubtful).append((start, end))
+                (fitting if sure else doubtful).append((segment.lead + start, segment.lead + end))
             while doubtful:
                 encoded = [titled(title, _reading(segment.document, start, end).text) for start, end in doubtful]
                 halves: list[tuple[int, int]] = []
