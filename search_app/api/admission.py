@@ -47,22 +47,28 @@ class Admission:
             async with self._places:
                 if await gone():
                     raise ClientDisconnect
-                return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+                result = await asyncio.get_running_loop().run_in_executor(self._threads, call)
+                self._pace.answered()
+                return result
         finally:
             self.inside -= 1
-            self._pace.finished(idle=self.inside == 0)
+            if not self.inside:
+                self._pace.idle()
 
     def close(self) -> None:
         """Wait for the running questions; those in the queue are dropped."""
         self._threads.shutdown(cancel_futures=True)
 
     def _admit(self) -> None:
-        seconds = self._pace.seconds
-        # Before the first answers the pace is unknown; then a place at once is the measure.
-        expected = math.inf if seconds is None and self.inside >= self._at_once else (self.inside + 1) * (seconds or 0)
-        if self.inside and expected > self._max_wait:
-            after = 1 if math.isinf(expected) else math.ceil(expected - self._max_wait)
-            raise TooBusy(self.inside, after)
+        if not self.inside:
+            return
+        if self._pace.seconds is None:  # before the first answer; then a place at once is the measure
+            if self.inside >= self._at_once:
+                raise TooBusy(self.inside, 1)
+            return
+        late = (self.inside + 1) * self._pace.seconds - self._max_wait
+        if late > 0:
+            raise TooBusy(self.inside, math.ceil(late))
 
 
 class Pace:
@@ -83,9 +89,13 @@ class Pace:
         if self._since is None:
             self._since = self._clock()
 
-    def finished(self, *, idle: bool) -> None:
-        """A question was answered; `idle` if it was the last one."""
+    def answered(self) -> None:
+        """A question was answered. One that failed or whose client went away says nothing about the pace."""
         now = self._clock()
         if self._since is not None:
             self._gaps.append(now - self._since)
-        self._since = None if idle else now
+        self._since = now
+
+    def idle(self) -> None:
+        """No question is left."""
+        self._since = None

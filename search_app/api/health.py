@@ -49,24 +49,29 @@ def health_routes(stores: Stores, warming: WarmUp) -> APIRouter:
 
         "degraded": only a replica answers, or the CPU instead of the GPU.
         """
-        problem: SearchAppError = IndexNotFound("default")
-        degraded = False
-        for name in stores.collections():
-            try:
-                if not stores.store(name).is_degraded():
-                    warming.require_done()
-                    return HealthResponse(status="ready")
-                degraded = True
-            except SearchAppError as error:
-                problem = error
-        if degraded:
-            warming.require_done()
-            return HealthResponse(status="degraded")
-        if isinstance(problem, IndexNotFound):
-            raise IndexUnavailable(problem.message, hint=problem.hint)  # 503: a probe's address itself exists
-        raise problem
+        response = HealthResponse(status=_status(stores))
+        warming.require_done()
+        return response
 
     return router
+
+
+def _status(stores: Stores) -> str:
+    """Ready or degraded; raises the problem of a collection if none can be searched."""
+    problem: SearchAppError = IndexNotFound("default")
+    degraded = False
+    for name in stores.collections():
+        try:
+            if not stores.store(name).is_degraded():
+                return "ready"
+            degraded = True
+        except SearchAppError as error:
+            problem = error
+    if degraded:
+        return "degraded"
+    if isinstance(problem, IndexNotFound):
+        raise IndexUnavailable(problem.message, hint=problem.hint)  # 503: a probe's address itself exists
+    raise problem
 
 
 def metrics_routes(metrics: Metrics) -> APIRouter:

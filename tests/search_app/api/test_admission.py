@@ -124,13 +124,14 @@ def test_the_pace_counts_only_the_time_with_work() -> None:
     assert pace.seconds is None
     pace.began()
     now = 1.0
-    pace.finished(idle=True)
+    pace.answered()
+    pace.idle()
     now = 100.0
     pace.began()
     pace.began()
     now = 103.0
-    pace.finished(idle=False)
-    pace.finished(idle=True)  # both were computed together
+    pace.answered()
+    pace.answered()  # both were computed together
     assert pace.seconds == pytest.approx((1 + 3 + 0) / 3)
 
 
