@@ -15,7 +15,7 @@ from search_app.errors import BackendUnavailable
 from search_app.hardware import Hardware, detect, set_threads
 from search_app.protocols import Encoder, PassageStore, Ranker, Reader
 from search_app.service import SearchService
-from search_app.settings import ReaderSettings, Settings, load_settings
+from search_app.settings import Settings, load_settings
 from search_app.stores.catalog import open_catalog
 from search_app.stores.index import CatalogReader
 from search_app.stores.vectors import faiss, gpu
@@ -46,7 +46,7 @@ def open_service(settings: Settings | None = None, **overrides: Any) -> SearchSe
     def make_reader() -> Reader:
         from search_app.readers.extractive import ExtractiveReader
 
-        return ExtractiveReader(reader_settings(settings), hardware)
+        return ExtractiveReader(settings.calibrated_reader, hardware)
 
     def make_ranker() -> Ranker:
         from search_app.rankers.cross_encoder import CrossEncoderRanker
@@ -70,12 +70,6 @@ def open_service(settings: Settings | None = None, **overrides: Any) -> SearchSe
         collections=catalog.names,
         close=catalog.close,
     )
-
-
-def reader_settings(settings: Settings) -> ReaderSettings:
-    """With the calibration under home, if there is one."""
-    file = settings.calibration_file
-    return settings.reader.model_copy(update={"calibration": file}) if file.is_file() else settings.reader
 
 
 def describe_installation(settings: Settings, hardware: Hardware) -> dict[str, Any]:

@@ -338,6 +338,12 @@ class Settings(BaseSettings):
         return self.reader.calibration or self.home / "calibration.json"
 
     @property
+    def calibrated_reader(self) -> ReaderSettings:
+        """The settings of the reader, with the calibration under home if there is one."""
+        file = self.calibration_file
+        return self.reader.model_copy(update={"calibration": file}) if file.is_file() else self.reader
+
+    @property
     def jobs_folder(self) -> Path:
         """Folder of the queue, pending uploads and uploaded files."""
         return self.jobs.folder or self.home / "jobs"

@@ -51,7 +51,6 @@ def calibrate(
         return
     if data is None:
         raise click.UsageError("give --data FILE with labelled questions, or --rollback")
-    from search_app.bootstrap import reader_settings
     from search_app.evaluation.datasets import load_squad
     from search_app.hardware import detect, set_threads
     from search_app.models.checkpoint import find_checkpoint, identity
@@ -60,20 +59,17 @@ def calibrate(
     from search_app.training.recalibration import install, recalibrate
 
     set_threads(settings.threads)
-    reader = ExtractiveReader(reader_settings(settings), detect())
+    # Without the calibration file that is to be written, the reader has its own.
+    stated = {"calibration": None} if not settings.calibration_file.is_file() else {}
+    reader = ExtractiveReader(settings.calibrated_reader.model_copy(update=stated), detect())
     dataset = load_squad(data)
     share = _share(dataset)
-    if unanswerable is None:
-        unanswerable = share or UNANSWERABLE_SHARE
     with _asked(settings, data, collection) as (service, name):
-        cases = _cases(reader, service, name, dataset, settings.reader.passages, own=collection is None)
-    if share:  # its own unanswerable questions are better cases than questions without their paragraph
-        asked = {question.id for _, question in dataset.questions if not question.answers}
-        cases = [case for case in cases if case.answerable or case.question in asked]
+        cases = _cases(reader, service, name, dataset, settings.reader.passages, own=collection is None, made=not share)
     done = recalibrate(
         reader.scorer,
         cases,
-        unanswerable=unanswerable,
+        unanswerable=(share or UNANSWERABLE_SHARE) if unanswerable is None else unanswerable,
         reader=identity(find_checkpoint("reader", settings.reader.model)),
     )
     install(done.scorer, settings.calibration_file)
@@ -113,14 +109,16 @@ def _paragraphs(data: Path) -> Iterator[tuple[SearchService, str]]:
 
 
 def _cases(
-    reader: ExtractiveReader, service: SearchService, name: str, dataset: Dataset, k: int, *, own: bool
+    reader: ExtractiveReader, service: SearchService, name: str, dataset: Dataset, k: int, *, own: bool, made: bool
 ) -> list[Case]:
+    """`own`: the passages are the file's paragraphs. `made`: unanswerable cases are made, as the file has none."""
     from search_app.cli.temporary import progress_bar
     from search_app.training.calibration import has_answer, is_paragraph, read_cases
 
     with progress_bar() as progress:
         search = partial(hits, service, name, k)
-        return read_cases(reader, list(dataset.questions), search, progress, is_paragraph if own else has_answer)
+        owns = is_paragraph if own else has_answer
+        return read_cases(reader, list(dataset.questions), search, progress, owns, withhold=made)
 
 
 def _roll_back(settings: Settings) -> None:

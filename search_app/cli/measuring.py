@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search_app.bootstrap import reader_settings
 from search_app.cli import options
 from search_app.cli.temporary import indexed, progress_bar
 from search_app.evaluation.absent import halves
@@ -47,7 +46,7 @@ def measure_reader(plan: Plan, record: Record) -> list[Measurement]:
     """Each question asked of its own paragraph; `record` gets our results on the questions as they are."""
     settings = options.load(None)
     set_threads(settings.threads)
-    reading = reader_settings(settings)
+    reading = settings.calibrated_reader
     readers: dict[str, Reads] = {OURS: ExtractiveReader(reading, detect()), **_beside(plan, reading)}
     dataset = load_squad(plan.data)
     changes = {TYPOS: with_typos, DISTRACTORS: with_distractors}

@@ -55,7 +55,7 @@ def applied(paths: Sequence[Path], name: str = "") -> Iterator[tuple[SearchServi
         home = Path(folder, "home")
         settings = _settings(home)
         try:
-            # A process, because search_app never imports indexing.
+            # A process, because commands of search_app do not import indexing.
             command = [sys.executable, "-m", "indexing.cli", "apply", *map(str, paths), "--home", str(home)]
             done = subprocess.run([*command, "--collection", collection], stdout=subprocess.DEVNULL)
             if done.returncode:
@@ -71,9 +71,7 @@ def applied(paths: Sequence[Path], name: str = "") -> Iterator[tuple[SearchServi
 
 def _settings(home: Path) -> Settings:
     """With the calibration of the user's own home, if there is one, as the user's answers have it."""
-    from search_app.bootstrap import reader_settings
-
-    return options.load(home).model_copy(update={"reader": reader_settings(options.load(None))})
+    return options.load(home).model_copy(update={"reader": options.load(None).calibrated_reader})
 
 
 def _remove(settings: Settings, collection: str) -> None:

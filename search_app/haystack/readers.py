@@ -34,7 +34,7 @@ class SearchAppReader:
         self.top_k = top_k
         self._model, self._no_answer = model, no_answer
         self._stated = dict(settings or {})
-        self._settings = load_settings(reader={**self._stated, "model": model}).reader
+        self._settings = load_settings(reader={**self._stated, "model": model}).calibrated_reader
         self._loaded: ExtractiveReader | None = None
 
     def to_dict(self) -> dict[str, Any]:

@@ -93,8 +93,13 @@ def read_cases(
     search: Search,
     progress: Callable[[int, int], None] | None = None,
     owns: Owns = is_paragraph,
+    *,
+    withhold: bool = True,
 ) -> list[Case]:
-    """Each question with the hits of `search`, and again without those that it `owns`, as an unanswerable case."""
+    """Each question with the hits of `search`; it is answerable if it `owns` one.
+
+    With `withhold`, also without those hits, as an unanswerable case.
+    """
     cases: list[Case] = []
     for begin in range(0, len(asked), BATCH):
         part = asked[begin : begin + BATCH]
@@ -103,7 +108,7 @@ def read_cases(
         for (paragraph, question), hits, candidates in zip(part, found, reader.extract(questions, found), strict=True):
             own = {i for i, hit in enumerate(hits) if question.answers and owns(paragraph, question, hit)}
             cases.append(_case(question, hits, candidates, bool(own)))
-            if own:
+            if own and withhold:
                 cases += _without(own, question, hits, candidates)
         if progress:
             progress(min(begin + BATCH, len(asked)), len(asked))
@@ -210,8 +215,10 @@ def _upper_bound(wrong: float, count: int) -> float:
 
 
 def draw(answerable: Sequence[bool], share: float, seed: int) -> list[int]:
-    """As many rows as possible of which `share` are not answerable."""
+    """As many rows as possible of which `share` are not answerable; all rows if they are of one kind."""
     kinds = [[i for i, kind in enumerate(answerable) if kind == wanted] for wanted in (True, False)]
+    if not all(kinds):
+        return list(range(len(answerable)))
     parts = (1 - share, share)
     most = min(len(rows) / part for rows, part in zip(kinds, parts, strict=True) if part)
     rng = np.random.default_rng(seed)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes import FirstWordReader
 from numpy.typing import NDArray
 
 from search_app.errors import ConfigurationError
@@ -127,3 +128,21 @@ def test_a_real_reader_is_calibrated_on_its_own_answers(tmp_path: Path) -> None:
     assert scorer.fitted["answerable"] == scorer.fitted["unanswerable"] == 60
     assert scorer.fitted["f1"] == 100
     assert "reader.json" in (tmp_path / "SHA256SUMS").read_text()
+
+
+def test_a_question_whose_paragraph_was_not_found_stays_a_case() -> None:
+    asked = []
+    for number, answers in enumerate([(GoldAnswer("Lima", 0),), (GoldAnswer("Ulm", 0),), ()]):
+        question = Question(str(number), f"Where is {number}?", answers)
+        asked.append((Paragraph(f"Lima {number}", (question,)), question))
+    text = asked[0][0].text
+    hits = [Hit(Passage("p", "d", "", text, 0, len(text)), 0.9), Hit(Passage("q", "e", "", "Rome", 0, 4), 0.5)]
+    found = read_cases(FirstWordReader(), asked, lambda questions: [hits for _ in questions], withhold=False)
+    assert [(case.question, case.answerable) for case in found] == [("0", True), ("1", False), ("2", False)]
+    more = read_cases(FirstWordReader(), asked, lambda questions: [hits for _ in questions])
+    assert [(case.question, case.answerable) for case in more] == [
+        ("0", True),
+        ("0", False),
+        ("1", False),
+        ("2", False),
+    ]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,12 @@ def test_a_promise_of_few_questions_is_careful() -> None:
     few = recalibrate(OVERCONFIDENT, _cases(60), unanswerable=0.2, reader="r").scorer
     many = recalibrate(OVERCONFIDENT, _cases(2000), unanswerable=0.2, reader="r").scorer
     assert min(one.wrong for one in few.promises) > min(one.wrong for one in many.promises)
+
+
+def test_questions_that_are_all_answerable_are_enough() -> None:
+    cases = [replace(case, answerable=True) for case in _cases(120)]
+    done = recalibrate(OVERCONFIDENT, cases, unanswerable=0.2, reader="r")
+    assert sum(count for *_, count in done.after.bins) == 120
 
 
 def test_too_few_and_one_sided_questions_are_refused() -> None:
