@@ -199,8 +199,7 @@ class SpanCandidate:
 
     `hit` is the index of the hit that it was found in, `logit` the sum of its start and end logits, `null_logit` the
     same for "no answer here" in its window. Candidates of equal `normalized_text` are one answer; "" equals no other.
-    `covered` is the share of the question's words that the passage and its title have, 0..1; `kind` is the kind of
-    question (readers.questions.KINDS). The calibration uses both.
+    `kind` is the kind of question (readers.questions.KINDS), which the calibration uses.
     """
 
     document_id: str
@@ -210,7 +209,6 @@ class SpanCandidate:
     logit: float
     null_logit: float
     normalized_text: str = ""
-    covered: float = 0.0
     kind: str = ""
 
 

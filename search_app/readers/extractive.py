@@ -46,12 +46,13 @@ class ExtractiveReader:
         windows = self.model.make_windows(
             [one.question for one in asked], [one.read.text for one in asked], [_title(one.passage) for one in asked]
         )
+        kinds = [kind_of(question) for question in questions]
         found: list[list[tuple[int, SpanCandidate]]] = [[] for _ in questions]
         for window, starts, ends in zip(windows, *self.model.logits(windows), strict=True):
             question, hit = pairs[window.pair]
             one, null = asked[window.pair], null_logit(starts, ends)
             for mark in one.marks(window, starts, ends, max_answer_tokens=self._max_answer_tokens):
-                found[question].append((mark.covered, _candidate(mark, null, hit, one)))
+                found[question].append((mark.covered, _candidate(mark, null, hit, one.passage, kinds[question])))
         return [_most_covered(marks) for marks in found]
 
     def score(self, candidates: Sequence[SpanCandidate], hits: Sequence[Hit], *, top_k: int) -> list[Answer]:
@@ -76,13 +77,10 @@ def _title(passage: Passage) -> str:
     return "" if passage.title == PurePosixPath(passage.source).stem else passage.title
 
 
-def _candidate(mark: Mark, null: float, hit: int, asked: Asked) -> SpanCandidate:
-    passage = asked.passage
+def _candidate(mark: Mark, null: float, hit: int, passage: Passage, kind: str) -> SpanCandidate:
     text = " ".join(passage.text[mark.span.start : mark.span.end].casefold().split())
     start, end = passage.start + mark.span.start, passage.start + mark.span.end
-    return SpanCandidate(
-        passage.document_id, start, end, hit, mark.logit, null, text, asked.covered, kind_of(asked.question)
-    )
+    return SpanCandidate(passage.document_id, start, end, hit, mark.logit, null, text, kind)
 
 
 def _most_covered(marks: Sequence[tuple[int, SpanCandidate]]) -> list[SpanCandidate]:

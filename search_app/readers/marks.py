@@ -33,25 +33,19 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A passage as it is read for a question, with the places of answers, which no answer leaves.
-
-    `covered`: share of the question's words that the passage and its title have.
-    """
+    """A passage as it is read for a question, with the places of answers, which no answer leaves."""
 
     question: str
     passage: Passage
     read: Reading
     places: list[Span]
     lists: list[List]
-    covered: float
 
     @classmethod
     def of(cls, question: str, passage: Passage) -> Asked:
         """For a yes/no question, the places are sentences."""
         read = reading(passage)
-        words = subject(question)
-        covered = len(words & subject(f"{passage.title} {read.text}")) / max(1, len(words))
-        return cls(question, passage, read, places(read, sentences=is_yes_no(question)), lists(read.text), covered)
+        return cls(question, passage, read, places(read, sentences=is_yes_no(question)), lists(read.text))
 
     def marks(self, window: Window, starts: Floats, ends: Floats, *, max_answer_tokens: int) -> Iterator[Mark]:
         """The best answers in a window of this passage; `starts` and `ends` are the window's logits."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,22 +13,22 @@ from typing import Any
 import numpy as np
 
 from search_app.errors import ModelUnavailable
-from search_app.readers.agreement import agreeing, best_by_hit
+from search_app.readers.agreement import Agreement
 from search_app.readers.questions import KINDS
-from search_app.readers.spans import distinct
+from search_app.readers.spans import Floats, distinct
 from search_app.types import Answer, Hit, Span, SpanCandidate
 
 FILE = "reader.json"
 _log = logging.getLogger(__name__)
 
 FEATURES = (
-    "logit", "above_null", "share", "margin", "retrieval", "covered", "agreement", "length",
+    "logit", "above_null", "share", "margin", "retrieval", "agreement", "length",
     *(f"asks_{kind}" for kind in KINDS[:-1]),
 )  # fmt: skip
 """What the confidence of an answer depends on: its logit; its logit minus that of "no answer" in the same window; its
 share of exp(score) among the answers to the question; its lead in score over the best other answer (negative if
-behind); the score of its hit; the share of the question's words that the passage
-has; log(1 + other hits with a candidate of the same text); log(1 + words of the answer); the kind of question."""
+behind); the score of its hit; log(1 + other hits that give the same answer); log(1 + words of the answer); the kind
+of question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,36 +115,52 @@ class AnswerScorer:
 
     def answers(self, candidates: Sequence[SpanCandidate], hits: Sequence[Hit], *, top_k: int) -> list[Answer]:
         """The `top_k` best answers to one question; `hits` are those that the candidates were found in."""
-        scored = self.rank(candidates, [hit.score for hit in hits])
+        agreement = Agreement(candidates)
+        scored = self._ranked(candidates, [hit.score for hit in hits], agreement)
         none = next((rank for rank, one in enumerate(scored) if one.candidate is None), 0)
-        best = best_by_hit(candidates)
-        return [self._answer(one, hits, best, likely=rank < none) for rank, one in enumerate(scored[:top_k])]
+        return [self._answer(one, hits, agreement, likely=rank < none) for rank, one in enumerate(scored[:top_k])]
 
     def rank(self, candidates: Sequence[SpanCandidate], retrieval: Sequence[float]) -> list[ScoredAnswer]:
         """Distinct answers to one question, best first, with "no answer here" at its rank; none without candidates.
 
         `retrieval` are the scores of the hits.
         """
+        return self._ranked(candidates, retrieval, Agreement(candidates))
+
+    def _ranked(
+        self, candidates: Sequence[SpanCandidate], retrieval: Sequence[float], agreement: Agreement
+    ) -> list[ScoredAnswer]:
         if not candidates:
             return []
-        logits = np.array([candidate.logit for candidate in candidates], dtype=np.float32)
-        nulls = np.array([candidate.null_logit for candidate in candidates], dtype=np.float32)
-        found = np.array([retrieval[candidate.hit] for candidate in candidates], dtype=np.float32)
-        scores = logits - np.float32(self.null_weight) * nulls + np.float32(self.retrieval_weight) * found
+        scores = self.scores(candidates, retrieval)
         kept = distinct(candidates, scores)
         best = scores[kept]
         shares = np.exp(best - best[0])
         shares /= shares.sum()
-        agreeing = _agreement(candidates)
         scored = []
         for rank, i in enumerate(kept):
             rival = best[1] if rank == 0 and len(best) > 1 else best[0]
-            values = (logits[i], logits[i] - nulls[i], shares[rank], scores[i] - rival, found[i])
-            features = {name: float(value) for name, value in zip(FEATURES, values, strict=False)}
-            features |= _facts(candidates[i], agreeing)
+            candidate = candidates[i]
+            features = {
+                "logit": candidate.logit,
+                "above_null": candidate.logit - candidate.null_logit,
+                "share": float(shares[rank]),
+                "margin": float(scores[i] - rival),
+                "retrieval": retrieval[candidate.hit],
+                "agreement": math.log1p(len(agreement.hits(candidate))),
+                "length": math.log1p(len(candidate.normalized_text.split())),
+            } | {f"asks_{kind}": float(candidate.kind == kind) for kind in KINDS[:-1]}
             confidence = self.answer.probability(features) if self.answer else None
-            scored.append(ScoredAnswer(candidates[i], float(scores[i]), confidence, features))
+            scored.append(ScoredAnswer(candidate, float(scores[i]), confidence, features))
         return self._with_no_answer(scored)
+
+    def scores(self, candidates: Sequence[SpanCandidate], retrieval: Sequence[float]) -> Floats:
+        """float32 (candidates,): what the candidates are ranked by."""
+        logits = np.array([candidate.logit for candidate in candidates], dtype=np.float32)
+        nulls = np.array([candidate.null_logit for candidate in candidates], dtype=np.float32)
+        found = np.array([retrieval[candidate.hit] for candidate in candidates], dtype=np.float32)
+        scores: Floats = logits - np.float32(self.null_weight) * nulls + np.float32(self.retrieval_weight) * found
+        return scores
 
     def _with_no_answer(self, scored: list[ScoredAnswer]) -> list[ScoredAnswer]:
         first = scored[0]
@@ -157,10 +172,8 @@ class AnswerScorer:
             rank = 0 if confidence > first.confidence else max(1, rank)
         return [*scored[:rank], ScoredAnswer(None, score, confidence, first.features), *scored[rank:]]
 
-    def _answer(
-        self, scored: ScoredAnswer, hits: Sequence[Hit], best: Mapping[int, SpanCandidate], *, likely: bool
-    ) -> Answer:
-        """`best` candidate of each hit; `likely`: whether it comes before "no answer here"."""
+    def _answer(self, scored: ScoredAnswer, hits: Sequence[Hit], agreement: Agreement, *, likely: bool) -> Answer:
+        """`likely`: whether it comes before "no answer here"."""
         candidate = scored.candidate
         if candidate is None:
             return Answer("", None, scored.score, scored.confidence, None, reliable=False)
@@ -168,7 +181,8 @@ class AnswerScorer:
         text = hit.passage.text[candidate.start - hit.passage.start : candidate.end - hit.passage.start]
         reliable = likely and (scored.confidence is None or scored.confidence >= self.reliable_from)
         span = Span(candidate.start, candidate.end)
-        return Answer(text, span, scored.score, scored.confidence, hit, reliable, agreeing(candidate, best, hits))
+        also = agreement.passages(candidate, hits)
+        return Answer(text, span, scored.score, scored.confidence, hit, reliable, also)
 
     def to_json(self) -> str:
         """The content of `reader.json`."""
@@ -202,25 +216,6 @@ class AnswerScorer:
             raise ModelUnavailable(
                 f"cannot read {path}: {error!r}", hint="restore it, or delete it to get scores without confidence"
             ) from error
-
-
-def _agreement(candidates: Sequence[SpanCandidate]) -> Mapping[str, set[int]]:
-    """The hits with a candidate of each text."""
-    found: dict[str, set[int]] = defaultdict(set)
-    for candidate in candidates:
-        found[candidate.normalized_text].add(candidate.hit)
-    return found
-
-
-def _facts(candidate: SpanCandidate, agreeing: Mapping[str, set[int]]) -> dict[str, float]:
-    """The features that do not depend on the scores of other candidates."""
-    others = len(agreeing[candidate.normalized_text]) - 1 if candidate.normalized_text else 0
-    facts = {
-        "covered": candidate.covered,
-        "agreement": math.log1p(others),
-        "length": math.log1p(len(candidate.normalized_text.split())),
-    }
-    return facts | {f"asks_{kind}": float(candidate.kind == kind) for kind in KINDS[:-1]}
 
 
 def _logistic(data: Mapping[str, Any] | None) -> Logistic | None:

@@ -259,8 +259,10 @@ def _spans(case: Case, scorer: AnswerScorer) -> list[ScoredAnswer]:
 
 
 def _f1(case: Case, scorer: AnswerScorer) -> float:
-    best = next((answer.candidate for answer in _spans(case, scorer)), None)
-    return squad.f1(case.text(best), case.gold) if best else 0.0
+    if not case.candidates:
+        return 0.0
+    best = case.candidates[int(np.argmax(scorer.scores(case.candidates, case.retrieval)))]
+    return squad.f1(case.text(best), case.gold)
 
 
 def _threshold(
