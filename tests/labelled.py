@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,14 @@ def squad_file(path: Path, *, articles: int, seed: int, prefix: str = "") -> Pat
 
 
 def pairs_file(path: Path, *, pairs: int, seed: int) -> Path:
-    """JSON lines: a question has, in the same order, the words that stand beside those of its passage in WORDS.
+    """JSON lines: a passage has three words, its question the words that follow them in WORDS. At most 120 pairs.
 
     So an encoder must learn which word means which.
     """
-    rng = random.Random(seed)
+    picked = list(combinations(range(len(WORDS)), 3))
+    random.Random(seed).shuffle(picked)
     with path.open("w") as lines:
-        for _ in range(pairs):
-            picked = [rng.randrange(len(WORDS)) for _ in range(4)]
-            question = " ".join(WORDS[(number + 1) % len(WORDS)] for number in picked)
-            lines.write(json.dumps({"question": question, "passage": " ".join(WORDS[n] for n in picked)}) + "\n")
+        for numbers in picked[:pairs]:
+            question = " ".join(WORDS[(number + 1) % len(WORDS)] for number in numbers)
+            lines.write(json.dumps({"question": question, "passage": " ".join(WORDS[n] for n in numbers)}) + "\n")
     return path
