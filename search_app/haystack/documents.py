@@ -109,7 +109,7 @@ def to_hit(document: Document) -> Hit:
         dict(_flat(meta)),
         edits,
     )
-    return Hit(passage, document.score or 0.0, scores if isinstance(scores, dict) else {})
+    return Hit(passage, 1.0 if document.score is None else document.score, scores if isinstance(scores, dict) else {})
 
 
 def to_extracted(question: str, answer: Answer, documents: Sequence[Document]) -> ExtractedAnswer:

@@ -132,6 +132,7 @@ class AnswerScorer:
     ) -> list[ScoredAnswer]:
         if not candidates:
             return []
+        retrieval = comparable(retrieval)
         scores = self.scores(candidates, retrieval)
         kept = distinct(candidates, scores)
         best = scores[kept]
@@ -158,7 +159,8 @@ class AnswerScorer:
         """float32 (candidates,): what the candidates are ranked by."""
         logits = np.array([candidate.logit for candidate in candidates], dtype=np.float32)
         nulls = np.array([candidate.null_logit for candidate in candidates], dtype=np.float32)
-        found = np.array([retrieval[candidate.hit] for candidate in candidates], dtype=np.float32)
+        relevance = comparable(retrieval)
+        found = np.array([relevance[candidate.hit] for candidate in candidates], dtype=np.float32)
         scores: Floats = logits - np.float32(self.null_weight) * nulls + np.float32(self.retrieval_weight) * found
         return scores
 
@@ -216,6 +218,17 @@ class AnswerScorer:
             raise ModelUnavailable(
                 f"cannot read {path}: {error!r}", hint="restore it, or delete it to get scores without confidence"
             ) from error
+
+
+def comparable(retrieval: Sequence[float]) -> Sequence[float]:
+    """Scores of hits on the scale that calibrations are fitted to: [0, 1], the best one from 0.5.
+
+    Those of weighted fusion are. Others (a ranker's logits, BM25, reciprocal ranks) are stretched from 0 to 1.
+    """
+    worst, best = min(retrieval, default=0.0), max(retrieval, default=1.0)
+    if worst >= 0 and 0.5 <= best <= 1:
+        return retrieval
+    return [(score - worst) / (best - worst) if best > worst else 1.0 for score in retrieval]
 
 
 def _logistic(data: Mapping[str, Any] | None) -> Logistic | None:

@@ -28,7 +28,7 @@ TEXT = (
 )
 
 
-def _hit(text: str, *, document: str = "d", start: int = 0, score: float = 0.0) -> Hit:
+def _hit(text: str, *, document: str = "d", start: int = 0, score: float = 1.0) -> Hit:
     return Hit(Passage(f"{document}-{start}", document, "", text, start, start + len(text)), score)
 
 

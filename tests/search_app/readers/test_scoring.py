@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from search_app.errors import ModelUnavailable
-from search_app.readers.scoring import FEATURES, FILE, AnswerScorer, Logistic, Promise
+from search_app.readers.scoring import FEATURES, FILE, AnswerScorer, Logistic, Promise, comparable
 from search_app.types import Hit, Passage, SpanCandidate
 
 HITS = [0.9, 0.1]
@@ -129,3 +129,29 @@ def test_an_invalid_file_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / FILE).write_text(content)
     with pytest.raises(ModelUnavailable, match=r"reader\.json"):
         AnswerScorer.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        ([1.0, 0.6, 0.0], [1.0, 0.6, 0.0]),
+        ([0.65, 0.2], [0.65, 0.2]),
+        ([22.0, 12.0, 2.0], [1.0, 0.5, 0.0]),
+        ([3.0, -1.0, -5.0], [1.0, 0.5, 0.0]),
+        ([0.032, 0.016], [1.0, 0.0]),
+        ([0.0], [1.0]),
+        ([], []),
+    ],
+)
+def test_scores_of_any_retriever_are_put_on_the_scale_of_the_calibration(
+    found: list[float], wanted: list[float]
+) -> None:
+    assert comparable(found) == pytest.approx(wanted)
+
+
+def test_the_scale_of_the_retrieval_does_not_change_the_confidence() -> None:
+    calibrator = Logistic(("logit", "retrieval"), (0.5, 2.0), -3.0)
+    scorer = AnswerScorer(retrieval_weight=4.0, answer=calibrator)
+    candidates = _candidates()
+    bm25, unit = (scorer.rank(candidates, scores) for scores in ([30.0, 10.0], [1.0, 0.0]))
+    assert [one.confidence for one in bm25] == [one.confidence for one in unit]
