@@ -17,8 +17,8 @@ FORMAT = 3
 READABLE = 2
 """The oldest format that is read as it is."""
 _REBUILD = "run: search-index apply --rebuild PATH"
-EXCHANGEABLE_PRECISIONS = frozenset({"float32", "bfloat16", "float16"})
-"""Precisions that may differ between index and query: the cosine of their vectors is above 0.999 (tested)."""
+EXCHANGEABLE_PRECISIONS = frozenset({"float32", "bfloat16", "float16", "int8"})
+"""Precisions that may differ between index and query: the cosine of their vectors is above 0.999, with int8 0.99."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ from search_app.errors import ConfigurationError, InvalidQuery
 
 BUNDLED = "bundled"
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+"""Of training."""
+ServingPrecision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 VectorIndexType = Literal["flat", "hnsw", "int8_hnsw", "int4_hnsw", "bbq_hnsw", "int8_flat", "int4_flat", "bbq_flat"]
 SECRETS_VARIABLE = "SEARCH_APP_SECRETS_DIR"
 COLLECTION_PATTERN = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
@@ -52,9 +54,10 @@ class EncoderSettings(_Section):
     """The model that turns questions and passages into vectors."""
 
     model: str = Field(default=BUNDLED, description='"bundled", a folder or a Hugging Face name; new indexes use it')
-    precision: Precision = Field(
+    precision: ServingPrecision = Field(
         default="auto",
-        description="number format: auto, float32, bfloat16 or float16; auto is the fastest that keeps the answers",
+        description="number format: auto, float32, bfloat16, float16 or int8; auto is bfloat16 where the processor has "
+        "it, else float32; int8 is faster than float32 on a CPU with VNNI",
     )
     device: str = Field(default="auto", description="where to compute: auto, cpu, cuda or cuda:N")
     batch_tokens: int = Field(
@@ -148,7 +151,7 @@ class ReaderSettings(_Section):
     """The model that marks answers in passages."""
 
     model: str = Field(default=BUNDLED, description='"bundled", a folder or a Hugging Face name')
-    precision: Precision = Field(default="auto", description="as for the encoder")
+    precision: ServingPrecision = Field(default="auto", description="as for the encoder")
     device: str = Field(default="auto", description="as for the encoder")
     passages: int = Field(default=10, ge=1, le=100, description="hits read per question")
     max_tokens: int = Field(default=384, ge=32, description="tokens of a window, question included")

@@ -15,6 +15,7 @@ from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 
 from search_app.hardware import Hardware
+from search_app.models import int8
 from search_app.models.batching import padded_shape, plan_batches
 from search_app.models.checkpoint import find_checkpoint, load_sentence_transformers, require_offsets, stored_weights
 from search_app.models.execution import Execution
@@ -79,6 +80,9 @@ class SentenceTransformerEncoder:
             _fingerprint(model, weights, tokenizer.backend_tokenizer, given) if found != given else digest
         )
         self._device = execution.device
+        if execution.is_int8:
+            rows = self._tokenize(int8.typical_texts()).ids
+            int8.quantise(model[0].auto_model, checkpoint, lambda: self._embedded(rows))
         self._modules[0].to(device=self._device, dtype=execution.dtype)
         for module in self._modules[1:]:
             module.to(device=self._device, dtype=torch.float32)

@@ -7,7 +7,11 @@ from typing import Protocol
 
 import torch
 
+from search_app.errors import ConfigurationError
 from search_app.hardware import Hardware
+
+INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+"""Instruction sets, any of which makes products of 8-bit numbers fast."""
 
 
 class ExecutionSettings(Protocol):
@@ -22,22 +26,35 @@ class ExecutionSettings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """Device, and precision by its name in torch: "float32", "bfloat16" or "float16"."""
+    """Device, and precision: "int8", or by its name in torch "float32", "bfloat16" or "float16"."""
 
     device: torch.device
     precision: str
 
     @classmethod
     def choose(cls, settings: ExecutionSettings, hardware: Hardware) -> Execution:
-        """Take each value from the settings, or from the hardware where the setting is "auto"."""
-        return cls(
-            torch.device(hardware.device if settings.device == "auto" else settings.device),
-            hardware.precision if settings.precision == "auto" else settings.precision,
-        )
+        """Take each value from the settings, or from the hardware where the setting is "auto".
+
+        Raises ConfigurationError for int8 on a device or processor that is not made for it.
+        """
+        device = torch.device(hardware.device if settings.device == "auto" else settings.device)
+        precision = hardware.precision if settings.precision == "auto" else settings.precision
+        if precision == "int8" and (device.type != "cpu" or not hardware.flags & INT8_FLAGS):
+            raise ConfigurationError(
+                f"precision int8 needs a CPU with VNNI, and this is {hardware.processor} ({device.type})",
+                hint="set it to auto",
+                field="precision",
+            )
+        return cls(device, precision)
+
+    @property
+    def is_int8(self) -> bool:
+        return self.precision == "int8"
 
     @property
     def dtype(self) -> torch.dtype:
-        dtype: torch.dtype = getattr(torch, self.precision)
+        """Of the weights as they are loaded."""
+        dtype: torch.dtype = torch.float32 if self.is_int8 else getattr(torch, self.precision)
         return dtype
 
     @property

@@ -13,6 +13,7 @@ from transformers import AutoModelForQuestionAnswering, PretrainedConfig
 
 from search_app.errors import ModelUnavailable
 from search_app.hardware import Hardware
+from search_app.models import int8
 from search_app.models.batching import padded_shape, plan_batches
 from search_app.models.checkpoint import Checkpoint, load_tokenizer, load_transformers
 from search_app.models.execution import Execution
@@ -42,6 +43,8 @@ class QuestionAnsweringModel:
         self.make_windows = WindowMaker(tokenizer, max_tokens=self.max_tokens, stride=settings.stride)
         self._lock = threading.Lock()
         self.windows = self.tokens = self.forward_passes = 0
+        if execution.is_int8:
+            self._quantise()
 
     @cached_property
     def digest(self) -> str:
@@ -67,6 +70,16 @@ class QuestionAnsweringModel:
             self.tokens += computed
             self.forward_passes += passes
         return starts, ends
+
+    def _quantise(self) -> None:
+        texts = int8.typical_texts()
+        windows = self.make_windows([f"What is {text[:40]}?" for text in texts], texts, [""] * len(texts))
+
+        def run() -> torch.Tensor:
+            return torch.cat([torch.from_numpy(np.concatenate(logits)) for logits in self.logits(windows)])[None]
+
+        int8.quantise(self._model.base_model, self._checkpoint, run)
+        self.windows = self.tokens = self.forward_passes = 0
 
     @torch.inference_mode()
     def _forward(self, ids: Any, types: Any, mask: Any) -> Any:
