@@ -143,7 +143,7 @@ class RankerSettings(_Section):
 
     model: str | None = Field(default=None, description="folder or Hugging Face name; none: no re-ranking")
     top: int = Field(default=20, ge=1, description="hits to re-rank")
-    precision: Precision = Field(default="auto", description="as for the encoder")
+    precision: Precision = Field(default="auto", description="as for the encoder, without int8")
     device: str = Field(default="auto", description="as for the encoder")
 
 
