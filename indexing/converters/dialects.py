@@ -104,10 +104,11 @@ def _quotes(text: str, quote: str) -> int:
 
 def _fit_of_quotes(text: str, dialect: Dialect) -> float:
     """More if quotes begin and end between two delimiters."""
-    text = text.replace(2 * dialect.quote, "")
-    quotes = text.count(dialect.quote)
-    begin = len(re.findall(rf"(?:^|{re.escape(dialect.delimiter)}) *{dialect.quote}", text, re.MULTILINE))
-    return 1 if not quotes else 0.2 + 0.8 * min(1, 2 * begin / quotes)
+    quote, delimiter = dialect.quote, re.escape(dialect.delimiter)
+    text = text.replace(2 * quote, "")
+    quotes = text.count(quote)
+    cells = re.findall(rf"(?:^|{delimiter}) *{quote}[^{quote}]*{quote} *(?={delimiter}|\r?$)", text, re.MULTILINE)
+    return 1 if not quotes else 0.2 + 0.8 * 2 * len(cells) / quotes
 
 
 def _score(rows: Sequence[Row], delimiter: str) -> float:

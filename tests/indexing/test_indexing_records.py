@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from indexing.converters import FORMATS, convert
@@ -99,6 +99,7 @@ WORDS = st.text(st.sampled_from("abz éß;,\t|\"'\n01.9-"), max_size=8)
     st.sampled_from(",;\t|"),
     st.sampled_from(["\n", "\r\n"]),
 )
+@example([["", "", "||"], ["|", "|", "|"], ["||", "||", ""]], ",", "\n")
 def test_every_cell_of_a_well_formed_file_is_kept(
     tmp_path: Path, rows: list[list[str]], delimiter: str, end: str
 ) -> None:

@@ -189,9 +189,9 @@ def test_indexed_html_is_never_executed(page: playwright.Page, site: Site) -> No
 
 def test_right_to_left_text_is_right_aligned(page: playwright.Page, site: Site) -> None:
     ask(page, site, "היכן שוכנת הכנסת?")
-    card = page.locator(".sa-card", has_text="ירושלים").first
-    card.wait_for()
-    assert card.evaluate("card => getComputedStyle(card).direction") == "rtl"
+    passage = page.locator(".sa-hit .sa-passage", has_text="ירושלים").first
+    passage.wait_for()
+    assert passage.evaluate("passage => getComputedStyle(passage).direction") == "rtl"
 
 
 def test_the_ui_refuses_an_unknown_host_name(site: Site) -> None:

@@ -249,7 +249,7 @@ def test_another_format_is_refused_with_both_versions(tmp_path: Path) -> None:
             "analysis: the index was built with auto, .* de",
         ),
         (Manifest(HashEncoder(dim=32, digest="other").stamp, "v1 64/8", "auto"), "encoder: .*hash.*other"),
-        (Manifest(HashEncoder(dim=32, precision="int8").stamp, "v1 64/8", "auto"), "precision: .*float32.*int8"),
+        (Manifest(HashEncoder(dim=32, precision="int4").stamp, "v1 64/8", "auto"), "precision: .*float32.*int4"),
     ],
 )
 def test_incompatible_settings_are_refused_with_both_values(tmp_path: Path, other: Manifest, message: str) -> None:
