@@ -20,7 +20,6 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-_FILES = 100
 _SECTIONS = 8
 """Paragraphs of a file; a PDF has about four pages."""
 _TABLE = [["Country", "Allowance", "Nights"], *(["Portugal", f"EUR {46 + row}", str(row)] for row in range(8))]
@@ -51,24 +50,25 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="a file of SQuAD")
     parser.add_argument("--other", type=Path, required=True, help="a checkout of another version")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--files", type=int, default=100, help="files of each kind")
     parser.add_argument("--encoder", action="store_true", help="encode with the bundled encoder")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        kinds = write(Path(folder), given.data)
+        kinds = write(Path(folder), given.data, given.files)
         for number in range(given.rounds):
             for kind in kinds:
                 for name, tree in (("other", given.other.resolve()), ("this", _ROOT)):
                     print(number + 1, kind.name, name, f"{_seconds(tree, kind, given.encoder):.2f}", flush=True)
 
 
-def write(folder: Path, data: Path) -> list[Path]:
-    """Write 100 files of each kind; returns their folders."""
+def write(folder: Path, data: Path, files: int) -> list[Path]:
+    """Write this many files of each kind; returns their folders."""
     articles = json.loads(data.read_text(encoding="utf-8"))["data"]
     contexts = cycle([part["context"] for article in articles for part in article["paragraphs"]])
     kinds = {"pdf": _pdf, "html": _html, "docx": _docx}
     for kind, make in kinds.items():
         (folder / kind).mkdir()
-        for number in range(_FILES):
+        for number in range(files):
             make(folder / kind / f"{number}.{kind}", f"Report {number}", list(islice(contexts, _SECTIONS)))
     return [folder / kind for kind in kinds]
 
