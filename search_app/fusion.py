@@ -68,7 +68,10 @@ def _reciprocal_ranks(hits: Sequence[Hit]) -> Mapping[str, float]:
 
 def _scaled(hits: Sequence[Hit]) -> Mapping[str, float]:
     """Linear: the worst candidate of this ranking gets 0, the best 1; a passage that is not in it gets 0."""
-    if not hits:
-        return {}
-    worst, best = hits[-1].score, hits[0].score
-    return {hit.passage.id: (hit.score - worst) / (best - worst) if best > worst else 1.0 for hit in hits}
+    return dict(zip((hit.passage.id for hit in hits), stretched([hit.score for hit in hits]), strict=True))
+
+
+def stretched(scores: Sequence[float]) -> list[float]:
+    """Linear: the lowest gets 0 and the highest 1; equal ones get 1."""
+    worst, best = min(scores, default=0.0), max(scores, default=0.0)
+    return [(score - worst) / (best - worst) if best > worst else 1.0 for score in scores]

@@ -26,7 +26,7 @@ from search_app.errors import ConfigurationError, InvalidQuery
 
 BUNDLED = "bundled"
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
-"""Of training."""
+"""Of training and of the ranker."""
 ServingPrecision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 VectorIndexType = Literal["flat", "hnsw", "int8_hnsw", "int4_hnsw", "bbq_hnsw", "int8_flat", "int4_flat", "bbq_flat"]
 SECRETS_VARIABLE = "SEARCH_APP_SECRETS_DIR"

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from search_app.errors import ModelUnavailable
+from search_app.fusion import stretched
 from search_app.readers.agreement import Agreement
 from search_app.readers.questions import KINDS
 from search_app.readers.spans import Floats, distinct
@@ -156,11 +157,10 @@ class AnswerScorer:
         return self._with_no_answer(scored)
 
     def scores(self, candidates: Sequence[SpanCandidate], retrieval: Sequence[float]) -> Floats:
-        """float32 (candidates,): what the candidates are ranked by."""
+        """float32 (candidates,): what the candidates are ranked by; `retrieval` is `comparable`."""
         logits = np.array([candidate.logit for candidate in candidates], dtype=np.float32)
         nulls = np.array([candidate.null_logit for candidate in candidates], dtype=np.float32)
-        relevance = comparable(retrieval)
-        found = np.array([relevance[candidate.hit] for candidate in candidates], dtype=np.float32)
+        found = np.array([retrieval[candidate.hit] for candidate in candidates], dtype=np.float32)
         scores: Floats = logits - np.float32(self.null_weight) * nulls + np.float32(self.retrieval_weight) * found
         return scores
 
@@ -223,12 +223,10 @@ class AnswerScorer:
 def comparable(retrieval: Sequence[float]) -> Sequence[float]:
     """Scores of hits on the scale that calibrations are fitted to: [0, 1], the best one from 0.5.
 
-    Those of weighted fusion are. Others (a ranker's logits, BM25, reciprocal ranks) are stretched from 0 to 1.
+    Those of fusion are. Others (a ranker's logits, BM25's scores) are stretched from 0 to 1.
     """
-    worst, best = min(retrieval, default=0.0), max(retrieval, default=1.0)
-    if worst >= 0 and 0.5 <= best <= 1:
-        return retrieval
-    return [(score - worst) / (best - worst) if best > worst else 1.0 for score in retrieval]
+    is_fused = min(retrieval, default=0.0) >= 0 and 0.5 <= max(retrieval, default=1.0) <= 1
+    return retrieval if is_fused else stretched(retrieval)
 
 
 def _logistic(data: Mapping[str, Any] | None) -> Logistic | None:

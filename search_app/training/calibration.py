@@ -20,7 +20,7 @@ from search_app.evaluation.datasets import Paragraph, Question
 from search_app.evaluation.evaluate import paragraph_id
 from search_app.models import checksums
 from search_app.readers.extractive import ExtractiveReader
-from search_app.readers.scoring import FEATURES, FILE, AnswerScorer, Logistic, Promise, ScoredAnswer
+from search_app.readers.scoring import FEATURES, FILE, AnswerScorer, Logistic, Promise, ScoredAnswer, comparable
 from search_app.types import Hit, SpanCandidate
 
 NULL_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -261,7 +261,7 @@ def _spans(case: Case, scorer: AnswerScorer) -> list[ScoredAnswer]:
 def _f1(case: Case, scorer: AnswerScorer) -> float:
     if not case.candidates:
         return 0.0
-    best = case.candidates[int(np.argmax(scorer.scores(case.candidates, case.retrieval)))]
+    best = case.candidates[int(np.argmax(scorer.scores(case.candidates, comparable(case.retrieval))))]
     return squad.f1(case.text(best), case.gold)
 
 
