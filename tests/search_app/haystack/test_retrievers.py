@@ -23,6 +23,7 @@ from haystack.document_stores.types import DuplicatePolicy, FilterPolicy
 from search_app import open_service
 from search_app.errors import IndexMismatch
 from search_app.haystack.document_store import SearchAppDocumentStore
+from search_app.haystack.documents import to_hit
 from search_app.haystack.embedders import SearchAppDocumentEmbedder, SearchAppTextEmbedder
 from search_app.haystack.retrievers import (
     SearchAppBM25Retriever,
@@ -194,3 +195,7 @@ def test_pipelines_from_yaml_index_and_answer(tmp_path: Path) -> None:
         with pytest.raises(IndexMismatch, match="built with haystack"):
             service.search("anything", collection="other")
     store.close()
+
+
+def test_a_document_without_a_score_is_read_as_a_good_hit() -> None:
+    assert to_hit(Document(content="The treaty was signed in Vienna.")).score == 1.0
